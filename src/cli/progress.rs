@@ -1,0 +1,121 @@
+//! Telling how training goes: a bar on a terminal, plain lines elsewhere, JSON lines on request.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::print;
+use super::table::{percent, rounded};
+use crate::error::Error;
+use crate::train::{Event, Observer, Progress, Row};
+
+/// Time between two plain lines, and between two JSON progress lines.
+const PLAIN: Duration = Duration::from_secs(10);
+const JSON: Duration = Duration::from_secs(1);
+
+/// Watches a training for people or programs.
+pub(super) struct Teller {
+    way: Way,
+    epochs: u64,
+    told: Instant,
+}
+
+enum Way {
+    Bar(ProgressBar),
+    Lines,
+    Json,
+}
+
+impl Teller {
+    /// A teller of a training of `epochs` epochs that has done `done` steps.
+    pub(super) fn new(json: bool, epochs: u64, done: u64) -> Self {
+        let way = if json {
+            Way::Json
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(done.max(1)).with_position(done);
+            let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} steps, {msg}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style);
+            bar.reset_eta();
+            Way::Bar(bar)
+        } else {
+            Way::Lines
+        };
+        Self { way, epochs, told: Instant::now() }
+    }
+
+    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
+        let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
+        let message = format!("loss {data_loss:.4}, penalty {penalty:.2e}, {} images/s", rounded(images_per_second));
+        match &self.way {
+            Way::Bar(bar) => {
+                bar.set_length(steps);
+                bar.set_position(step);
+                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                bar.set_message(message);
+            }
+            Way::Lines if self.told.elapsed() >= PLAIN => {
+                self.told = Instant::now();
+                print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {message}"));
+            }
+            Way::Json if self.told.elapsed() >= JSON => {
+                self.told = Instant::now();
+                let mut line = json!(progress);
+                line["event"] = json!("progress");
+                print::json(&line)?;
+            }
+            Way::Lines | Way::Json => {}
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.told = Instant::now();
+        if matches!(self.way, Way::Json) {
+            for row in rows {
+                let mut line = json!(row);
+                line["event"] = json!("epoch");
+                print::json(&line)?;
+            }
+            return Ok(());
+        }
+        let Some(train) = rows.first() else { return Ok(()) };
+        let mut line = format!(
+            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}",
+            train.epoch,
+            self.epochs,
+            train.data_loss,
+            percent(train.accuracy),
+            train.penalty
+        );
+        for row in &rows[1..] {
+            line += &format!("; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
+        }
+        line += &format!("; {} images/s", rounded(train.images_per_second));
+        match &self.way {
+            Way::Bar(bar) => bar.suspend(|| print::note(&line)),
+            Way::Lines | Way::Json => print::note(&line),
+        }
+        Ok(())
+    }
+}
+
+impl Observer for Teller {
+    fn on(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Progress(progress) => self.progress(progress),
+            Event::Epoch(rows) => self.epoch(rows),
+            Event::Checkpoint { .. } => Ok(()),
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if let Way::Bar(bar) = &self.way {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `regulus train` and `regulus resume`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::args::{ResumeArgs, TrainArgs};
+use super::print;
+use super::progress::Teller;
+use super::table::{duration, grouped, percent, rounded, table};
+use crate::config::Experiment;
+use crate::error::Error;
+use crate::launch::Launch;
+use crate::run::{RunFolder, SplitSummary, Status, Summary};
+
+pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
+    let experiment = Experiment::load(&args.config, &args.set)?;
+    let launch = Launch::new(experiment, args.run_dir.as_deref())?;
+    run(launch, args.json)
+}
+
+pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
+    match Launch::resume(&args.run)? {
+        Some(launch) => run(launch, args.json),
+        None => {
+            let folder = RunFolder::open(&args.run)?;
+            print::note(format_args!("run `{}` had ended already", args.run.display()));
+            match folder.summary()? {
+                Some(summary) => tell_end(&folder, &summary, args.json),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
+    let stop = stop_on_signals()?;
+    tell_begin(&launch, json)?;
+    let epochs = launch.experiment.train.epochs.get() as u64;
+    let mut teller = Teller::new(json, epochs, launch.steps_done());
+    let summary = launch.run(&stop, &mut teller);
+    drop(teller);
+    let summary = summary?;
+    if summary.status == Status::Interrupted {
+        if json {
+            print::json(&json!({ "event": "end", "run": launch.folder.path(), "summary": summary }))?;
+        }
+        return Err(Error::Interrupted(launch.folder.path().to_owned()));
+    }
+    tell_end(&launch.folder, &summary, json)
+}
+
+/// A flag raised by the first SIGINT or SIGTERM; a second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| Error::Usage(format!("cannot listen for signals: {error}")))?;
+    }
+    Ok(stop)
+}
+
+fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
+    let manifest = &launch.manifest;
+    if let Some(warning) = &launch.warning {
+        print::warning(warning);
+    }
+    if json {
+        let step = launch.steps_done();
+        return print::json(&json!({ "event": "begin", "run": launch.folder.path(), "step": step, "manifest": manifest }));
+    }
+    let dataset = &manifest.dataset;
+    print::note(format_args!(
+        "training {} parameters on {} images of {} ({} held out, {} to test) with {} on {}, {} threads",
+        grouped(manifest.parameters as u64),
+        grouped(dataset.train as u64),
+        dataset.source,
+        grouped(dataset.validation as u64),
+        grouped(dataset.test as u64),
+        manifest.backend,
+        manifest.device,
+        manifest.threads
+    ));
+    match launch.steps_done() {
+        0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),
+        step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),
+    }
+    Ok(())
+}
+
+fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Error> {
+    if json {
+        return print::json(&json!({ "event": "end", "run": folder.path(), "summary": summary }));
+    }
+    let parts = [("train", summary.train), ("validation", summary.validation), ("test", summary.test)];
+    let row = |(name, part): (&str, Option<SplitSummary>)| {
+        part.map(|part| vec![name.to_owned(), grouped(part.count), format!("{:.4}", part.data_loss), percent(part.accuracy)])
+    };
+    print::out(table(&["part", "samples", "data loss", "accuracy"], parts.into_iter().filter_map(row)))?;
+    let ended = match (summary.status, summary.best_epoch) {
+        (Status::EarlyStopped, Some(best)) => format!("stopped early after {} epochs; the weights are those of epoch {best}", summary.epochs),
+        (_, Some(best)) => format!("{} epochs; the weights are those of epoch {best}, the best on the validation part", summary.epochs),
+        (_, None) => format!("{} epochs, {} steps", summary.epochs, grouped(summary.steps)),
+    };
+    print::out(format_args!("\n{ended}"))?;
+    if let (Some(penalty), Some(norm)) = (summary.penalty, summary.weight_norm_squared) {
+        print::out(format_args!("penalty {penalty:.4e}, ‖w‖² {norm:.3}"))?;
+    }
+    let speed = summary.images_per_second.map_or(String::new(), |speed| format!(", {} images/s", rounded(speed)));
+    print::out(format_args!("{} of training{speed}", duration(summary.seconds)))?;
+    print::out(format_args!("run folder: {}", folder.path().display()))
+}

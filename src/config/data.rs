@@ -1,0 +1,158 @@
+//! The `[data]` section.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use super::number::{Count, Fraction};
+
+/// What an experiment learns from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The source.
+    pub source: Source,
+    /// The folder of the files; for `mnist` and `fashion_mnist` in place of the cache folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// `idx`: the file of training images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<PathBuf>,
+    /// `idx`: the file of training labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_labels: Option<PathBuf>,
+    /// `idx`: the file of test images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_images: Option<PathBuf>,
+    /// `idx`: the file of test labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_labels: Option<PathBuf>,
+    /// `folder`: the height and width images are resized to, in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<[Count; 2]>,
+    /// `folder`: 1 for grey, 3 for colour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_channels: Option<Count>,
+    /// `idx`: the names of the classes 0, 1, …; without it their numbers are their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// The first so many training samples; 0: all.
+    #[serde(default)]
+    pub train_limit: usize,
+    /// Fraction of the training samples held out for validation, of every class alike; 0: none.
+    #[serde(default = "no_validation")]
+    pub validation: Fraction,
+    /// Whether each epoch sees the samples in an order of its own.
+    #[serde(default = "yes")]
+    pub shuffle: bool,
+    /// How pixels become numbers.
+    #[serde(default)]
+    pub normalization: Normalization,
+}
+
+fn no_validation() -> Fraction {
+    Fraction::literal(0.0)
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Where images come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// 5,000 training and 1,000 test images of MNIST, inside the program.
+    MnistMini,
+    /// The MNIST database of handwritten digits.
+    Mnist,
+    /// Fashion-MNIST: articles of clothing.
+    FashionMnist,
+    /// Any pair of IDX files.
+    Idx,
+    /// A folder with one subfolder of image files for each class.
+    Folder,
+}
+
+impl Source {
+    /// The word for it in configs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MnistMini => "mnist_mini",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion_mnist",
+            Self::Idx => "idx",
+            Self::Folder => "folder",
+        }
+    }
+}
+
+/// How pixels (0 to 255) become numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Pixel / 255.
+    #[default]
+    Unit,
+    /// (pixel / 255 − mean) / deviation, each over the training part, channel by channel.
+    Standard,
+}
+
+impl Data {
+    /// The whole of a set named by its word, such as `mnist`, in `dir` or where it belongs.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such set, or the word is one of a source that needs more than a name.
+    pub fn named(source: &str, dir: Option<&std::path::Path>) -> Result<Self, ConfigError> {
+        let mut keys = figment::value::Dict::from([("source".to_owned(), source.into())]);
+        if let Some(dir) = dir {
+            keys.insert("dir".to_owned(), dir.to_string_lossy().into_owned().into());
+        }
+        let mut data: Self = figment::Figment::from(figment::providers::Serialized::defaults(keys))
+            .extract()
+            .map_err(|error| ConfigError::from_figment(error.with_path("data")))?;
+        data.resolve()?;
+        Ok(data)
+    }
+
+    /// Checks that the keys given are those of the source, and fills in the defaults of that source.
+    pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
+        use Source::{Folder, Idx, MnistMini};
+        let source = self.source;
+        let given = [
+            ("dir", self.dir.is_some(), source != MnistMini),
+            ("train_images", self.train_images.is_some(), source == Idx),
+            ("train_labels", self.train_labels.is_some(), source == Idx),
+            ("test_images", self.test_images.is_some(), source == Idx),
+            ("test_labels", self.test_labels.is_some(), source == Idx),
+            ("image_size", self.image_size.is_some(), source == Folder),
+            ("image_channels", self.image_channels.is_some(), source == Folder),
+            ("classes", self.classes.is_some(), source == Idx),
+        ];
+        super::load::refuse_foreign_keys("data", &format!("source `{}`", source.name()), &given)?;
+        let missing = |key: &str| ConfigError::value(format!("data.{key}"), format!("is missing; source `{}` needs it", source.name()));
+        if matches!(source, Idx | Folder) && self.dir.is_none() {
+            return Err(missing("dir"));
+        }
+        if source == Idx && (self.train_images.is_none() || self.train_labels.is_none()) {
+            return Err(missing(if self.train_images.is_none() { "train_images" } else { "train_labels" }));
+        }
+        if self.test_images.is_some() != self.test_labels.is_some() {
+            return Err(missing(if self.test_images.is_none() { "test_images" } else { "test_labels" }));
+        }
+        if source == Folder {
+            self.image_size.get_or_insert([Count::literal(28); 2]);
+            let channels = self.image_channels.get_or_insert(Count::literal(1)).get();
+            if channels != 1 && channels != 3 {
+                return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));
+            }
+        }
+        if let Some(dir) = &mut self.dir {
+            *dir = super::load::absolute(dir);
+        }
+        Ok(())
+    }
+}

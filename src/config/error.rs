@@ -1,0 +1,126 @@
+//! What can be wrong with a config, told by key, value, expectation and way out.
+
+use std::path::PathBuf;
+
+use figment::error::{Actual, Kind};
+
+/// A config that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read config `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("config `{}` is not valid TOML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, as the TOML reader says it.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown key `{key}`; {hint}")]
+    UnknownKey {
+        /// The dotted key.
+        key: String,
+        /// The nearest key there is, or all of them.
+        hint: String,
+    },
+    /// A value of the wrong type or out of range; the problem reads on from the key.
+    #[error("`{key}` {problem}")]
+    Value {
+        /// The dotted key.
+        key: String,
+        /// Such as `is -0.1; expected a finite number > 0`.
+        problem: String,
+    },
+    /// A `--set` that is not `KEY=VALUE` or points nowhere.
+    #[error("`--set {argument}`: {problem}")]
+    Set {
+        /// What was typed.
+        argument: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ConfigError {
+    /// An error about one key.
+    pub(crate) fn value(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), problem: problem.into() }
+    }
+
+    pub(super) fn from_figment(error: figment::Error) -> Self {
+        let key = dotted(&error.path);
+        match error.kind {
+            Kind::UnknownField(field, known) => {
+                let key = if error.path.last() == Some(&field) { key } else { dotted_with(&error.path, &field) };
+                Self::UnknownKey { key, hint: nearest(&field, known) }
+            }
+            Kind::UnknownVariant(found, known) => {
+                Self::value(key, format!("is {found:?}; expected one of {}", listed(known)))
+            }
+            Kind::MissingField(field) => Self::value(dotted_with(&error.path, &field), "is missing; it has no default"),
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                Self::value(key, format!("is {}; expected {}", shown(&found), in_words(&expected)))
+            }
+            Kind::InvalidLength(found, expected) => Self::value(key, format!("has {found} elements; expected {expected}")),
+            Kind::Message(message) => Self::value(key, message),
+            other => Self::value(key, format!("can't be read: {other}")),
+        }
+    }
+}
+
+fn dotted(path: &[String]) -> String {
+    path.join(".")
+}
+
+fn dotted_with(path: &[String], field: &str) -> String {
+    path.iter().map(String::as_str).chain([field]).collect::<Vec<_>>().join(".")
+}
+
+fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The known word nearest to what was typed, or, where none is near, all of them.
+pub(crate) fn nearest(typed: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
+        .filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3)
+        .min();
+    match near {
+        Some((_, word)) => format!("did you mean `{word}`?"),
+        None => format!("expected one of {}", listed(known)),
+    }
+}
+
+fn shown(found: &Actual) -> String {
+    match found {
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        Actual::Str(value) => format!("{value:?}"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn in_words(expected: &str) -> String {
+    match expected {
+        "f64" | "f32" => "a number".to_owned(),
+        "u64" | "usize" | "u32" => "a whole number >= 0".to_owned(),
+        "a boolean" | "bool" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        other => other.to_owned(),
+    }
+}

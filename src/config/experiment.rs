@@ -1,0 +1,256 @@
+//! The sections of an experiment.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{BatchSize, Count, Fraction, NonNegative, Samples};
+use super::{Data, Optimizer, Schedule};
+use crate::seed::Seed;
+
+/// One experiment: everything that decides what a run computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The name runs are filed under: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// The seed of every random stream.
+    #[serde(default)]
+    pub seed: Seed,
+    /// The folder runs are kept in.
+    #[serde(default = "artifacts")]
+    pub artifacts: PathBuf,
+    /// Where it computes.
+    #[serde(default)]
+    pub backend: Backend,
+    /// What it learns from.
+    pub data: Data,
+    /// What it trains.
+    #[serde(default)]
+    pub model: Model,
+    /// The regularization terms of the loss.
+    #[serde(default)]
+    pub penalty: Vec<Penalty>,
+    /// How it descends.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// How long and in what steps.
+    #[serde(default)]
+    pub train: Train,
+    /// When to stop before the last epoch.
+    #[serde(default)]
+    pub early_stopping: EarlyStopping,
+    /// When to save besides every epoch.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(42)
+    }
+}
+
+fn artifacts() -> PathBuf {
+    PathBuf::from("artifacts")
+}
+
+/// Where an experiment computes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backend {
+    /// The backend.
+    pub kind: BackendKind,
+    /// Threads of the CPU backends; 0: one per core.
+    pub threads: usize,
+    /// Which device of the backend, counted from 0 as `regulus backends` lists them.
+    pub device: usize,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self { kind: BackendKind::Flex, threads: 0, device: 0 }
+    }
+}
+
+/// The backends there are; a build holds those of its cargo features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// Burn's CPU backend.
+    Flex,
+    /// Burn's older CPU backend on the `ndarray` crate.
+    Ndarray,
+    /// GPUs through WGSL shaders: Vulkan, Metal, DirectX 12 or OpenGL, as the machine has them.
+    Wgpu,
+    /// GPUs through Vulkan with SPIR-V shaders.
+    Vulkan,
+    /// Apple GPUs through Metal with MSL shaders.
+    Metal,
+    /// NVIDIA GPUs through CUDA.
+    Cuda,
+}
+
+impl BackendKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda];
+
+    /// The word for it in configs, and the cargo feature that builds it in.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+/// The reference network and its sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    /// The kind of network.
+    pub kind: ModelKind,
+    /// Output channels of each convolution; each is followed by ReLU and a 2×2 max-pool.
+    pub channels: Vec<Count>,
+    /// Side of the square convolution kernels.
+    pub kernel_size: Count,
+    /// Units of the hidden dense layer.
+    pub hidden: Count,
+    /// Probability of dropping a hidden unit in a training step.
+    pub dropout: Fraction,
+    /// How the weights start.
+    pub initializer: Init,
+    /// A safetensors file to start from instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            kind: ModelKind::Cnn,
+            channels: vec![Count::literal(32), Count::literal(64)],
+            kernel_size: Count::literal(3),
+            hidden: Count::literal(128),
+            dropout: Fraction::literal(0.0),
+            initializer: Init::Glorot,
+            init: None,
+        }
+    }
+}
+
+/// The kinds of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Convolutions with pooling, then two dense layers.
+    Cnn,
+}
+
+/// How weights start; biases start at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Uniform in ±√(6/(fan in + fan out)), Keras' default (Glorot and Bengio 2010).
+    Glorot,
+    /// Uniform in ±√(6/fan in), made for ReLU (He et al. 2015, arXiv 1502.01852).
+    Kaiming,
+}
+
+/// One regularization term of the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Penalty {
+    /// The kind of term.
+    pub kind: PenaltyKind,
+    /// Its coefficient λ.
+    pub lambda: NonNegative,
+    /// The `m` it is divided by.
+    #[serde(default = "train_samples")]
+    pub samples: Samples,
+    /// The parameters it is on.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+fn train_samples() -> Samples {
+    Samples::Train
+}
+
+/// The kinds of regularization term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PenaltyKind {
+    /// λ/(2m)·Σ w².
+    L2,
+}
+
+/// Which parameters a penalty is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
+    #[default]
+    Kernels,
+    /// Parameters of rank 1.
+    Biases,
+    /// Every parameter.
+    All,
+}
+
+/// How long an experiment trains and in what steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Passes over the training part.
+    pub epochs: Count,
+    /// Samples in one step.
+    pub batch_size: BatchSize,
+    /// Samples computed at once; a larger batch is accumulated in parts of this size, with the same gradient.
+    pub micro_batch: Count,
+    /// Steps to stop after; 0: no limit.
+    pub max_steps: u64,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            epochs: Count::literal(10),
+            batch_size: BatchSize::Samples(Count::literal(32)),
+            micro_batch: Count::literal(1000),
+            max_steps: 0,
+        }
+    }
+}
+
+/// When to stop before the last epoch, watching the validation loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EarlyStopping {
+    /// Epochs in a row without improvement after which to stop and restore the best weights; 0: never.
+    pub patience: u64,
+    /// How far below the best loss counts as improvement.
+    pub min_delta: NonNegative,
+}
+
+impl Default for EarlyStopping {
+    fn default() -> Self {
+        Self { patience: 0, min_delta: NonNegative::literal(0.0) }
+    }
+}
+
+/// When to save besides every epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checkpoint {
+    /// Steps between checkpoints; 0: at the end of each epoch only.
+    pub every_steps: u64,
+}

@@ -1,0 +1,183 @@
+//! From a file and `--set` arguments to a checked experiment, and back to TOML.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::Serialized;
+
+use super::{ConfigError, Decay, Experiment};
+
+impl Experiment {
+    /// Reads the experiment in `path`, with `sets` (each `KEY=VALUE`) in place of what the file says.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, is not TOML, or has a key or value that can't be used.
+    pub fn load(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut table: toml::Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        for argument in sets {
+            set(&mut table, argument)?;
+        }
+        let experiment: Self =
+            Figment::from(Serialized::defaults(table)).extract().map_err(ConfigError::from_figment)?;
+        experiment.resolve()
+    }
+
+    /// The experiment as TOML, every default written out; [`Experiment::load`] gives the same experiment back.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"))
+    }
+
+    fn resolve(mut self) -> Result<Self, ConfigError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
+            let problem = format!("is {:?}; expected letters, digits, `.`, `_` and `-`, not starting with `.`", self.name);
+            return Err(ConfigError::value("name", problem));
+        }
+        if self.model.channels.is_empty() {
+            return Err(ConfigError::value("model.channels", "is empty; expected at least one convolution's output channels"));
+        }
+        let watches_validation = [
+            ("early_stopping.patience", self.early_stopping.patience > 0),
+            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
+        ];
+        if self.data.validation.get() == 0.0
+            && let Some((key, _)) = watches_validation.iter().find(|(_, watches)| *watches)
+        {
+            return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
+        }
+        self.data.resolve()?;
+        if let Some(init) = &mut self.model.init {
+            *init = absolute(init);
+        }
+        Ok(self)
+    }
+}
+
+/// Sets the value at a dotted key, such as `penalty.0.lambda=20`. A value that is not TOML is taken as a string.
+fn set(table: &mut toml::Table, argument: &str) -> Result<(), ConfigError> {
+    let fail = |problem: String| ConfigError::Set { argument: argument.to_owned(), problem };
+    let Some((key, typed)) = argument.split_once('=') else {
+        return Err(fail("expected KEY=VALUE, such as `train.epochs=3`".to_owned()));
+    };
+    let value = match toml::from_str::<toml::Table>(&format!("value = {typed}")).map(|mut parsed| parsed.remove("value")) {
+        Ok(Some(value)) => value,
+        _ => toml::Value::String(typed.to_owned()),
+    };
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
+        return Err(fail("expected KEY=VALUE, such as `train.epochs=3`".to_owned()));
+    }
+    let Some((first, rest)) = parts.split_first() else {
+        table.insert(last.to_owned(), value);
+        return Ok(());
+    };
+    let mut place = table.entry(*first).or_insert_with(|| toml::Table::new().into());
+    for part in rest {
+        place = step_into(place, part).map_err(fail)?;
+    }
+    match place {
+        toml::Value::Table(table) => {
+            table.insert(last.to_owned(), value);
+        }
+        other => *step_into(other, last).map_err(fail)? = value,
+    }
+    Ok(())
+}
+
+fn step_into<'a>(place: &'a mut toml::Value, part: &str) -> Result<&'a mut toml::Value, String> {
+    match place {
+        toml::Value::Table(table) => Ok(table.entry(part).or_insert_with(|| toml::Table::new().into())),
+        toml::Value::Array(array) => {
+            let count = array.len();
+            let place = part.parse().ok().and_then(|index: usize| array.get_mut(index));
+            place.ok_or_else(|| format!("`{part}` is no place in a list of {count}; its places are counted from 0"))
+        }
+        _ => Err(format!("the key of `{part}` holds a single value, not a table")),
+    }
+}
+
+/// Refuses keys that are given but belong to another kind. Each entry is a key, whether it is given, whether it applies.
+pub(super) fn refuse_foreign_keys(section: &str, kind: &str, keys: &[(&str, bool, bool)]) -> Result<(), ConfigError> {
+    let Some((foreign, ..)) = keys.iter().find(|(_, given, applies)| *given && !applies) else {
+        return Ok(());
+    };
+    let own: Vec<_> = keys.iter().filter(|(.., applies)| *applies).map(|(key, ..)| format!("`{key}`")).collect();
+    let own = if own.is_empty() { "no keys of its own".to_owned() } else { own.join(", ") };
+    Err(ConfigError::value(format!("{section}.{foreign}"), format!("does not apply to {kind}, which has {own}")))
+}
+
+/// The path as seen from the root, so that a resolved config means the same from any folder.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, sets: &[&str]) -> Result<Experiment, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        Experiment::load(file.path(), &sets)
+    }
+
+    const SMALL: &str = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n";
+
+    #[test]
+    fn a_resolved_experiment_reads_back_as_itself() {
+        for sets in [vec![], vec!["optimizer.kind=sgd", "schedule.kind=cosine", "train.batch_size=full", "penalty.0.samples=7"]] {
+            let experiment = load(SMALL, &sets).unwrap();
+            assert_eq!(load(&experiment.to_toml(), &[]).unwrap(), experiment);
+        }
+    }
+
+    #[test]
+    fn set_reaches_into_lists_and_new_tables() {
+        let experiment = load(SMALL, &["penalty.0.lambda=20", "train.epochs=3"]).unwrap();
+        assert!((experiment.penalty[0].lambda.get() - 20.0).abs() < f64::EPSILON);
+        assert_eq!(experiment.train.epochs.get(), 3);
+    }
+
+    #[test]
+    fn messages_name_key_value_and_expectation() {
+        let message = |set: &str| load(SMALL, &[set]).unwrap_err().to_string();
+        let messages = [
+            "train.epocs=3",
+            "optimizer.learning_rate=-0.1",
+            "optimizer.learning_rate=nan",
+            "optimizer.momentum=0.9",
+            "optimizer.kind=adm",
+            "optimizer.weight_decay=inf",
+            "penalty.0.lambda=-1",
+            "penalty.1.lambda=1",
+            "penalty.0.scop=all",
+            "train.epochs=0",
+            "train.epochs=many",
+            "train.batch_size=0",
+            "train.batch_size=half",
+            "model.dropout=1",
+            "model.channels=[]",
+            "model.channels=[3, 0]",
+            "model.channels=32",
+            "data.validation=1.0",
+            "data.dir=/tmp",
+            "data.source=imagenet",
+            "early_stopping.patience=2",
+            "name=../up",
+            "backend.kind=tpu",
+            "seed=-1",
+            "data.shuffle=maybe",
+            "train",
+        ];
+        let told: Vec<String> = messages.iter().map(|set| format!("{set}\n    {}", message(set))).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

@@ -1,0 +1,213 @@
+//! The `[optimizer]` section.
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{Fraction, NonNegative, Positive};
+use super::{ConfigError, load};
+
+/// How an experiment descends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Keys", into = "Keys")]
+pub struct Optimizer {
+    /// The step size η, before the schedule.
+    pub learning_rate: Positive,
+    /// The largest Euclidean norm the gradient of all parameters together may have; a longer one is scaled down to it.
+    pub clip_norm: Option<Positive>,
+    /// The method.
+    pub method: Method,
+}
+
+/// The methods, as Burn implements them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// Gradient descent: w ← w − η·v with v ← μ·v + g.
+    Sgd {
+        /// μ; 0: plain gradient descent.
+        momentum: Fraction,
+        /// Nesterov's variant: the step is g + μ·v.
+        nesterov: bool,
+    },
+    /// Adam (Kingma and Ba 2015, arXiv 1412.6980).
+    Adam {
+        /// Decay of the first moment.
+        beta_1: Fraction,
+        /// Decay of the second moment.
+        beta_2: Fraction,
+        /// Added to the root of the second moment.
+        epsilon: Positive,
+    },
+    /// Adam with decoupled weight decay on every parameter (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    AdamW {
+        /// Decay of the first moment.
+        beta_1: Fraction,
+        /// Decay of the second moment.
+        beta_2: Fraction,
+        /// Added to the root of the second moment.
+        epsilon: Positive,
+        /// Each step also takes η·`weight_decay`·w off w.
+        weight_decay: NonNegative,
+    },
+    /// RMSprop (Hinton 2012, Coursera lecture 6).
+    RmsProp {
+        /// Decay of the mean square.
+        alpha: Fraction,
+        /// Momentum on the scaled gradient; 0: none.
+        momentum: Fraction,
+        /// Added to the root of the mean square.
+        epsilon: Positive,
+        /// Whether the mean of the gradient is taken off first.
+        centered: bool,
+    },
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self { learning_rate: Positive::literal(0.001), clip_norm: None, method: Keys::of(Kind::Adam).method() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Sgd,
+    Adam,
+    AdamW,
+    RmsProp,
+}
+
+/// The section as it is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(default = "adam")]
+    kind: Kind,
+    #[serde(default = "default_rate")]
+    learning_rate: Positive,
+    #[serde(default = "no_clipping")]
+    clip_norm: NonNegative,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    momentum: Option<Fraction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nesterov: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beta_1: Option<Fraction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beta_2: Option<Fraction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epsilon: Option<Positive>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight_decay: Option<NonNegative>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alpha: Option<Fraction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    centered: Option<bool>,
+}
+
+fn adam() -> Kind {
+    Kind::Adam
+}
+
+fn default_rate() -> Positive {
+    Positive::literal(0.001)
+}
+
+fn no_clipping() -> NonNegative {
+    NonNegative::literal(0.0)
+}
+
+impl Keys {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            learning_rate: default_rate(),
+            clip_norm: no_clipping(),
+            momentum: None,
+            nesterov: None,
+            beta_1: None,
+            beta_2: None,
+            epsilon: None,
+            weight_decay: None,
+            alpha: None,
+            centered: None,
+        }
+    }
+
+    fn method(&self) -> Method {
+        let momentum = self.momentum.unwrap_or(Fraction::literal(0.0));
+        let beta_1 = self.beta_1.unwrap_or(Fraction::literal(0.9));
+        let beta_2 = self.beta_2.unwrap_or(Fraction::literal(0.999));
+        let epsilon = self.epsilon.unwrap_or(Positive::literal(1e-7));
+        match self.kind {
+            Kind::Sgd => Method::Sgd { momentum, nesterov: self.nesterov.unwrap_or(false) },
+            Kind::Adam => Method::Adam { beta_1, beta_2, epsilon },
+            Kind::AdamW => {
+                let weight_decay = self.weight_decay.unwrap_or(NonNegative::literal(0.01));
+                Method::AdamW { beta_1, beta_2, epsilon, weight_decay }
+            }
+            Kind::RmsProp => {
+                let alpha = self.alpha.unwrap_or(Fraction::literal(0.9));
+                Method::RmsProp { alpha, momentum, epsilon, centered: self.centered.unwrap_or(false) }
+            }
+        }
+    }
+}
+
+impl TryFrom<Keys> for Optimizer {
+    type Error = ConfigError;
+
+    fn try_from(keys: Keys) -> Result<Self, ConfigError> {
+        use Kind::{Adam, AdamW, RmsProp, Sgd};
+        let kind = keys.kind;
+        let adaptive = matches!(kind, Adam | AdamW);
+        let given = [
+            ("momentum", keys.momentum.is_some(), matches!(kind, Sgd | RmsProp)),
+            ("nesterov", keys.nesterov.is_some(), kind == Sgd),
+            ("beta_1", keys.beta_1.is_some(), adaptive),
+            ("beta_2", keys.beta_2.is_some(), adaptive),
+            ("epsilon", keys.epsilon.is_some(), kind != Sgd),
+            ("weight_decay", keys.weight_decay.is_some(), kind == AdamW),
+            ("alpha", keys.alpha.is_some(), kind == RmsProp),
+            ("centered", keys.centered.is_some(), kind == RmsProp),
+        ];
+        let name = format!("kind `{}`", format!("{kind:?}").to_lowercase());
+        load::refuse_foreign_keys("optimizer", &name, &given)?;
+        if keys.nesterov == Some(true) && keys.momentum.is_none_or(|momentum| momentum.get() == 0.0) {
+            return Err(ConfigError::value("optimizer.nesterov", "is true; it needs `optimizer.momentum` > 0"));
+        }
+        Ok(Self {
+            learning_rate: keys.learning_rate,
+            clip_norm: Positive::try_from(keys.clip_norm.get()).ok(),
+            method: keys.method(),
+        })
+    }
+}
+
+impl From<Optimizer> for Keys {
+    fn from(optimizer: Optimizer) -> Self {
+        let mut keys = match optimizer.method {
+            Method::Sgd { momentum, nesterov } => {
+                Self { momentum: Some(momentum), nesterov: Some(nesterov), ..Self::of(Kind::Sgd) }
+            }
+            Method::Adam { beta_1, beta_2, epsilon } => {
+                Self { beta_1: Some(beta_1), beta_2: Some(beta_2), epsilon: Some(epsilon), ..Self::of(Kind::Adam) }
+            }
+            Method::AdamW { beta_1, beta_2, epsilon, weight_decay } => Self {
+                beta_1: Some(beta_1),
+                beta_2: Some(beta_2),
+                epsilon: Some(epsilon),
+                weight_decay: Some(weight_decay),
+                ..Self::of(Kind::AdamW)
+            },
+            Method::RmsProp { alpha, momentum, epsilon, centered } => Self {
+                alpha: Some(alpha),
+                momentum: Some(momentum),
+                epsilon: Some(epsilon),
+                centered: Some(centered),
+                ..Self::of(Kind::RmsProp)
+            },
+        };
+        keys.learning_rate = optimizer.learning_rate;
+        keys.clip_norm = NonNegative::literal(optimizer.clip_norm.map_or(0.0, Positive::get));
+        keys
+    }
+}

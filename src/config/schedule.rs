@@ -1,0 +1,136 @@
+//! The `[schedule]` section.
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{Count, Fraction, NonNegative};
+use super::{ConfigError, load};
+
+/// How the learning rate changes: a warm-up from near 0, and a decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Keys", into = "Keys")]
+pub struct Schedule {
+    /// Steps in which the rate rises linearly from rate/(steps + 1) to the full rate.
+    pub warmup_steps: u64,
+    /// What happens to it besides.
+    pub decay: Decay,
+}
+
+/// How the learning rate falls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decay {
+    /// It stays.
+    Constant,
+    /// It is multiplied by `factor` every `every_epochs` epochs.
+    Step {
+        /// Epochs between two falls.
+        every_epochs: Count,
+        /// What it is multiplied by.
+        factor: Fraction,
+    },
+    /// It follows half a cosine to `final_fraction` of itself at the last step (Loshchilov and Hutter 2017, arXiv 1608.03983).
+    Cosine {
+        /// The rate at the end, as a fraction of the first.
+        final_fraction: Fraction,
+    },
+    /// It falls on a straight line to `final_fraction` of itself at the last step.
+    Linear {
+        /// The rate at the end, as a fraction of the first.
+        final_fraction: Fraction,
+    },
+    /// It is multiplied by `factor` when the validation loss has not improved for `patience` epochs in a row.
+    Plateau {
+        /// Epochs without improvement before a fall.
+        patience: Count,
+        /// What it is multiplied by.
+        factor: Fraction,
+        /// How far below the best loss counts as improvement.
+        min_delta: NonNegative,
+    },
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { warmup_steps: 0, decay: Decay::Constant }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Constant,
+    Step,
+    Cosine,
+    Linear,
+    Plateau,
+}
+
+/// The section as it is written.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Keys {
+    kind: Kind,
+    warmup_steps: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_epochs: Option<Count>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factor: Option<Fraction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    final_fraction: Option<Fraction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patience: Option<Count>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_delta: Option<NonNegative>,
+}
+
+impl TryFrom<Keys> for Schedule {
+    type Error = ConfigError;
+
+    fn try_from(keys: Keys) -> Result<Self, ConfigError> {
+        use Kind::{Constant, Cosine, Linear, Plateau, Step};
+        let kind = keys.kind;
+        let given = [
+            ("every_epochs", keys.every_epochs.is_some(), kind == Step),
+            ("factor", keys.factor.is_some(), matches!(kind, Step | Plateau)),
+            ("final_fraction", keys.final_fraction.is_some(), matches!(kind, Cosine | Linear)),
+            ("patience", keys.patience.is_some(), kind == Plateau),
+            ("min_delta", keys.min_delta.is_some(), kind == Plateau),
+        ];
+        load::refuse_foreign_keys("schedule", &format!("kind `{}`", format!("{kind:?}").to_lowercase()), &given)?;
+        let factor = keys.factor.unwrap_or(Fraction::literal(0.1));
+        let final_fraction = keys.final_fraction.unwrap_or(Fraction::literal(0.0));
+        let decay = match kind {
+            Constant => Decay::Constant,
+            Step => Decay::Step { every_epochs: keys.every_epochs.unwrap_or(Count::literal(5)), factor },
+            Cosine => Decay::Cosine { final_fraction },
+            Linear => Decay::Linear { final_fraction },
+            Plateau => Decay::Plateau {
+                patience: keys.patience.unwrap_or(Count::literal(3)),
+                factor,
+                min_delta: keys.min_delta.unwrap_or(NonNegative::literal(0.0)),
+            },
+        };
+        Ok(Self { warmup_steps: keys.warmup_steps, decay })
+    }
+}
+
+impl From<Schedule> for Keys {
+    fn from(schedule: Schedule) -> Self {
+        let keys = Self { warmup_steps: schedule.warmup_steps, ..Self::default() };
+        match schedule.decay {
+            Decay::Constant => keys,
+            Decay::Step { every_epochs, factor } => {
+                Self { kind: Kind::Step, every_epochs: Some(every_epochs), factor: Some(factor), ..keys }
+            }
+            Decay::Cosine { final_fraction } => Self { kind: Kind::Cosine, final_fraction: Some(final_fraction), ..keys },
+            Decay::Linear { final_fraction } => Self { kind: Kind::Linear, final_fraction: Some(final_fraction), ..keys },
+            Decay::Plateau { patience, factor, min_delta } => Self {
+                kind: Kind::Plateau,
+                patience: Some(patience),
+                factor: Some(factor),
+                min_delta: Some(min_delta),
+                ..keys
+            },
+        }
+    }
+}

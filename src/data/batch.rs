@@ -1,0 +1,52 @@
+//! Samples as tensors.
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+
+use super::{Normalizer, Part, Shape};
+
+/// Samples as a network takes them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[sample, channel, row, column]`, normalized.
+    pub images: Tensor<4>,
+    /// `[sample]`, the classes.
+    pub labels: Tensor<1, Int>,
+}
+
+/// Makes batches on a device.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    table: Vec<[f32; 256]>,
+    device: Device,
+}
+
+impl Batcher {
+    /// A batcher for images normalized by `normalizer`.
+    #[must_use]
+    pub fn new(normalizer: &Normalizer, device: &Device) -> Self {
+        Self { table: normalizer.table(), device: device.clone() }
+    }
+
+    /// The samples of `part` at `indices`, in that order.
+    #[must_use]
+    pub fn batch(&self, part: &Part, indices: &[u32]) -> Batch {
+        let labels: Vec<i32> = indices.iter().map(|index| part.label(*index as usize).cast_signed()).collect();
+        let images = self.images(part.shape(), indices.iter().map(|index| part.pixels(*index as usize)));
+        Batch { images, labels: Tensor::from_data(TensorData::new(labels, [indices.len()]), &self.device) }
+    }
+
+    /// Images of one shape, given as bytes, as one tensor `[image, channel, row, column]`.
+    pub fn images<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> Tensor<4> {
+        let count = images.len();
+        let area = shape.height * shape.width;
+        let mut values = Vec::with_capacity(count * shape.size());
+        for image in images {
+            for (plane, table) in image.chunks_exact(area).zip(&self.table) {
+                values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)]));
+            }
+        }
+        let Shape { channels, height, width } = shape;
+        Tensor::from_data(TensorData::new(values, [count, channels, height, width]), &self.device)
+    }
+}

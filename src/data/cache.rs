@@ -1,0 +1,21 @@
+//! Where fetched data is kept.
+
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+
+use super::DataError;
+
+/// `$REGULUS_DATA`, or `regulus` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache` on Linux).
+///
+/// # Errors
+///
+/// When the variable is not set and the user has no home folder.
+pub fn cache_dir() -> Result<PathBuf, DataError> {
+    if let Some(dir) = std::env::var_os("REGULUS_DATA").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir));
+    }
+    etcetera::choose_base_strategy()
+        .map(|strategy| strategy.cache_dir().join("regulus"))
+        .map_err(|_| DataError::Set("cannot find a home folder to keep data in; set REGULUS_DATA to a folder".to_owned()))
+}

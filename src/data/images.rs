@@ -1,0 +1,143 @@
+//! A set of labelled images, and parts of it.
+
+use std::sync::Arc;
+
+use burn_dataset::{Dataset, DatasetError};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The shape every image of a set has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+}
+
+impl Shape {
+    /// Bytes of one image.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(formatter, "{}×{}×{}", self.height, self.width, self.channels)
+    }
+}
+
+/// Labelled images of one shape, as bytes: 0 is black, 255 is white.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// The shape of each.
+    pub shape: Shape,
+    /// `[image, channel, row, column]`.
+    pub pixels: Vec<u8>,
+    /// The class of each, counted from 0.
+    pub labels: Vec<u32>,
+}
+
+impl Images {
+    /// The bytes of one image, `[channel, row, column]`.
+    #[must_use]
+    pub fn pixels_of(&self, index: usize) -> &[u8] {
+        let size = self.shape.size();
+        &self.pixels[index * size..(index + 1) * size]
+    }
+
+    /// Adds shape, pixels and labels to a checksum.
+    pub(super) fn hash_into(&self, hash: &mut Sha256) {
+        for number in [self.shape.channels, self.shape.height, self.shape.width, self.labels.len()] {
+            hash.update((number as u64).to_le_bytes());
+        }
+        hash.update(&self.pixels);
+        for label in &self.labels {
+            hash.update(label.to_le_bytes());
+        }
+    }
+}
+
+/// One image with its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledImage {
+    /// `[channel, row, column]`.
+    pub pixels: Vec<u8>,
+    /// The class, counted from 0.
+    pub label: u32,
+}
+
+/// Some of the images of a set, in an order of its own.
+#[derive(Clone, Debug)]
+pub struct Part {
+    images: Arc<Images>,
+    indices: Vec<u32>,
+}
+
+impl Part {
+    pub(super) fn all(images: Arc<Images>) -> Self {
+        let count = u32::try_from(images.labels.len()).unwrap_or(u32::MAX);
+        Self { images, indices: (0..count).collect() }
+    }
+
+    pub(super) fn select(&self, indices: Vec<u32>) -> Self {
+        Self { images: Arc::clone(&self.images), indices }
+    }
+
+    pub(super) fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// How many images it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// The shape of each image.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.images.shape
+    }
+
+    /// The bytes of one image, `[channel, row, column]`.
+    #[must_use]
+    pub fn pixels(&self, index: usize) -> &[u8] {
+        self.images.pixels_of(self.indices[index] as usize)
+    }
+
+    /// The class of one image.
+    #[must_use]
+    pub fn label(&self, index: usize) -> u32 {
+        self.images.labels[self.indices[index] as usize]
+    }
+
+    /// The classes of all images, in order.
+    pub fn labels(&self) -> impl Iterator<Item = u32> {
+        (0..self.count()).map(|index| self.label(index))
+    }
+
+    /// How many images each of `classes` classes has.
+    #[must_use]
+    pub fn class_counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for label in self.labels() {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+}
+
+impl Dataset<LabelledImage> for Part {
+    fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
+        Ok(LabelledImage { pixels: self.pixels(index).to_vec(), label: self.label(index) })
+    }
+
+    fn len(&self) -> usize {
+        self.count()
+    }
+}

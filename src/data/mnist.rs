@@ -1,0 +1,132 @@
+//! The sets that can be fetched: where from, and how to know that they are whole.
+
+use std::path::{Path, PathBuf};
+
+use super::{DataError, Images, cache_dir, idx};
+use crate::config::Source;
+
+/// A set of four IDX files with known checksums.
+#[derive(Debug)]
+pub struct KnownSet {
+    /// Its source in a config, and its folder in the cache.
+    pub source: Source,
+    /// Where it can be had; each ends in `/` and is followed by a file's name and `.gz`.
+    pub mirrors: &'static [&'static str],
+    /// Training images, training labels, test images, test labels.
+    pub files: [KnownFile; 4],
+    /// The names of its classes.
+    pub classes: [&'static str; 10],
+    /// Who made it, and its licence.
+    pub credit: &'static str,
+}
+
+/// One file of a known set.
+#[derive(Debug)]
+pub struct KnownFile {
+    /// Its name, without `.gz`.
+    pub name: &'static str,
+    /// Its checksum.
+    pub sha256: Sha256Of,
+}
+
+/// What a checksum is of.
+#[derive(Debug)]
+pub enum Sha256Of {
+    /// The content, unpacked.
+    Unpacked(&'static str),
+    /// The gzip file as its makers published it.
+    Packed(&'static str),
+}
+
+/// The MNIST database of handwritten digits.
+pub const MNIST: KnownSet = KnownSet {
+    source: Source::Mnist,
+    mirrors: &["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"],
+    files: [
+        KnownFile {
+            name: "train-images-idx3-ubyte",
+            sha256: Sha256Of::Unpacked("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        },
+        KnownFile {
+            name: "train-labels-idx1-ubyte",
+            sha256: Sha256Of::Unpacked("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        },
+        KnownFile {
+            name: "t10k-images-idx3-ubyte",
+            sha256: Sha256Of::Unpacked("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        },
+        KnownFile {
+            name: "t10k-labels-idx1-ubyte",
+            sha256: Sha256Of::Unpacked("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+        },
+    ],
+    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    credit: "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0",
+};
+
+/// Fashion-MNIST: articles of clothing.
+pub const FASHION_MNIST: KnownSet = KnownSet {
+    source: Source::FashionMnist,
+    mirrors: &[
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
+    ],
+    files: [
+        KnownFile {
+            name: "train-images-idx3-ubyte",
+            sha256: Sha256Of::Packed("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        },
+        KnownFile {
+            name: "train-labels-idx1-ubyte",
+            sha256: Sha256Of::Packed("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        },
+        KnownFile {
+            name: "t10k-images-idx3-ubyte",
+            sha256: Sha256Of::Packed("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        },
+        KnownFile {
+            name: "t10k-labels-idx1-ubyte",
+            sha256: Sha256Of::Packed("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        },
+    ],
+    classes: ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+    credit: "Zalando Research (arXiv 1708.07747); MIT",
+};
+
+/// Every set that can be fetched.
+pub const KNOWN_SETS: [&KnownSet; 2] = [&MNIST, &FASHION_MNIST];
+
+impl KnownSet {
+    /// The folder its files are in: `dir`, or its place in the cache.
+    ///
+    /// # Errors
+    ///
+    /// When neither is given and there is no cache folder.
+    pub fn folder(&self, dir: Option<&Path>) -> Result<PathBuf, DataError> {
+        match dir {
+            Some(dir) => Ok(dir.to_owned()),
+            None => Ok(cache_dir()?.join(self.source.name())),
+        }
+    }
+
+    /// The path of one of its files, packed or not, if it is there.
+    #[must_use]
+    pub fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
+        [file.name.to_owned(), format!("{}.gz", file.name)].iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    }
+
+    pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images), DataError> {
+        let folder = self.folder(dir)?;
+        let name = self.source.name();
+        let path = |file: &KnownFile| {
+            Self::find(&folder, file).ok_or_else(|| DataError::Missing {
+                path: folder.join(format!("{}.gz", file.name)),
+                hint: format!("fetch it with `regulus data fetch {name}`, or set `data.dir` to the folder that has it"),
+            })
+        };
+        let [train_images, train_labels, test_images, test_labels] = &self.files;
+        let train = idx::read_pair(&path(train_images)?, &path(train_labels)?)?;
+        let test = idx::read_pair(&path(test_images)?, &path(test_labels)?)?;
+        Ok((train, test))
+    }
+}

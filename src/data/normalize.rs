@@ -1,0 +1,94 @@
+//! From bytes to the numbers a network sees.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, Part};
+use crate::config::Normalization;
+
+/// For each channel, what is subtracted from pixel / 255 and what the difference is divided by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalizer {
+    /// Subtracted, one for each channel.
+    pub mean: Vec<f64>,
+    /// Divided by, one for each channel; greater than 0.
+    pub deviation: Vec<f64>,
+}
+
+impl Normalizer {
+    /// The normalizer a config asks for, with its numbers from the training part.
+    ///
+    /// # Errors
+    ///
+    /// When the training part is of one colour, so that there is no deviation to divide by.
+    pub(super) fn new(kind: Normalization, train: &Part) -> Result<Self, DataError> {
+        let channels = train.shape().channels;
+        match kind {
+            Normalization::Unit => Ok(Self { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
+            Normalization::Standard => {
+                let standard = Self::standard(train);
+                if standard.deviation.iter().all(|deviation| *deviation > 0.0) {
+                    Ok(standard)
+                } else {
+                    let message = "every training image has the same pixels in some channel; set `data.normalization` to `unit`";
+                    Err(DataError::Set(message.to_owned()))
+                }
+            }
+        }
+    }
+
+    /// Mean and deviation of pixel / 255 over a part, channel by channel.
+    #[must_use]
+    pub fn standard(part: &Part) -> Self {
+        let shape = part.shape();
+        let area = shape.height * shape.width;
+        let mut counts = vec![[0_u64; 256]; shape.channels];
+        for index in 0..part.count() {
+            for (counts, plane) in counts.iter_mut().zip(part.pixels(index).chunks_exact(area)) {
+                plane.iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
+            }
+        }
+        let total = (part.count() * area) as f64;
+        let average = |counts: &[u64; 256], of: &dyn Fn(f64) -> f64| {
+            (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
+        };
+        let mean: Vec<f64> = counts.iter().map(|counts| average(counts, &|value| value)).collect();
+        let deviation = counts
+            .iter()
+            .zip(&mean)
+            .map(|(counts, mean)| average(counts, &|value| (value - mean).powi(2)).sqrt())
+            .collect();
+        Self { mean, deviation }
+    }
+
+    /// The number for every byte, channel by channel.
+    pub(super) fn table(&self) -> Vec<[f32; 256]> {
+        self.mean
+            .iter()
+            .zip(&self.deviation)
+            .map(|(mean, deviation)| {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a byte, as the network's float")]
+                std::array::from_fn(|pixel| ((pixel as f64 / 255.0 - mean) / deviation) as f32)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::{Images, Shape};
+
+    #[test]
+    fn mean_and_deviation_are_of_each_channel() {
+        // Two images of 1×2 pixels: channel 0 holds 0, 255, 0, 255; channel 1 holds 51 throughout.
+        let shape = Shape { channels: 2, height: 1, width: 2 };
+        let images = Images { shape, pixels: vec![0, 255, 51, 51, 0, 255, 51, 51], labels: vec![0, 1] };
+        let part = Part::all(Arc::new(images));
+        let standard = Normalizer::standard(&part);
+        assert!((standard.mean[0] - 0.5).abs() < 1e-12 && (standard.mean[1] - 0.2).abs() < 1e-12);
+        assert!((standard.deviation[0] - 0.5).abs() < 1e-12 && standard.deviation[1].abs() < 1e-9);
+        assert!(Normalizer::new(Normalization::Standard, &part).is_err() || standard.deviation[1] > 0.0);
+    }
+}

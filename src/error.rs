@@ -1,0 +1,91 @@
+//! The one error of the library, and the exit codes it maps to.
+
+use std::path::{Path, PathBuf};
+
+use crate::backend::BackendError;
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::model::ModelError;
+use crate::run::RunError;
+use crate::train::Diverged;
+
+/// The exit codes of the command line. They are part of its contract.
+pub mod exit_code {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// Unexpected failure, such as a full disk.
+    pub const FAILURE: u8 = 1;
+    /// Bad command line or config.
+    pub const USAGE: u8 = 2;
+    /// Bad or missing data, image or model file.
+    pub const DATA: u8 = 3;
+    /// Training diverged: a loss or weight is not finite.
+    pub const DIVERGED: u8 = 4;
+    /// Interrupted after saving; resume to go on.
+    pub const INTERRUPTED: u8 = 75;
+}
+
+/// Anything that can end a command early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A config that can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A backend or device that can't be used.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Data that can't be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Weights that can't be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A run folder that can't be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Training left the finite numbers.
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
+    /// A file that can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The run was asked to stop, and saved.
+    #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]
+    Interrupted(PathBuf),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// The exit code of the command it ends.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Backend(_) | Self::Usage(_) => exit_code::USAGE,
+            Self::Data(_) | Self::Model(_) => exit_code::DATA,
+            Self::Run(error) => error.exit_code(),
+            Self::Diverged(_) => exit_code::DIVERGED,
+            Self::Write(_) => exit_code::FAILURE,
+            Self::Interrupted(_) => exit_code::INTERRUPTED,
+        }
+    }
+}
+
+/// A file that can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`", path.display())]
+pub struct WriteError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+impl WriteError {
+    /// Adds the path to an I/O error.
+    pub fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { path, source }
+    }
+}

@@ -1,0 +1,196 @@
+//! Launching an experiment, and going on with one.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use burn::module::Module;
+use burn::prelude::Device;
+
+use crate::backend::{self, Opened};
+use crate::config::Experiment;
+use crate::data::{self, Batcher, Data, Part};
+use crate::error::Error;
+use crate::metrics::measure;
+use crate::model::{Architecture, Cnn, Weights};
+use crate::objective::Penalties;
+use crate::run::{DatasetManifest, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
+use crate::train::{Ending, Observer, ParameterOptimizer, Plan, Training};
+use crate::trained::same_data;
+
+/// An experiment with its run folder, ready to train.
+pub struct Launch {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Where it is recorded.
+    pub folder: RunFolder,
+    /// What the run is.
+    pub manifest: Manifest,
+    /// Something the user should know before it goes on.
+    pub warning: Option<String>,
+    data: Data,
+    penalties: Penalties,
+    device: Device,
+    training: Training,
+}
+
+impl Launch {
+    /// Makes a new run of `experiment`, in `dir` or in a folder named after the time. Nothing is written before config, backend, data and
+    /// model are known to be good.
+    ///
+    /// # Errors
+    ///
+    /// When any of them can't be used, or the folder can't be written to.
+    pub fn new(experiment: Experiment, dir: Option<&Path>) -> Result<Self, Error> {
+        let opened = backend::open(&experiment.backend)?;
+        let data = data::load(&experiment.data, experiment.seed)?;
+        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+        let device = opened.device.clone().autodiff();
+        let network = match &experiment.model.init {
+            None => Cnn::new(&architecture, experiment.model.initializer, experiment.seed, &device),
+            Some(path) => Cnn::blank(&architecture, &device).with_weights(&Weights::from_file(path)?, path)?,
+        };
+        let manifest = manifest(&experiment, &opened, &data, &network);
+        let folder = RunFolder::create(&experiment, dir, &manifest)?;
+        let optimizer = ParameterOptimizer::new(&experiment.optimizer.method);
+        let penalties = Penalties::new(&experiment.penalty, data.train.count());
+        let training = Training::new(network, optimizer);
+        Ok(Self { experiment, folder, manifest, warning: None, data, penalties, device, training })
+    }
+
+    /// Goes on with the run in `path` from its last checkpoint; none if it ended already.
+    ///
+    /// # Errors
+    ///
+    /// When it is no run folder, is in use, diverged, is damaged, or its data have changed.
+    pub fn resume(path: &Path) -> Result<Option<Self>, Error> {
+        let mut folder = RunFolder::open(path)?;
+        folder.lock()?;
+        match folder.summary()?.map(|summary| summary.status) {
+            Some(Status::Completed | Status::EarlyStopped) => return Ok(None),
+            Some(Status::Diverged) => return Err(RunError::Ended { path: path.to_owned() }.into()),
+            Some(Status::Interrupted) | None => {}
+        }
+        let experiment = folder.experiment()?;
+        let manifest = folder.manifest()?;
+        let opened = backend::open(&experiment.backend)?;
+        let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
+        let loaded = folder.load(Some(Which::Last))?;
+        let device = opened.device.autodiff();
+        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+        let network = Cnn::blank(&architecture, &device).with_weights(&loaded.snapshot.weights, path)?;
+        let optimizer =
+            ParameterOptimizer::from_bytes(&experiment.optimizer.method, &loaded.snapshot.optimizer, &device.clone().inner())
+                .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
+        folder.keep_metrics(loaded.snapshot.position.epoch)?;
+        let penalties = Penalties::new(&experiment.penalty, data.train.count());
+        let training = Training::resumed(network, optimizer, loaded.snapshot.position);
+        Ok(Some(Self { experiment, folder, manifest, warning: loaded.warning, data, penalties, device, training }))
+    }
+
+    /// Steps done so far.
+    #[must_use]
+    pub fn steps_done(&self) -> u64 {
+        self.training.position.step
+    }
+
+    /// Trains, records, and measures the network at the end. `stop`, raised from outside, ends it at the next step.
+    ///
+    /// # Errors
+    ///
+    /// When training diverges, or something can't be recorded.
+    pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
+        let plan = Plan {
+            experiment: &self.experiment,
+            data: &self.data,
+            penalties: &self.penalties,
+            device: &self.device,
+            stop,
+        };
+        let mut both = Both(Recorder(&self.folder), observer);
+        let ending = self.training.run(&plan, &mut both);
+        let batch = plan.batch_size();
+        let summary = match &ending {
+            Ok(Ending::Completed) => self.measured(Status::Completed, batch)?,
+            Ok(Ending::EarlyStopped) => self.measured(Status::EarlyStopped, batch)?,
+            Ok(Ending::Interrupted) => self.unmeasured(Status::Interrupted),
+            Err(Error::Diverged(_)) => self.unmeasured(Status::Diverged),
+            Err(_) => return ending.map(|_| self.unmeasured(Status::Interrupted)),
+        };
+        self.folder.write_summary(&summary)?;
+        ending.map(|_| summary)
+    }
+
+    fn unmeasured(&self, status: Status) -> Summary {
+        let position = &self.training.position;
+        Summary {
+            status,
+            epochs: position.epoch,
+            steps: position.step,
+            seconds: position.seconds + position.sums.seconds,
+            images_per_second: Summary::median_speed(&position.speeds),
+            train: None,
+            validation: None,
+            test: None,
+            penalty: None,
+            weight_norm_squared: None,
+            best_epoch: position.best_epoch,
+            parameters: self.manifest.parameters,
+            backend: self.manifest.backend.clone(),
+        }
+    }
+
+    /// The summary of the network a command would load: the best, or, where there was no validation part, the last.
+    fn measured(&self, status: Status, batch: usize) -> Result<Summary, Error> {
+        let device = self.device.clone().inner();
+        let batcher = Batcher::new(&self.data.normalizer, &device);
+        let (network, weights) = if self.data.validation.is_some() {
+            let weights = self.folder.load(Some(Which::Best))?.snapshot.weights;
+            let network = Cnn::blank(&self.manifest.architecture, &device).with_weights(&weights, self.folder.path())?;
+            (network, weights)
+        } else {
+            let network = self.training.network();
+            (network.valid(), Weights::of(network))
+        };
+        let split = |part: &Part| (&measure(&network, part, &batcher)).into();
+        Ok(Summary {
+            train: Some(split(&self.data.train)),
+            validation: self.data.validation.as_ref().map(split),
+            test: self.data.test.as_ref().map(split),
+            penalty: Some(self.penalties.value(&weights, batch)),
+            weight_norm_squared: Some(self.penalties.weight_norm_squared(&weights)),
+            ..self.unmeasured(status)
+        })
+    }
+}
+
+/// The recorder first, so that what a watcher hears is on disk.
+struct Both<'a>(Recorder<'a>, &'a mut dyn Observer);
+
+impl Observer for Both<'_> {
+    fn on(&mut self, event: &crate::train::Event) -> Result<(), Error> {
+        self.0.on(event)?;
+        self.1.on(event)
+    }
+}
+
+fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn) -> Manifest {
+    Manifest {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        backend: experiment.backend.kind.name().to_owned(),
+        device: opened.name.clone(),
+        threads: opened.threads,
+        dataset: DatasetManifest {
+            source: experiment.data.source.name().to_owned(),
+            sha256: data.checksum.clone(),
+            train: data.train.count(),
+            validation: data.validation.as_ref().map_or(0, Part::count),
+            test: data.test.as_ref().map_or(0, Part::count),
+        },
+        normalizer: data.normalizer.clone(),
+        classes: data.classes.clone(),
+        architecture: network.architecture().clone(),
+        parameters: network.num_params(),
+    }
+}

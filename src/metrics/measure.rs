@@ -1,0 +1,26 @@
+//! Measuring a network on a part of the data.
+
+use super::{Measures, Tally};
+use crate::data::{Batcher, Part};
+use crate::model::Cnn;
+
+/// Images computed at once.
+const BATCH: usize = 500;
+
+/// Runs `network` over every sample of `part`. Losses are summed in float64 on the host, so that they do not depend on a
+/// backend's order of summation.
+#[must_use]
+pub fn measure(network: &Cnn, part: &Part, batcher: &Batcher) -> Measures {
+    let classes = network.architecture().classes;
+    let mut tally = Tally::new(classes);
+    let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
+    let indices: Vec<u32> = (0..count).collect();
+    for chunk in indices.chunks(BATCH) {
+        let logits = network.forward(batcher.batch(part, chunk).images, None);
+        let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+        for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
+            tally.add(logits, part.label(*index as usize) as usize);
+        }
+    }
+    tally.measures()
+}

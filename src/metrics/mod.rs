@@ -1,0 +1,7 @@
+//! How good predictions are.
+
+mod measure;
+mod tally;
+
+pub use measure::measure;
+pub use tally::{ClassMeasures, Measures, Tally, softmax};

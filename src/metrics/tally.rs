@@ -1,0 +1,153 @@
+//! Counting predictions against labels.
+
+use serde::{Deserialize, Serialize};
+
+/// Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599).
+const BINS: usize = 15;
+
+/// Counts over the predictions seen so far.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    loss: f64,
+    /// `[actual class][predicted class]`.
+    confusion: Vec<Vec<u64>>,
+    bins: [Bin; BINS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bin {
+    count: u64,
+    correct: u64,
+    confidence: f64,
+}
+
+/// What a network is worth on a part of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// Samples.
+    pub count: u64,
+    /// Mean cross-entropy in nats, without any penalty.
+    pub data_loss: f64,
+    /// Fraction of samples whose most probable class is theirs.
+    pub accuracy: f64,
+    /// Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3).
+    pub calibration_error: f64,
+    /// For each class, how well it is found.
+    pub classes: Vec<ClassMeasures>,
+    /// `[actual class][predicted class]`.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// How well one class is found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassMeasures {
+    /// Samples of the class.
+    pub count: u64,
+    /// Of those predicted to be of the class, the fraction that are; none if none are predicted.
+    pub precision: Option<f64>,
+    /// Of those of the class, the fraction predicted to be; none if there are none.
+    pub recall: Option<f64>,
+}
+
+impl Tally {
+    /// A tally of nothing yet, over `classes` classes.
+    #[must_use]
+    pub fn new(classes: usize) -> Self {
+        Self { loss: 0.0, confusion: vec![vec![0; classes]; classes], bins: [Bin::default(); BINS] }
+    }
+
+    /// Adds one sample with its logits.
+    pub fn add(&mut self, logits: &[f32], label: usize) {
+        let probabilities = softmax(logits);
+        let predicted = most_probable(logits);
+        let largest = f64::from(logits[predicted]);
+        let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
+        self.loss += sum.ln() + largest - f64::from(logits[label]);
+        self.confusion[label][predicted] += 1;
+        let confidence = probabilities[predicted];
+        // Bin k holds the confidences in (k/15, (k+1)/15].
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins")]
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        self.bins[bin].count += 1;
+        self.bins[bin].correct += u64::from(predicted == label);
+        self.bins[bin].confidence += confidence;
+    }
+
+    /// The measures of everything added. Nothing added gives losses and accuracies that are not numbers.
+    #[must_use]
+    pub fn measures(&self) -> Measures {
+        let count: u64 = self.confusion.iter().flatten().sum();
+        let correct: u64 = (0..).zip(&self.confusion).map(|(class, row): (usize, _)| row[class]).sum();
+        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let classes = (0..self.confusion.len())
+            .map(|class| {
+                let actual = self.confusion[class].iter().sum();
+                let predicted = self.confusion.iter().map(|row| row[class]).sum();
+                let both = self.confusion[class][class];
+                ClassMeasures { count: actual, precision: ratio(both, predicted), recall: ratio(both, actual) }
+            })
+            .collect();
+        let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum::<f64>();
+        Measures {
+            count,
+            data_loss: self.loss / count as f64,
+            accuracy: correct as f64 / count as f64,
+            calibration_error: gaps / count as f64,
+            classes,
+            confusion: self.confusion.clone(),
+        }
+    }
+}
+
+/// The probabilities of logits, in float64.
+#[must_use]
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = f64::from(logits[most_probable(logits)]);
+    let exponentials: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|value| value / sum).collect()
+}
+
+/// The first of the largest logits.
+fn most_probable(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (class, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = class;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_of_four_samples_by_hand() {
+        let mut tally = Tally::new(2);
+        // ln 3 makes probabilities 3/4 and 1/4; three samples are right and one is wrong.
+        let third = 3.0_f32.ln();
+        tally.add(&[third, 0.0], 0);
+        tally.add(&[third, 0.0], 0);
+        tally.add(&[0.0, third], 1);
+        tally.add(&[third, 0.0], 1);
+        let measures = tally.measures();
+        let loss = (3.0 * (4.0_f64 / 3.0).ln() + 4.0_f64.ln()) / 4.0;
+        assert!((measures.data_loss - loss).abs() < 1e-7);
+        assert!((measures.accuracy - 0.75).abs() < 1e-12);
+        // All confidences are 0.75 and three of four are right: perfectly calibrated.
+        assert!(measures.calibration_error < 1e-7);
+        assert_eq!(measures.confusion, [[2, 0], [1, 1]]);
+        assert_eq!(measures.classes[0], ClassMeasures { count: 2, precision: Some(2.0 / 3.0), recall: Some(1.0) });
+        assert_eq!(measures.classes[1], ClassMeasures { count: 2, precision: Some(1.0), recall: Some(0.5) });
+    }
+
+    #[test]
+    fn huge_logits_stay_finite() {
+        let mut tally = Tally::new(3);
+        tally.add(&[1e30, -1e30, 0.0], 1);
+        assert!((tally.measures().data_loss / 2e30 - 1.0).abs() < 1e-6);
+        assert_eq!(softmax(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
+    }
+}

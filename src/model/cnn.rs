@@ -1,0 +1,209 @@
+//! The reference network.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{Initializer, Linear, LinearConfig, Relu};
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Weights;
+use crate::config::{ConfigError, Init, Model};
+use crate::data::Shape;
+use crate::seed::Seed;
+
+/// Every size of a [`Cnn`]: what its weights can be loaded into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// `"cnn"`.
+    pub kind: String,
+    /// The images it takes.
+    pub input: Shape,
+    /// Output channels of each convolution.
+    pub channels: Vec<usize>,
+    /// Side of the square kernels.
+    pub kernel_size: usize,
+    /// Units of the hidden dense layer.
+    pub hidden: usize,
+    /// Logits it gives.
+    pub classes: usize,
+}
+
+impl Architecture {
+    /// The network `model` describes, for images of shape `input` in `classes` classes.
+    ///
+    /// # Errors
+    ///
+    /// When a kernel or a pool is larger than what reaches it.
+    pub fn new(model: &Model, input: Shape, classes: usize) -> Result<Self, ConfigError> {
+        let architecture = Self {
+            kind: "cnn".to_owned(),
+            input,
+            channels: model.channels.iter().map(|count| count.get()).collect(),
+            kernel_size: model.kernel_size.get(),
+            hidden: model.hidden.get(),
+            classes,
+        };
+        architecture.check().map_err(|(key, problem)| ConfigError::value(key, problem))?;
+        Ok(architecture)
+    }
+
+    /// The shape after the last pool.
+    ///
+    /// # Errors
+    ///
+    /// The config key at fault and what is wrong with it, when a kernel or a pool is larger than what reaches it or the network would
+    /// be too large to address.
+    pub fn check(&self) -> Result<Shape, (&'static str, String)> {
+        let kernel = self.kernel_size;
+        let mut shape = self.input;
+        let mut parameters = Some(0_usize);
+        for (number, channels) in (1..).zip(&self.channels) {
+            let Shape { height, width, .. } = shape;
+            if kernel > height || kernel > width {
+                let problem = format!("is {kernel}, but what reaches convolution {number} is only {height}×{width}; use a smaller kernel, fewer convolutions or larger images");
+                return Err(("model.kernel_size", problem));
+            }
+            let weights = channels.checked_mul(shape.channels).and_then(|count| count.checked_mul(kernel * kernel));
+            parameters = parameters.zip(weights).and_then(|(sum, count)| sum.checked_add(count)?.checked_add(*channels));
+            shape = Shape { channels: *channels, height: (height - kernel + 1) / 2, width: (width - kernel + 1) / 2 };
+            if shape.height == 0 || shape.width == 0 {
+                let problem = format!("has {} convolutions, but nothing is left of {} images after pool {number}; use fewer", self.channels.len(), self.input);
+                return Err(("model.channels", problem));
+            }
+        }
+        let dense = shape.channels.checked_mul(shape.height * shape.width).and_then(|size| size.checked_mul(self.hidden));
+        let total = parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)?.checked_add(self.hidden.checked_mul(self.classes + 1)?));
+        match total {
+            Some(total) if total <= 1 << 32 => Ok(shape),
+            _ => Err(("model.hidden", "makes a network of more than 2³² parameters; use smaller sizes".to_owned())),
+        }
+    }
+
+    /// The number of inputs of the first dense layer.
+    #[must_use]
+    pub fn flat_size(&self) -> usize {
+        self.check().map_or(0, Shape::size)
+    }
+}
+
+/// Convolutions, each followed by ReLU and a 2×2 max-pool, then a hidden dense layer with ReLU, then a dense layer of logits.
+///
+/// With the default sizes and 28×28×1 images it has 225,034 parameters. The flattening is channel-major.
+#[derive(Module, Debug)]
+pub struct Cnn {
+    conv: Vec<Conv2d>,
+    dense: Vec<Linear>,
+    pool: MaxPool2d,
+    activation: Relu,
+    #[module(skip)]
+    architecture: Architecture,
+}
+
+impl Cnn {
+    /// A network with weights drawn by `init` from `seed`'s streams, one for each parameter: the same numbers on every backend.
+    #[must_use]
+    pub fn new(architecture: &Architecture, init: Init, seed: Seed, device: &Device) -> Self {
+        let blank = Self::blank(architecture, device);
+        let weights = Weights::of(&blank).map(|name, values| super::init::draw(init, name, values, seed));
+        blank.with_checked_weights(&weights)
+    }
+
+    /// A network whose weights are all 0.
+    #[must_use]
+    pub fn blank(architecture: &Architecture, device: &Device) -> Self {
+        let kernel = [architecture.kernel_size; 2];
+        let inputs = std::iter::once(architecture.input.channels).chain(architecture.channels.iter().copied());
+        let conv = inputs
+            .zip(&architecture.channels)
+            .map(|(input, output)| Conv2dConfig::new([input, *output], kernel).with_initializer(Initializer::Zeros).init(device))
+            .collect();
+        let dense = [(architecture.flat_size(), architecture.hidden), (architecture.hidden, architecture.classes)]
+            .map(|(input, output)| LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(device))
+            .to_vec();
+        Self {
+            conv,
+            dense,
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            activation: Relu::new(),
+            architecture: architecture.clone(),
+        }
+    }
+
+    /// The sizes of the network.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The logits of a batch. In a training step with dropout, `kept` is what the hidden units are multiplied by.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, channels, height, width]`
+    /// - kept: `[batch, hidden]`
+    /// - output: `[batch, classes]`
+    #[must_use]
+    pub fn forward(&self, images: Tensor<4>, kept: Option<Tensor<2>>) -> Tensor<2> {
+        let mut x = images;
+        for conv in &self.conv {
+            x = self.pool.forward(self.activation.forward(conv.forward(x)));
+        }
+        let [batch, channels, height, width] = x.dims();
+        let mut x = self.activation.forward(self.dense[0].forward(x.reshape([batch, channels * height * width])));
+        if let Some(kept) = kept {
+            x = x * kept;
+        }
+        self.dense[1].forward(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Experiment;
+
+    fn architecture(set: &str, side: usize) -> Result<Architecture, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n").unwrap();
+        let experiment = Experiment::load(file.path(), &[set.to_owned()]).unwrap();
+        Architecture::new(&experiment.model, Shape { channels: 1, height: side, width: side }, 10).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_has_225034_parameters_and_1600_flat_inputs() {
+        let device = crate::backend::any_cpu();
+        let network = Cnn::blank(&architecture("seed=1", 28).unwrap(), &device);
+        assert_eq!(network.num_params(), 225_034);
+        assert_eq!(network.architecture().flat_size(), 1600);
+        let names: Vec<String> = Weights::of(&network).iter().map(|(name, values)| format!("{name} {:?}", values.shape)).collect();
+        let expected = [
+            "conv1.bias [32]",
+            "conv1.weight [32, 1, 3, 3]",
+            "conv2.bias [64]",
+            "conv2.weight [64, 32, 3, 3]",
+            "dense1.bias [128]",
+            "dense1.weight [128, 1600]",
+            "dense2.bias [10]",
+            "dense2.weight [10, 128]",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_told() {
+        assert_eq!(
+            architecture("model.kernel_size=29", 28).unwrap_err(),
+            "`model.kernel_size` is 29, but what reaches convolution 1 is only 28×28; use a smaller kernel, fewer convolutions or larger images"
+        );
+        assert_eq!(
+            architecture("model.channels=[8, 8]", 4).unwrap_err(),
+            "`model.kernel_size` is 3, but what reaches convolution 2 is only 1×1; use a smaller kernel, fewer convolutions or larger images"
+        );
+        assert_eq!(
+            architecture("model.channels=[8]", 3).unwrap_err(),
+            "`model.channels` has 1 convolutions, but nothing is left of 3×3×1 images after pool 1; use fewer"
+        );
+        assert!(architecture("model.hidden=9000000000000000000", 28).unwrap_err().starts_with("`model.hidden`"));
+    }
+}

@@ -1,0 +1,214 @@
+//! The weights of a network on the host, under PyTorch's names and layouts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::{Cnn, ModelError};
+
+/// The values of one parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// Its shape in PyTorch's layout: `[out, in, height, width]`, `[out, in]` or `[out]`.
+    pub shape: Vec<usize>,
+    /// Its values, the last dimension fastest.
+    pub numbers: Vec<f32>,
+}
+
+/// Every parameter of a network by its name, such as `conv1.weight`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights(BTreeMap<String, Values>);
+
+/// The name of the parameter at a module path: `["conv", "0", "weight"]` is `conv1.weight`.
+#[must_use]
+pub fn parameter_name(path: &[String]) -> String {
+    let mut name = String::new();
+    for part in path {
+        match part.parse::<usize>() {
+            Ok(index) => name.push_str(&(index + 1).to_string()),
+            Err(_) if name.is_empty() => name.push_str(part),
+            Err(_) => {
+                name.push('.');
+                name.push_str(part);
+            }
+        }
+    }
+    name
+}
+
+impl Weights {
+    /// The weights of `network`.
+    #[must_use]
+    pub fn of(network: &Cnn) -> Self {
+        let mut reader = Reader { path: Vec::new(), weights: BTreeMap::new() };
+        network.visit(&mut reader);
+        Self(reader.weights)
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Values)> {
+        self.0.iter()
+    }
+
+    /// The values of one parameter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Values> {
+        self.0.get(name)
+    }
+
+    /// Weights of the same names and shapes, with other values.
+    #[must_use]
+    pub fn map(&self, values: impl Fn(&str, &Values) -> Values) -> Self {
+        Self(self.0.iter().map(|(name, old)| (name.clone(), values(name, old))).collect())
+    }
+
+    /// Whether every value is finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.0.values().all(|values| values.numbers.iter().all(|number| number.is_finite()))
+    }
+
+    /// The weights as a safetensors file with `metadata` in its header.
+    #[must_use]
+    pub fn to_safetensors(&self, metadata: std::collections::HashMap<String, String>) -> Vec<u8> {
+        let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = self
+            .0
+            .iter()
+            .map(|(name, values)| (name, &values.shape, values.numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes);
+            (*name, view.unwrap_or_else(|error| unreachable!("{name} has as many values as its shape says: {error}")))
+        });
+        let metadata = (!metadata.is_empty()).then_some(metadata);
+        safetensors::serialize(views, metadata).unwrap_or_else(|error| unreachable!("finite weights serialize: {error}"))
+    }
+
+    /// Reads a safetensors file of float32 tensors.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, is damaged, or holds another type.
+    pub fn from_file(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::from_safetensors(path, &bytes)
+    }
+
+    /// Takes weights out of the content of a safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged or holds a type other than float32; `path` is for the message.
+    pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::format(path, error))?;
+        let mut weights = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(ModelError::format(path, format!("tensor `{name}` is {:?}; expected F32", view.dtype())));
+            }
+            let numbers = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+            weights.insert(name.to_owned(), Values { shape: view.shape().to_vec(), numbers });
+        }
+        Ok(Self(weights))
+    }
+
+    /// The first difference in names or shapes, in words.
+    fn misfit(&self, network: &Self) -> Option<String> {
+        for (name, wanted) in &network.0 {
+            match self.0.get(name) {
+                None => return Some(format!("tensor `{name}` {:?} is missing", wanted.shape)),
+                Some(found) if found.shape != wanted.shape => {
+                    return Some(format!("tensor `{name}` is {:?}; expected {:?}", found.shape, wanted.shape));
+                }
+                Some(_) => {}
+            }
+        }
+        let extra = self.0.keys().find(|name| !network.0.contains_key(*name))?;
+        Some(format!("tensor `{extra}` has no place in it"))
+    }
+}
+
+impl Cnn {
+    /// The network with these weights.
+    ///
+    /// # Errors
+    ///
+    /// When a name or shape differs; `path` is for the message.
+    pub fn with_weights(self, weights: &Weights, path: &Path) -> Result<Self, ModelError> {
+        match weights.misfit(&Weights::of(&self)) {
+            None => Ok(self.with_checked_weights(weights)),
+            Some(problem) => Err(ModelError::Fit { path: path.to_owned(), problem }),
+        }
+    }
+
+    /// The network with weights known to fit.
+    pub(super) fn with_checked_weights(self, weights: &Weights) -> Self {
+        self.map(&mut Writer { path: Vec::new(), weights })
+    }
+}
+
+/// Burn keeps a dense kernel as `[in, out]`, PyTorch as `[out, in]`; other ranks agree.
+fn transposed<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if D == 2 { tensor.swap_dims(0, 1) } else { tensor }
+}
+
+struct Reader {
+    path: Vec<String>,
+    weights: BTreeMap<String, Values>,
+}
+
+impl ModuleVisitor for Reader {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = transposed(param.val());
+        let shape = tensor.dims().to_vec();
+        let numbers = tensor.into_data().iter::<f32>().collect();
+        self.weights.insert(parameter_name(&self.path), Values { shape, numbers });
+    }
+}
+
+struct Writer<'a> {
+    path: Vec<String>,
+    weights: &'a Weights,
+}
+
+impl ModuleMapper for Writer<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(values) = self.weights.get(&parameter_name(&self.path)) else {
+            return param;
+        };
+        let (id, old, mapper) = param.consume();
+        let mut data = TensorData::new(values.numbers.clone(), values.shape.clone());
+        if D == 2 {
+            data = TensorData::new(swapped(&values.numbers, &values.shape), [values.shape[1], values.shape[0]]);
+        }
+        let tensor = Tensor::<D>::from_data(data, &old.device());
+        let tensor = if old.is_require_grad() { tensor.require_grad() } else { tensor };
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// A matrix `[rows, columns]` as `[columns, rows]`.
+fn swapped(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
+    let (rows, columns) = (shape[0], shape[1]);
+    (0..rows * columns).map(|place| numbers[(place % rows) * columns + place / rows]).collect()
+}

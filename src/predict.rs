@@ -1,0 +1,54 @@
+//! Predicting the class of images.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::data::{DataError, Picture};
+use crate::metrics::softmax;
+use crate::trained::Trained;
+
+/// The classes of one image, most probable first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The file.
+    pub image: PathBuf,
+    /// The classes.
+    pub classes: Vec<ClassProbability>,
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassProbability {
+    /// Its name.
+    pub class: String,
+    /// Its label.
+    pub label: usize,
+    /// The softmax of its logit.
+    pub probability: f64,
+}
+
+/// Predicts the `top` most probable classes of the image file at `path`, prepared as the training images were; `invert` swaps black
+/// and white first.
+///
+/// # Errors
+///
+/// When the file is missing, is no image, or is damaged.
+pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Result<Prediction, DataError> {
+    let shape = trained.manifest.architecture.input;
+    let mut picture = Picture::open(path, shape)?;
+    if invert {
+        picture = picture.inverted();
+    }
+    let images = trained.batcher.images(shape, [picture.pixels.as_slice()].into_iter());
+    let logits: Vec<f32> = trained.network.forward(images, None).into_data().iter::<f32>().collect();
+    let mut classes: Vec<ClassProbability> = softmax(&logits)
+        .into_iter()
+        .zip(&trained.manifest.classes)
+        .enumerate()
+        .map(|(label, (probability, class))| ClassProbability { class: class.clone(), label, probability })
+        .collect();
+    classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    classes.truncate(top);
+    Ok(Prediction { image: path.to_owned(), classes })
+}

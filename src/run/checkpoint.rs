@@ -1,0 +1,148 @@
+//! Checkpoints: one folder each, committed by one rename, with a checksum over all of it.
+//!
+//! A new checkpoint is written beside the old one and synced; then the old one is renamed to `NAME.previous` and the new one takes its
+//! name. A kill before, between or after leaves at least one whole checkpoint, and the one before it is kept in case the newer one is
+//! damaged later.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::RunError;
+use crate::atomic::sync_folder;
+use crate::error::WriteError;
+use crate::model::Weights;
+use crate::train::{Position, Snapshot};
+
+const WEIGHTS: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.bpk";
+const POSITION: &str = "position.json";
+/// In the format of `sha256sum`, which can check it too.
+const CHECKSUMS: &str = "SHA256SUMS";
+
+/// Which checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest.
+    Last,
+    /// The one with the lowest validation loss.
+    Best,
+}
+
+impl Which {
+    /// Its name, in the folder and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
+}
+
+/// A checkpoint that was read, and what had to be said about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it holds.
+    pub snapshot: Snapshot,
+    /// That the newer one is damaged and this is the one before it.
+    pub warning: Option<String>,
+}
+
+/// Commits `snapshot` under `name` in `folder`.
+pub(super) fn save(folder: &Path, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
+    let place = folder.join(which.name());
+    try_save(folder, which, snapshot).map_err(WriteError::at(&place))
+}
+
+fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let aside = folder.join(format!(".{}.new", which.name()));
+    remove_if_there(&aside)?;
+    fs::create_dir(&aside)?;
+    let position = serde_json::to_vec_pretty(&snapshot.position)?;
+    let files = [
+        (WEIGHTS, snapshot.weights.to_safetensors(HashMap::new())),
+        (OPTIMIZER, snapshot.optimizer.clone()),
+        (POSITION, position),
+    ];
+    let checksums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", checksum(bytes))).collect();
+    for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
+        let mut file = fs::File::create(aside.join(name))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+    }
+    sync_folder(&aside)?;
+    let place = folder.join(which.name());
+    if place.exists() {
+        let previous = previous(folder, which);
+        remove_if_there(&previous)?;
+        fs::rename(&place, &previous)?;
+    }
+    fs::rename(&aside, &place)?;
+    sync_folder(folder)
+}
+
+/// Reads the checkpoint, or, if it is damaged or missing, the one before it.
+pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunError> {
+    let place = folder.join(which.name());
+    let previous = previous(folder, which);
+    let damage = match place.exists().then(|| read(&place)) {
+        Some(Ok(snapshot)) => return Ok(Some(Loaded { snapshot, warning: None })),
+        Some(Err(damage)) => Some(damage),
+        None => None,
+    };
+    match (previous.exists().then(|| read(&previous)), damage) {
+        (Some(Ok(snapshot)), damage) => {
+            let warning = damage.map(|damage| {
+                format!("{damage}; using the checkpoint before it, after step {}", snapshot.position.step)
+            });
+            Ok(Some(Loaded { snapshot, warning }))
+        }
+        (_, Some(damage)) | (Some(Err(damage)), None) => Err(damage),
+        (None, None) => Ok(None),
+    }
+}
+
+fn previous(folder: &Path, which: Which) -> PathBuf {
+    folder.join(format!("{}.previous", which.name()))
+}
+
+fn read(place: &Path) -> Result<Snapshot, RunError> {
+    let damaged = |path: &Path, problem: String| RunError::Damaged { path: path.to_owned(), problem };
+    let bytes = |name: &str| {
+        let path = place.join(name);
+        fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(place, format!("it has no `{name}`")),
+            _ => RunError::Read { path, source: error },
+        })
+    };
+    let checksums = String::from_utf8_lossy(&bytes(CHECKSUMS)?).into_owned();
+    let checked = |name: &str| {
+        let bytes = bytes(name)?;
+        if checksums.lines().any(|line| line == format!("{}  {name}", checksum(&bytes))) {
+            Ok(bytes)
+        } else {
+            Err(damaged(&place.join(name), format!("its SHA-256 is not the one in `{CHECKSUMS}`")))
+        }
+    };
+    let path = place.join(WEIGHTS);
+    let weights = Weights::from_safetensors(&path, &checked(WEIGHTS)?).map_err(|error| damaged(&path, error.to_string()))?;
+    let position: Position =
+        serde_json::from_slice(&checked(POSITION)?).map_err(|error| damaged(&place.join(POSITION), error.to_string()))?;
+    Ok(Snapshot { weights, optimizer: checked(OPTIMIZER)?, position })
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,202 @@
+//! Making, opening and locking a run folder.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::checkpoint::{self, Loaded, Which};
+use super::{Manifest, RunError, Summary, metrics_log};
+use crate::atomic;
+use crate::config::Experiment;
+use crate::error::{Error, WriteError};
+use crate::train::{Row, Snapshot};
+
+const CONFIG: &str = "config.toml";
+const MANIFEST: &str = "manifest.json";
+const METRICS: &str = "metrics.jsonl";
+const SUMMARY: &str = "summary.json";
+const CHECKPOINTS: &str = "checkpoints";
+const LOCK: &str = "lock";
+
+/// A run folder.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held for as long as this process may write to it.
+    lock: Option<File>,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run: `dir`, or one named after the time under the experiment's name.
+    ///
+    /// # Errors
+    ///
+    /// When it holds files already, or can't be written to.
+    pub fn create(experiment: &Experiment, dir: Option<&Path>, manifest: &Manifest) -> Result<Self, Error> {
+        let path = match dir {
+            Some(dir) => dir.to_owned(),
+            None => Self::fresh(&experiment.artifacts.join(&experiment.name))?,
+        };
+        std::fs::create_dir_all(&path).map_err(WriteError::at(&path))?;
+        let entries = std::fs::read_dir(&path).map_err(WriteError::at(&path))?;
+        if entries.count() > 0 {
+            return Err(RunError::Taken { path }.into());
+        }
+        let mut folder = Self { path, lock: None };
+        folder.lock()?;
+        atomic::write(&folder.path.join(CONFIG), experiment.to_toml().as_bytes())?;
+        folder.write_json(MANIFEST, manifest)?;
+        Ok(folder)
+    }
+
+    /// A folder under `parent` that no other process has taken.
+    fn fresh(parent: &Path) -> Result<PathBuf, WriteError> {
+        std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let id: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
+        for number in 1_u32.. {
+            let path = parent.join(if number == 1 { id.clone() } else { format!("{id}-{number}") });
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|()| path.clone()).map_err(WriteError::at(&path)),
+            }
+        }
+        unreachable!("a name is free among 2³²")
+    }
+
+    /// Opens the folder of a run, to read.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or is no run folder.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        for missing in [CONFIG, MANIFEST] {
+            if !path.join(missing).is_file() {
+                return Err(RunError::NotARun { path: path.to_owned(), missing });
+            }
+        }
+        Ok(Self { path: path.to_owned(), lock: None })
+    }
+
+    /// Takes the folder for writing, until this value is dropped or the process ends.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, or it can't be written to.
+    pub fn lock(&mut self) -> Result<(), Error> {
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).map_err(WriteError::at(&path))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(RunError::InUse { path: self.path.clone() }.into()),
+            Err(TryLockError::Error(source)) => Err(WriteError { path, source }.into()),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The experiment.
+    ///
+    /// # Errors
+    ///
+    /// When `config.toml` is damaged.
+    pub fn experiment(&self) -> Result<Experiment, Error> {
+        Ok(Experiment::load(&self.path.join(CONFIG), &[])?)
+    }
+
+    /// What the run is.
+    ///
+    /// # Errors
+    ///
+    /// When `manifest.json` is damaged.
+    pub fn manifest(&self) -> Result<Manifest, RunError> {
+        self.read_json(MANIFEST)
+    }
+
+    /// How the run ended, if it did.
+    ///
+    /// # Errors
+    ///
+    /// When `summary.json` is damaged.
+    pub fn summary(&self) -> Result<Option<Summary>, RunError> {
+        if self.path.join(SUMMARY).exists() { self.read_json(SUMMARY).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes how the run ended.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn write_summary(&self, summary: &Summary) -> Result<(), WriteError> {
+        self.write_json(SUMMARY, summary)
+    }
+
+    /// Adds rows to `metrics.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn append_metrics(&self, rows: &[Row]) -> Result<(), WriteError> {
+        metrics_log::append(&self.path.join(METRICS), rows)
+    }
+
+    /// Drops the rows after the first `epochs` epochs.
+    ///
+    /// # Errors
+    ///
+    /// When `metrics.jsonl` can't be read or written.
+    pub fn keep_metrics(&self, epochs: u64) -> Result<(), Error> {
+        metrics_log::keep(&self.path.join(METRICS), epochs)
+    }
+
+    /// Commits a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written; the one before it is untouched.
+    pub fn save(&self, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
+        checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot)
+    }
+
+    /// Reads a checkpoint: the one asked for, or the best, or, where there was no validation part, the last.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or both it and the one before it are damaged.
+    pub fn load(&self, which: Option<Which>) -> Result<Loaded, RunError> {
+        let folder = self.path.join(CHECKPOINTS);
+        let order = which.map_or(vec![Which::Best, Which::Last], |which| vec![which]);
+        for which in &order {
+            if let Some(loaded) = checkpoint::load(&folder, *which)? {
+                return Ok(loaded);
+            }
+        }
+        let (which, hint) = match which {
+            Some(Which::Best) => ("best", "; a run without a validation part has only `last`"),
+            _ => ("last", "; it ended before its first checkpoint, so start it anew"),
+        };
+        Err(RunError::NoCheckpoint { path: self.path.clone(), which, hint })
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
+        let path = self.path.join(name);
+        let bytes = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+        serde_json::from_slice(&bytes).map_err(|error| RunError::Damaged { path, problem: error.to_string() })
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), WriteError> {
+        let mut text = serde_json::to_string_pretty(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
+        text.push('\n');
+        atomic::write(&self.path.join(name), text.as_bytes())
+    }
+}

@@ -1,0 +1,46 @@
+//! What a run is: recorded once, when it begins.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Normalizer;
+use crate::model::Architecture;
+
+/// `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of Regulus that began it.
+    pub version: String,
+    /// When it began, in UTC.
+    pub started: String,
+    /// The backend.
+    pub backend: String,
+    /// The device, as the backend names it.
+    pub device: String,
+    /// Threads of the CPU backends.
+    pub threads: usize,
+    /// The data.
+    pub dataset: DatasetManifest,
+    /// How pixels become numbers.
+    pub normalizer: Normalizer,
+    /// The names of the classes, in the order of their labels.
+    pub classes: Vec<String>,
+    /// The network.
+    pub architecture: Architecture,
+    /// Numbers the network learns.
+    pub parameters: usize,
+}
+
+/// The data of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetManifest {
+    /// The source.
+    pub source: String,
+    /// SHA-256 over all of it.
+    pub sha256: String,
+    /// Samples to train on.
+    pub train: usize,
+    /// Samples held out.
+    pub validation: usize,
+    /// Samples to judge by.
+    pub test: usize,
+}

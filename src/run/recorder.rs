@@ -1,0 +1,25 @@
+//! Keeping what training tells in the run folder.
+
+use super::{RunFolder, Which};
+use crate::error::Error;
+use crate::train::{Event, Observer};
+
+/// An observer that writes metrics and checkpoints.
+#[derive(Debug)]
+pub struct Recorder<'a>(pub &'a RunFolder);
+
+impl Observer for Recorder<'_> {
+    fn on(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Progress(_) => {}
+            Event::Epoch(rows) => self.0.append_metrics(rows)?,
+            Event::Checkpoint { snapshot, best } => {
+                if *best {
+                    self.0.save(Which::Best, snapshot)?;
+                }
+                self.0.save(Which::Last, snapshot)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! When training leaves the finite numbers.
+
+/// Training diverged: something that must be finite is not.
+#[derive(Debug, thiserror::Error)]
+#[error("training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {learning_rate}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda")]
+pub struct Diverged {
+    /// What is not finite.
+    pub what: &'static str,
+    /// The step, counted from 1.
+    pub step: u64,
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// The penalties' λ.
+    pub lambda: String,
+}

@@ -1,0 +1,90 @@
+//! What training tells whoever watches.
+
+use serde::{Deserialize, Serialize};
+
+use super::Snapshot;
+use crate::error::Error;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Some steps were done.
+    Progress(Progress),
+    /// An epoch ended; one row for each split.
+    Epoch(&'a [Row]),
+    /// The state is worth keeping. `best` says that it has the lowest validation loss so far.
+    Checkpoint {
+        /// The state.
+        snapshot: &'a Snapshot,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// Where training is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Progress {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Epochs in all.
+    pub epochs: u64,
+    /// Steps done, over all epochs.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Mean data loss of the epoch so far.
+    pub data_loss: f64,
+    /// Mean penalty of the epoch so far.
+    pub penalty: f64,
+    /// Training images per second in this epoch.
+    pub images_per_second: f64,
+}
+
+/// Which part of the data a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The part trained on: means over the epoch's steps, each with the weights before it.
+    Train,
+    /// The part held out: with the weights after the epoch.
+    Validation,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Steps done after it.
+    pub step: u64,
+    /// The part of the data.
+    pub split: Split,
+    /// Mean cross-entropy in nats.
+    pub data_loss: f64,
+    /// The regularization terms.
+    pub penalty: f64,
+    /// Their sum.
+    pub objective: f64,
+    /// Fraction of samples classified rightly.
+    pub accuracy: f64,
+    /// ‖w‖² after the epoch, over the penalized parameters (the kernels, where there is no penalty).
+    pub weight_norm_squared: f64,
+    /// The sum of the penalties' coefficients.
+    pub lambda: Option<f64>,
+    /// The learning rate of the last step.
+    pub learning_rate: f64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Training images per second in this epoch.
+    pub images_per_second: f64,
+}
+
+/// Watches training. An error ends it.
+pub trait Observer {
+    /// Takes note of an event.
+    ///
+    /// # Errors
+    ///
+    /// When what must be kept can't be kept.
+    fn on(&mut self, event: &Event) -> Result<(), Error>;
+}

@@ -1,0 +1,19 @@
+//! The training step and the loop around it.
+
+mod diverged;
+mod event;
+mod optimizer;
+mod patience;
+mod position;
+mod rate;
+mod snapshot;
+mod step;
+mod training;
+
+pub use diverged::Diverged;
+pub use event::{Event, Observer, Progress, Row, Split};
+pub use optimizer::ParameterOptimizer;
+pub use position::{EpochSums, Position};
+pub use snapshot::Snapshot;
+pub use step::{Stepper, StepSums};
+pub use training::{Ending, Plan, Training};

@@ -1,0 +1,144 @@
+//! Burn's optimizers, with their state kept by parameter name.
+//!
+//! Burn's own `ModuleOptimizer` keeps it by random identifiers and restores it on the default device, which in a build with a GPU
+//! backend need not be the device of the run. The steps themselves are Burn's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, DynOptimizer, DynState, GradientsParams, RmsPropConfig, SgdConfig, StateSink, StateSource};
+use burn::prelude::*;
+use burn::tensor::{Bytes, TensorData};
+use burn_pack::{Reader, Scalar, Writer};
+
+use crate::config::Method;
+use crate::config::number::Fraction;
+use crate::model::{Cnn, parameter_name};
+
+/// An optimizer with its state for every parameter.
+#[derive(Clone)]
+pub struct ParameterOptimizer {
+    method: Arc<dyn DynOptimizer>,
+    states: BTreeMap<String, DynState>,
+}
+
+const RANK: &str = "rank";
+
+impl ParameterOptimizer {
+    /// An optimizer that has not stepped yet.
+    #[must_use]
+    pub fn new(method: &Method) -> Self {
+        Self { method: build(method), states: BTreeMap::new() }
+    }
+
+    /// One step of every parameter that has a gradient.
+    #[must_use]
+    pub fn step(&mut self, rate: f64, network: Cnn, gradients: GradientsParams) -> Cnn {
+        network.map(&mut Step { optimizer: self, rate, gradients, path: Vec::new() })
+    }
+
+    /// The state in the burnpack format, under the parameters' names.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut sink = StateSink::default();
+        for (name, state) in &self.states {
+            self.method.state_flatten(name, state, &mut sink);
+            sink.push_scalar(name, RANK, Scalar::from(state.rank()));
+        }
+        let tensors = sink.tensors.into_iter().map(|(name, data)| {
+            let (bytes, shape, dtype) = data.into_parts();
+            burn_pack::Tensor::new(name, dtype, shape, None, bytes)
+        });
+        let mut writer = Writer::new(tensors.collect());
+        for (name, value) in &sink.scalars {
+            writer = writer.with_scalar(name, *value);
+        }
+        let bytes = writer.into_bytes().unwrap_or_else(|error| unreachable!("state in memory serializes: {error}"));
+        bytes.to_vec()
+    }
+
+    /// The optimizer with the state of [`ParameterOptimizer::to_bytes`], on `device`.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the bytes are not such a state.
+    pub fn from_bytes(method: &Method, bytes: &[u8], device: &Device) -> Result<Self, String> {
+        let method = build(method);
+        let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|error| error.to_string())?;
+        let scalars = reader.scalars().clone();
+        let ranks: Vec<(String, usize)> = scalars
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_suffix(&format!(".{RANK}"))?.to_owned(), usize::try_from(*value).ok()?)))
+            .collect();
+        let mut source = StateSource::new(scalars);
+        for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
+            let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
+            source.insert_tensor(name, TensorData::from_bytes(bytes, shape, dtype));
+        }
+        let mut states = BTreeMap::new();
+        for (name, rank) in ranks {
+            let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, device)).flatten();
+            states.insert(name.clone(), state.ok_or_else(|| format!("the state of `{name}` is not that of this optimizer"))?);
+        }
+        Ok(Self { method, states })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "Burn takes these as float32")]
+fn build(method: &Method) -> Arc<dyn DynOptimizer> {
+    let float = |fraction: Fraction| fraction.get() as f32;
+    match *method {
+        Method::Sgd { momentum, nesterov } => {
+            let momentum = (momentum.get() > 0.0)
+                .then(|| MomentumConfig::new().with_momentum(momentum.get()).with_dampening(0.0).with_nesterov(nesterov));
+            Arc::new(SgdConfig::new().with_momentum(momentum).build())
+        }
+        Method::Adam { beta_1, beta_2, epsilon } => {
+            let config = AdamConfig::new().with_beta_1(float(beta_1)).with_beta_2(float(beta_2));
+            Arc::new(config.with_epsilon(epsilon.get() as f32).build())
+        }
+        Method::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
+            let config = AdamWConfig::new().with_beta_1(float(beta_1)).with_beta_2(float(beta_2));
+            Arc::new(config.with_epsilon(epsilon.get() as f32).with_weight_decay(weight_decay.get() as f32).build())
+        }
+        Method::RmsProp { alpha, momentum, epsilon, centered } => {
+            let config = RmsPropConfig::new().with_alpha(float(alpha)).with_momentum(float(momentum));
+            Arc::new(config.with_epsilon(epsilon.get() as f32).with_centered(centered).build())
+        }
+    }
+}
+
+struct Step<'a> {
+    optimizer: &'a mut ParameterOptimizer,
+    rate: f64,
+    gradients: GradientsParams,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Step<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let name = parameter_name(&self.path);
+        let state = self.optimizer.states.remove(&name);
+        let (stepped, state) =
+            self.optimizer.method.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
+        if let Some(state) = state {
+            self.optimizer.states.insert(name, state);
+        }
+        let stepped = Tensor::from_inner(Tensor::<D>::from_bridge(stepped)).require_grad();
+        Param::from_mapped_value(id, stepped, mapper)
+    }
+}

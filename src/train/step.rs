@@ -1,0 +1,142 @@
+//! The training step: gradient of data loss plus penalty, clipped, and one step of the optimizer.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use rand::RngExt;
+
+use super::ParameterOptimizer;
+use crate::data::{Batch, Batcher, Part};
+use crate::model::Cnn;
+use crate::objective::{Penalties, data_loss};
+use crate::seed::Seed;
+
+/// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
+const CLIP_EPSILON: f64 = 1e-6;
+
+/// Takes training steps.
+pub struct Stepper<'a> {
+    /// Where samples come from.
+    pub part: &'a Part,
+    /// How they become tensors.
+    pub batcher: &'a Batcher,
+    /// The regularization terms.
+    pub penalties: &'a Penalties,
+    /// The seed of dropout.
+    pub seed: Seed,
+    /// The probability of dropping a hidden unit.
+    pub dropout: f64,
+    /// Samples computed at once.
+    pub micro_batch: usize,
+    /// The largest norm of the gradient.
+    pub clip_norm: Option<f64>,
+}
+
+/// The sums of one step, still on the device: `[3]` of data loss, penalty and samples classified rightly.
+pub type StepSums = Tensor<1>;
+
+impl Stepper<'_> {
+    /// One step on the samples at `indices`: the network after it, and the sums before it.
+    #[must_use]
+    pub fn step(&self, network: Cnn, optimizer: &mut ParameterOptimizer, indices: &[u32], rate: f64, step: u64) -> (Cnn, StepSums) {
+        let (gradients, sums) = self.gradients(&network, indices, step);
+        (optimizer.step(rate, network, gradients), sums)
+    }
+
+    /// The gradient of the objective for every parameter, clipped, and the sums.
+    ///
+    /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
+    /// is added once, so that the gradient is that of the whole batch.
+    #[must_use]
+    pub fn gradients(&self, network: &Cnn, indices: &[u32], step: u64) -> (GradientsParams, StepSums) {
+        let mut accumulator = GradientsAccumulator::new();
+        let mut sums: Option<StepSums> = None;
+        let mut penalty = self.penalties.on(network, indices.len());
+        let mut chance = self.seed.stream("dropout", step);
+        for chunk in indices.chunks(self.micro_batch) {
+            let Batch { images, labels } = self.batcher.batch(self.part, chunk);
+            let kept = self.kept(network, chunk.len(), &mut chance, &images.device());
+            let logits = network.forward(images, kept);
+            let correct = logits.clone().inner().argmax(1).squeeze_dim::<1>(1).equal(labels.clone().inner()).int().sum().float();
+            let mut loss = data_loss(logits, labels);
+            if chunk.len() < indices.len() {
+                loss = loss.mul_scalar(chunk.len() as f64 / indices.len() as f64);
+            }
+            let told_loss = loss.clone().inner();
+            let told_penalty = penalty.clone().map_or_else(|| told_loss.zeros_like(), Tensor::inner);
+            if let Some(penalty) = penalty.take() {
+                loss = loss + penalty;
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), network);
+            let told = Tensor::cat(vec![told_loss, told_penalty, correct], 0);
+            match sums.take() {
+                // The common step is one chunk: its gradients are passed on as they are.
+                None if chunk.len() == indices.len() => return (self.clipped(network, gradients), told),
+                None => sums = Some(told),
+                Some(sum) => sums = Some(sum + told),
+            }
+            accumulator.accumulate(network, gradients);
+        }
+        let device = network.devices().into_iter().next().unwrap_or_default().inner();
+        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &device));
+        (self.clipped(network, accumulator.grads()), sums)
+    }
+
+    /// What hidden units are multiplied by: 0 with the probability of dropout, else 1/(1 − probability).
+    fn kept(&self, network: &Cnn, batch: usize, chance: &mut rand_chacha::ChaCha8Rng, device: &Device) -> Option<Tensor<2>> {
+        if self.dropout == 0.0 {
+            return None;
+        }
+        let hidden = network.architecture().hidden;
+        #[expect(clippy::cast_possible_truncation, reason = "a factor of float32 activations")]
+        let scale = (1.0 / (1.0 - self.dropout)) as f32;
+        let values: Vec<f32> = (0..batch * hidden).map(|_| if chance.random_bool(self.dropout) { 0.0 } else { scale }).collect();
+        Some(Tensor::from_data(TensorData::new(values, [batch, hidden]), device))
+    }
+
+    /// Gradients scaled down together to `clip_norm`, if they are longer (Pascanu et al. 2013, arXiv 1211.5063).
+    fn clipped(&self, network: &Cnn, gradients: GradientsParams) -> GradientsParams {
+        let Some(largest) = self.clip_norm else {
+            return gradients;
+        };
+        let mut squares = Squares { gradients: &gradients, sum: None };
+        network.visit(&mut squares);
+        let Some(sum) = squares.sum else { return gradients };
+        let scale = sum.sqrt().add_scalar(CLIP_EPSILON).recip().mul_scalar(largest).clamp_max(1.0);
+        let mut scaled = Scale { gradients, scaled: GradientsParams::new(), scale };
+        network.visit(&mut scaled);
+        scaled.scaled
+    }
+}
+
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let squares = gradient.square().sum();
+            self.sum = Some(match self.sum.take() {
+                None => squares,
+                Some(sum) => sum + squares,
+            });
+        }
+    }
+}
+
+struct Scale {
+    gradients: GradientsParams,
+    scaled: GradientsParams,
+    scale: Tensor<1>,
+}
+
+impl ModuleVisitor for Scale {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.scaled.register(param.id, gradient * self.scale.clone().reshape([1; D]));
+        }
+    }
+}

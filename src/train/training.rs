@@ -1,0 +1,281 @@
+//! The loop: epochs of steps, measured, saved and stopped.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::prelude::*;
+use rand::seq::SliceRandom;
+
+use super::rate::Rate;
+use super::step::{StepSums, Stepper};
+use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
+use crate::config::number::{BatchSize, Positive};
+use crate::config::{Decay, Experiment};
+use crate::data::{Batcher, Data};
+use crate::error::Error;
+use crate::metrics::{Measures, measure};
+use crate::model::{Cnn, Weights};
+use crate::objective::Penalties;
+
+/// Steps between two reads of the sums from the device.
+const READ_EVERY: usize = 20;
+
+/// What a training needs to know.
+pub struct Plan<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its data.
+    pub data: &'a Data,
+    /// The regularization terms.
+    pub penalties: &'a Penalties,
+    /// Where it computes, with autodiff.
+    pub device: &'a Device,
+    /// Raised from outside to end it at the next step.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every epoch, or `max_steps`, was done.
+    Completed,
+    /// The validation loss had not improved for long enough.
+    EarlyStopped,
+    /// It was asked to stop, and saved.
+    Interrupted,
+}
+
+/// A training under way.
+pub struct Training {
+    network: Cnn,
+    optimizer: ParameterOptimizer,
+    /// Where it stands.
+    pub position: Position,
+}
+
+/// Sums of steps that are still on the device, with the rate of each.
+type Pending = Vec<(StepSums, f64, usize)>;
+
+impl Training {
+    /// A training that has not begun.
+    #[must_use]
+    pub fn new(network: Cnn, optimizer: ParameterOptimizer) -> Self {
+        Self { network, optimizer, position: Position::default() }
+    }
+
+    /// The network as it is.
+    #[must_use]
+    pub fn network(&self) -> &Cnn {
+        &self.network
+    }
+
+    /// A training as a checkpoint left it.
+    #[must_use]
+    pub fn resumed(network: Cnn, optimizer: ParameterOptimizer, position: Position) -> Self {
+        Self { network, optimizer, position }
+    }
+
+    /// Trains to the end, telling `observer`.
+    ///
+    /// # Errors
+    ///
+    /// When a loss or weight is not finite, or the observer fails.
+    pub fn run(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
+        let experiment = plan.experiment;
+        let size = plan.batch_size();
+        let per_epoch = (plan.data.train.count() as u64).div_ceil(size as u64);
+        let epochs = experiment.train.epochs.get() as u64;
+        let steps = match experiment.train.max_steps {
+            0 => epochs * per_epoch,
+            limit => limit.min(epochs * per_epoch),
+        };
+        let batcher = Batcher::new(&plan.data.normalizer, plan.device);
+        let stepper = Stepper {
+            part: &plan.data.train,
+            batcher: &batcher,
+            penalties: plan.penalties,
+            seed: experiment.seed,
+            dropout: experiment.model.dropout.get(),
+            micro_batch: experiment.train.micro_batch.get(),
+            clip_norm: experiment.optimizer.clip_norm.map(Positive::get),
+        };
+        let base = experiment.optimizer.learning_rate.get();
+        let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.position.step);
+        let mut network = self.network.clone().train();
+        while self.position.step < steps && !self.out_of_patience(plan) {
+            let order = plan.order(self.position.epoch);
+            let batches: Vec<&[u32]> = order.chunks(size).collect();
+            let earlier = self.position.sums.seconds;
+            let begun = Instant::now();
+            let mut pending = Pending::new();
+            let mut last_rate = base;
+            let first = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
+            for indices in batches.iter().skip(first) {
+                last_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
+                let (next, sums) = stepper.step(network, &mut self.optimizer, indices, last_rate, self.position.step);
+                network = next;
+                pending.push((sums, last_rate, indices.len()));
+                self.position.step += 1;
+                self.position.batch += 1;
+                let stop = plan.stop.load(Ordering::Relaxed);
+                let ends = self.position.batch == per_epoch || self.position.step == steps;
+                let every = experiment.checkpoint.every_steps;
+                let saves = every > 0 && self.position.step.is_multiple_of(every) && !ends;
+                if stop || saves || ends || pending.len() >= READ_EVERY {
+                    self.read(&mut pending, plan)?;
+                    self.position.sums.seconds = earlier + begun.elapsed().as_secs_f64();
+                    observer.on(&Event::Progress(self.progress(epochs, steps)))?;
+                }
+                if (stop && !ends) || saves {
+                    self.network = network.clone();
+                    let snapshot = self.snapshot(plan, last_rate)?;
+                    observer.on(&Event::Checkpoint { snapshot: &snapshot, best: false })?;
+                }
+                if stop && !ends {
+                    return Ok(Ending::Interrupted);
+                }
+                if ends {
+                    break;
+                }
+            }
+            self.network = network.clone();
+            self.end_epoch(plan, last_rate, observer)?;
+            if self.position.step < steps && plan.stop.load(Ordering::Relaxed) && !self.out_of_patience(plan) {
+                return Ok(Ending::Interrupted);
+            }
+        }
+        Ok(if self.out_of_patience(plan) { Ending::EarlyStopped } else { Ending::Completed })
+    }
+
+    /// Reads the sums of pending steps and adds them up.
+    fn read(&mut self, pending: &mut Pending, plan: &Plan) -> Result<(), Diverged> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let sums = Tensor::cat(pending.iter().map(|(sums, ..)| sums.clone()).collect(), 0);
+        let values: Vec<f64> = sums.into_data().iter::<f64>().collect();
+        let first = self.position.step - pending.len() as u64;
+        for ((step, values), (_, rate, count)) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
+            let &[data_loss, penalty, correct] = values else { continue };
+            for (what, value) in [("the data loss", data_loss), ("the penalty", penalty)] {
+                if !value.is_finite() {
+                    return Err(plan.diverged(what, step + 1, self.position.epoch + 1, rate));
+                }
+            }
+            let sums = &mut self.position.sums;
+            sums.data_loss += data_loss * count as f64;
+            sums.penalty += penalty * count as f64;
+            sums.correct += correct;
+            sums.samples += count as f64;
+        }
+        Ok(())
+    }
+
+    fn progress(&self, epochs: u64, steps: u64) -> Progress {
+        let sums = &self.position.sums;
+        Progress {
+            epoch: self.position.epoch + 1,
+            epochs,
+            step: self.position.step,
+            steps,
+            data_loss: sums.data_loss / sums.samples,
+            penalty: sums.penalty / sums.samples,
+            images_per_second: sums.samples / sums.seconds,
+        }
+    }
+
+    fn snapshot(&self, plan: &Plan, rate: f64) -> Result<Snapshot, Diverged> {
+        let weights = Weights::of(&self.network);
+        if weights.is_finite() {
+            Ok(Snapshot { weights, optimizer: self.optimizer.to_bytes(), position: self.position.clone() })
+        } else {
+            Err(plan.diverged("a weight", self.position.step, self.position.epoch + 1, rate))
+        }
+    }
+
+    /// Measures, tells and saves after an epoch.
+    fn end_epoch(&mut self, plan: &Plan, rate: f64, observer: &mut dyn Observer) -> Result<(), Error> {
+        let sums = std::mem::take(&mut self.position.sums);
+        let speed = sums.samples / sums.seconds;
+        self.position.seconds += sums.seconds;
+        self.position.speeds.push(speed);
+        self.position.epoch += 1;
+        self.position.batch = 0;
+        let mut snapshot = self.snapshot(plan, rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
+        let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
+        let validation = plan.data.validation.as_ref().map(|part| measure(&self.network.valid(), part, &batcher));
+        let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
+            epoch: self.position.epoch,
+            step: self.position.step,
+            split,
+            data_loss,
+            penalty,
+            objective: data_loss + penalty,
+            accuracy,
+            weight_norm_squared: plan.penalties.weight_norm_squared(&snapshot.weights),
+            lambda: plan.penalties.lambda(),
+            learning_rate: rate,
+            seconds: self.position.seconds,
+            images_per_second: speed,
+        };
+        let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
+        if let Some(Measures { data_loss, accuracy, .. }) = &validation {
+            let penalty = plan.penalties.value(&snapshot.weights, plan.batch_size());
+            rows.push(row(Split::Validation, *data_loss, penalty, *accuracy));
+        }
+        observer.on(&Event::Epoch(&rows))?;
+        let best = validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
+        snapshot.position = self.position.clone();
+        observer.on(&Event::Checkpoint { snapshot: &snapshot, best })?;
+        Ok(())
+    }
+
+    fn out_of_patience(&self, plan: &Plan) -> bool {
+        let patience = plan.experiment.early_stopping.patience;
+        patience > 0 && self.position.stopping.waited() >= patience
+    }
+
+    /// Takes note of a validation loss; whether it is the best so far.
+    fn judge(&mut self, plan: &Plan, loss: f64) -> bool {
+        let position = &mut self.position;
+        position.stopping.improves(loss, plan.experiment.early_stopping.min_delta.get());
+        if let Decay::Plateau { patience, factor, min_delta } = plan.experiment.schedule.decay
+            && !position.plateau.improves(loss, min_delta.get())
+            && position.plateau.waited() >= patience.get() as u64
+        {
+            position.plateau.rest();
+            position.plateau_factor = Some(position.plateau_factor.unwrap_or(1.0) * factor.get());
+        }
+        let best = position.best.improves(loss, 0.0);
+        if best {
+            position.best_epoch = Some(position.epoch);
+        }
+        best
+    }
+}
+
+impl Plan<'_> {
+    /// Samples of one step.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        match self.experiment.train.batch_size {
+            BatchSize::Samples(count) => count.get().min(self.data.train.count()),
+            BatchSize::Full => self.data.train.count(),
+        }
+    }
+
+    /// The order of the samples in an epoch counted from 0.
+    fn order(&self, epoch: u64) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..u32::try_from(self.data.train.count()).unwrap_or(u32::MAX)).collect();
+        if self.experiment.data.shuffle {
+            order.shuffle(&mut self.experiment.seed.stream("shuffle", epoch));
+        }
+        order
+    }
+
+    fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
+        let lambda = self.penalties.lambda().map_or("none".to_owned(), |lambda| lambda.to_string());
+        Diverged { what, step, epoch, learning_rate, lambda }
+    }
+}

@@ -1,0 +1,82 @@
+//! A trained network, loaded from its run.
+
+use crate::backend::{self, Opened};
+use crate::config::{BackendKind, Experiment};
+use crate::data::{Batcher, Data};
+use crate::error::Error;
+use crate::model::{Cnn, Weights};
+use crate::run::{Manifest, RunError, RunFolder, Which};
+use crate::train::Position;
+use crate::{data, seed::Seed};
+
+/// A trained network with all that is needed to use it.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The network, on its device, without autodiff.
+    pub network: Cnn,
+    /// Its weights on the host.
+    pub weights: Weights,
+    /// What the run is.
+    pub manifest: Manifest,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Makes its input.
+    pub batcher: Batcher,
+    /// Where training stood when the weights were saved.
+    pub position: Position,
+    /// That an older checkpoint had to be taken.
+    pub warning: Option<String>,
+}
+
+impl Trained {
+    /// Loads the network of a run: the checkpoint asked for, or the best, or, where there was no validation part, the last. It computes on
+    /// `backend`, or on the run's own.
+    ///
+    /// # Errors
+    ///
+    /// When the run has no such checkpoint, it is damaged, or the backend can't be used.
+    pub fn load(folder: &RunFolder, which: Option<Which>, backend: Option<BackendKind>) -> Result<Self, Error> {
+        let experiment = folder.experiment()?;
+        let manifest = folder.manifest()?;
+        let mut place = experiment.backend.clone();
+        if let Some(kind) = backend {
+            place.kind = kind;
+            place.device = 0;
+        }
+        let Opened { device, .. } = backend::open(&place)?;
+        let loaded = folder.load(which)?;
+        manifest.architecture.check().map_err(|(_, problem)| RunError::Damaged {
+            path: folder.path().join("manifest.json"),
+            problem: format!("its architecture {problem}"),
+        })?;
+        let network = Cnn::blank(&manifest.architecture, &device).with_weights(&loaded.snapshot.weights, folder.path())?;
+        Ok(Self {
+            network,
+            weights: loaded.snapshot.weights,
+            batcher: Batcher::new(&manifest.normalizer, &device),
+            manifest,
+            experiment,
+            position: loaded.snapshot.position,
+            warning: loaded.warning,
+        })
+    }
+
+    /// The data the run was trained on, split as then.
+    ///
+    /// # Errors
+    ///
+    /// When they are missing, damaged, or no longer the same.
+    pub fn data(&self, folder: &RunFolder) -> Result<Data, Error> {
+        same_data(&self.experiment, &self.manifest, folder, self.experiment.seed)
+    }
+}
+
+/// The data of a run, once they are known to be those it began with.
+pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed) -> Result<Data, Error> {
+    let data = data::load(&experiment.data, seed)?;
+    if data.checksum == manifest.dataset.sha256 {
+        return Ok(data);
+    }
+    let expected = manifest.dataset.sha256.clone();
+    Err(RunError::OtherData { path: folder.path().to_owned(), expected, found: data.checksum }.into())
+}
