@@ -1,5 +1,6 @@
 //! Files that are whole or not there: written aside, synced, renamed.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -16,17 +17,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".regulus-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+    let aside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = File::create(&aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&aside);
     }
-    let mut aside = builder.tempfile_in(folder)?;
-    aside.write_all(bytes)?;
-    aside.as_file().sync_all()?;
-    aside.persist(path).map_err(|error| error.error)?;
+    written?;
     sync_folder(folder)
 }
 
@@ -36,7 +37,7 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// When the folder can't be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -108,17 +108,28 @@ impl Launch {
             stop,
         };
         let mut both = Both(Recorder(&self.folder), observer);
-        let ending = self.training.run(&plan, &mut both);
-        let batch = plan.batch_size();
-        let summary = match &ending {
-            Ok(Ending::Completed) => self.measured(Status::Completed, batch)?,
-            Ok(Ending::EarlyStopped) => self.measured(Status::EarlyStopped, batch)?,
-            Ok(Ending::Interrupted) => self.unmeasured(Status::Interrupted),
-            Err(Error::Diverged(_)) => self.unmeasured(Status::Diverged),
-            Err(_) => return ending.map(|_| self.unmeasured(Status::Interrupted)),
-        };
-        self.folder.write_summary(&summary)?;
-        ending.map(|_| summary)
+        let trained = self.training.run(&plan, &mut both);
+        let position = &self.training.position;
+        let ended = trained.and_then(|ending| {
+            let status = match ending {
+                Ending::Completed => Status::Completed,
+                Ending::EarlyStopped => Status::EarlyStopped,
+                Ending::Interrupted => return Ok(self.unmeasured(Status::Interrupted)),
+            };
+            let summary = self.measured(status, plan.batch_size())?;
+            if [summary.train, summary.validation, summary.test].iter().flatten().all(|part| part.data_loss.is_finite()) {
+                Ok(summary)
+            } else {
+                let rate = self.experiment.optimizer.learning_rate.get();
+                Err(plan.diverged("the loss of the trained network", position.step, position.epoch, rate).into())
+            }
+        });
+        match &ended {
+            Ok(summary) => self.folder.write_summary(summary)?,
+            Err(Error::Diverged(_)) => self.folder.write_summary(&self.unmeasured(Status::Diverged))?,
+            Err(_) => {}
+        }
+        ended
     }
 
     fn unmeasured(&self, status: Status) -> Summary {

@@ -44,9 +44,15 @@ pub(super) fn error(error: &Error) {
         _ => (AnsiColor::Red.on_default().bold(), "error"),
     };
     note(format_args!("{style}{word}:{style:#} {error}"));
+    let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        note(format_args!("  caused by: {source}"));
+        let text = source.to_string();
+        // Some libraries say their cause in their own words already.
+        if !told.ends_with(&text) {
+            note(format_args!("  caused by: {text}"));
+        }
+        told = text;
         cause = source.source();
     }
 }

@@ -113,7 +113,10 @@ impl Data {
         }
         let mut data: Self = figment::Figment::from(figment::providers::Serialized::defaults(keys))
             .extract()
-            .map_err(|error| ConfigError::from_figment(error.with_path("data")))?;
+            .map_err(|mut error: figment::Error| {
+                error.path.insert(0, "data".to_owned());
+                ConfigError::from_figment(error)
+            })?;
         data.resolve()?;
         Ok(data)
     }

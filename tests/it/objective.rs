@@ -1,0 +1,266 @@
+//! The objective, its gradients and the optimizers' steps against PyTorch in float64.
+//!
+//! The numbers are made by `tests/fixtures/objective.py`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::prelude::*;
+use regulus::backend;
+use regulus::config::Experiment;
+use regulus::data::{self, Batcher, Data};
+use regulus::model::{Architecture, Cnn, Weights, parameter_name};
+use regulus::objective::Penalties;
+use regulus::train::{ParameterOptimizer, Stepper};
+use serde::Deserialize;
+
+use crate::support::present_backends;
+
+type Numbers = HashMap<String, Vec<f64>>;
+
+#[derive(Deserialize)]
+struct Fixture {
+    batches: Vec<Vec<u32>>,
+    cases: Vec<Case>,
+    clipped: Clipped,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    lambda: f64,
+    samples: String,
+    data_loss: f64,
+    penalty: f64,
+    gradients: Numbers,
+    after_sgd: Numbers,
+    after_momentum: Numbers,
+    after_adam: Numbers,
+    after_adamw: Numbers,
+}
+
+#[derive(Deserialize)]
+struct Clipped {
+    max_norm: f64,
+    gradients: Numbers,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/objective")
+}
+
+fn fixture() -> Fixture {
+    serde_json::from_slice(&std::fs::read(folder().join("cases.json")).unwrap()).unwrap()
+}
+
+/// The fixture's network, data and objective on one backend.
+struct Setting {
+    experiment: Experiment,
+    data: Data,
+    device: Device,
+    network: Cnn,
+    penalties: Penalties,
+    batcher: Batcher,
+}
+
+impl Setting {
+    fn new(backend: &str, sets: &[String]) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!(
+            "name = \"fixture\"\n[backend]\nkind = \"{backend}\"\n[data]\nsource = \"idx\"\ndir = {:?}\ntrain_images = \"images.idx\"\n\
+             train_labels = \"labels.idx\"\n[model]\nchannels = [3, 4]\nhidden = 5\n[[penalty]]\nkind = \"l2\"\nlambda = 0\n",
+            folder()
+        );
+        std::fs::write(file.path(), text).unwrap();
+        let experiment = Experiment::load(file.path(), sets).unwrap();
+        let device = backend::open(&experiment.backend).unwrap().device.autodiff();
+        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
+        let path = folder().join("weights.safetensors");
+        let network = Cnn::blank(&architecture, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let penalties = Penalties::new(&experiment.penalty, data.train.count());
+        let batcher = Batcher::new(&data.normalizer, &device);
+        Self { experiment, data, device, network, penalties, batcher }
+    }
+
+    fn stepper(&self) -> Stepper<'_> {
+        Stepper {
+            part: &self.data.train,
+            batcher: &self.batcher,
+            penalties: &self.penalties,
+            seed: self.experiment.seed,
+            dropout: 0.0,
+            micro_batch: self.experiment.train.micro_batch.get(),
+            clip_norm: self.experiment.optimizer.clip_norm.map(regulus::config::number::Positive::get),
+        }
+    }
+
+    fn trained(&self, batches: &[Vec<u32>]) -> Weights {
+        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method);
+        let rate = self.experiment.optimizer.learning_rate.get();
+        let mut network = self.network.clone();
+        for (step, batch) in (0..).zip(batches) {
+            network = self.stepper().step(network, &mut optimizer, batch, rate, step).0;
+        }
+        Weights::of(&network)
+    }
+}
+
+/// Gradients under PyTorch's names and layouts.
+struct Named<'a> {
+    path: Vec<String>,
+    gradients: &'a GradientsParams,
+    named: HashMap<String, Vec<f32>>,
+}
+
+impl ModuleVisitor for Named<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = self.gradients.get::<D>(param.id).expect("every parameter has a gradient");
+        let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
+        self.named.insert(parameter_name(&self.path), gradient.into_data().iter::<f32>().collect());
+    }
+}
+
+fn named(network: &Cnn, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
+    let mut visitor = Named { path: Vec::new(), gradients, named: HashMap::new() };
+    network.visit(&mut visitor);
+    visitor.named
+}
+
+fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (name, expected) in expected {
+        let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
+        assert!(largest > 0.0, "{name} has a gradient");
+        for (found, expected) in found[name].iter().zip(expected) {
+            let difference = (f64::from(*found) - expected).abs() / largest;
+            assert!(difference < 1e-5, "{told}, {name}: {found} against {expected}, {difference:e} of the largest");
+        }
+    }
+}
+
+fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, told: &str) {
+    for (name, expected) in expected {
+        let found = &found.get(name).unwrap().numbers;
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            let difference = (f64::from(*found) - expected).abs();
+            assert!(difference < tolerance, "{told}, {name}: {found} against {expected}");
+        }
+    }
+}
+
+fn sets(case: &Case, more: &[&str]) -> Vec<String> {
+    let own = [format!("penalty.0.lambda={}", case.lambda), format!("penalty.0.samples={}", case.samples)];
+    own.into_iter().chain(more.iter().map(ToString::to_string)).collect()
+}
+
+#[test]
+fn losses_and_gradients_are_pytorchs() {
+    let fixture = fixture();
+    for backend in present_backends() {
+        for case in &fixture.cases {
+            let told = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
+            let setting = Setting::new(backend, &sets(case, &[]));
+            let (gradients, sums) = setting.stepper().gradients(&setting.network, &fixture.batches[0], 0);
+            let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
+            assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
+            assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
+            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
+            assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: {on_host} against {}", case.penalty);
+            assert_gradients(&named(&setting.network, &gradients), &case.gradients, &told);
+        }
+    }
+}
+
+#[test]
+fn weights_after_five_steps_are_pytorchs() {
+    let fixture = fixture();
+    for backend in present_backends() {
+        for case in &fixture.cases {
+            let ways: [(&str, &[&str], &Numbers, f64); 4] = [
+                ("sgd", &["optimizer.kind=sgd", "optimizer.learning_rate=0.1"], &case.after_sgd, 1e-5),
+                (
+                    "momentum",
+                    &["optimizer.kind=sgd", "optimizer.learning_rate=0.05", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
+                    &case.after_momentum,
+                    1e-4,
+                ),
+                ("adam", &["optimizer.kind=adam"], &case.after_adam, 1e-4),
+                ("adamw", &["optimizer.kind=adamw"], &case.after_adamw, 1e-4),
+            ];
+            for (way, more, expected, tolerance) in ways {
+                let setting = Setting::new(backend, &sets(case, more));
+                let told = format!("{backend}, {way}, lambda {}, m = {}", case.lambda, case.samples);
+                assert_weights(&setting.trained(&fixture.batches), expected, tolerance, &told);
+            }
+        }
+    }
+}
+
+#[test]
+fn clipping_is_pytorchs_by_the_norm_of_all_gradients() {
+    let fixture = fixture();
+    for backend in present_backends() {
+        let clip = format!("optimizer.clip_norm={}", fixture.clipped.max_norm);
+        let setting = Setting::new(backend, &["penalty.0.lambda=2".to_owned(), clip]);
+        let (gradients, _) = setting.stepper().gradients(&setting.network, &fixture.batches[0], 0);
+        assert_gradients(&named(&setting.network, &gradients), &fixture.clipped.gradients, backend);
+    }
+}
+
+#[test]
+fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels() {
+    let fixture = fixture();
+    let (lambda, m, rate) = (40.0, 20.0, 0.1);
+    for backend in present_backends() {
+        let sgd = "optimizer.kind=sgd".to_owned();
+        let ours = Setting::new(backend, &[sgd.clone(), "optimizer.learning_rate=0.1".to_owned(), format!("penalty.0.lambda={lambda}")]);
+        let ours = ours.trained(&fixture.batches[..1]);
+
+        let plain = Setting::new(backend, &[sgd, "penalty.0.lambda=0".to_owned()]);
+        let (gradients, _) = plain.stepper().gradients(&plain.network, &fixture.batches[0], 0);
+        let kernels = Kernels::of(&plain.network);
+        #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
+        let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
+        let mut burns: ModuleOptimizer = SgdConfig::new().init().with_group(ParamGroup::from_ids(kernels), decay, None);
+        let burns = Weights::of(&burns.step(rate, plain.network.clone(), gradients));
+
+        for (name, values) in burns.iter() {
+            for (ours, burns) in ours.get(name).unwrap().numbers.iter().zip(&values.numbers) {
+                assert!((ours - burns).abs() < 1e-6, "{backend}, {name}: {ours} against {burns}");
+            }
+        }
+        assert!(plain.device.is_autodiff());
+    }
+}
+
+/// The identifiers of the parameters of rank 2 and more.
+#[derive(Default)]
+struct Kernels(Vec<ParamId>);
+
+impl Kernels {
+    fn of(network: &Cnn) -> Vec<ParamId> {
+        let mut kernels = Self::default();
+        network.visit(&mut kernels);
+        kernels.0
+    }
+}
+
+impl ModuleVisitor for Kernels {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if D >= 2 {
+            self.0.push(param.id);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the README shows.
+
+use std::path::Path;
+
+use crate::support::Sandbox;
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The commands in blocks marked `sh`; those marked `console` take long, download, or build.
+fn commands(text: &str) -> Vec<String> {
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap().trim());
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_runs() {
+    let sandbox = Sandbox::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for entry in std::fs::read_dir(root.join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::create_dir_all(sandbox.path("configs")).unwrap();
+        std::fs::copy(&path, sandbox.path("configs").join(path.file_name().unwrap())).unwrap();
+    }
+    let digit = image::GrayImage::from_pixel(28, 28, image::Luma([0]));
+    digit.save(sandbox.path("digit.png")).unwrap();
+    let commands = commands(&readme());
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        let arguments = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus "));
+        let arguments: Vec<&str> = arguments.unwrap_or_else(|| panic!("`{command}` is no regulus command")).split(' ').collect();
+        let ran = sandbox.run(&arguments);
+        assert_eq!(ran.code(), 0, "{command}\n{}", ran.stderr());
+    }
+}
+
+#[test]
+fn the_test_command_is_the_one_ci_runs() {
+    let ci = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
+    assert!(readme().contains("\ncargo test --release\n"));
+    assert!(ci.contains("\ncargo test --release\n"));
+}
+
+#[test]
+fn every_key_of_a_config_is_documented() {
+    let text = readme();
+    let sandbox = Sandbox::new();
+    let resolved = sandbox.ok(&["check", "small.toml"]).stdout();
+    for key in resolved.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
+        assert!(text.contains(key), "README does not tell of `{key}`");
+    }
+}

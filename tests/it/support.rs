@@ -1,0 +1,152 @@
+//! A folder of its own for each test, and the program to run in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A small, quick experiment that uses chance everywhere: dropout, shuffling, a split.
+pub const SMALL: &str = r#"
+name = "small"
+seed = 3
+
+[data]
+source = "mnist_mini"
+train_limit = 240
+validation = 0.2
+
+[model]
+channels = [4, 6]
+hidden = 16
+dropout = 0.3
+
+[[penalty]]
+kind = "l2"
+lambda = 0.5
+
+[train]
+epochs = 3
+batch_size = 16
+"#;
+
+/// A folder that is removed when the test ends.
+pub struct Sandbox(TempDir);
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let sandbox = Self(tempfile::tempdir().unwrap());
+        sandbox.write("small.toml", SMALL);
+        sandbox
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The program, to be run in the folder, with nothing of the user's own around it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regulus"));
+        command.args(arguments).current_dir(self.0.path()).env("REGULUS_DATA", self.path("cache")).env("NO_COLOR", "1");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs what must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code(), 0, "{arguments:?}\n{}", ran.stderr());
+        ran
+    }
+
+    /// Everything in the folder of a run that must not depend on when and how often it was interrupted.
+    pub fn lasting(&self, run: &str) -> Vec<(String, String)> {
+        let run = self.path(run);
+        let mut lasting = Vec::new();
+        for checkpoint in ["last", "best"] {
+            for file in ["model.safetensors", "optimizer.bpk"] {
+                if let Ok(bytes) = fs::read(run.join("checkpoints").join(checkpoint).join(file)) {
+                    lasting.push((format!("{checkpoint}/{file}"), format!("{bytes:?}")));
+                }
+            }
+        }
+        for line in fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
+            lasting.push(("metrics".to_owned(), untimed(line)));
+        }
+        lasting.push(("summary".to_owned(), untimed(&fs::read_to_string(run.join("summary.json")).unwrap())));
+        lasting
+    }
+}
+
+/// JSON without what a clock says.
+fn untimed(json: &str) -> String {
+    let mut value: Value = serde_json::from_str(json).unwrap();
+    for key in ["seconds", "images_per_second"] {
+        value.as_object_mut().unwrap().remove(key);
+    }
+    value.to_string()
+}
+
+/// A finished program.
+pub struct Ran(Output);
+
+impl Ran {
+    pub fn code(&self) -> i32 {
+        self.0.status.code().expect("the program ended by itself")
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    /// Each line of standard output as JSON.
+    pub fn json(&self) -> Vec<Value> {
+        self.stdout().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    }
+}
+
+/// The backends of this build that a machine without a GPU has.
+pub fn cpu_backends() -> Vec<&'static str> {
+    [("flex", cfg!(feature = "flex")), ("ndarray", cfg!(feature = "ndarray"))]
+        .into_iter()
+        .filter_map(|(name, built)| built.then_some(name))
+        .collect()
+}
+
+/// The backends of this build that have a device, with a word on those that have none.
+pub fn present_backends() -> Vec<&'static str> {
+    let mut present = cpu_backends();
+    if cfg!(feature = "wgpu") {
+        let sandbox = Sandbox::new();
+        let lines = sandbox.ok(&["backends", "--json"]).json();
+        let wgpu = lines.iter().find(|line| line["backend"] == "wgpu").unwrap();
+        if wgpu["devices"].as_array().unwrap().is_empty() {
+            assert!(std::env::var_os("REGULUS_REQUIRE_GPU").is_none(), "REGULUS_REQUIRE_GPU is set, but there is no adapter");
+            eprintln!("skipped on wgpu: no adapter on this machine; it needs {}", wgpu["needs"]);
+        } else {
+            present.push("wgpu");
+        }
+    }
+    present
+}
+
+/// A PNG of one grey square.
+pub fn png(path: &Path, width: u32, height: u32, grey: u8) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::GrayImage::from_pixel(width, height, image::Luma([grey])).save(path).unwrap();
+}
