@@ -135,11 +135,7 @@ fn start_threads(asked: usize) -> Result<usize, BackendError> {
         threads
     });
     fresh?;
-    if running == threads {
-        Ok(threads)
-    } else {
-        Err(failed(format!("this process already computes with {running}")))
-    }
+    if running == threads { Ok(threads) } else { Err(failed(format!("this process already computes with {running}"))) }
 }
 
 /// A CPU device of this build, for tests of what is the same on every backend.

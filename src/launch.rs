@@ -79,9 +79,8 @@ impl Launch {
         let device = opened.device.autodiff();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         let network = Cnn::blank(&architecture, &device).with_weights(&loaded.snapshot.weights, path)?;
-        let optimizer =
-            ParameterOptimizer::from_bytes(&experiment.optimizer.method, &loaded.snapshot.optimizer, &device.clone().inner())
-                .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
+        let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &loaded.snapshot.optimizer, &device.clone().inner())
+            .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
         folder.keep_metrics(loaded.snapshot.position.epoch)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
         let training = Training::resumed(network, optimizer, loaded.snapshot.position);
@@ -100,13 +99,7 @@ impl Launch {
     ///
     /// When training diverges, or something can't be recorded.
     pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let plan = Plan {
-            experiment: &self.experiment,
-            data: &self.data,
-            penalties: &self.penalties,
-            device: &self.device,
-            stop,
-        };
+        let plan = Plan { experiment: &self.experiment, data: &self.data, penalties: &self.penalties, device: &self.device, stop };
         let mut both = Both(Recorder(&self.folder), observer);
         let trained = self.training.run(&plan, &mut both);
         let position = &self.training.position;

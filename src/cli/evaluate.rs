@@ -52,9 +52,10 @@ fn tell(measures: &Measures, split: Split, names: &[String]) -> Result<(), Error
         percent(*accuracy)
     ))?;
     let shown = |fraction: Option<f64>| fraction.map_or("-".to_owned(), percent);
-    let classes = names.iter().zip(&measures.classes).map(|(name, class)| {
-        vec![name.clone(), grouped(class.count), shown(class.precision), shown(class.recall)]
-    });
+    let classes = names
+        .iter()
+        .zip(&measures.classes)
+        .map(|(name, class)| vec![name.clone(), grouped(class.count), shown(class.precision), shown(class.recall)]);
     print::out(table(&["class", "samples", "precision", "recall"], classes))?;
     let labels: Vec<String> = (0..names.len()).map(|label| label.to_string()).collect();
     let header: Vec<&str> = std::iter::once("actual \\ predicted").chain(labels.iter().map(String::as_str)).collect();

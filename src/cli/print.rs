@@ -14,9 +14,7 @@ use crate::error::{Error, WriteError};
 pub(super) fn out(line: impl Display) -> Result<(), Error> {
     let mut stdout = anstream::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
-            Err(WriteError { path: PathBuf::from("standard output"), source }.into())
-        }
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(WriteError { path: PathBuf::from("standard output"), source }.into()),
         _ => Ok(()),
     }
 }

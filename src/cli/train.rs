@@ -101,7 +101,9 @@ fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Err
     };
     print::out(table(&["part", "samples", "data loss", "accuracy"], parts.into_iter().filter_map(row)))?;
     let ended = match (summary.status, summary.best_epoch) {
-        (Status::EarlyStopped, Some(best)) => format!("stopped early after {} epochs; the weights are those of epoch {best}", summary.epochs),
+        (Status::EarlyStopped, Some(best)) => {
+            format!("stopped early after {} epochs; the weights are those of epoch {best}", summary.epochs)
+        }
         (_, Some(best)) => format!("{} epochs; the weights are those of epoch {best}, the best on the validation part", summary.epochs),
         (_, None) => format!("{} epochs, {} steps", summary.epochs, grouped(summary.steps)),
     };

@@ -111,9 +111,8 @@ impl Data {
         if let Some(dir) = dir {
             keys.insert("dir".to_owned(), dir.to_string_lossy().into_owned().into());
         }
-        let mut data: Self = figment::Figment::from(figment::providers::Serialized::defaults(keys))
-            .extract()
-            .map_err(|mut error: figment::Error| {
+        let mut data: Self =
+            figment::Figment::from(figment::providers::Serialized::defaults(keys)).extract().map_err(|mut error: figment::Error| {
                 error.path.insert(0, "data".to_owned());
                 ConfigError::from_figment(error)
             })?;

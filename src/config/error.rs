@@ -65,9 +65,7 @@ impl ConfigError {
                 let key = if error.path.last() == Some(&field) { key } else { dotted_with(&error.path, &field) };
                 Self::UnknownKey { key, hint: nearest(&field, known) }
             }
-            Kind::UnknownVariant(found, known) => {
-                Self::value(key, format!("is {found:?}; expected one of {}", listed(known)))
-            }
+            Kind::UnknownVariant(found, known) => Self::value(key, format!("is {found:?}; expected one of {}", listed(known))),
             Kind::MissingField(field) => Self::value(dotted_with(&error.path, &field), "is missing; it has no default"),
             Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
                 Self::value(key, format!("is {}; expected {}", shown(&found), in_words(&expected)))

@@ -15,15 +15,12 @@ impl Experiment {
     /// When the file can't be read, is not TOML, or has a key or value that can't be used.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let mut table: toml::Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        })?;
+        let mut table: toml::Table = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         for argument in sets {
             set(&mut table, argument)?;
         }
-        let experiment: Self =
-            Figment::from(Serialized::defaults(table)).extract().map_err(ConfigError::from_figment)?;
+        let experiment: Self = Figment::from(Serialized::defaults(table)).extract().map_err(ConfigError::from_figment)?;
         experiment.resolve()
     }
 

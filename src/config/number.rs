@@ -128,9 +128,7 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
         }
 
         fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-            Count::try_from(value)
-                .map(Ok)
-                .map_err(|_| E::custom(format!("is {value}; expected {}", self.expected())))
+            Count::try_from(value).map(Ok).map_err(|_| E::custom(format!("is {value}; expected {}", self.expected())))
         }
 
         fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {

@@ -174,20 +174,14 @@ impl TryFrom<Keys> for Optimizer {
         if keys.nesterov == Some(true) && keys.momentum.is_none_or(|momentum| momentum.get() == 0.0) {
             return Err(ConfigError::value("optimizer.nesterov", "is true; it needs `optimizer.momentum` > 0"));
         }
-        Ok(Self {
-            learning_rate: keys.learning_rate,
-            clip_norm: Positive::try_from(keys.clip_norm.get()).ok(),
-            method: keys.method(),
-        })
+        Ok(Self { learning_rate: keys.learning_rate, clip_norm: Positive::try_from(keys.clip_norm.get()).ok(), method: keys.method() })
     }
 }
 
 impl From<Optimizer> for Keys {
     fn from(optimizer: Optimizer) -> Self {
         let mut keys = match optimizer.method {
-            Method::Sgd { momentum, nesterov } => {
-                Self { momentum: Some(momentum), nesterov: Some(nesterov), ..Self::of(Kind::Sgd) }
-            }
+            Method::Sgd { momentum, nesterov } => Self { momentum: Some(momentum), nesterov: Some(nesterov), ..Self::of(Kind::Sgd) },
             Method::Adam { beta_1, beta_2, epsilon } => {
                 Self { beta_1: Some(beta_1), beta_2: Some(beta_2), epsilon: Some(epsilon), ..Self::of(Kind::Adam) }
             }

@@ -124,13 +124,9 @@ impl From<Schedule> for Keys {
             }
             Decay::Cosine { final_fraction } => Self { kind: Kind::Cosine, final_fraction: Some(final_fraction), ..keys },
             Decay::Linear { final_fraction } => Self { kind: Kind::Linear, final_fraction: Some(final_fraction), ..keys },
-            Decay::Plateau { patience, factor, min_delta } => Self {
-                kind: Kind::Plateau,
-                patience: Some(patience),
-                factor: Some(factor),
-                min_delta: Some(min_delta),
-                ..keys
-            },
+            Decay::Plateau { patience, factor, min_delta } => {
+                Self { kind: Kind::Plateau, patience: Some(patience), factor: Some(factor), min_delta: Some(min_delta), ..keys }
+            }
         }
     }
 }

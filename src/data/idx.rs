@@ -32,7 +32,8 @@ pub(super) fn pair(images: (&Path, Vec<u8>), labels: (&Path, &[u8])) -> Result<I
         return Err(DataError::content(image_path, problem));
     }
     if count == 0 || height == 0 || width == 0 || !(1..=4).contains(&channels) {
-        let problem = format!("says its sizes are {sizes:?}; expected [count, height, width] or [count, height, width, channels (1 to 4)], all > 0");
+        let problem =
+            format!("says its sizes are {sizes:?}; expected [count, height, width] or [count, height, width, channels (1 to 4)], all > 0");
         return Err(DataError::content(image_path, problem));
     }
     bytes.drain(..start);
@@ -51,9 +52,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
 pub(super) fn unpack(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
     let mut unpacked = Vec::new();
     match MultiGzDecoder::new(bytes).take(LARGEST + 1).read_to_end(&mut unpacked) {
-        Ok(read) if read as u64 > LARGEST => {
-            Err(DataError::content(path, format!("unpacks to more than {} GiB", LARGEST >> 30)))
-        }
+        Ok(read) if read as u64 > LARGEST => Err(DataError::content(path, format!("unpacks to more than {} GiB", LARGEST >> 30))),
         Ok(_) => Ok(unpacked),
         Err(error) => Err(DataError::content(path, format!("is not a whole gzip file ({error}); fetch it again"))),
     }

@@ -52,11 +52,7 @@ impl Normalizer {
             (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
         };
         let mean: Vec<f64> = counts.iter().map(|counts| average(counts, &|value| value)).collect();
-        let deviation = counts
-            .iter()
-            .zip(&mean)
-            .map(|(counts, mean)| average(counts, &|value| (value - mean).powi(2)).sqrt())
-            .collect();
+        let deviation = counts.iter().zip(&mean).map(|(counts, mean)| average(counts, &|value| (value - mean).powi(2)).sqrt()).collect();
         Self { mean, deviation }
     }
 

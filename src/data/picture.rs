@@ -28,9 +28,7 @@ impl Picture {
     /// When the file is missing, is no image, is damaged or too large.
     pub fn open(path: &Path, shape: Shape) -> Result<Self, DataError> {
         let failed = |source| DataError::Image { path: path.to_owned(), source };
-        let mut reader = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(DataError::read(path))?;
+        let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(DataError::read(path))?;
         let mut limits = Limits::default();
         limits.max_image_width = Some(LARGEST_SIDE);
         limits.max_image_height = Some(LARGEST_SIDE);

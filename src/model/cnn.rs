@@ -61,19 +61,26 @@ impl Architecture {
         for (number, channels) in (1..).zip(&self.channels) {
             let Shape { height, width, .. } = shape;
             if kernel > height || kernel > width {
-                let problem = format!("is {kernel}, but what reaches convolution {number} is only {height}×{width}; use a smaller kernel, fewer convolutions or larger images");
+                let problem = format!(
+                    "is {kernel}, but what reaches convolution {number} is only {height}×{width}; use a smaller kernel, fewer convolutions or larger images"
+                );
                 return Err(("model.kernel_size", problem));
             }
             let weights = channels.checked_mul(shape.channels).and_then(|count| count.checked_mul(kernel * kernel));
             parameters = parameters.zip(weights).and_then(|(sum, count)| sum.checked_add(count)?.checked_add(*channels));
             shape = Shape { channels: *channels, height: (height - kernel + 1) / 2, width: (width - kernel + 1) / 2 };
             if shape.height == 0 || shape.width == 0 {
-                let problem = format!("has {} convolutions, but nothing is left of {} images after pool {number}; use fewer", self.channels.len(), self.input);
+                let problem = format!(
+                    "has {} convolutions, but nothing is left of {} images after pool {number}; use fewer",
+                    self.channels.len(),
+                    self.input
+                );
                 return Err(("model.channels", problem));
             }
         }
         let dense = shape.channels.checked_mul(shape.height * shape.width).and_then(|size| size.checked_mul(self.hidden));
-        let total = parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)?.checked_add(self.hidden.checked_mul(self.classes + 1)?));
+        let total =
+            parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)?.checked_add(self.hidden.checked_mul(self.classes + 1)?));
         match total {
             Some(total) if total <= 1 << 32 => Ok(shape),
             _ => Err(("model.hidden", "makes a network of more than 2³² parameters; use smaller sizes".to_owned())),

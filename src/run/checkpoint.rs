@@ -64,11 +64,7 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
     remove_if_there(&aside)?;
     fs::create_dir(&aside)?;
     let position = serde_json::to_vec_pretty(&snapshot.position)?;
-    let files = [
-        (WEIGHTS, snapshot.weights.to_safetensors(HashMap::new())),
-        (OPTIMIZER, snapshot.optimizer.clone()),
-        (POSITION, position),
-    ];
+    let files = [(WEIGHTS, snapshot.weights.to_safetensors(HashMap::new())), (OPTIMIZER, snapshot.optimizer.clone()), (POSITION, position)];
     let checksums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", checksum(bytes))).collect();
     for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
         let mut file = fs::File::create(aside.join(name))?;
@@ -97,9 +93,7 @@ pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunErr
     };
     match (previous.exists().then(|| read(&previous)), damage) {
         (Some(Ok(snapshot)), damage) => {
-            let warning = damage.map(|damage| {
-                format!("{damage}; using the checkpoint before it, after step {}", snapshot.position.step)
-            });
+            let warning = damage.map(|damage| format!("{damage}; using the checkpoint before it, after step {}", snapshot.position.step));
             Ok(Some(Loaded { snapshot, warning }))
         }
         (_, Some(damage)) | (Some(Err(damage)), None) => Err(damage),

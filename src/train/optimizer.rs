@@ -133,8 +133,7 @@ impl ModuleMapper for Step<'_> {
         };
         let name = parameter_name(&self.path);
         let state = self.optimizer.states.remove(&name);
-        let (stepped, state) =
-            self.optimizer.method.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
+        let (stepped, state) = self.optimizer.method.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
         if let Some(state) = state {
             self.optimizer.states.insert(name, state);
         }

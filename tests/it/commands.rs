@@ -73,7 +73,8 @@ fn evaluate_agrees_with_the_summary() {
         for key in ["count", "data_loss", "accuracy"] {
             assert_eq!(measures[key], summary[split][key], "{split} {key}");
         }
-        let confusion: u64 = measures["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).filter_map(Value::as_u64).sum();
+        let confusion: u64 =
+            measures["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).filter_map(Value::as_u64).sum();
         assert_eq!(Some(confusion), measures["count"].as_u64());
     }
     let told = sandbox.ok(&["evaluate", "run"]).stdout();

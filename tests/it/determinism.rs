@@ -86,7 +86,10 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
 
     let ran = sandbox.ok(&["resume", "run"]);
     let told = ran.stderr();
-    assert!(told.contains("warning:") && told.contains("is damaged: its SHA-256") && told.contains("using the checkpoint before it"), "{told}");
+    assert!(
+        told.contains("warning:") && told.contains("is damaged: its SHA-256") && told.contains("using the checkpoint before it"),
+        "{told}"
+    );
     assert!(sandbox.lasting("run") == expected);
 
     for checkpoint in ["last", "last.previous"] {

@@ -86,7 +86,16 @@ fn data_files() {
     sandbox.write("bad/c/0.png", "plain text");
     sandbox.write("folder.toml", "name = \"f\"\n[data]\nsource = \"folder\"\ndir = \"one\"\n");
     let mut told = Told(&sandbox, String::new());
-    for set in ["train_images=absent", "train_images=short", "train_images=lying", "train_images=png", "train_images=packed.gz", "train_labels=three", "train_labels=good", "classes=[\"a\", \"b\"]"] {
+    for set in [
+        "train_images=absent",
+        "train_images=short",
+        "train_images=lying",
+        "train_images=png",
+        "train_images=packed.gz",
+        "train_labels=three",
+        "train_labels=good",
+        "classes=[\"a\", \"b\"]",
+    ] {
         told.tell(&["train", "idx.toml", "--set", &format!("data.{set}")]);
     }
     for dir in ["absent", "one", "gap", "bad"] {
@@ -154,7 +163,10 @@ fn a_backend_that_is_not_built_in() {
     let ran = sandbox.run(&["train", "small.toml", "--set", &format!("backend.kind={missing}")]);
     assert_eq!(ran.code(), 2);
     let told = ran.stderr();
-    assert!(told.contains(&format!("backend `{missing}` is not in this build; rebuild with `cargo build --release --features {missing}`")), "{told}");
+    assert!(
+        told.contains(&format!("backend `{missing}` is not in this build; rebuild with `cargo build --release --features {missing}`")),
+        "{told}"
+    );
     assert!(told.contains(cpu_backends()[0]), "it says what is there instead: {told}");
 }
 
@@ -165,7 +177,10 @@ fn no_gpu_adapter() {
     let arguments = ["train", "small.toml", "--set", "backend.kind=wgpu"];
     let mut command = sandbox.command(&arguments);
     // No Vulkan driver, and no OpenGL display.
-    command.env("VK_DRIVER_FILES", "/nowhere.json").env("VK_ICD_FILENAMES", "/nowhere.json").env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nowhere.json");
+    command
+        .env("VK_DRIVER_FILES", "/nowhere.json")
+        .env("VK_ICD_FILENAMES", "/nowhere.json")
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nowhere.json");
     let output = command.env("LIBGL_DRIVERS_PATH", "/nowhere").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");

@@ -4,8 +4,23 @@ use std::path::Path;
 
 /// From the top down.
 const ORDER: [&str; 17] = [
-    "error", "atomic", "seed", "config", "backend", "data", "model", "objective", "metrics", "train", "run", "trained", "evaluate",
-    "predict", "export", "launch", "cli",
+    "error",
+    "atomic",
+    "seed",
+    "config",
+    "backend",
+    "data",
+    "model",
+    "objective",
+    "metrics",
+    "train",
+    "run",
+    "trained",
+    "evaluate",
+    "predict",
+    "export",
+    "launch",
+    "cli",
 ];
 
 #[test]
