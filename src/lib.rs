@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod backend;
+pub mod checksum;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -175,7 +175,7 @@ pub(super) enum DataCommand {
 pub(super) struct FetchArgs {
     /// The set
     pub set: SetArg,
-    /// The folder to keep it in [default: its folder in $REGULUS_DATA, or in the user's cache]
+    /// The folder to keep it in [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Where to download from, instead of the public mirrors: a URL of a folder with the four .gz files

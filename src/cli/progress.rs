@@ -1,5 +1,6 @@
 //! Telling how training goes: a bar on a terminal, plain lines elsewhere, JSON lines on request.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -91,9 +92,9 @@ impl Teller {
             train.penalty
         );
         for row in &rows[1..] {
-            line += &format!("; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
+            let _ = write!(line, "; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
         }
-        line += &format!("; {} images/s", rounded(train.images_per_second));
+        let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
         match &self.way {
             Way::Bar(bar) => bar.suspend(|| print::note(&line)),
             Way::Lines | Way::Json => print::note(&line),

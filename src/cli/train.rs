@@ -22,17 +22,12 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    match Launch::resume(&args.run)? {
-        Some(launch) => run(launch, args.json),
-        None => {
-            let folder = RunFolder::open(&args.run)?;
-            print::note(format_args!("run `{}` had ended already", args.run.display()));
-            match folder.summary()? {
-                Some(summary) => tell_end(&folder, &summary, args.json),
-                None => Ok(()),
-            }
-        }
+    if let Some(launch) = Launch::resume(&args.run)? {
+        return run(launch, args.json);
     }
+    let folder = RunFolder::open(&args.run)?;
+    print::note(format_args!("run `{}` had ended already", args.run.display()));
+    folder.summary()?.map_or(Ok(()), |summary| tell_end(&folder, &summary, args.json))
 }
 
 fn run(mut launch: Launch, json: bool) -> Result<(), Error> {

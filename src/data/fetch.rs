@@ -1,14 +1,13 @@
 //! Downloading a known set: from more than one mirror, resumed after a cut, checked, and in place only when whole.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::mnist::Sha256Of;
 use super::{DataError, KnownFile, KnownSet, idx};
+use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
 
 /// What to download.
@@ -145,23 +144,14 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
 pub(super) fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     match file.sha256 {
         Sha256Of::Unpacked(expected) => match idx::read_file(path) {
-            Ok(bytes) => Ok(hex(&Sha256::digest(bytes)) == expected),
+            Ok(bytes) => Ok(sha256(&bytes) == expected),
             Err(DataError::Content { .. }) => Ok(false),
             Err(error) => Err(error),
         },
         Sha256Of::Packed(expected) => {
-            let mut hash = Sha256::new();
-            let mut reader = File::open(path).map_err(DataError::read(path))?;
-            let mut bytes = Vec::new();
-            reader.read_to_end(&mut bytes).map_err(DataError::read(path))?;
-            hash.update(&bytes);
+            let bytes = std::fs::read(path).map_err(DataError::read(path))?;
             // A file unpacked by its owner has no published checksum; its header is checked when it is read.
-            Ok(hex(&hash.finalize()) == expected || !bytes.starts_with(&[0x1f, 0x8b]))
+            Ok(sha256(&bytes) == expected || !bytes.starts_with(&[0x1f, 0x8b]))
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -58,7 +58,7 @@ fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataErro
 }
 
 fn subfolders(dir: &Path) -> Result<Vec<String>, DataError> {
-    sorted(dir, |path| path.is_dir())?
+    sorted(dir, Path::is_dir)?
         .into_iter()
         .map(|path| match path.file_name().and_then(|name| name.to_str()) {
             Some(name) => Ok(name.to_owned()),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::fetch::hex;
 use super::{DataError, FASHION_MNIST, Images, KnownSet, MNIST, Normalizer, Part, Shape, folder, idx, mnist_mini, split};
+use crate::checksum::hex;
 use crate::config::number::Count;
 use crate::config::{Data as Config, Source};
 use crate::seed::Seed;
@@ -56,7 +56,7 @@ pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
     };
     let normalizer = Normalizer::new(config.normalization, &train)?;
     let test = test.map(|test| Part::all(Arc::new(test)));
-    Ok(Data { train, validation, test, classes, normalizer, checksum: hex(&hash.finalize()) })
+    Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash) })
 }
 
 type Sets = (Images, Option<Images>, Option<Vec<String>>);

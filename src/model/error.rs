@@ -32,7 +32,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    pub(super) fn format(path: &Path, problem: impl ToString) -> Self {
+    pub(super) fn format(path: &Path, problem: &impl ToString) -> Self {
         Self::Format { path: path.to_owned(), problem: problem.to_string() }
     }
 }

@@ -104,11 +104,11 @@ impl Weights {
     ///
     /// When it is damaged or holds a type other than float32; `path` is for the message.
     pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
-        let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::format(path, error))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::format(path, &error))?;
         let mut weights = BTreeMap::new();
         for (name, view) in file.iter() {
             if view.dtype() != Dtype::F32 {
-                return Err(ModelError::format(path, format!("tensor `{name}` is {:?}; expected F32", view.dtype())));
+                return Err(ModelError::format(path, &format!("tensor `{name}` is {:?}; expected F32", view.dtype())));
             }
             let numbers = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
             weights.insert(name.to_owned(), Values { shape: view.shape().to_vec(), numbers });

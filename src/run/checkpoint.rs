@@ -9,10 +9,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::RunError;
 use crate::atomic::sync_folder;
+use crate::checksum::sha256;
 use crate::error::WriteError;
 use crate::model::Weights;
 use crate::train::{Position, Snapshot};
@@ -65,7 +64,8 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
     fs::create_dir(&aside)?;
     let position = serde_json::to_vec_pretty(&snapshot.position)?;
     let files = [(WEIGHTS, snapshot.weights.to_safetensors(HashMap::new())), (OPTIMIZER, snapshot.optimizer.clone()), (POSITION, position)];
-    let checksums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", checksum(bytes))).collect();
+    let checksums: Vec<String> = files.iter().map(|(name, bytes)| format!("{}  {name}", sha256(bytes))).collect();
+    let checksums = checksums.join("\n") + "\n";
     for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
         let mut file = fs::File::create(aside.join(name))?;
         file.write_all(bytes)?;
@@ -117,7 +117,7 @@ fn read(place: &Path) -> Result<Snapshot, RunError> {
     let checksums = String::from_utf8_lossy(&bytes(CHECKSUMS)?).into_owned();
     let checked = |name: &str| {
         let bytes = bytes(name)?;
-        if checksums.lines().any(|line| line == format!("{}  {name}", checksum(&bytes))) {
+        if checksums.lines().any(|line| line == format!("{}  {name}", sha256(&bytes))) {
             Ok(bytes)
         } else {
             Err(damaged(&place.join(name), format!("its SHA-256 is not the one in `{CHECKSUMS}`")))
@@ -128,10 +128,6 @@ fn read(place: &Path) -> Result<Snapshot, RunError> {
     let position: Position =
         serde_json::from_slice(&checked(POSITION)?).map_err(|error| damaged(&place.join(POSITION), error.to_string()))?;
     Ok(Snapshot { weights, optimizer: checked(OPTIMIZER)?, position })
-}
-
-fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn remove_if_there(folder: &Path) -> io::Result<()> {

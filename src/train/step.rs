@@ -104,9 +104,9 @@ impl Stepper<'_> {
         network.visit(&mut squares);
         let Some(sum) = squares.sum else { return gradients };
         let scale = sum.sqrt().add_scalar(CLIP_EPSILON).recip().mul_scalar(largest).clamp_max(1.0);
-        let mut scaled = Scale { gradients, scaled: GradientsParams::new(), scale };
-        network.visit(&mut scaled);
-        scaled.scaled
+        let mut scaling = Scaling { gradients, scaled: GradientsParams::new(), factor: scale };
+        network.visit(&mut scaling);
+        scaling.scaled
     }
 }
 
@@ -127,16 +127,16 @@ impl ModuleVisitor for Squares<'_> {
     }
 }
 
-struct Scale {
+struct Scaling {
     gradients: GradientsParams,
     scaled: GradientsParams,
-    scale: Tensor<1>,
+    factor: Tensor<1>,
 }
 
-impl ModuleVisitor for Scale {
+impl ModuleVisitor for Scaling {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.scaled.register(param.id, gradient * self.scale.clone().reshape([1; D]));
+            self.scaled.register(param.id, gradient * self.factor.clone().reshape([1; D]));
         }
     }
 }

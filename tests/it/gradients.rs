@@ -6,7 +6,7 @@ fn weights(sandbox: &Sandbox, run: &str) -> Vec<f32> {
     let bytes = std::fs::read(sandbox.path(run).join("checkpoints/last/model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut names = file.names();
-    names.sort();
+    names.sort_unstable();
     let data = names.into_iter().flat_map(|name| file.tensor(name).unwrap().data().to_vec());
     data.collect::<Vec<u8>>().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "error",
     "atomic",
+    "checksum",
     "seed",
     "config",
     "backend",

@@ -69,9 +69,9 @@ impl Setting {
     fn new(backend: &str, sets: &[String]) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
-            "name = \"fixture\"\n[backend]\nkind = \"{backend}\"\n[data]\nsource = \"idx\"\ndir = {:?}\ntrain_images = \"images.idx\"\n\
+            "name = \"fixture\"\n[backend]\nkind = \"{backend}\"\n[data]\nsource = \"idx\"\ndir = '{}'\ntrain_images = \"images.idx\"\n\
              train_labels = \"labels.idx\"\n[model]\nchannels = [3, 4]\nhidden = 5\n[[penalty]]\nkind = \"l2\"\nlambda = 0\n",
-            folder()
+            folder().display()
         );
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), sets).unwrap();
@@ -112,7 +112,7 @@ impl Setting {
 struct Named<'a> {
     path: Vec<String>,
     gradients: &'a GradientsParams,
-    named: HashMap<String, Vec<f32>>,
+    found: HashMap<String, Vec<f32>>,
 }
 
 impl ModuleVisitor for Named<'_> {
@@ -127,14 +127,14 @@ impl ModuleVisitor for Named<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = self.gradients.get::<D>(param.id).expect("every parameter has a gradient");
         let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
-        self.named.insert(parameter_name(&self.path), gradient.into_data().iter::<f32>().collect());
+        self.found.insert(parameter_name(&self.path), gradient.into_data().iter::<f32>().collect());
     }
 }
 
 fn named(network: &Cnn, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
-    let mut visitor = Named { path: Vec::new(), gradients, named: HashMap::new() };
+    let mut visitor = Named { path: Vec::new(), gradients, found: HashMap::new() };
     network.visit(&mut visitor);
-    visitor.named
+    visitor.found
 }
 
 fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A small, quick experiment that uses chance everywhere: dropout, shuffling, a split.
-pub const SMALL: &str = r#"
+pub(crate) const SMALL: &str = r#"
 name = "small"
 seed = 3
 
@@ -32,20 +32,20 @@ batch_size = 16
 "#;
 
 /// A folder that is removed when the test ends.
-pub struct Sandbox(TempDir);
+pub(crate) struct Sandbox(TempDir);
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sandbox = Self(tempfile::tempdir().unwrap());
         sandbox.write("small.toml", SMALL);
         sandbox
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -53,25 +53,25 @@ impl Sandbox {
     }
 
     /// The program, to be run in the folder, with nothing of the user's own around it.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regulus"));
         command.args(arguments).current_dir(self.0.path()).env("REGULUS_DATA", self.path("cache")).env("NO_COLOR", "1");
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran(self.command(arguments).output().unwrap())
     }
 
     /// Runs what must succeed.
-    pub fn ok(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
         assert_eq!(ran.code(), 0, "{arguments:?}\n{}", ran.stderr());
         ran
     }
 
     /// Everything in the folder of a run that must not depend on when and how often it was interrupted.
-    pub fn lasting(&self, run: &str) -> Vec<(String, String)> {
+    pub(crate) fn lasting(&self, run: &str) -> Vec<(String, String)> {
         let run = self.path(run);
         let mut lasting = Vec::new();
         for checkpoint in ["last", "best"] {
@@ -99,29 +99,29 @@ fn untimed(json: &str) -> String {
 }
 
 /// A finished program.
-pub struct Ran(Output);
+pub(crate) struct Ran(Output);
 
 impl Ran {
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         self.0.status.code().expect("the program ended by itself")
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8(self.0.stdout.clone()).unwrap()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).unwrap()
     }
 
     /// Each line of standard output as JSON.
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         self.stdout().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 }
 
 /// The backends of this build that a machine without a GPU has.
-pub fn cpu_backends() -> Vec<&'static str> {
+pub(crate) fn cpu_backends() -> Vec<&'static str> {
     [("flex", cfg!(feature = "flex")), ("ndarray", cfg!(feature = "ndarray"))]
         .into_iter()
         .filter_map(|(name, built)| built.then_some(name))
@@ -129,7 +129,7 @@ pub fn cpu_backends() -> Vec<&'static str> {
 }
 
 /// The backends of this build that have a device, with a word on those that have none.
-pub fn present_backends() -> Vec<&'static str> {
+pub(crate) fn present_backends() -> Vec<&'static str> {
     let mut present = cpu_backends();
     if cfg!(feature = "wgpu") {
         let sandbox = Sandbox::new();
@@ -146,7 +146,7 @@ pub fn present_backends() -> Vec<&'static str> {
 }
 
 /// A PNG of one grey square.
-pub fn png(path: &Path, width: u32, height: u32, grey: u8) {
+pub(crate) fn png(path: &Path, width: u32, height: u32, grey: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::GrayImage::from_pixel(width, height, image::Luma([grey])).save(path).unwrap();
 }
