@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::metrics::measure;
 use crate::model::{Architecture, Cnn, Weights};
 use crate::objective::Penalties;
-use crate::run::{DatasetManifest, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
-use crate::train::{Ending, Observer, ParameterOptimizer, Plan, Training};
+use crate::run::{DatasetManifest, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
+use crate::train::{Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training};
 use crate::trained::same_data;
 
 /// An experiment with its run folder, ready to train.
@@ -46,19 +46,15 @@ impl Launch {
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         let device = opened.device.clone().autodiff();
-        let network = match &experiment.model.init {
-            None => Cnn::new(&architecture, experiment.model.initializer, experiment.seed, &device),
-            Some(path) => Cnn::blank(&architecture, &device).with_weights(&Weights::from_file(path)?, path)?,
-        };
-        let manifest = manifest(&experiment, &opened, &data, &network);
+        let training = fresh(&experiment, &architecture, &device)?;
+        let manifest = manifest(&experiment, &opened, &data, training.network());
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
-        let optimizer = ParameterOptimizer::new(&experiment.optimizer.method);
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        let training = Training::new(network, optimizer);
         Ok(Self { experiment, folder, manifest, warning: None, data, penalties, device, training })
     }
 
-    /// Goes on with the run in `path` from its last checkpoint; none if it ended already.
+    /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
+    /// already.
     ///
     /// # Errors
     ///
@@ -75,16 +71,20 @@ impl Launch {
         let manifest = folder.manifest()?;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
-        let loaded = folder.load(Some(Which::Last))?;
         let device = opened.device.autodiff();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
-        let network = Cnn::blank(&architecture, &device).with_weights(&loaded.snapshot.weights, path)?;
-        let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &loaded.snapshot.optimizer, &device.clone().inner())
-            .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
-        folder.keep_metrics(loaded.snapshot.position.epoch)?;
+        let loaded = match folder.load(Some(Which::Last)) {
+            Err(RunError::NoCheckpoint { .. }) => None,
+            loaded => Some(loaded?),
+        };
+        let training = match &loaded {
+            None => fresh(&experiment, &architecture, &device)?,
+            Some(Loaded { snapshot, .. }) => resumed(&experiment, &architecture, &device, snapshot, path)?,
+        };
+        folder.keep_metrics(training.position.epoch)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        let training = Training::resumed(network, optimizer, loaded.snapshot.position);
-        Ok(Some(Self { experiment, folder, manifest, warning: loaded.warning, data, penalties, device, training }))
+        let warning = loaded.and_then(|loaded| loaded.warning);
+        Ok(Some(Self { experiment, folder, manifest, warning, data, penalties, device, training }))
     }
 
     /// Steps done so far.
@@ -176,6 +176,29 @@ impl Observer for Both<'_> {
         self.0.on(event)?;
         self.1.on(event)
     }
+}
+
+/// A training that has not begun.
+fn fresh(experiment: &Experiment, architecture: &Architecture, device: &Device) -> Result<Training, Error> {
+    let network = match &experiment.model.init {
+        None => Cnn::new(architecture, experiment.model.initializer, experiment.seed, device),
+        Some(path) => Cnn::blank(architecture, device).with_weights(&Weights::from_file(path)?, path)?,
+    };
+    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method)))
+}
+
+/// A training as a checkpoint of the run in `path` left it.
+fn resumed(
+    experiment: &Experiment,
+    architecture: &Architecture,
+    device: &Device,
+    snapshot: &Snapshot,
+    path: &Path,
+) -> Result<Training, Error> {
+    let network = Cnn::blank(architecture, device).with_weights(&snapshot.weights, path)?;
+    let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &snapshot.optimizer, &device.clone().inner())
+        .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
+    Ok(Training::resumed(network, optimizer, snapshot.position.clone()))
 }
 
 fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn) -> Manifest {

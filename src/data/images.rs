@@ -132,6 +132,7 @@ impl Part {
     }
 }
 
+/// For Burn's own data loaders and transforms.
 impl Dataset<LabelledImage> for Part {
     fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
         Ok(LabelledImage { pixels: self.pixels(index).to_vec(), label: self.label(index) })
@@ -139,5 +140,18 @@ impl Dataset<LabelledImage> for Part {
 
     fn len(&self) -> usize {
         self.count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_a_burn_dataset() {
+        let images = Images { shape: Shape { channels: 1, height: 1, width: 2 }, pixels: (0..6).collect(), labels: vec![0, 1, 2] };
+        let part = Part::all(Arc::new(images)).select(vec![2, 0]);
+        let items: Vec<LabelledImage> = Dataset::iter(&part).map(Result::unwrap).collect();
+        assert_eq!(items, [LabelledImage { pixels: vec![4, 5], label: 2 }, LabelledImage { pixels: vec![0, 1], label: 0 }]);
     }
 }

@@ -183,7 +183,7 @@ impl RunFolder {
         }
         let (which, hint) = match which {
             Some(Which::Best) => ("best", "; a run without a validation part has only `last`"),
-            _ => ("last", "; it ended before its first checkpoint, so start it anew"),
+            _ => ("last", "; it was cut off before the first, so `regulus resume` begins anew"),
         };
         Err(RunError::NoCheckpoint { path: self.path.clone(), which, hint })
     }

@@ -101,6 +101,21 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
 }
 
 #[test]
+fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
+    let sandbox = Sandbox::new();
+    let backend = format!("backend.kind={}", cpu_backends()[0]);
+    sandbox.ok(&training(&backend, "run"));
+    let expected = sandbox.lasting("run");
+    std::fs::remove_dir_all(sandbox.path("run/checkpoints")).unwrap();
+    std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
+    let ran = sandbox.run(&["evaluate", "run"]);
+    assert_eq!(ran.code(), 2);
+    assert!(ran.stderr().contains("has no checkpoint `last`; it was cut off before the first"), "{}", ran.stderr());
+    sandbox.ok(&["resume", "run"]);
+    assert!(sandbox.lasting("run") == expected);
+}
+
+#[test]
 fn a_resolved_config_replays_its_run() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["train", "small.toml", "--run-dir", "a"]);

@@ -113,6 +113,7 @@ fn runs_images_and_weights() {
     let sandbox = trained();
     sandbox.write("text.png", "no image");
     sandbox.write("cut.png", [0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0]);
+    sandbox.write("huge.png", huge_png());
     sandbox.write("not.safetensors", "not safetensors");
     sandbox.ok(&["export", "run", "--output", "small.safetensors"]);
     let mut half = safetensors_f16();
@@ -128,6 +129,7 @@ fn runs_images_and_weights() {
         vec!["predict", "run", "absent.png"],
         vec!["predict", "run", "text.png"],
         vec!["predict", "run", "cut.png"],
+        vec!["predict", "run", "huge.png"],
         vec!["predict", "run", "run"],
         vec!["train", "small.toml", "--run-dir", "run"],
         vec!["train", "small.toml", "--run-dir", "text.png/run"],
@@ -147,6 +149,20 @@ fn runs_images_and_weights() {
     std::fs::write(sandbox.path("plain/manifest.json"), "{").unwrap();
     told.tell(&["evaluate", "plain"]);
     insta::assert_snapshot!(told.1);
+}
+
+/// A PNG whose header promises 60,000×60,000 pixels.
+fn huge_png() -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend([60_000_u32.to_be_bytes(); 2].concat());
+    header.extend([8, 0, 0, 0, 0]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&header);
+    let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    bytes.extend(header);
+    bytes.extend(crc.sum().to_be_bytes());
+    bytes.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    bytes
 }
 
 fn safetensors_f16() -> Vec<u8> {
