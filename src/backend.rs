@@ -132,7 +132,7 @@ fn start_threads(asked: usize) -> Result<usize, BackendError> {
     let mut fresh = Ok(());
     let running = *STARTED.get_or_init(|| {
         fresh = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| failed(error.to_string()));
-        threads
+        rayon::current_num_threads()
     });
     fresh?;
     if running == threads { Ok(threads) } else { Err(failed(format!("this process already computes with {running}"))) }

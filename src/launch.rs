@@ -1,7 +1,7 @@
 //! Launching an experiment, and going on with one.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use burn::module::Module;
@@ -28,6 +28,8 @@ pub struct Launch {
     pub manifest: Manifest,
     /// Something the user should know before it goes on.
     pub warning: Option<String>,
+    /// Something the user should know about the network that was measured at the end.
+    pub closing_warning: Option<String>,
     data: Data,
     penalties: Penalties,
     device: Device,
@@ -50,7 +52,7 @@ impl Launch {
         let manifest = manifest(&experiment, &opened, &data, training.network());
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        Ok(Self { experiment, folder, manifest, warning: None, data, penalties, device, training })
+        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, penalties, device, training })
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
@@ -84,7 +86,7 @@ impl Launch {
         folder.keep_metrics(training.position.epoch)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
         let warning = loaded.and_then(|loaded| loaded.warning);
-        Ok(Some(Self { experiment, folder, manifest, warning, data, penalties, device, training }))
+        Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, penalties, device, training }))
     }
 
     /// Steps done so far.
@@ -103,13 +105,17 @@ impl Launch {
         let mut both = Both(Recorder(&self.folder), observer);
         let trained = self.training.run(&plan, &mut both);
         let position = &self.training.position;
+        let mut closing_warning = None;
         let ended = trained.and_then(|ending| {
             let status = match ending {
                 Ending::Completed => Status::Completed,
                 Ending::EarlyStopped => Status::EarlyStopped,
                 Ending::Interrupted => return Ok(self.unmeasured(Status::Interrupted)),
             };
-            let summary = self.measured(status, plan.batch_size())?;
+            let Some((summary, warning)) = self.measured(status, plan.batch_size(), stop)? else {
+                return Ok(self.unmeasured(Status::Interrupted));
+            };
+            closing_warning = warning;
             if [summary.train, summary.validation, summary.test].iter().flatten().all(|part| part.data_loss.is_finite()) {
                 Ok(summary)
             } else {
@@ -122,6 +128,7 @@ impl Launch {
             Err(Error::Diverged(_)) => self.folder.write_summary(&self.unmeasured(Status::Diverged))?,
             Err(_) => {}
         }
+        self.closing_warning = closing_warning;
         ended
     }
 
@@ -144,27 +151,31 @@ impl Launch {
         }
     }
 
-    /// The summary of the network a command would load: the best, or, where there was no validation part, the last.
-    fn measured(&self, status: Status, batch: usize) -> Result<Summary, Error> {
+    /// The summary of the network a command would load: the best, or, where there was no validation part, the last. None if `stop` is raised
+    /// before all is measured. The warning tells that the best checkpoint was damaged.
+    fn measured(&self, status: Status, batch: usize, stop: &AtomicBool) -> Result<Option<(Summary, Option<String>)>, Error> {
         let device = self.device.clone().inner();
         let batcher = Batcher::new(&self.data.normalizer, &device);
+        let mut summary = self.unmeasured(status);
+        let mut warning = None;
         let (network, weights) = if self.data.validation.is_some() {
-            let weights = self.folder.load(Some(Which::Best))?.snapshot.weights;
+            let loaded = self.folder.load(Some(Which::Best))?;
+            summary.best_epoch = Some(loaded.snapshot.position.epoch);
+            warning = loaded.warning;
+            let weights = loaded.snapshot.weights;
             let network = Cnn::blank(&self.manifest.architecture, &device).with_weights(&weights, self.folder.path())?;
             (network, weights)
         } else {
             let network = self.training.network();
             (network.valid(), Weights::of(network))
         };
-        let split = |part: &Part| (&measure(&network, part, &batcher)).into();
-        Ok(Summary {
-            train: Some(split(&self.data.train)),
-            validation: self.data.validation.as_ref().map(split),
-            test: self.data.test.as_ref().map(split),
-            penalty: Some(self.penalties.value(&weights, batch)),
-            weight_norm_squared: Some(self.penalties.weight_norm_squared(&weights)),
-            ..self.unmeasured(status)
-        })
+        let split = |part: &Part| (!stop.load(Ordering::Relaxed)).then(|| (&measure(&network, part, &batcher)).into());
+        summary.validation = self.data.validation.as_ref().and_then(split);
+        summary.test = self.data.test.as_ref().and_then(split);
+        summary.train = split(&self.data.train);
+        summary.penalty = Some(self.penalties.value(&weights, batch));
+        summary.weight_norm_squared = Some(self.penalties.weight_norm_squared(&weights));
+        Ok(summary.train.is_some().then_some((summary, warning)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Predicting the class of images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::trained::Trained;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The file.
-    pub image: PathBuf,
+    pub image: String,
     /// The classes.
     pub classes: Vec<ClassProbability>,
 }
@@ -36,6 +36,11 @@ pub struct ClassProbability {
 /// When the file is missing, is no image, or is damaged.
 pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Result<Prediction, DataError> {
     let shape = trained.manifest.architecture.input;
+    if !matches!(shape.channels, 1 | 3) {
+        let message =
+            format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels);
+        return Err(DataError::Set(message));
+    }
     let mut picture = Picture::open(path, shape)?;
     if invert {
         picture = picture.inverted();
@@ -50,5 +55,5 @@ pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Resu
         .collect();
     classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     classes.truncate(top);
-    Ok(Prediction { image: path.to_owned(), classes })
+    Ok(Prediction { image: path.display().to_string(), classes })
 }

@@ -21,7 +21,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     let measures = measure(&trained, &folder, split)?;
     if args.json {
         let mut line = json!(measures);
-        line["run"] = json!(folder.path());
+        line["run"] = json!(folder.path().display().to_string());
         line["split"] = json!(split.name());
         line["class_names"] = json!(trained.manifest.classes);
         return print::json(&line);

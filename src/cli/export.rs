@@ -17,7 +17,9 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     let path = args.output.clone().unwrap_or_else(|| folder.path().join(format!("model.{}", format.extension())));
     write(&trained, format, &path)?;
     if args.json {
-        return print::json(&json!({ "output": path, "epoch": trained.position.epoch, "step": trained.position.step }));
+        return print::json(
+            &json!({ "output": path.display().to_string(), "epoch": trained.position.epoch, "step": trained.position.step }),
+        );
     }
     print::out(format_args!("wrote {} (weights after epoch {}, step {})", path.display(), trained.position.epoch, trained.position.step))
 }

@@ -38,22 +38,26 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let summary = launch.run(&stop, &mut teller);
     drop(teller);
     let summary = summary?;
+    if let Some(warning) = &launch.closing_warning {
+        print::warning(warning);
+    }
     if summary.status == Status::Interrupted {
         if json {
-            print::json(&json!({ "event": "end", "run": launch.folder.path(), "summary": summary }))?;
+            print::json(&json!({ "event": "end", "run": launch.folder.path().display().to_string(), "summary": summary }))?;
         }
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
     tell_end(&launch.folder, &summary, json)
 }
 
-/// A flag raised by the first SIGINT or SIGTERM; a second one ends the process at once.
+/// A flag raised by SIGINT or SIGTERM. A second SIGINT ends the process at once; a second SIGTERM, which some supervisors send to process
+/// and group alike, changes nothing.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     let stop = Arc::new(AtomicBool::new(false));
+    let failed = |error: std::io::Error| Error::Usage(format!("cannot listen for signals: {error}"));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&stop)).map_err(failed)?;
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| Error::Usage(format!("cannot listen for signals: {error}")))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
     Ok(stop)
 }
@@ -65,7 +69,9 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     }
     if json {
         let step = launch.steps_done();
-        return print::json(&json!({ "event": "begin", "run": launch.folder.path(), "step": step, "manifest": manifest }));
+        return print::json(
+            &json!({ "event": "begin", "run": launch.folder.path().display().to_string(), "step": step, "manifest": manifest }),
+        );
     }
     let dataset = &manifest.dataset;
     print::note(format_args!(
@@ -88,7 +94,7 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
 
 fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Error> {
     if json {
-        return print::json(&json!({ "event": "end", "run": folder.path(), "summary": summary }));
+        return print::json(&json!({ "event": "end", "run": folder.path().display().to_string(), "summary": summary }));
     }
     let parts = [("train", summary.train), ("validation", summary.validation), ("test", summary.test)];
     let row = |(name, part): (&str, Option<SplitSummary>)| {

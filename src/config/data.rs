@@ -100,6 +100,9 @@ pub enum Normalization {
     Standard,
 }
 
+/// Images are resized to no more than so many pixels on a side.
+const LARGEST_SIDE: usize = 16_384;
+
 impl Data {
     /// The whole of a set named by its word, such as `mnist`, in `dir` or where it belongs.
     ///
@@ -146,7 +149,13 @@ impl Data {
             return Err(missing(if self.test_images.is_none() { "test_images" } else { "test_labels" }));
         }
         if source == Folder {
-            self.image_size.get_or_insert([Count::literal(28); 2]);
+            let size = self.image_size.get_or_insert([Count::literal(28); 2]);
+            if let Some(side) = size.iter().find(|side| side.get() > LARGEST_SIDE) {
+                return Err(ConfigError::value(
+                    "data.image_size",
+                    format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get()),
+                ));
+            }
             let channels = self.image_channels.get_or_insert(Count::literal(1)).get();
             if channels != 1 && channels != 3 {
                 return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));

@@ -120,7 +120,7 @@ fn shown(found: &Actual) -> String {
 fn in_words(expected: &str) -> String {
     match expected {
         "f64" | "f32" => "a number".to_owned(),
-        "u64" | "usize" | "u32" => "a whole number >= 0".to_owned(),
+        "u64" | "usize" | "u32" => "a whole number from 0 to 2^63 - 1".to_owned(),
         "a boolean" | "bool" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
         other if other.starts_with("struct ") => "a table".to_owned(),

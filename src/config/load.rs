@@ -7,6 +7,9 @@ use figment::providers::Serialized;
 
 use super::{ConfigError, Decay, Experiment};
 
+/// More threads than any machine has cores to give them.
+const MOST_THREADS: usize = 1024;
+
 impl Experiment {
     /// Reads the experiment in `path`, with `sets` (each `KEY=VALUE`) in place of what the file says.
     ///
@@ -49,8 +52,16 @@ impl Experiment {
             return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
         }
         self.data.resolve()?;
+        if self.backend.threads > MOST_THREADS {
+            let problem = format!("is {}; expected at most {MOST_THREADS}, or 0 for one per core", self.backend.threads);
+            return Err(ConfigError::value("backend.threads", problem));
+        }
         if let Some(init) = &mut self.model.init {
             *init = absolute(init);
+        }
+        let paths = [("data.dir", &self.data.dir), ("model.init", &self.model.init)];
+        if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_ref().is_some_and(|path| path.to_str().is_none())) {
+            return Err(ConfigError::value(*key, "is under a folder whose name is not UTF-8, which TOML can't hold; rename it"));
         }
         Ok(self)
     }

@@ -174,6 +174,21 @@ impl TryFrom<Keys> for Optimizer {
         if keys.nesterov == Some(true) && keys.momentum.is_none_or(|momentum| momentum.get() == 0.0) {
             return Err(ConfigError::value("optimizer.nesterov", "is true; it needs `optimizer.momentum` > 0"));
         }
+        // Burn computes with float32.
+        let betas = [("beta_1", keys.beta_1), ("beta_2", keys.beta_2), ("alpha", keys.alpha), ("momentum", keys.momentum)];
+        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        if let Some((key, value)) = betas.iter().find(|(_, value)| value.is_some_and(|value| value.get() as f32 >= 1.0)) {
+            let value = value.map_or(0.0, Fraction::get);
+            return Err(ConfigError::value(
+                format!("optimizer.{key}"),
+                format!("is {value}; expected less than 1 in float32, at most 0.9999999"),
+            ));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        if let Some(epsilon) = keys.epsilon.filter(|epsilon| epsilon.get() as f32 <= 0.0) {
+            let problem = format!("is {:?}; expected more than 0 in float32, at least 1e-45", epsilon.get());
+            return Err(ConfigError::value("optimizer.epsilon", problem));
+        }
         Ok(Self { learning_rate: keys.learning_rate, clip_norm: Positive::try_from(keys.clip_norm.get()).ok(), method: keys.method() })
     }
 }

@@ -56,13 +56,19 @@ pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Re
         None => set.mirrors.to_vec(),
     };
     for file in &set.files {
-        if let Some(path) = KnownSet::find(folder, file)
-            && is_whole(&path, file)?
+        let there = KnownSet::find(folder, file);
+        if let Some(path) = &there
+            && is_whole(path, file)?
         {
             progress(FetchProgress::Present(file.name));
             continue;
         }
         fetch_file(file, folder, &mirrors, progress)?;
+        // A damaged unpacked file would be read before the packed one that has just come.
+        if let Some(damaged) = there.filter(|path| path.extension().is_none()) {
+            let renamed = damaged.with_extension("damaged");
+            std::fs::rename(&damaged, &renamed).map_err(WriteError::at(&renamed))?;
+        }
     }
     Ok(())
 }
@@ -73,35 +79,54 @@ fn fetch_file(file: &KnownFile, folder: &Path, mirrors: &[&str], progress: &mut 
     let mut attempts = Vec::new();
     for mirror in mirrors {
         let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-        let outcome = receive(&url, file.name, &aside, progress).and_then(|()| {
-            if is_whole(&aside, file).map_err(|error| error.to_string())? {
-                Ok(())
-            } else {
-                let _ = std::fs::remove_file(&aside);
-                Err("its SHA-256 is not that of the published file".to_owned())
-            }
-        });
-        match outcome {
+        let mut outcome = receive_whole(&url, file, &aside, progress);
+        // What was there may have come from another mirror, packed another way.
+        if matches!(outcome, Err(Failure::Mixed)) {
+            outcome = receive_whole(&url, file, &aside, progress);
+        }
+        let problem = match outcome {
             Ok(()) => {
                 std::fs::rename(&aside, &path).map_err(WriteError::at(&path))?;
                 progress(FetchProgress::End);
                 return Ok(());
             }
-            Err(problem) => {
-                let attempt = format!("  {url}: {problem}");
-                progress(FetchProgress::Failed(&attempt));
-                attempts.push(attempt);
-            }
-        }
+            Err(Failure::Write(source)) => return Err(WriteError { path: aside, source }.into()),
+            Err(Failure::Mixed) => "its SHA-256 is not that of the published file".to_owned(),
+            Err(Failure::Mirror(problem)) => problem,
+        };
+        let attempt = format!("  {url}: {problem}");
+        progress(FetchProgress::Failed(&attempt));
+        attempts.push(attempt);
     }
     Err(DataError::Download { file: format!("{}.gz", file.name), attempts: attempts.join("\n") }.into())
 }
 
-/// Receives what is missing of a file; what has arrived stays for the next try.
-fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), String> {
+/// Why a file did not come from a mirror.
+enum Failure {
+    /// The mirror's fault.
+    Mirror(String),
+    /// What came after what was there does not make the published file.
+    Mixed,
+    /// This machine's fault.
+    Write(io::Error),
+}
+
+/// Receives what is missing of a file, and checks the whole. A whole that is not the published file is removed.
+fn receive_whole(url: &str, file: &KnownFile, aside: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Failure> {
+    let resumed = receive(url, file.name, aside, progress)?;
+    if is_published(aside, file).map_err(|error| Failure::Mirror(error.to_string()))? {
+        return Ok(());
+    }
+    std::fs::remove_file(aside).map_err(Failure::Write)?;
+    Err(if resumed { Failure::Mixed } else { Failure::Mirror("its SHA-256 is not that of the published file".to_owned()) })
+}
+
+/// Receives what is missing of a file, and says whether some of it was there; what has arrived stays for the next try.
+fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<bool, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
+        .timeout_recv_body(Some(Duration::from_mins(30)))
         .build()
         .into();
     let mut have = std::fs::metadata(aside).map_or(0, |metadata| metadata.len());
@@ -110,8 +135,8 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
         request = request.header("Range", format!("bytes={have}-"));
     }
     let response = match request.call() {
-        Err(ureq::Error::StatusCode(416)) => return Ok(()),
-        response => response.map_err(|error| error.to_string())?,
+        Err(ureq::Error::StatusCode(416)) => return Ok(true),
+        response => response.map_err(|error| Failure::Mirror(error.to_string()))?,
     };
     let resumed = response.status().as_u16() == 206;
     if !resumed {
@@ -119,39 +144,42 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
     }
     let length = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     progress(FetchProgress::Begin { file: name, total: length.map(|length| length + have), have });
-    let told = |error: io::Error| error.to_string();
-    let mut out = OpenOptions::new().create(true).write(true).append(resumed).truncate(!resumed).open(aside).map_err(told)?;
+    let mut options = OpenOptions::new();
+    let mut out = options.create(true).write(true).append(resumed).truncate(!resumed).open(aside).map_err(Failure::Write)?;
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0;
     loop {
-        let count = body.read(&mut buffer).map_err(told)?;
+        let count = body.read(&mut buffer).map_err(|error| Failure::Mirror(error.to_string()))?;
         if count == 0 {
             break;
         }
-        out.write_all(&buffer[..count]).map_err(told)?;
+        out.write_all(&buffer[..count]).map_err(Failure::Write)?;
         received += count as u64;
         progress(FetchProgress::Bytes(count as u64));
     }
-    out.sync_all().map_err(told)?;
+    out.sync_all().map_err(Failure::Write)?;
     match length {
-        Some(length) if received < length => Err(format!("the connection was cut after {received} of {length} bytes")),
-        _ => Ok(()),
+        Some(length) if received < length => Err(Failure::Mirror(format!("the connection was cut after {received} of {length} bytes"))),
+        _ => Ok(resumed),
     }
 }
 
+/// Whether the file at `path` can be used as it is: it has the published content, or was unpacked by its owner where only the packed file
+/// has a published checksum; its header is checked when it is read.
+fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
+    let unpacked_by_owner = path.extension().is_none() && matches!(file.sha256, Sha256Of::Packed(_));
+    Ok(unpacked_by_owner || is_published(path, file)?)
+}
+
 /// Whether the file at `path` has the published content.
-pub(super) fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
+fn is_published(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     match file.sha256 {
         Sha256Of::Unpacked(expected) => match idx::read_file(path) {
             Ok(bytes) => Ok(sha256(&bytes) == expected),
             Err(DataError::Content { .. }) => Ok(false),
             Err(error) => Err(error),
         },
-        Sha256Of::Packed(expected) => {
-            let bytes = std::fs::read(path).map_err(DataError::read(path))?;
-            // A file unpacked by its owner has no published checksum; its header is checked when it is read.
-            Ok(sha256(&bytes) == expected || !bytes.starts_with(&[0x1f, 0x8b]))
-        }
+        Sha256Of::Packed(expected) => Ok(sha256(&std::fs::read(path).map_err(DataError::read(path))?) == expected),
     }
 }

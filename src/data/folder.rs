@@ -39,7 +39,7 @@ pub(super) fn load(dir: &Path, shape: Shape) -> Result<(Images, Option<Images>, 
 }
 
 fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataError> {
-    let mut files: Vec<(PathBuf, u32)> = Vec::new();
+    let mut files: Vec<(usize, u32, PathBuf)> = Vec::new();
     for (label, class) in (0_u32..).zip(classes) {
         let folder = dir.join(class);
         let own = image_files(&folder)?;
@@ -47,13 +47,15 @@ fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataErro
             let problem = format!("has no images; expected files ending in {}", EXTENSIONS.map(|end| format!(".{end}")).join(", "));
             return Err(DataError::content(&folder, problem));
         }
-        files.extend(own.into_iter().map(|path| (path, label)));
+        files.extend((0_usize..).zip(own).map(|(place, path)| (place, label, path)));
     }
-    let pictures: Vec<Picture> = files.par_iter().map(|(path, _)| Picture::open(path, shape)).collect::<Result<_, _>>()?;
+    // One of each class in turn, so that the first n are of every class.
+    files.sort_by_key(|(place, label, _)| (*place, *label));
+    let pictures: Vec<Picture> = files.par_iter().map(|(.., path)| Picture::open(path, shape)).collect::<Result<_, _>>()?;
     Ok(Images {
         shape,
         pixels: pictures.into_iter().flat_map(|picture| picture.pixels).collect(),
-        labels: files.into_iter().map(|(_, label)| label).collect(),
+        labels: files.into_iter().map(|(_, label, _)| label).collect(),
     })
 }
 

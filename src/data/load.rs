@@ -43,13 +43,23 @@ pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
     let classes = checked_classes(&train, test.as_ref(), classes)?;
     let all = Part::all(Arc::new(train));
     let limited = match config.train_limit {
-        0 => all,
+        0 => all.clone(),
         limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
         limit => {
             let message = format!("`data.train_limit` is {limit}, but the set has {} training samples", all.count());
             return Err(DataError::Set(message));
         }
     };
+    let before = all.class_counts(classes.len());
+    let after = limited.class_counts(classes.len());
+    if let Some(lost) = before.iter().zip(&after).position(|(before, after)| *before > 0 && *after == 0) {
+        let message = format!(
+            "the first {} training samples have none of class `{}`; use a larger `data.train_limit`, or data in a mixed order",
+            limited.count(),
+            classes[lost]
+        );
+        return Err(DataError::Set(message));
+    }
     let (train, validation) = match config.validation.get() {
         0.0 => (limited, None),
         fraction => split::hold_out(&limited, classes.len(), fraction, seed).map(|(train, held)| (train, Some(held)))?,

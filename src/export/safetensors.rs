@@ -1,6 +1,6 @@
 //! Safetensors: float32 tensors under PyTorch's names and layouts, with the rest in the metadata as JSON.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -10,14 +10,14 @@ use crate::trained::Trained;
 /// `preprocessing` and `classes`; the last three are JSON.
 pub(super) fn bytes(trained: &Trained) -> Vec<u8> {
     let manifest = &trained.manifest;
-    let metadata = HashMap::from([
+    let metadata = BTreeMap::from([
         ("format".to_owned(), "pt".to_owned()),
         ("regulus_version".to_owned(), manifest.version.clone()),
         ("architecture".to_owned(), json(&manifest.architecture)),
         ("preprocessing".to_owned(), json(&manifest.normalizer)),
         ("classes".to_owned(), json(&manifest.classes)),
     ]);
-    trained.weights.to_safetensors(metadata)
+    trained.weights.to_safetensors(&metadata)
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -4,8 +4,10 @@ use super::{Measures, Tally};
 use crate::data::{Batcher, Part};
 use crate::model::Cnn;
 
-/// Images computed at once.
+/// Images computed at once, at most.
 const BATCH: usize = 500;
+/// Numbers in the largest activation of a batch, at most: 64 MiB of float32.
+const ACTIVATION: usize = 1 << 24;
 
 /// Runs `network` over every sample of `part`. Losses are summed in float64 on the host, so that they do not depend on a
 /// backend's order of summation.
@@ -15,7 +17,8 @@ pub fn measure(network: &Cnn, part: &Part, batcher: &Batcher) -> Measures {
     let mut tally = Tally::new(classes);
     let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
     let indices: Vec<u32> = (0..count).collect();
-    for chunk in indices.chunks(BATCH) {
+    let batch = (ACTIVATION / network.architecture().largest_activation()).clamp(1, BATCH);
+    for chunk in indices.chunks(batch) {
         let logits = network.forward(batcher.batch(part, chunk).images, None);
         let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
         for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {

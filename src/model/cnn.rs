@@ -12,6 +12,9 @@ use crate::config::{ConfigError, Init, Model};
 use crate::data::Shape;
 use crate::seed::Seed;
 
+/// No network has more parameters than this; the weights of one alone take 1 GiB, and Adam keeps three more of that size.
+const LARGEST: usize = 1 << 28;
+
 /// Every size of a [`Cnn`]: what its weights can be loaded into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
@@ -85,9 +88,18 @@ impl Architecture {
         let total =
             parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)?.checked_add(self.hidden.checked_mul(self.classes + 1)?));
         match total {
-            Some(total) if total <= 1 << 32 => Ok(shape),
-            _ => Err(("model.hidden", "makes a network of more than 2³² parameters; use smaller sizes".to_owned())),
+            Some(total) if total <= LARGEST => Ok(shape),
+            _ => Err(("model.hidden", "makes a network of more than 2²⁸ (268 million) parameters; use smaller sizes".to_owned())),
         }
+    }
+
+    /// The numbers in the largest tensor an image becomes on its way, at least 1.
+    #[must_use]
+    pub fn largest_activation(&self) -> usize {
+        // Pooling quarters a layer, so the input or the first convolution's output is the largest unless channels grow faster.
+        let sides = self.input.height * self.input.width;
+        let layers = (0_u32..).zip(&self.channels).map(|(pools, channels)| channels * sides.checked_shr(2 * pools).unwrap_or(0));
+        layers.chain([self.input.size(), self.hidden, 1]).max().unwrap_or(1)
     }
 
     /// The number of inputs of the first dense layer.

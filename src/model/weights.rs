@@ -74,7 +74,7 @@ impl Weights {
 
     /// The weights as a safetensors file with `metadata` in its header.
     #[must_use]
-    pub fn to_safetensors(&self, metadata: std::collections::HashMap<String, String>) -> Vec<u8> {
+    pub fn to_safetensors(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
         let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = self
             .0
             .iter()
@@ -84,8 +84,8 @@ impl Weights {
             let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes);
             (*name, view.unwrap_or_else(|error| unreachable!("{name} has as many values as its shape says: {error}")))
         });
-        let metadata = (!metadata.is_empty()).then_some(metadata);
-        safetensors::serialize(views, metadata).unwrap_or_else(|error| unreachable!("finite weights serialize: {error}"))
+        let file = safetensors::serialize(views, None).unwrap_or_else(|error| unreachable!("float32 tensors serialize: {error}"));
+        if metadata.is_empty() { file } else { with_metadata(&file, metadata) }
     }
 
     /// Reads a safetensors file of float32 tensors.
@@ -149,6 +149,20 @@ impl Cnn {
     pub(super) fn with_checked_weights(self, weights: &Weights) -> Self {
         self.map(&mut Writer { path: Vec::new(), weights })
     }
+}
+
+/// A safetensors file with `metadata` in its header. The library takes metadata in a hash map, whose order changes from one run to the next; a
+/// file should be the same bytes for the same content.
+fn with_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let size: [u8; 8] = std::array::from_fn(|place| file[place]);
+    #[expect(clippy::cast_possible_truncation, reason = "the size of a header in memory")]
+    let data = 8 + u64::from_le_bytes(size) as usize;
+    let mut header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&file[8..data]).unwrap_or_else(|error| unreachable!("the library writes a header of JSON: {error}"));
+    header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+    let mut header = serde_json::json!(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [(header.len() as u64).to_le_bytes().as_slice(), &header, &file[data..]].concat()
 }
 
 /// Burn keeps a dense kernel as `[in, out]`, PyTorch as `[out, in]`; other ranks agree.

@@ -4,7 +4,7 @@
 //! name. A kill before, between or after leaves at least one whole checkpoint, and the one before it is kept in case the newer one is
 //! damaged later.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,8 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
     remove_if_there(&aside)?;
     fs::create_dir(&aside)?;
     let position = serde_json::to_vec_pretty(&snapshot.position)?;
-    let files = [(WEIGHTS, snapshot.weights.to_safetensors(HashMap::new())), (OPTIMIZER, snapshot.optimizer.clone()), (POSITION, position)];
+    let files =
+        [(WEIGHTS, snapshot.weights.to_safetensors(&BTreeMap::new())), (OPTIMIZER, snapshot.optimizer.clone()), (POSITION, position)];
     let checksums: Vec<String> = files.iter().map(|(name, bytes)| format!("{}  {name}", sha256(bytes))).collect();
     let checksums = checksums.join("\n") + "\n";
     for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
@@ -73,10 +74,13 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
     }
     sync_folder(&aside)?;
     let place = folder.join(which.name());
-    if place.exists() {
+    // A damaged checkpoint must not take the place of the whole one before it.
+    if read(&place).is_ok() {
         let previous = previous(folder, which);
         remove_if_there(&previous)?;
         fs::rename(&place, &previous)?;
+    } else {
+        remove_if_there(&place)?;
     }
     fs::rename(&aside, &place)?;
     sync_folder(folder)

@@ -42,7 +42,8 @@ impl RunFolder {
         };
         std::fs::create_dir_all(&path).map_err(WriteError::at(&path))?;
         let entries = std::fs::read_dir(&path).map_err(WriteError::at(&path))?;
-        if entries.count() > 0 {
+        // A lock alone is what a start that failed leaves.
+        if entries.filter_map(Result::ok).any(|entry| entry.file_name() != LOCK) {
             return Err(RunError::Taken { path }.into());
         }
         let mut folder = Self { path, lock: None };
@@ -182,8 +183,8 @@ impl RunFolder {
             }
         }
         let (which, hint) = match which {
-            Some(Which::Best) => ("best", "; a run without a validation part has only `last`"),
-            _ => ("last", "; it was cut off before the first, so `regulus resume` begins anew"),
+            Some(Which::Best) => ("best", "; it has no validation part, or was cut off in its first epoch; there may be a `last`"),
+            _ => ("last", "; it ended or was cut off before the first"),
         };
         Err(RunError::NoCheckpoint { path: self.path.clone(), which, hint })
     }

@@ -3,7 +3,7 @@
 /// Training diverged: something that must be finite is not.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {learning_rate}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda"
+    "training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {learning_rate:?}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda"
 )]
 pub struct Diverged {
     /// What is not finite.

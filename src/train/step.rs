@@ -103,7 +103,9 @@ impl Stepper<'_> {
         let mut squares = Squares { gradients: &gradients, sum: None };
         network.visit(&mut squares);
         let Some(sum) = squares.sum else { return gradients };
-        let scale = sum.sqrt().add_scalar(CLIP_EPSILON).recip().mul_scalar(largest).clamp_max(1.0);
+        // An infinite norm must not pass as a gradient of 0: infinity · 0 is not a number, and is told as divergence.
+        let not_a_number = sum.clone().mul_scalar(0.0);
+        let scale = not_a_number + sum.sqrt().add_scalar(CLIP_EPSILON).recip().mul_scalar(largest).clamp_max(1.0);
         let mut scaling = Scaling { gradients, scaled: GradientsParams::new(), factor: scale };
         network.visit(&mut scaling);
         scaling.scaled

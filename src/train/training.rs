@@ -87,8 +87,8 @@ impl Training {
         let per_epoch = (plan.data.train.count() as u64).div_ceil(size as u64);
         let epochs = experiment.train.epochs.get() as u64;
         let steps = match experiment.train.max_steps {
-            0 => epochs * per_epoch,
-            limit => limit.min(epochs * per_epoch),
+            0 => epochs.saturating_mul(per_epoch),
+            limit => limit.min(epochs.saturating_mul(per_epoch)),
         };
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
         let stepper = Stepper {

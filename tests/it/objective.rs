@@ -39,6 +39,7 @@ struct Case {
     after_momentum: Numbers,
     after_adam: Numbers,
     after_adamw: Numbers,
+    after_rmsprop: Numbers,
 }
 
 #[derive(Deserialize)]
@@ -188,7 +189,7 @@ fn weights_after_five_steps_are_pytorchs() {
     let fixture = fixture();
     for backend in present_backends() {
         for case in &fixture.cases {
-            let ways: [(&str, &[&str], &Numbers, f64); 4] = [
+            let ways: [(&str, &[&str], &Numbers, f64); 5] = [
                 ("sgd", &["optimizer.kind=sgd", "optimizer.learning_rate=0.1"], &case.after_sgd, 1e-5),
                 (
                     "momentum",
@@ -198,6 +199,7 @@ fn weights_after_five_steps_are_pytorchs() {
                 ),
                 ("adam", &["optimizer.kind=adam"], &case.after_adam, 1e-4),
                 ("adamw", &["optimizer.kind=adamw"], &case.after_adamw, 1e-4),
+                ("rmsprop", &["optimizer.kind=rmsprop", "optimizer.centered=true"], &case.after_rmsprop, 1e-4),
             ];
             for (way, more, expected, tolerance) in ways {
                 let setting = Setting::new(backend, &sets(case, more));

@@ -72,7 +72,7 @@ fn divergence_is_told_and_the_last_good_checkpoint_kept() {
     let ran = sandbox.run(&[["train", "small.toml", "--run-dir", "r"].as_slice(), &sets].concat());
     assert_eq!(ran.code(), 4, "{}", ran.stderr());
     let told = ran.stderr();
-    assert!(told.contains("training diverged:") && told.contains("learning rate 1000000, lambda 0.5"), "{told}");
+    assert!(told.contains("training diverged:") && told.contains("learning rate 1000000.0, lambda 0.5"), "{told}");
     let summary: Value = serde_json::from_slice(&std::fs::read(sandbox.path("r/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["status"], "diverged");
     let resumed = sandbox.run(&["resume", "r"]);

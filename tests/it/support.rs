@@ -137,7 +137,7 @@ pub(crate) fn present_backends() -> Vec<&'static str> {
         let wgpu = lines.iter().find(|line| line["backend"] == "wgpu").unwrap();
         if wgpu["devices"].as_array().unwrap().is_empty() {
             assert!(std::env::var_os("REGULUS_REQUIRE_GPU").is_none(), "REGULUS_REQUIRE_GPU is set, but there is no adapter");
-            eprintln!("skipped on wgpu: no adapter on this machine; it needs {}", wgpu["needs"]);
+            say!("skipped on wgpu: no adapter on this machine; it needs {}", wgpu["needs"]);
         } else {
             present.push("wgpu");
         }
