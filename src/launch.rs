@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::prelude::Device;
 
 use crate::backend::{self, Opened};
+use crate::checksum::sha256;
 use crate::config::Experiment;
 use crate::data::{self, Batcher, Data, Part};
 use crate::error::Error;
@@ -56,12 +57,12 @@ impl Launch {
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
-    /// already.
+    /// already. Its data are in `data_dir`, if they have moved.
     ///
     /// # Errors
     ///
     /// When it is no run folder, is in use, diverged, is damaged, or its data have changed.
-    pub fn resume(path: &Path) -> Result<Option<Self>, Error> {
+    pub fn resume(path: &Path, data_dir: Option<&Path>) -> Result<Option<Self>, Error> {
         let mut folder = RunFolder::open(path)?;
         folder.lock()?;
         match folder.summary()?.map(|summary| summary.status) {
@@ -69,7 +70,7 @@ impl Launch {
             Some(Status::Diverged) => return Err(RunError::Ended { path: path.to_owned() }.into()),
             Some(Status::Interrupted) | None => {}
         }
-        let experiment = folder.experiment()?;
+        let experiment = folder.experiment(data_dir)?;
         let manifest = folder.manifest()?;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
@@ -85,7 +86,8 @@ impl Launch {
         };
         folder.keep_metrics(training.position.epoch)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        let warning = loaded.and_then(|loaded| loaded.warning);
+        let begins_anew = || Some("there is no checkpoint yet: the run begins anew".to_owned());
+        let warning = loaded.map_or_else(begins_anew, |loaded| loaded.warning);
         Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, penalties, device, training }))
     }
 
@@ -125,7 +127,10 @@ impl Launch {
         });
         match &ended {
             Ok(summary) => self.folder.write_summary(summary)?,
-            Err(Error::Diverged(_)) => self.folder.write_summary(&self.unmeasured(Status::Diverged))?,
+            Err(Error::Diverged(diverged)) => {
+                let summary = Summary { steps: diverged.step, ..self.unmeasured(Status::Diverged) };
+                self.folder.write_summary(&summary)?;
+            }
             Err(_) => {}
         }
         self.closing_warning = closing_warning;
@@ -215,6 +220,7 @@ fn resumed(
 fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn) -> Manifest {
     Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: sha256(experiment.to_toml().as_bytes()),
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),

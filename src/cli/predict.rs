@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::predict::predict as predict_one;
 
 pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
-    let (_, trained) = load(&args.run)?;
+    let (_, trained) = load(&args.run, None)?;
     for image in &args.images {
         let prediction = predict_one(&trained, image, args.top as usize, args.invert)?;
         if args.json {

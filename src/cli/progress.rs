@@ -39,6 +39,8 @@ impl Teller {
             let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} steps, {msg}, {eta} left")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style);
+            bar.set_prefix(format!("epoch 1/{epochs}"));
+            bar.set_message("starting");
             bar.reset_eta();
             Way::Bar(bar)
         } else {

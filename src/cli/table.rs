@@ -28,6 +28,11 @@ pub(super) fn grouped(count: u64) -> String {
     grouped
 }
 
+/// A count with its noun: `1 epoch`, `1,000 steps`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// A speed or other large number, rounded to a whole one with thousands apart.
 pub(super) fn rounded(number: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed, rounded for people")]
@@ -59,5 +64,6 @@ mod tests {
         assert_eq!([0, 999, 1000, 60_000, 1_234_567].map(grouped), ["0", "999", "1,000", "60,000", "1,234,567"]);
         assert_eq!([5.64, 64.0, 3725.0].map(duration), ["5.6 s", "1 min 04 s", "1 h 02 min"]);
         assert_eq!(percent(0.98765), "98.77 %");
+        assert_eq!([counted(1, "epoch"), counted(1000, "step")], ["1 epoch", "1,000 steps"]);
     }
 }

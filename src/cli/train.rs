@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::args::{ResumeArgs, TrainArgs};
 use super::print;
 use super::progress::Teller;
-use super::table::{duration, grouped, percent, rounded, table};
+use super::table::{counted, duration, grouped, percent, rounded, table};
 use crate::config::Experiment;
 use crate::error::Error;
 use crate::launch::Launch;
@@ -22,7 +22,7 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    if let Some(launch) = Launch::resume(&args.run)? {
+    if let Some(launch) = Launch::resume(&args.run, args.data_dir.as_deref())? {
         return run(launch, args.json);
     }
     let folder = RunFolder::open(&args.run)?;
@@ -37,6 +37,9 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let mut teller = Teller::new(json, epochs, launch.steps_done());
     let summary = launch.run(&stop, &mut teller);
     drop(teller);
+    if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
+        print::json(&json!({ "event": "end", "run": launch.folder.path().display().to_string(), "summary": summary }))?;
+    }
     let summary = summary?;
     if let Some(warning) = &launch.closing_warning {
         print::warning(warning);
@@ -101,12 +104,13 @@ fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Err
         part.map(|part| vec![name.to_owned(), grouped(part.count), format!("{:.4}", part.data_loss), percent(part.accuracy)])
     };
     print::out(table(&["part", "samples", "data loss", "accuracy"], parts.into_iter().filter_map(row)))?;
+    let epochs = format!("{}, {}", counted(summary.epochs, "epoch"), counted(summary.steps, "step"));
     let ended = match (summary.status, summary.best_epoch) {
         (Status::EarlyStopped, Some(best)) => {
-            format!("stopped early after {} epochs; the weights are those of epoch {best}", summary.epochs)
+            format!("stopped early after {epochs}; the weights are those of epoch {best}")
         }
-        (_, Some(best)) => format!("{} epochs; the weights are those of epoch {best}, the best on the validation part", summary.epochs),
-        (_, None) => format!("{} epochs, {} steps", summary.epochs, grouped(summary.steps)),
+        (_, Some(best)) => format!("{epochs}; the weights are those of epoch {best}, the best on the validation part"),
+        (_, None) => epochs,
     };
     print::out(format_args!("\n{ended}"))?;
     if let (Some(penalty), Some(norm)) = (summary.penalty, summary.weight_norm_squared) {

@@ -161,6 +161,11 @@ impl Data {
                 return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));
             }
         }
+        if let Some(classes) = &self.classes
+            && let Some(twice) = classes.iter().enumerate().find_map(|(place, class)| classes[..place].contains(class).then_some(class))
+        {
+            return Err(ConfigError::value("data.classes", format!("names {twice:?} twice; each class needs a name of its own")));
+        }
         if let Some(dir) = &mut self.dir {
             *dir = super::load::absolute(dir);
         }

@@ -77,35 +77,38 @@ fn set(table: &mut toml::Table, argument: &str) -> Result<(), ConfigError> {
         Ok(Some(value)) => value,
         _ => toml::Value::String(typed.to_owned()),
     };
-    let mut parts: Vec<&str> = key.trim().split('.').collect();
-    let last = parts.pop().unwrap_or_default();
-    if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    if parts.iter().any(|part| part.is_empty()) {
         return Err(fail("expected KEY=VALUE, such as `train.epochs=3`".to_owned()));
     }
-    let Some((first, rest)) = parts.split_first() else {
-        table.insert(last.to_owned(), value);
-        return Ok(());
-    };
-    let mut place = table.entry(*first).or_insert_with(|| toml::Table::new().into());
-    for part in rest {
-        place = step_into(place, part).map_err(fail)?;
+    let mut root = toml::Value::Table(std::mem::take(table));
+    let mut place = &mut root;
+    for (number, part) in parts.iter().enumerate() {
+        // What is not there yet is a list if its own key is a number.
+        let is_list = parts.get(number + 1).is_some_and(|next| next.parse::<usize>().is_ok());
+        let blank = if is_list { toml::Value::Array(Vec::new()) } else { toml::Value::Table(toml::Table::new()) };
+        place = step_into(place, part, blank).map_err(fail)?;
     }
-    match place {
-        toml::Value::Table(table) => {
-            table.insert(last.to_owned(), value);
-        }
-        other => *step_into(other, last).map_err(fail)? = value,
+    *place = value;
+    if let toml::Value::Table(root) = root {
+        *table = root;
     }
     Ok(())
 }
 
-fn step_into<'a>(place: &'a mut toml::Value, part: &str) -> Result<&'a mut toml::Value, String> {
+/// The place called `part`, made as `blank` if it is a new key or the first place after the end of a list.
+fn step_into<'a>(place: &'a mut toml::Value, part: &str, blank: toml::Value) -> Result<&'a mut toml::Value, String> {
     match place {
-        toml::Value::Table(table) => Ok(table.entry(part).or_insert_with(|| toml::Table::new().into())),
+        toml::Value::Table(table) => Ok(table.entry(part).or_insert(blank)),
         toml::Value::Array(array) => {
             let count = array.len();
-            let place = part.parse().ok().and_then(|index: usize| array.get_mut(index));
-            place.ok_or_else(|| format!("`{part}` is no place in a list of {count}; its places are counted from 0"))
+            let index = part.parse().ok().filter(|index: &usize| *index <= count);
+            let index =
+                index.ok_or_else(|| format!("`{part}` is no place in a list of {count}; name one by its number, counted from 0"))?;
+            if index == count {
+                array.push(blank);
+            }
+            Ok(&mut array[index])
         }
         _ => Err(format!("the key of `{part}` holds a single value, not a table")),
     }
@@ -152,6 +155,11 @@ mod tests {
         let experiment = load(SMALL, &["penalty.0.lambda=20", "train.epochs=3"]).unwrap();
         assert!((experiment.penalty[0].lambda.get() - 20.0).abs() < f64::EPSILON);
         assert_eq!(experiment.train.epochs.get(), 3);
+        let sets = ["penalty.1.kind=l2", "penalty.1.lambda=1e1", "penalty.1.scope=biases", "train.epochs=1e1"];
+        let experiment = load(SMALL, &sets).unwrap();
+        assert_eq!((experiment.penalty.len(), experiment.train.epochs.get()), (2, 10));
+        let bare = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n";
+        assert_eq!(load(bare, &["penalty.0.kind=l2", "penalty.0.lambda=1"]).unwrap().penalty.len(), 1);
     }
 
     #[test]
@@ -166,6 +174,9 @@ mod tests {
             "optimizer.weight_decay=inf",
             "penalty.0.lambda=-1",
             "penalty.1.lambda=1",
+            "penalty.2.lambda=1",
+            "penalty.lambda=1",
+            "name.first=1",
             "penalty.0.scop=all",
             "train.epochs=0",
             "train.epochs=many",

@@ -138,6 +138,15 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
             }
         }
 
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number in range")]
+            if value.fract() == 0.0 && (1.0..=9.0e15).contains(&value) {
+                self.visit_u64(value as u64)
+            } else {
+                Err(E::custom(format!("is {value:?}; expected {}", self.expected())))
+            }
+        }
+
         fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
             match self.0.iter().find(|word| **word == value) {
                 Some(word) => Ok(Err(word)),

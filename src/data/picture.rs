@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::{DataError, Shape};
 
@@ -21,7 +21,7 @@ pub struct Picture {
 
 impl Picture {
     /// Decodes the file at `path` (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP, told by its content), turns it to grey or colour, and
-    /// resizes it to `shape` with a triangle filter. Transparency is dropped.
+    /// resizes it to `shape` with a triangle filter. A camera's orientation is applied; what is transparent is laid over white.
     ///
     /// # Errors
     ///
@@ -34,7 +34,19 @@ impl Picture {
         limits.max_image_height = Some(LARGEST_SIDE);
         limits.max_alloc = Some(LARGEST_MEMORY);
         reader.limits(limits);
-        let mut decoded = reader.decode().map_err(failed)?;
+        let mut decoder = reader.into_decoder().map_err(failed)?;
+        if decoder.total_bytes() > LARGEST_MEMORY {
+            return Err(DataError::content(
+                path,
+                format!("takes {} MiB decoded; expected at most {}", decoder.total_bytes() >> 20, LARGEST_MEMORY >> 20),
+            ));
+        }
+        let orientation = decoder.orientation().map_err(failed)?;
+        let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+        decoded.apply_orientation(orientation);
+        if decoded.color().has_alpha() {
+            decoded = over_white(&decoded);
+        }
         let (width, height) = (side(shape.width), side(shape.height));
         if (decoded.width(), decoded.height()) != (width, height) {
             decoded = decoded.resize_exact(width, height, FilterType::Triangle);
@@ -50,6 +62,20 @@ impl Picture {
     }
 }
 
+/// The image without transparency, as it looks on a white page.
+fn over_white(image: &DynamicImage) -> DynamicImage {
+    let mut pixels = image.to_rgba8();
+    for pixel in pixels.pixels_mut() {
+        let [colour @ .., alpha] = pixel.0;
+        let laid = colour.map(|value| {
+            let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
+            u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+        });
+        pixel.0 = [laid[0], laid[1], laid[2], 255];
+    }
+    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).to_rgb8())
+}
+
 fn side(pixels: usize) -> u32 {
     u32::try_from(pixels).unwrap_or(u32::MAX)
 }
@@ -60,4 +86,23 @@ fn channels_first(image: &DynamicImage, shape: Shape) -> Vec<u8> {
     }
     let colour = image.to_rgb8();
     (0..shape.channels).flat_map(|channel| colour.pixels().map(move |pixel| pixel.0[channel.min(2)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    #[test]
+    fn what_is_transparent_is_white_whatever_colour_lies_beneath() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
+        RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
+        let picture = Picture::open(&path, Shape { channels: 1, height: 1, width: 4 }).unwrap();
+        // A fifth of 100 and four fifths of 255.
+        assert_eq!(picture.pixels, [255, 0, 255, 224]);
+        assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
+    }
 }

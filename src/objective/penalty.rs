@@ -75,7 +75,8 @@ impl Penalties {
     #[must_use]
     pub fn value(&self, weights: &Weights, batch: usize) -> f64 {
         let squares = |term: &L2| weights_squared(weights, |rank| in_scope(term.scope, rank));
-        self.terms.iter().map(|term| term.factor(self.train_samples, batch) * squares(term)).sum()
+        // A sum of nothing is -0.0 in Rust.
+        self.terms.iter().map(|term| term.factor(self.train_samples, batch) * squares(term)).fold(0.0, |sum, value| sum + value)
     }
 
     /// ‖w‖² over every parameter that a term is on; over the kernels where there is no term.

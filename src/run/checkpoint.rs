@@ -47,7 +47,9 @@ impl Which {
 pub struct Loaded {
     /// What it holds.
     pub snapshot: Snapshot,
-    /// That the newer one is damaged and this is the one before it.
+    /// Which it is.
+    pub which: Which,
+    /// That the newer one is damaged or missing, and this is the one before it.
     pub warning: Option<String>,
 }
 
@@ -90,19 +92,16 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
 pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunError> {
     let place = folder.join(which.name());
     let previous = previous(folder, which);
-    let damage = match place.exists().then(|| read(&place)) {
-        Some(Ok(snapshot)) => return Ok(Some(Loaded { snapshot, warning: None })),
-        Some(Err(damage)) => Some(damage),
-        None => None,
+    let problem = match place.exists().then(|| read(&place)) {
+        Some(Ok(snapshot)) => return Ok(Some(Loaded { snapshot, which, warning: None })),
+        None if !previous.exists() => return Ok(None),
+        Some(Err(damage)) if !previous.exists() => return Err(damage),
+        Some(Err(damage)) => damage.to_string(),
+        None => format!("`{}` is missing", place.display()),
     };
-    match (previous.exists().then(|| read(&previous)), damage) {
-        (Some(Ok(snapshot)), damage) => {
-            let warning = damage.map(|damage| format!("{damage}; using the checkpoint before it, after step {}", snapshot.position.step));
-            Ok(Some(Loaded { snapshot, warning }))
-        }
-        (_, Some(damage)) | (Some(Err(damage)), None) => Err(damage),
-        (None, None) => Ok(None),
-    }
+    let snapshot = read(&previous)?;
+    let warning = format!("{problem}; using the checkpoint before it, after step {}", snapshot.position.step);
+    Ok(Some(Loaded { snapshot, which, warning: Some(warning) }))
 }
 
 fn previous(folder: &Path, which: Which) -> PathBuf {

@@ -63,6 +63,12 @@ pub enum RunError {
         /// Now.
         found: String,
     },
+    /// Its config is not the one it was begun with.
+    #[error("`{}` was changed since the run began; put it back, or train a new run with it: `regulus train {}`", path.display(), path.display())]
+    OtherConfig {
+        /// The file.
+        path: PathBuf,
+    },
     /// It ended, and there is nothing to go on with.
     #[error("run `{}` diverged and would diverge again; start a new run with a smaller learning rate or lambda", path.display())]
     Ended {
@@ -76,9 +82,12 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotARun { .. } | Self::Taken { .. } | Self::InUse { .. } | Self::NoCheckpoint { .. } | Self::Ended { .. } => {
-                exit_code::USAGE
-            }
+            Self::OtherConfig { .. }
+            | Self::NotARun { .. }
+            | Self::Taken { .. }
+            | Self::InUse { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::Ended { .. } => exit_code::USAGE,
             Self::Read { .. } | Self::Damaged { .. } | Self::OtherData { .. } => exit_code::DATA,
         }
     }

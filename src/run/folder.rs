@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::checkpoint::{self, Loaded, Which};
 use super::{Manifest, RunError, Summary, metrics_log};
 use crate::atomic;
+use crate::checksum::sha256;
 use crate::config::Experiment;
 use crate::error::{Error, WriteError};
 use crate::train::{Row, Snapshot};
@@ -106,13 +107,22 @@ impl RunFolder {
         &self.path
     }
 
-    /// The experiment.
+    /// The experiment, with its data in `data_dir` if they have moved there.
     ///
     /// # Errors
     ///
-    /// When `config.toml` is damaged.
-    pub fn experiment(&self) -> Result<Experiment, Error> {
-        Ok(Experiment::load(&self.path.join(CONFIG), &[])?)
+    /// When `config.toml` is not what the run began with, or the manifest is damaged.
+    pub fn experiment(&self, data_dir: Option<&Path>) -> Result<Experiment, Error> {
+        let path = self.path.join(CONFIG);
+        let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+        if sha256(&text) != self.manifest()?.config_sha256 {
+            return Err(RunError::OtherConfig { path }.into());
+        }
+        let mut experiment = Experiment::load(&path, &[])?;
+        if let Some(dir) = data_dir {
+            experiment.data.dir = Some(dir.to_owned());
+        }
+        Ok(experiment)
     }
 
     /// What the run is.

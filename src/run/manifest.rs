@@ -10,6 +10,8 @@ use crate::model::Architecture;
 pub struct Manifest {
     /// The version of Regulus that began it.
     pub version: String,
+    /// SHA-256 of `config.toml`.
+    pub config_sha256: String,
     /// When it began, in UTC.
     pub started: String,
     /// The backend.

@@ -78,8 +78,7 @@ impl Stepper<'_> {
             }
             accumulator.accumulate(network, gradients);
         }
-        let device = network.devices().into_iter().next().unwrap_or_default().inner();
-        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &device));
+        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.batcher.device().clone().inner()));
         (self.clipped(network, accumulator.grads()), sums)
     }
 

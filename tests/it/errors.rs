@@ -102,6 +102,7 @@ fn data_files() {
         "train_labels=three",
         "train_labels=good",
         "classes=[\"a\", \"b\"]",
+        "classes=[\"a\", \"b\", \"a\"]",
     ] {
         told.tell(&["train", "idx.toml", "--set", &format!("data.{set}")]);
     }
