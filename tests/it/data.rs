@@ -103,6 +103,9 @@ fn changed_data_are_noticed() {
     sandbox.write("d.toml", "name = \"d\"\n[data]\nsource = \"folder\"\ndir = \"d\"\nimage_size = [8, 8]\n[model]\nchannels = [2]\nhidden = 2\n[train]\nepochs = 1\n");
     sandbox.ok(&["train", "d.toml", "--run-dir", "r"]);
     sandbox.ok(&["evaluate", "r", "--split", "train"]);
+    std::fs::rename(sandbox.path("d"), sandbox.path("moved")).unwrap();
+    assert_eq!(sandbox.run(&["evaluate", "r", "--split", "train"]).code(), 3);
+    sandbox.ok(&["evaluate", "r", "--split", "train", "--data-dir", "moved"]);
     write(11);
     let ran = sandbox.run(&["evaluate", "r", "--split", "train"]);
     assert_eq!(ran.code(), 3);

@@ -116,7 +116,8 @@ fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
     let ran = sandbox.run(&["evaluate", "run"]);
     assert_eq!(ran.code(), 2);
     assert!(ran.stderr().contains("has no checkpoint `last`; it ended or was cut off before the first"), "{}", ran.stderr());
-    sandbox.ok(&["resume", "run"]);
+    let resumed = sandbox.ok(&["resume", "run"]);
+    assert!(resumed.stderr().contains("there is no checkpoint yet: the run begins anew"), "{}", resumed.stderr());
     assert!(sandbox.lasting("run") == expected);
 }
 

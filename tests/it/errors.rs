@@ -165,7 +165,6 @@ fn runs_images_and_weights() {
         vec!["predict", "run", "run"],
         vec!["train", "small.toml", "--run-dir", "run"],
         vec!["train", "small.toml", "--run-dir", "text.png/run"],
-        vec!["export", "run", "--output", "absent/out.safetensors"],
         vec!["train", "small.toml", "--set", "model.init=absent.safetensors"],
         vec!["train", "small.toml", "--set", "model.init=not.safetensors"],
         vec!["train", "small.toml", "--set", "model.init=short.safetensors"],
@@ -175,6 +174,17 @@ fn runs_images_and_weights() {
     ] {
         told.tell(&arguments);
     }
+    for output in ["run/config.toml", "run/checkpoints/best/model.safetensors", "run/checkpoints/new.safetensors"] {
+        told.tell(&["export", "run", "--output", output]);
+    }
+    let config = std::fs::read_to_string(sandbox.path("run/config.toml")).unwrap();
+    sandbox.write("run/config.toml", config.replace("lambda = 0.5", "lambda = 5"));
+    told.tell(&["resume", "run"]);
+    told.tell(&["evaluate", "run"]);
+    sandbox.write("run/config.toml", config);
+    std::fs::remove_dir_all(sandbox.path("run/checkpoints/best")).unwrap();
+    let evaluated = sandbox.ok(&["evaluate", "run"]);
+    assert!(evaluated.stderr().contains("checkpoints/best` is missing; using the checkpoint before it"), "{}", evaluated.stderr());
     sandbox.ok(&["train", "small.toml", "--run-dir", "plain", "--set", "data.validation=0", "--set", "train.epochs=1"]);
     told.tell(&["evaluate", "plain", "--checkpoint", "best"]);
     told.tell(&["evaluate", "plain", "--split", "validation"]);

@@ -75,6 +75,7 @@ fn divergence_is_told_and_the_last_good_checkpoint_kept() {
     assert!(told.contains("training diverged:") && told.contains("learning rate 1000000.0, lambda 0.5"), "{told}");
     let summary: Value = serde_json::from_slice(&std::fs::read(sandbox.path("r/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["status"], "diverged");
+    assert!(told.contains(&format!("at step {} ", summary["steps"])), "{told}");
     let resumed = sandbox.run(&["resume", "r"]);
     assert_eq!(resumed.code(), 2);
     assert!(resumed.stderr().contains("diverged and would diverge again"), "{}", resumed.stderr());
