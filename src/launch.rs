@@ -65,12 +65,12 @@ impl Launch {
     pub fn resume(path: &Path, data_dir: Option<&Path>) -> Result<Option<Self>, Error> {
         let mut folder = RunFolder::open(path)?;
         folder.lock()?;
+        let experiment = folder.experiment(data_dir)?;
         match folder.summary()?.map(|summary| summary.status) {
             Some(Status::Completed | Status::EarlyStopped) => return Ok(None),
             Some(Status::Diverged) => return Err(RunError::Ended { path: path.to_owned() }.into()),
             Some(Status::Interrupted) | None => {}
         }
-        let experiment = folder.experiment(data_dir)?;
         let manifest = folder.manifest()?;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
