@@ -77,8 +77,7 @@ impl Architecture {
             shape = Shape { channels: *channels, height: pooled(height), width: pooled(width) };
             if shape.height == 0 || shape.width == 0 {
                 let problem = format!(
-                    "has {} convolutions, but nothing is left of {} images after pool {number}; use fewer",
-                    self.channels.len(),
+                    "leaves nothing of {} images after pool {number}; use fewer convolutions, a smaller kernel or larger images",
                     self.input
                 );
                 return Err(("model.channels", problem));
@@ -224,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             architecture("model.channels=[8]", 3).unwrap_err(),
-            "`model.channels` has 1 convolutions, but nothing is left of 3×3×1 images after pool 1; use fewer"
+            "`model.channels` leaves nothing of 3×3×1 images after pool 1; use fewer convolutions, a smaller kernel or larger images"
         );
         assert!(architecture("model.hidden=9000000000000000000", 28).unwrap_err().starts_with("`model.hidden`"));
     }
