@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use burn::module::Module;
-use burn::prelude::Device;
 
-use crate::backend::{self, Opened};
+use crate::backend::{self, Opened, Place};
 use crate::checksum::sha256;
 use crate::config::Experiment;
 use crate::data::{self, Batcher, Data, Part};
@@ -33,7 +32,7 @@ pub struct Launch {
     pub closing_warning: Option<String>,
     data: Data,
     penalties: Penalties,
-    device: Device,
+    place: Place,
     training: Training,
 }
 
@@ -48,12 +47,12 @@ impl Launch {
         let opened = backend::open(&experiment.backend)?;
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
-        let device = opened.device.clone().autodiff();
-        let training = fresh(&experiment, &architecture, &device)?;
+        let place = opened.place.clone().autodiff();
+        let training = fresh(&experiment, &architecture, &place)?;
         let manifest = manifest(&experiment, &opened, &data, training.network());
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, penalties, device, training })
+        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, penalties, place, training })
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
@@ -74,21 +73,21 @@ impl Launch {
         let manifest = folder.manifest()?;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
-        let device = opened.device.autodiff();
+        let place = opened.place.autodiff();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         let loaded = match folder.load(Some(Which::Last)) {
             Err(RunError::NoCheckpoint { .. }) => None,
             loaded => Some(loaded?),
         };
         let training = match &loaded {
-            None => fresh(&experiment, &architecture, &device)?,
-            Some(Loaded { snapshot, .. }) => resumed(&experiment, &architecture, &device, snapshot, path)?,
+            None => fresh(&experiment, &architecture, &place)?,
+            Some(Loaded { snapshot, .. }) => resumed(&experiment, &architecture, &place, snapshot, path)?,
         };
         folder.keep_metrics(training.position.epoch)?;
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
         let begins_anew = || Some("there is no checkpoint yet: the run begins anew".to_owned());
         let warning = loaded.map_or_else(begins_anew, |loaded| loaded.warning);
-        Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, penalties, device, training }))
+        Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, penalties, place, training }))
     }
 
     /// Steps done so far.
@@ -103,7 +102,7 @@ impl Launch {
     ///
     /// When training diverges, or something can't be recorded.
     pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let plan = Plan { experiment: &self.experiment, data: &self.data, penalties: &self.penalties, device: &self.device, stop };
+        let plan = Plan { experiment: &self.experiment, data: &self.data, penalties: &self.penalties, device: &self.place.device, stop };
         let mut both = Both(Recorder(&self.folder), observer);
         let trained = self.training.run(&plan, &mut both);
         let position = &self.training.position;
@@ -159,8 +158,8 @@ impl Launch {
     /// The summary of the network a command would load: the best, or, where there was no validation part, the last. None if `stop` is raised
     /// before all is measured. The warning tells that the best checkpoint was damaged.
     fn measured(&self, status: Status, batch: usize, stop: &AtomicBool) -> Result<Option<(Summary, Option<String>)>, Error> {
-        let device = self.device.clone().inner();
-        let batcher = Batcher::new(&self.data.normalizer, &device);
+        let place = self.place.clone().inner();
+        let batcher = Batcher::new(&self.data.normalizer, &place.device);
         let mut summary = self.unmeasured(status);
         let mut warning = None;
         let (network, weights) = if self.data.validation.is_some() {
@@ -168,7 +167,7 @@ impl Launch {
             summary.best_epoch = Some(loaded.snapshot.position.epoch);
             warning = loaded.warning;
             let weights = loaded.snapshot.weights;
-            let network = Cnn::blank(&self.manifest.architecture, &device).with_weights(&weights, self.folder.path())?;
+            let network = Cnn::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
             (network, weights)
         } else {
             let network = self.training.network();
@@ -195,24 +194,24 @@ impl Observer for Both<'_> {
 }
 
 /// A training that has not begun.
-fn fresh(experiment: &Experiment, architecture: &Architecture, device: &Device) -> Result<Training, Error> {
+fn fresh(experiment: &Experiment, architecture: &Architecture, place: &Place) -> Result<Training, Error> {
     let network = match &experiment.model.init {
-        None => Cnn::new(architecture, experiment.model.initializer, experiment.seed, device),
-        Some(path) => Cnn::blank(architecture, device).with_weights(&Weights::from_file(path)?, path)?,
+        None => Cnn::new(architecture, experiment.model.initializer, experiment.seed, place),
+        Some(path) => Cnn::blank(architecture, place).with_weights(&Weights::from_file(path)?, path)?,
     };
-    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method)))
+    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method, place.kernels)))
 }
 
 /// A training as a checkpoint of the run in `path` left it.
 fn resumed(
     experiment: &Experiment,
     architecture: &Architecture,
-    device: &Device,
+    place: &Place,
     snapshot: &Snapshot,
     path: &Path,
 ) -> Result<Training, Error> {
-    let network = Cnn::blank(architecture, device).with_weights(&snapshot.weights, path)?;
-    let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &snapshot.optimizer, &device.clone().inner())
+    let network = Cnn::blank(architecture, place).with_weights(&snapshot.weights, path)?;
+    let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &snapshot.optimizer, &place.clone().inner())
         .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
     Ok(Training::resumed(network, optimizer, snapshot.position.clone()))
 }
@@ -225,6 +224,7 @@ fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),
         threads: opened.threads,
+        kernels: opened.place.kernels.name().to_owned(),
         dataset: DatasetManifest {
             source: experiment.data.source.name().to_owned(),
             sha256: data.checksum.clone(),

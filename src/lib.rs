@@ -1,6 +1,6 @@
 //! Regulus trains image CNNs whose loss carries an explicit regularization term, and helps choose its coefficient λ.
 //!
-//! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`model`] → [`objective`] → [`train`] → [`run`] →
+//! The pipeline, in reading order: [`config`] → [`backend`] (on [`kernels`]) → [`data`] → [`model`] → [`objective`] → [`train`] → [`run`] →
 //! { [`evaluate`], [`predict`], [`export`] }, put together by [`launch`] and, for people, by [`cli`].
 
 pub mod atomic;
@@ -12,6 +12,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod kernels;
 pub mod launch;
 pub mod metrics;
 pub mod model;

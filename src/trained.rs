@@ -42,22 +42,22 @@ impl Trained {
     pub fn load(folder: &RunFolder, which: Option<Which>, backend: Option<BackendKind>, data_dir: Option<&Path>) -> Result<Self, Error> {
         let experiment = folder.experiment(data_dir)?;
         let manifest = folder.manifest()?;
-        let mut place = experiment.backend.clone();
+        let mut config = experiment.backend.clone();
         if let Some(kind) = backend {
-            place.kind = kind;
-            place.device = 0;
+            config.kind = kind;
+            config.device = 0;
         }
-        let Opened { device, .. } = backend::open(&place)?;
+        let Opened { place, .. } = backend::open(&config)?;
         let loaded = folder.load(which)?;
         manifest.architecture.check().map_err(|(_, problem)| RunError::Damaged {
             path: folder.path().join("manifest.json"),
             problem: format!("its architecture {problem}"),
         })?;
-        let network = Cnn::blank(&manifest.architecture, &device).with_weights(&loaded.snapshot.weights, folder.path())?;
+        let network = Cnn::blank(&manifest.architecture, &place).with_weights(&loaded.snapshot.weights, folder.path())?;
         Ok(Self {
             network,
             weights: loaded.snapshot.weights,
-            batcher: Batcher::new(&manifest.normalizer, &device),
+            batcher: Batcher::new(&manifest.normalizer, &place.device),
             manifest,
             experiment,
             position: loaded.snapshot.position,

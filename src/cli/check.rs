@@ -15,7 +15,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         if let Some(path) = &experiment.model.init {
-            Cnn::blank(&architecture, &opened.device).with_weights(&Weights::from_file(path)?, path)?;
+            Cnn::blank(&architecture, &opened.place).with_weights(&Weights::from_file(path)?, path)?;
         }
     }
     if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) }

@@ -66,13 +66,36 @@ pub struct Backend {
     pub kind: BackendKind,
     /// Threads of the CPU backends; 0: one per core.
     pub threads: usize,
+    /// What the CPU backends compute with.
+    pub kernels: Kernels,
     /// Which device of the backend, counted from 0 as `regulus backends` lists them.
     pub device: usize,
 }
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { kind: BackendKind::Flex, threads: 0, device: 0 }
+        Self { kind: BackendKind::Flex, threads: 0, kernels: Kernels::Fused, device: 0 }
+    }
+}
+
+/// What a CPU backend computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    /// This program's own fused operations.
+    Fused,
+    /// Burn's stock operations, as on GPUs.
+    Stock,
+}
+
+impl Kernels {
+    /// The word for it in configs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::Stock => "stock",
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
-use crate::config::{ConfigError, Init, Model};
+use crate::backend::{Place, fused};
+use crate::config::{ConfigError, Init, Kernels, Model};
 use crate::data::Shape;
 use crate::seed::Seed;
 
@@ -119,20 +120,23 @@ pub struct Cnn {
     activation: Relu,
     #[module(skip)]
     architecture: Architecture,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl Cnn {
     /// A network with weights drawn by `init` from `seed`'s streams, one for each parameter: the same numbers on every backend.
     #[must_use]
-    pub fn new(architecture: &Architecture, init: Init, seed: Seed, device: &Device) -> Self {
-        let blank = Self::blank(architecture, device);
+    pub fn new(architecture: &Architecture, init: Init, seed: Seed, place: &Place) -> Self {
+        let blank = Self::blank(architecture, place);
         let weights = Weights::of(&blank).map(|name, values| super::init::draw(init, name, values, seed));
         blank.with_checked_weights(&weights)
     }
 
     /// A network whose weights are all 0.
     #[must_use]
-    pub fn blank(architecture: &Architecture, device: &Device) -> Self {
+    pub fn blank(architecture: &Architecture, place: &Place) -> Self {
+        let device = &place.device;
         let kernel = [architecture.kernel_size; 2];
         let inputs = std::iter::once(architecture.input.channels).chain(architecture.channels.iter().copied());
         let conv = inputs
@@ -148,7 +152,14 @@ impl Cnn {
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             activation: Relu::new(),
             architecture: architecture.clone(),
+            kernels: place.kernels,
         }
+    }
+
+    /// The operations it computes with.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The sizes of the network.
@@ -167,15 +178,32 @@ impl Cnn {
     #[must_use]
     pub fn forward(&self, images: Tensor<4>, kept: Option<Tensor<2>>) -> Tensor<2> {
         let mut x = images;
-        for conv in &self.conv {
-            x = self.pool.forward(self.activation.forward(conv.forward(x)));
+        for (number, conv) in (1..).zip(&self.conv) {
+            x = self.convolved(conv, x, number == self.conv.len());
         }
         let [batch, channels, height, width] = x.dims();
-        let mut x = self.activation.forward(self.dense[0].forward(x.reshape([batch, channels * height * width])));
+        let mut x = self.connected(&self.dense[0], x.reshape([batch, channels * height * width]), true);
         if let Some(kept) = kept {
             x = x * kept;
         }
-        self.dense[1].forward(x)
+        self.connected(&self.dense[1], x, false)
+    }
+
+    /// A convolution with ReLU and pool. What the last gives will be flattened.
+    fn convolved(&self, conv: &Conv2d, x: Tensor<4>, last: bool) -> Tensor<4> {
+        match (self.kernels, &conv.bias) {
+            (Kernels::Fused, Some(bias)) => fused::conv_relu_pool(x, conv.weight.val(), bias.val(), 0, !last),
+            _ => self.pool.forward(self.activation.forward(conv.forward(x))),
+        }
+    }
+
+    /// A dense layer, with ReLU where `relu` says so.
+    fn connected(&self, dense: &Linear, x: Tensor<2>, relu: bool) -> Tensor<2> {
+        match (self.kernels, &dense.bias) {
+            (Kernels::Fused, Some(bias)) => fused::dense(x, dense.weight.val(), bias.val(), relu),
+            _ if relu => self.activation.forward(dense.forward(x)),
+            _ => dense.forward(x),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 
+use crate::backend::fused;
 use crate::config::number::Samples;
-use crate::config::{Penalty, PenaltyKind, Scope};
+use crate::config::{Kernels, Penalty, PenaltyKind, Scope};
 use crate::model::{Cnn, Weights};
 
 /// R(w) = λ/(2m)·Σ w² over the parameters in scope; ∂R/∂w = λ/m·w.
@@ -59,7 +60,7 @@ impl Penalties {
     pub fn on(&self, network: &Cnn, batch: usize) -> Option<Tensor<1>> {
         let mut sum: Option<Tensor<1>> = None;
         for term in self.terms.iter().filter(|term| term.lambda > 0.0) {
-            let mut squares = Squares { scope: term.scope, sum: None };
+            let mut squares = Squares { scope: term.scope, kernels: network.kernels(), sum: None };
             network.visit(&mut squares);
             let Some(squares) = squares.sum else { continue };
             let value = squares.mul_scalar(term.factor(self.train_samples, batch));
@@ -106,13 +107,17 @@ fn weights_squared(weights: &Weights, counts: impl Fn(usize) -> bool) -> f64 {
 /// Sums the squares of the parameters in scope.
 struct Squares {
     scope: Scope,
+    kernels: Kernels,
     sum: Option<Tensor<1>>,
 }
 
 impl ModuleVisitor for Squares {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if in_scope(self.scope, D) {
-            let squares = param.val().square().sum();
+            let squares = match self.kernels {
+                Kernels::Fused => fused::squares(param.val()),
+                Kernels::Stock => param.val().square().sum(),
+            };
             self.sum = Some(match self.sum.take() {
                 None => squares,
                 Some(sum) => sum + squares,

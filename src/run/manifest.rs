@@ -20,6 +20,8 @@ pub struct Manifest {
     pub device: String,
     /// Threads of the CPU backends.
     pub threads: usize,
+    /// `fused` or `stock`.
+    pub kernels: String,
     /// The data.
     pub dataset: DatasetManifest,
     /// How pixels become numbers.

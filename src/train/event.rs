@@ -80,7 +80,7 @@ pub struct Row {
 }
 
 /// Watches training. An error ends it.
-pub trait Observer {
+pub trait Observer: Send {
     /// Takes note of an event.
     ///
     /// # Errors

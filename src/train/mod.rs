@@ -2,6 +2,7 @@
 
 mod diverged;
 mod event;
+mod in_place;
 mod optimizer;
 mod patience;
 mod position;

@@ -13,8 +13,10 @@ use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
-use crate::config::Method;
+use super::in_place;
+use crate::backend::Place;
 use crate::config::number::Fraction;
+use crate::config::{Kernels, Method};
 use crate::model::{Cnn, parameter_name};
 
 /// An optimizer with its state for every parameter.
@@ -29,8 +31,8 @@ const RANK: &str = "rank";
 impl ParameterOptimizer {
     /// An optimizer that has not stepped yet.
     #[must_use]
-    pub fn new(method: &Method) -> Self {
-        Self { method: build(method), states: BTreeMap::new() }
+    pub fn new(method: &Method, kernels: Kernels) -> Self {
+        Self { method: build(method, kernels), states: BTreeMap::new() }
     }
 
     /// One step of every parameter that has a gradient.
@@ -59,13 +61,13 @@ impl ParameterOptimizer {
         bytes.to_vec()
     }
 
-    /// The optimizer with the state of [`ParameterOptimizer::to_bytes`], on `device`.
+    /// The optimizer with the state of [`ParameterOptimizer::to_bytes`], at `place`.
     ///
     /// # Errors
     ///
     /// In words, when the bytes are not such a state.
-    pub fn from_bytes(method: &Method, bytes: &[u8], device: &Device) -> Result<Self, String> {
-        let method = build(method);
+    pub fn from_bytes(method: &Method, bytes: &[u8], place: &Place) -> Result<Self, String> {
+        let method = build(method, place.kernels);
         let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|error| error.to_string())?;
         let scalars = reader.scalars().clone();
         let ranks: Vec<(String, usize)> = scalars
@@ -79,7 +81,7 @@ impl ParameterOptimizer {
         }
         let mut states = BTreeMap::new();
         for (name, rank) in ranks {
-            let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, device)).flatten();
+            let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, &place.device)).flatten();
             states.insert(name.clone(), state.ok_or_else(|| format!("the state of `{name}` is not that of this optimizer"))?);
         }
         Ok(Self { method, states })
@@ -87,8 +89,13 @@ impl ParameterOptimizer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "Burn takes these as float32")]
-fn build(method: &Method) -> Arc<dyn DynOptimizer> {
+fn build(method: &Method, kernels: Kernels) -> Arc<dyn DynOptimizer> {
     let float = |fraction: Fraction| fraction.get() as f32;
+    if kernels == Kernels::Fused
+        && let Some(method) = build_in_place(method)
+    {
+        return method;
+    }
     match *method {
         Method::Sgd { momentum, nesterov } => {
             let momentum = (momentum.get() > 0.0)
@@ -107,6 +114,23 @@ fn build(method: &Method) -> Arc<dyn DynOptimizer> {
             let config = RmsPropConfig::new().with_alpha(float(alpha)).with_momentum(float(momentum));
             Arc::new(config.with_epsilon(epsilon.get() as f32).with_centered(centered).build())
         }
+    }
+}
+
+/// The methods that have a fused step.
+#[expect(clippy::cast_possible_truncation, reason = "constants of float32 steps")]
+fn build_in_place(method: &Method) -> Option<Arc<dyn DynOptimizer>> {
+    let adam = |beta_1: Fraction, beta_2: Fraction, epsilon: f64, weight_decay| in_place::Adam {
+        beta_1: beta_1.get() as f32,
+        beta_2: beta_2.get() as f32,
+        epsilon: epsilon as f32,
+        weight_decay,
+    };
+    match *method {
+        Method::Sgd { momentum, nesterov } => Some(Arc::new(in_place::Descent { momentum: momentum.get() as f32, nesterov })),
+        Method::Adam { beta_1, beta_2, epsilon } => Some(Arc::new(adam(beta_1, beta_2, epsilon.get(), 0.0))),
+        Method::AdamW { beta_1, beta_2, epsilon, weight_decay } => Some(Arc::new(adam(beta_1, beta_2, epsilon.get(), weight_decay.get()))),
+        Method::RmsProp { .. } => None,
     }
 }
 

@@ -58,8 +58,7 @@ impl Stepper<'_> {
             let Batch { images, labels } = self.batcher.batch(self.part, chunk);
             let kept = self.kept(network, chunk.len(), &mut chance, &images.device());
             let logits = network.forward(images, kept);
-            let correct = logits.clone().inner().argmax(1).squeeze_dim::<1>(1).equal(labels.clone().inner()).int().sum().float();
-            let mut loss = data_loss(logits, labels);
+            let (mut loss, correct) = data_loss(network.kernels(), logits, labels);
             if chunk.len() < indices.len() {
                 loss = loss.mul_scalar(chunk.len() as f64 / indices.len() as f64);
             }
@@ -69,7 +68,7 @@ impl Stepper<'_> {
                 loss = loss + penalty;
             }
             let gradients = GradientsParams::from_grads(loss.backward(), network);
-            let told = Tensor::cat(vec![told_loss, told_penalty, correct], 0);
+            let told = Tensor::cat(vec![told_loss, told_penalty, correct.float()], 0);
             match sums.take() {
                 // The common step is one chunk: its gradients are passed on as they are.
                 None if chunk.len() == indices.len() => return (self.clipped(network, gradients), told),

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use super::rate::Rate;
 use super::step::{StepSums, Stepper};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
+use crate::backend::on_threads;
 use crate::config::number::{BatchSize, Positive};
 use crate::config::{Decay, Experiment};
 use crate::data::{Batcher, Data};
@@ -82,6 +83,10 @@ impl Training {
     ///
     /// When a loss or weight is not finite, or the observer fails.
     pub fn run(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
+        on_threads(|| self.train(plan, observer))
+    }
+
+    fn train(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
         let experiment = plan.experiment;
         let size = plan.batch_size();
         let per_epoch = (plan.data.train.count() as u64).div_ceil(size as u64);

@@ -170,8 +170,8 @@ fn a_burnpack_export_loads_in_burn() {
     let experiment = Experiment::load(&sandbox.path("small.toml"), &[]).unwrap();
     let shape = regulus::data::Shape { channels: 1, height: 28, width: 28 };
     let architecture = Architecture::new(&experiment.model, shape, 10).unwrap();
-    let device = regulus::backend::open(&experiment.backend).unwrap().device;
-    let network = Cnn::blank(&architecture, &device).try_load_file(sandbox.path("run/model.bpk")).unwrap();
+    let place = regulus::backend::open(&experiment.backend).unwrap().place;
+    let network = Cnn::blank(&architecture, &place).try_load_file(sandbox.path("run/model.bpk")).unwrap();
     let saved = Weights::from_file(&sandbox.path("run/checkpoints/best/model.safetensors")).unwrap();
     assert!(Weights::of(&network) == saved);
 }

@@ -76,11 +76,12 @@ impl Setting {
         );
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), sets).unwrap();
-        let device = backend::open(&experiment.backend).unwrap().device.autodiff();
+        let place = backend::open(&experiment.backend).unwrap().place.autodiff();
+        let device = place.device.clone();
         let data = data::load(&experiment.data, experiment.seed).unwrap();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
-        let network = Cnn::blank(&architecture, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let network = Cnn::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
         let penalties = Penalties::new(&experiment.penalty, data.train.count());
         let batcher = Batcher::new(&data.normalizer, &device);
         Self { experiment, data, device, network, penalties, batcher }
@@ -99,7 +100,7 @@ impl Setting {
     }
 
     fn trained(&self, batches: &[Vec<u32>]) -> Weights {
-        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method);
+        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.kernels());
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         for (step, batch) in (0..).zip(batches) {

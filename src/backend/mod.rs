@@ -1,12 +1,20 @@
 //! Backends and their devices. The only place that knows cargo features.
 
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+pub mod fused;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod fused_autodiff;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod host;
+
 use std::sync::OnceLock;
 
 use burn::prelude::Device;
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
 use burn::tensor::DeviceType;
 
-use crate::config::{Backend, BackendKind};
+use crate::config::{Backend, BackendKind, Kernels};
+use crate::kernels::simd::{self, NoSuchPath};
 
 /// A backend or device that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +40,9 @@ pub enum BackendError {
         /// The devices there are.
         count: usize,
     },
+    /// The vector instructions asked for can't be had.
+    #[error(transparent)]
+    Simd(#[from] NoSuchPath),
     /// The number of threads can't be had.
     #[error("cannot start {threads} threads: {problem}")]
     Threads {
@@ -42,11 +53,34 @@ pub enum BackendError {
     },
 }
 
-/// A device to compute on.
+/// Where to compute, and with what.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The device.
+    pub device: Device,
+    /// The operations; stock ones on all devices but CPUs.
+    pub kernels: Kernels,
+}
+
+impl Place {
+    /// The same place, where gradients are followed.
+    #[must_use]
+    pub fn autodiff(self) -> Self {
+        Self { device: self.device.autodiff(), ..self }
+    }
+
+    /// The same place, without gradients.
+    #[must_use]
+    pub fn inner(self) -> Self {
+        Self { device: self.device.inner(), ..self }
+    }
+}
+
+/// A place to compute that was found to be there.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The device, without autodiff.
-    pub device: Device,
+    /// The place, without autodiff.
+    pub place: Place,
     /// Its name.
     pub name: String,
     /// Threads of the CPU backends.
@@ -71,8 +105,10 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
     let threads = start_threads(config.threads)?;
+    simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    Ok(Opened { device, name, threads })
+    let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Kernels::Stock };
+    Ok(Opened { place: Place { device, kernels }, name, threads })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -138,11 +174,16 @@ fn start_threads(asked: usize) -> Result<usize, BackendError> {
     if running == threads { Ok(threads) } else { Err(failed(format!("this process already computes with {running}"))) }
 }
 
-/// A CPU device of this build, for tests of what is the same on every backend.
+/// Runs work on one of the threads of the CPU backends. From outside of them, each parallel part of it would have to be handed over.
+pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
+/// A CPU of this build, for tests of what is the same on every backend.
 #[cfg(test)]
-pub(crate) fn any_cpu() -> Device {
+pub(crate) fn any_cpu() -> Place {
     let cpu = [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices);
-    cpu.into_iter().flatten().next().expect("tests are built with a CPU backend")
+    Place { device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"), kernels: Kernels::Fused }
 }
 
 #[cfg(test)]
@@ -152,7 +193,7 @@ mod tests {
     #[test]
     fn a_backend_that_is_not_built_in_says_how_to_get_it() {
         let missing = BackendKind::ALL.into_iter().find(|kind| devices(*kind).is_none()).expect("no build has Metal and CUDA");
-        let error = open(&Backend { kind: missing, threads: 0, device: 0 }).unwrap_err().to_string();
+        let error = open(&Backend { kind: missing, ..Backend::default() }).unwrap_err().to_string();
         assert!(error.contains(&format!("--features {}", missing.name())), "{error}");
     }
 }

@@ -1,0 +1,277 @@
+//! The kernels as Burn operations, on the CPU backends and under autodiff.
+//!
+//! Each does what the stock operations named in its text do, up to the order of float32 sums. Other backends do not have them.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor, TensorData, read_sync};
+
+use super::host::{Host, give, in_order, take};
+use crate::kernels::conv::{self, Winner};
+use crate::kernels::cross_entropy;
+use crate::kernels::dense::{self, Matrix};
+use crate::kernels::image::{Geometry, Images, channels_first};
+use crate::kernels::simd::Path;
+use crate::kernels::squares::sum_of_squares;
+use crate::kernels::update::{self, Adam, Descent};
+
+/// Operations with a gradient of their own.
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+pub trait Fused: Backend {
+    /// See [`conv_relu_pool`].
+    fn conv_relu_pool(
+        images: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        padding: usize,
+        channels_last: bool,
+    ) -> FloatTensor<Self>;
+
+    /// See [`dense`].
+    fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
+
+    /// See [`cross_entropy`].
+    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>);
+
+    /// See [`squares`].
+    fn squares(numbers: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Steps of optimizers, which write over what they are given where nothing else holds it.
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
+pub trait InPlace: Backend {
+    /// See [`adam`].
+    fn adam(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        constants: Adam,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`descend`].
+    fn descend(weights: FloatTensor<Self>, gradient: FloatTensor<Self>, rate: f32) -> FloatTensor<Self>;
+
+    /// See [`descend_with_momentum`].
+    fn descend_with_momentum(
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        constants: Descent,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
+///
+/// The output lies in memory channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
+///
+/// # Shapes
+///
+/// - images: `[batch, inputs, height, width]`
+/// - weights: `[outputs, inputs, kernel, kernel]`
+/// - bias: `[outputs]`
+/// - output: `[batch, outputs, (height + 2·padding − kernel + 1)/2, (width + 2·padding − kernel + 1)/2]`, rounded down
+#[must_use]
+pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, padding: usize, channels_last: bool) -> Tensor<4> {
+    let (images, weights, bias) = (images.into_dispatch(), weights.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, padding, channels_last))
+}
+
+/// A dense layer, with ReLU where `relu` says so: Burn's `Linear` and `Relu`.
+///
+/// # Shapes
+///
+/// - x: `[batch, inputs]`
+/// - weights: `[inputs, outputs]`
+/// - bias: `[outputs]`
+/// - output: `[batch, outputs]`
+#[must_use]
+pub fn dense(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, relu: bool) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Fused>::dense(x.into_dispatch(), weights.into_dispatch(), bias.into_dispatch(), relu))
+}
+
+/// The mean cross-entropy of logits in nats, Burn's `CrossEntropyLoss`; and how many samples' largest logit is their label's.
+///
+/// # Shapes
+///
+/// - logits: `[batch, classes]`
+/// - labels: `[batch]`
+/// - outputs: `[1]`, `[1]`
+#[must_use]
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<1>, Tensor<1, Int>) {
+    let (loss, correct) = <Dispatch as Fused>::cross_entropy(logits.into_dispatch(), labels.into_dispatch());
+    (Tensor::from_dispatch(loss), Tensor::from_dispatch(correct))
+}
+
+/// The sum of squares, Burn's `square().sum()`.
+///
+/// # Shapes
+///
+/// - output: `[1]`
+#[must_use]
+pub fn squares<const D: usize>(numbers: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as Fused>::squares(numbers.into_dispatch()))
+}
+
+/// One step of Adam: weights and both moments after it.
+#[must_use]
+pub fn adam<const D: usize>(
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    constants: Adam,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let [first, second] = moments.map(Tensor::into_dispatch);
+    let (weights, first, second) = <Dispatch as InPlace>::adam(weights.into_dispatch(), gradient.into_dispatch(), first, second, constants);
+    (Tensor::from_dispatch(weights), [first, second].map(Tensor::from_dispatch))
+}
+
+/// One step of gradient descent.
+#[must_use]
+pub fn descend<const D: usize>(weights: Tensor<D>, gradient: Tensor<D>, rate: f32) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as InPlace>::descend(weights.into_dispatch(), gradient.into_dispatch(), rate))
+}
+
+/// One step of gradient descent with momentum: weights and velocity after it.
+#[must_use]
+pub fn descend_with_momentum<const D: usize>(
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    velocity: Tensor<D>,
+    constants: Descent,
+) -> (Tensor<D>, Tensor<D>) {
+    let (weights, gradient, velocity) = (weights.into_dispatch(), gradient.into_dispatch(), velocity.into_dispatch());
+    let (weights, velocity) = <Dispatch as InPlace>::descend_with_momentum(weights, gradient, velocity, constants);
+    (Tensor::from_dispatch(weights), Tensor::from_dispatch(velocity))
+}
+
+/// The instructions in use.
+pub(super) fn path() -> Path {
+    Path::chosen().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The sizes of a convolution of `images` with `weights`.
+pub(super) fn geometry<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, padding: usize) -> Geometry {
+    let (images, weights) = (images.shape(), weights.shape());
+    Geometry { inputs: images[1], outputs: weights[0], height: images[2], width: images[3], kernel: weights[2], padding }
+}
+
+/// The forward pass; the winners of the pools, where they are asked for.
+pub(super) fn pooled<B: Host>(
+    images: &FloatTensor<B>,
+    weights: &FloatTensor<B>,
+    bias: &FloatTensor<B>,
+    padding: usize,
+    channels_last: bool,
+    wants_winners: bool,
+) -> (FloatTensor<B>, Vec<Winner>) {
+    let geometry = geometry::<B>(images, weights, padding);
+    let batch = images.shape()[0];
+    let mut out = vec![0.0; batch * geometry.pooled() * geometry.outputs];
+    let mut winners = vec![0; if wants_winners { out.len() } else { 0 }];
+    B::read(images, |numbers, strides| {
+        let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
+        in_order::<B, _>(weights, |weights| {
+            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, &images, weights, bias, &mut out, &mut winners));
+        });
+    });
+    let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
+    let out = if channels_last {
+        last_to_first::<B>(give::<B>(out, [batch, height, width, geometry.outputs], &device))
+    } else {
+        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs), [batch, geometry.outputs, height, width], &device)
+    };
+    (out, winners)
+}
+
+/// The same numbers seen as `[batch, channel, row, column]`.
+pub(super) fn last_to_first<B: Host>(images: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(images, &[0, 3, 1, 2])
+}
+
+/// Calls `read` with a tensor of rank 2 as a matrix.
+pub(super) fn matrix<B: Host, R>(tensor: &FloatTensor<B>, read: impl FnOnce(Matrix) -> R) -> R {
+    let shape = tensor.shape();
+    B::read(tensor, |numbers, strides| read(Matrix { numbers, shape: [shape[0], shape[1]], strides: [strides[0], strides[1]] }))
+}
+
+/// Loss and number of correct predictions, and ∂loss/∂logits.
+pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>) -> (FloatTensor<B>, IntTensor<B>, Vec<f32>) {
+    let device = logits.device();
+    let labels = read_sync(B::int_into_data(labels)).unwrap_or_else(|error| unreachable!("a tensor in memory can be read: {error}"));
+    let labels: Vec<usize> = labels.iter::<i64>().map(|label| usize::try_from(label).unwrap_or(usize::MAX)).collect();
+    let found = in_order::<B, _>(logits, |logits| cross_entropy::cross_entropy(logits, &labels));
+    let correct = B::int_from_data(TensorData::from([found.correct.cast_signed()]), &device);
+    (give::<B>(vec![found.loss], [1], &device), correct, found.gradient)
+}
+
+/// Σ w² as a tensor.
+pub(super) fn summed_squares<B: Host>(numbers: &FloatTensor<B>) -> FloatTensor<B> {
+    let sum = in_order::<B, _>(numbers, |numbers| sum_of_squares(path(), numbers));
+    #[expect(clippy::cast_possible_truncation, reason = "a float32 tensor")]
+    give::<B>(vec![sum as f32], [1], &numbers.device())
+}
+
+impl<B: Host> Fused for B {
+    fn conv_relu_pool(
+        images: FloatTensor<B>,
+        weights: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        padding: usize,
+        channels_last: bool,
+    ) -> FloatTensor<B> {
+        pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0
+    }
+
+    fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {
+        let shape = [x.shape()[0], weights.shape()[1]];
+        let out = matrix::<B, _>(&x, |x| {
+            matrix::<B, _>(&weights, |weights| in_order::<B, _>(&bias, |bias| dense::forward(x, weights, bias, relu)))
+        });
+        give::<B>(out, shape, &x.device())
+    }
+
+    fn cross_entropy(logits: FloatTensor<B>, labels: IntTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
+        let (loss, correct, _) = losses::<B>(&logits, labels);
+        (loss, correct)
+    }
+
+    fn squares(numbers: FloatTensor<B>) -> FloatTensor<B> {
+        summed_squares::<B>(&numbers)
+    }
+}
+
+impl<B: Host> InPlace for B {
+    fn adam(
+        weights: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        first: FloatTensor<B>,
+        second: FloatTensor<B>,
+        constants: Adam,
+    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+        let (shape, device) = (weights.shape(), weights.device());
+        let [mut weights, mut first, mut second] = [weights, first, second].map(take::<B>);
+        in_order::<B, _>(&gradient, |gradient| update::adam(path(), constants, &mut weights, gradient, &mut first, &mut second));
+        let [weights, first, second] = [weights, first, second].map(|numbers| give::<B>(numbers, shape.clone(), &device));
+        (weights, first, second)
+    }
+
+    fn descend(weights: FloatTensor<B>, gradient: FloatTensor<B>, rate: f32) -> FloatTensor<B> {
+        let (shape, device) = (weights.shape(), weights.device());
+        let mut weights = take::<B>(weights);
+        in_order::<B, _>(&gradient, |gradient| update::descend(rate, &mut weights, gradient));
+        give::<B>(weights, shape, &device)
+    }
+
+    fn descend_with_momentum(
+        weights: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        velocity: FloatTensor<B>,
+        constants: Descent,
+    ) -> (FloatTensor<B>, FloatTensor<B>) {
+        let (shape, device) = (weights.shape(), weights.device());
+        let [mut weights, mut velocity] = [weights, velocity].map(take::<B>);
+        in_order::<B, _>(&gradient, |gradient| update::descend_with_momentum(constants, &mut weights, gradient, &mut velocity));
+        (give::<B>(weights, shape.clone(), &device), give::<B>(velocity, shape, &device))
+    }
+}

@@ -1,0 +1,180 @@
+//! The gradients of [`super::fused`].
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, TensorMetadata};
+
+use super::fused::{Fused, geometry, last_to_first, losses, matrix, path, pooled, summed_squares};
+use super::host::{Host, give, in_order};
+use crate::kernels::conv::Winner;
+use crate::kernels::image::Images;
+use crate::kernels::{conv_backward, dense, squares};
+
+impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
+    fn conv_relu_pool(
+        images: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        padding: usize,
+        channels_last: bool,
+    ) -> FloatTensor<Self> {
+        let ((images, images_node), (weights, weights_node), (bias, bias_node)) =
+            (images.into_parts(), weights.into_parts(), bias.into_parts());
+        match ConvReluPool.prepare::<C>([images_node, weights_node, bias_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (out, winners) = pooled::<B>(&images, &weights, &bias, padding, channels_last, true);
+                prepared.finish(Pooled { images, weights, winners: Arc::new(winners), padding }, out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0),
+        }
+    }
+
+    fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {
+        let ((x, x_node), (weights, weights_node), (bias, bias_node)) = (x.into_parts(), weights.into_parts(), bias.into_parts());
+        let out = <B as Fused>::dense(x.clone(), weights.clone(), bias, relu);
+        match Dense.prepare::<C>([x_node, weights_node, bias_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(Layer { x, weights, activated: relu.then(|| out.clone()) }, out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let (logits, node) = logits.into_parts();
+        let (loss, correct, gradient) = losses::<B>(&logits, labels);
+        let loss = match CrossEntropy.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(give::<B>(gradient, logits.shape(), &logits.device()), loss),
+            OpsKind::UnTracked(prepared) => prepared.finish(loss),
+        };
+        (loss, correct)
+    }
+
+    fn squares(numbers: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (numbers, node) = numbers.into_parts();
+        let sum = summed_squares::<B>(&numbers);
+        match Squares.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(numbers, sum),
+            OpsKind::UnTracked(prepared) => prepared.finish(sum),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ConvReluPool;
+
+#[derive(Clone, Debug)]
+struct Pooled<B: Host> {
+    images: FloatTensor<B>,
+    weights: FloatTensor<B>,
+    winners: Arc<Vec<Winner>>,
+    padding: usize,
+}
+
+impl<B: Host> Backward<B, 3> for ConvReluPool {
+    type State = Pooled<B>;
+
+    fn backward(self, ops: Ops<Pooled<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let Pooled { images, weights, winners, padding } = ops.state;
+        let [images_node, weights_node, bias_node] = ops.parents;
+        let geometry = geometry::<B>(&images, &weights, padding);
+        let found = B::read(&images, |numbers, strides| {
+            let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
+            B::read(&gradient, |numbers, strides| {
+                let gradient = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
+                in_order::<B, _>(&weights, |weights| {
+                    conv_backward::backward(path(), geometry, &images, weights, &winners, &gradient, images_node.is_some())
+                })
+            })
+        });
+        let device = images.device();
+        if let (Some(node), Some(numbers)) = (images_node, found.images) {
+            let shape = [images.shape()[0], geometry.height, geometry.width, geometry.inputs];
+            grads.register::<B>(node.id, last_to_first::<B>(give::<B>(numbers, shape, &device)));
+        }
+        if let Some(node) = weights_node {
+            grads.register::<B>(node.id, give::<B>(found.weights, weights.shape(), &device));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, give::<B>(found.bias, [geometry.outputs], &device));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Dense;
+
+#[derive(Clone, Debug)]
+struct Layer<B: Host> {
+    x: FloatTensor<B>,
+    weights: FloatTensor<B>,
+    /// The output, where it went through ReLU.
+    activated: Option<FloatTensor<B>>,
+}
+
+impl<B: Host> Backward<B, 3> for Dense {
+    type State = Layer<B>;
+
+    fn backward(self, ops: Ops<Layer<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let Layer { x, weights, activated } = ops.state;
+        let [x_node, weights_node, bias_node] = ops.parents;
+        let found = matrix::<B, _>(&x, |x| {
+            matrix::<B, _>(&weights, |weights| {
+                matrix::<B, _>(&gradient, |gradient| match &activated {
+                    None => dense::backward(x, weights, None, gradient, x_node.is_some()),
+                    Some(output) => {
+                        in_order::<B, _>(output, |output| dense::backward(x, weights, Some(output), gradient, x_node.is_some()))
+                    }
+                })
+            })
+        });
+        let device = x.device();
+        if let (Some(node), Some(numbers)) = (x_node, found.x) {
+            grads.register::<B>(node.id, give::<B>(numbers, x.shape(), &device));
+        }
+        if let Some(node) = weights_node {
+            grads.register::<B>(node.id, give::<B>(found.weights, weights.shape(), &device));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, give::<B>(found.bias, [weights.shape()[1]], &device));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CrossEntropy;
+
+impl<B: Host> Backward<B, 1> for CrossEntropy {
+    /// ∂loss/∂logits.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<FloatTensor<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            let factor = in_order::<B, _>(&gradient, |gradient| gradient[0]);
+            grads.register::<B>(node.id, B::float_mul_scalar(ops.state, factor.into()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Squares;
+
+impl<B: Host> Backward<B, 1> for Squares {
+    /// The numbers that were squared.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<FloatTensor<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            let factor = in_order::<B, _>(&gradient, |gradient| 2.0 * gradient[0]);
+            let scaled = in_order::<B, _>(&ops.state, |numbers| squares::scaled(numbers, factor));
+            grads.register::<B>(node.id, give::<B>(scaled, ops.state.shape(), &ops.state.device()));
+        }
+    }
+}

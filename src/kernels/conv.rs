@@ -1,0 +1,223 @@
+//! Convolution, bias, ReLU and 2×2 max-pool as one operation.
+//!
+//! The forward pass computes only the positions that pooling looks at, and keeps of the four values of a pool only the largest and which
+//! of them it was. The backward pass visits only that one position, and only where ReLU let it through: at most a quarter of what a
+//! convolution's own backward pass computes. A position that gets no gradient adds nothing, even where its input is not finite.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::image::{Geometry, Images, Layout};
+use super::scratch;
+use super::simd::Path;
+
+/// What of a pool was kept: 0 to 3 is the position of the largest value (row-major), 4 says that ReLU let none through.
+pub type Winner = u8;
+
+/// The winner of a pool where ReLU let nothing through.
+pub(super) const NONE: Winner = 4;
+
+/// Pooled activations `[image, row, column, channel]` and, where `winners` is not empty, which value of each pool they are.
+///
+/// `weights` is `[output, input, row, column]`, `bias` is `[output]`.
+pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32], bias: &[f32], out: &mut [f32], winners: &mut [Winner]) {
+    if out.is_empty() {
+        return;
+    }
+    let layout = Layout::new(geometry, path);
+    let packed = Packed::new(path, &layout, weights, bias);
+    let height = geometry.pooled_height();
+    // A few images are split by rows, so that all threads have some.
+    let row = geometry.pooled_width() * geometry.outputs;
+    let batch = out.len() / (row * height);
+    let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
+    let tasks = height.div_ceil(rows);
+    let task = |task: usize, out: &mut [f32], winners: &mut [Winner]| {
+        let (image, first) = (task / tasks, task % tasks * rows);
+        let count = out.len() / row;
+        let mut input = scratch::any(layout.size(count));
+        layout.load(images, image, first, count, &mut input);
+        let width = packed.bias.len();
+        let mut values = scratch::any(count * geometry.pooled_width() * width);
+        let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
+        let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
+        path.run(Rows { path, layout: &layout, packed: &packed, input: &input, values: &mut values, places });
+        for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(values.chunks_exact(width)) {
+            to.copy_from_slice(&from[..geometry.outputs]);
+        }
+        for (to, from) in winners.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from as Winner);
+        }
+    };
+    if winners.is_empty() {
+        out.par_chunks_mut(rows * row).enumerate().for_each(|(number, out)| task(number, out, &mut []));
+    } else {
+        let outs = out.par_chunks_mut(rows * row).zip(winners.par_chunks_mut(rows * row));
+        outs.enumerate().for_each(|(number, (out, winners))| task(number, out, winners));
+    }
+}
+
+/// Weights in the order the forward pass reads them: blocks of output channels, in each the runs, in each a number for every channel.
+struct Packed {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Registers of output channels that are computed together: each with four accumulators.
+fn widest(registers: usize) -> usize {
+    if registers >= 32 { 4 } else { 2 }
+}
+
+/// Splits `registers` registers of channels into blocks of at most `widest`: first register and width of each.
+#[inline(always)]
+fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let width = [4, 2, 1].into_iter().find(|width| *width <= widest && *width <= left)?;
+        let block = (first, width);
+        first += width;
+        left -= width;
+        Some(block)
+    })
+}
+
+impl Packed {
+    fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        let registers = outputs.div_ceil(path.lanes);
+        let places = layout.places();
+        let size = layout.runs * layout.run;
+        let mut packed = vec![0.0; size * registers * path.lanes];
+        // The places leave out what pads a run, which no patch has.
+        let skipped = |place: usize| place / layout.padded_run * layout.run + place % layout.padded_run;
+        let mut rest = packed.as_mut_slice();
+        for (first, width) in blocks(registers, widest(path.registers)) {
+            let channels = width * path.lanes;
+            let (block, after) = rest.split_at_mut(size * channels);
+            rest = after;
+            for channel in 0..channels.min(outputs - first * path.lanes) {
+                let output = first * path.lanes + channel;
+                for (weight, place) in weights[output * places.len()..].iter().zip(&places) {
+                    block[skipped(*place) * channels + channel] = *weight;
+                }
+            }
+        }
+        let mut padded = bias.to_vec();
+        padded.resize(registers * path.lanes, 0.0);
+        Self { weights: packed, bias: padded }
+    }
+}
+
+/// Rows of pooled positions of one image, laid out in `input`.
+struct Rows<'a> {
+    path: Path,
+    layout: &'a Layout,
+    packed: &'a Packed,
+    input: &'a [f32],
+    values: &'a mut [f32],
+    places: &'a mut [u32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { path, layout, packed, input, values, places } = self;
+        let columns = layout.geometry().pooled_width();
+        let (bias, _) = S::as_simd_f32s(&packed.bias);
+        let (mut weights, _) = S::as_simd_f32s(&packed.weights);
+        let (values, _) = S::as_mut_simd_f32s(values);
+        let (places, _) = S::as_mut_simd_u32s(places);
+        let registers = bias.len();
+        let size = layout.runs * layout.run;
+        for (register, width) in blocks(registers, widest(path.registers)) {
+            let (block, after) = weights.split_at(size * width);
+            weights = after;
+            let bias = &bias[register..register + width];
+            for position in 0..values.len() / registers {
+                let starts = layout.starts(2 * (position / columns), 2 * (position % columns));
+                let at = position * registers + register;
+                let values = &mut values[at..at + width];
+                let places = if places.is_empty() { &mut [] } else { &mut places[at..at + width] };
+                match width {
+                    4 => tile::<S, 4>(simd, layout, input, starts, block, bias, values, places),
+                    2 => tile::<S, 2>(simd, layout, input, starts, block, bias, values, places),
+                    _ => tile::<S, 1>(simd, layout, input, starts, block, bias, values, places),
+                }
+            }
+        }
+    }
+}
+
+/// One pooled position of `V` registers of output channels.
+#[inline(always)]
+fn tile<S: Simd, const V: usize>(
+    simd: S,
+    layout: &Layout,
+    image: &[f32],
+    starts: [usize; 4],
+    weights: &[S::f32s],
+    bias: &[S::f32s],
+    values: &mut [S::f32s],
+    places: &mut [S::u32s],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); V]; 4];
+    for v in 0..V {
+        for position in &mut sums {
+            position[v] = bias[v];
+        }
+    }
+    let (weights, _) = weights.as_chunks::<V>();
+    let length = layout.run;
+    for run in 0..layout.runs {
+        let shift = run * layout.next_run;
+        let weights = &weights[run * length..][..length];
+        let a = &image[starts[0] + shift..][..length];
+        let b = &image[starts[1] + shift..][..length];
+        let c = &image[starts[2] + shift..][..length];
+        let d = &image[starts[3] + shift..][..length];
+        for i in 0..length {
+            for (position, number) in [a[i], b[i], c[i], d[i]].into_iter().enumerate() {
+                let number = simd.splat_f32s(number);
+                for v in 0..V {
+                    sums[position][v] = simd.mul_add_e_f32s(number, weights[i][v], sums[position][v]);
+                }
+            }
+        }
+    }
+    for v in 0..V {
+        let (value, place) = pool(simd, [sums[0][v], sums[1][v], sums[2][v], sums[3][v]]);
+        values[v] = value;
+        if let Some(to) = places.get_mut(v) {
+            *to = place;
+        }
+    }
+}
+
+/// ReLU and the largest of the four values of a pool, with its place.
+///
+/// As in the stock operations, the first of equal values wins, and the last that is not a number wins over all others.
+#[inline(always)]
+fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s) {
+    let zero = simd.splat_f32s(0.0);
+    let mut largest = values[0];
+    let mut winner = simd.splat_u32s(0);
+    for position in 1..4 {
+        let value = values[position];
+        let larger = simd.greater_than_f32s(value, largest);
+        largest = simd.max_f32s(value, largest);
+        winner = simd.select_u32s(larger, simd.splat_u32s(position as u32), winner);
+    }
+    let sum = simd.add_f32s(simd.add_f32s(values[0], values[1]), simd.add_f32s(values[2], values[3]));
+    if simd.first_true_m32s(simd.not_m32s(simd.equal_f32s(sum, sum))) < S::F32_LANES {
+        for position in 0..4 {
+            let value = values[position];
+            let is_number = simd.equal_f32s(value, value);
+            largest = simd.select_f32s(is_number, largest, value);
+            winner = simd.select_u32s(is_number, winner, simd.splat_u32s(position as u32));
+        }
+    }
+    let off = simd.less_than_or_equal_f32s(largest, zero);
+    (simd.select_f32s(off, zero, largest), simd.select_u32s(off, simd.splat_u32s(u32::from(NONE)), winner))
+}
