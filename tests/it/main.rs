@@ -17,6 +17,7 @@ mod determinism;
 mod errors;
 mod fetch;
 mod gradients;
+mod kernels;
 mod layering;
 mod objective;
 mod readme;

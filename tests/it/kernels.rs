@@ -1,0 +1,337 @@
+//! The kernels against Burn's stock operations, on random shapes and on every set of vector instructions this processor has.
+//!
+//! Most values are halves of small whole numbers: their products and sums are exact in float32, so results must be equal whatever the order
+//! of summation, and equal values, which pooling must decide between, are frequent.
+
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use burn::tensor::activation::relu;
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use regulus::backend::{self, Place, fused};
+use regulus::config::{Backend, BackendKind};
+use regulus::kernels::conv::{Winner, forward};
+use regulus::kernels::conv_backward::{Gradients, backward};
+use regulus::kernels::image::{Geometry, Images};
+use regulus::kernels::simd::Path;
+use regulus::kernels::{squares, update};
+
+use crate::support::cpu_backends;
+
+fn places() -> Vec<Place> {
+    let open = |name: &&str| {
+        let kind = if *name == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
+        backend::open(&Backend { kind, ..Backend::default() }).unwrap().place
+    };
+    cpu_backends().iter().map(open).collect()
+}
+
+/// Halves of whole numbers from -2 to 2.
+fn halves(random: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| f32::from(random.random_range(-4_i8..=4)) / 2.0).collect()
+}
+
+fn reals(random: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
+fn tensor<const D: usize>(numbers: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers.to_vec(), shape), device)
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// The same numbers, and not a number in the same places.
+fn same(found: &[f32], expected: &[f32]) -> bool {
+    let equal = |(found, expected): (&f32, &f32)| found == expected || found.is_nan() && expected.is_nan();
+    found.len() == expected.len() && found.iter().zip(expected).all(equal)
+}
+
+fn close(found: &[f32], expected: &[f32], tolerance: f32) -> bool {
+    let near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+    found.len() == expected.len() && found.iter().zip(expected).all(near)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    geometry: Geometry,
+    batch: usize,
+    seed: u64,
+}
+
+prop_compose! {
+    fn cases()(
+        inputs in prop_oneof![1_usize..4, 4_usize..20, Just(32)],
+        outputs in prop_oneof![1_usize..20, Just(32), Just(37)],
+        kernel in prop_oneof![3 => Just(3_usize), 1 => Just(1), 1 => Just(2), 1 => Just(5)],
+        same in any::<bool>(),
+        more in (1_usize..8, 1_usize..8),
+        batch in 1_usize..11,
+        seed in any::<u64>(),
+    ) -> Case {
+        let padding = if same && kernel % 2 == 1 { kernel / 2 } else { 0 };
+        let side = |more: usize| (kernel + more).saturating_sub(2 * padding).max(1);
+        Case { geometry: Geometry { inputs, outputs, height: side(more.0), width: side(more.1), kernel, padding }, batch, seed }
+    }
+}
+
+/// What stands in memory in a case.
+struct Numbers {
+    images: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl Case {
+    fn numbers(&self, draw: fn(&mut ChaCha8Rng, usize) -> Vec<f32>) -> Numbers {
+        let Geometry { inputs, outputs, height, width, kernel, .. } = self.geometry;
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        Numbers {
+            images: draw(&mut random, self.batch * inputs * height * width),
+            weights: draw(&mut random, outputs * inputs * kernel * kernel),
+            bias: draw(&mut random, outputs),
+            gradient: draw(&mut random, self.batch * outputs * self.geometry.pooled()),
+        }
+    }
+
+    fn image_shape(&self) -> [usize; 4] {
+        [self.batch, self.geometry.inputs, self.geometry.height, self.geometry.width]
+    }
+
+    fn weight_shape(&self) -> [usize; 4] {
+        [self.geometry.outputs, self.geometry.inputs, self.geometry.kernel, self.geometry.kernel]
+    }
+
+    fn pooled_shape(&self) -> [usize; 4] {
+        [self.batch, self.geometry.outputs, self.geometry.pooled_height(), self.geometry.pooled_width()]
+    }
+
+    /// Output and gradients by the stock operations.
+    fn stock(&self, numbers_in: &Numbers) -> (Vec<f32>, Gradients) {
+        let device = places()[0].device.clone().autodiff();
+        let images = tensor(&numbers_in.images, self.image_shape(), &device).require_grad();
+        let weights = tensor(&numbers_in.weights, self.weight_shape(), &device).require_grad();
+        let bias = tensor(&numbers_in.bias, [self.geometry.outputs], &device).require_grad();
+        let padding = self.geometry.padding;
+        let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
+        let convolved = conv2d(images.clone(), weights.clone(), Some(bias.clone()), options);
+        let out = max_pool2d(relu(convolved), MaxPoolOptions::new([2, 2]));
+        let gradients = (out.clone() * tensor(&numbers_in.gradient, self.pooled_shape(), &device)).sum().backward();
+        let image_gradient = images.grad(&gradients).unwrap().permute([0, 2, 3, 1]);
+        let found = Gradients {
+            weights: numbers(weights.grad(&gradients).unwrap()),
+            bias: numbers(bias.grad(&gradients).unwrap()),
+            images: Some(numbers(image_gradient)),
+        };
+        (numbers(out), found)
+    }
+
+    /// Output, in the stock operations' order, and gradients by the kernels, on images that lie channels-last or channels-first.
+    fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
+        let Geometry { inputs, outputs, height, width, .. } = self.geometry;
+        let device = &places()[0].device;
+        let shuffled = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
+        let (lying, strides) = if channels_last {
+            (numbers(shuffled), [height * width * inputs, 1, width * inputs, inputs])
+        } else {
+            (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
+        };
+        let images = Images { numbers: &lying, strides };
+        let count = self.batch * outputs * self.geometry.pooled();
+        let (mut out, mut winners) = (vec![f32::NAN; count], vec![Winner::MAX; count]);
+        forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut out, &mut winners);
+        let mut unkept = vec![f32::NAN; count];
+        forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut unkept, &mut []);
+        assert!(same(&out, &unkept), "the output is the same with and without winners");
+        let positions = self.geometry.pooled();
+        let strides = [outputs * positions, positions, self.geometry.pooled_width(), 1];
+        let gradient = Images { numbers: &numbers_in.gradient, strides };
+        let found = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, true);
+        let without = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, false);
+        assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());
+        let [batch, channels, rows, columns] = self.pooled_shape();
+        (numbers(tensor(&out, [batch, rows, columns, channels], device).permute([0, 3, 1, 2])), found)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolution_relu_and_pool_are_the_stock_ones_exactly(case in cases(), channels_last in any::<bool>()) {
+        let numbers = case.numbers(halves);
+        let (expected, gradients) = case.stock(&numbers);
+        for path in Path::all() {
+            let (found, own) = case.fused(path, &numbers, channels_last);
+            prop_assert_eq!(&found, &expected, "{}", path.name);
+            prop_assert_eq!(&own.weights, &gradients.weights, "{}", path.name);
+            prop_assert_eq!(&own.bias, &gradients.bias, "{}", path.name);
+            prop_assert_eq!(&own.images, &gradients.images, "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn convolution_relu_and_pool_are_the_stock_ones_but_for_rounding(case in cases()) {
+        let numbers = case.numbers(reals);
+        let (expected, gradients) = case.stock(&numbers);
+        for path in Path::all() {
+            let (found, own) = case.fused(path, &numbers, true);
+            prop_assert!(close(&found, &expected, 1e-4), "{}", path.name);
+            prop_assert!(close(&own.weights, &gradients.weights, 1e-3), "{}", path.name);
+            prop_assert!(close(&own.bias, &gradients.bias, 1e-4), "{}", path.name);
+            prop_assert!(close(&own.images.unwrap(), gradients.images.as_ref().unwrap(), 1e-4), "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_passes_through_as_in_the_stock_operations(case in cases(), places in proptest::collection::vec(any::<(u16, u8)>(), 1..4)) {
+        let mut numbers = case.numbers(halves);
+        for (place, which) in places {
+            let at = usize::from(place) % numbers.images.len();
+            numbers.images[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][usize::from(which) % 3];
+        }
+        let (expected, _) = case.stock(&numbers);
+        for path in Path::all() {
+            let (found, _) = case.fused(path, &numbers, false);
+            prop_assert!(same(&found, &expected), "{}: {:?} against {:?}", path.name, found, expected);
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_reaches_what_it_belongs_to(case in cases(), place in any::<u16>()) {
+        let mut numbers = case.numbers(halves);
+        let at = usize::from(place) % numbers.gradient.len();
+        numbers.gradient[at] = f32::NAN;
+        let (_, gradients) = case.stock(&numbers);
+        for path in Path::all() {
+            let (_, own) = case.fused(path, &numbers, true);
+            prop_assert!(same(&own.bias, &gradients.bias), "{}: {:?} against {:?}", path.name, own.bias, gradients.bias);
+        }
+    }
+
+    #[test]
+    fn a_dense_layer_is_the_stock_one(batch in 1_usize..40, inputs in 1_usize..70, outputs in 1_usize..40, relu_too in any::<bool>(), turned in any::<bool>(), seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (x, w, b) = (halves(&mut random, batch * inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
+        let g = halves(&mut random, batch * outputs);
+        for place in places() {
+            let device = place.device.autodiff();
+            let run = |own: bool| {
+                // A transposed tensor lies in memory by columns.
+                let x = if turned { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
+                let (w, b) = (tensor(&w, [inputs, outputs], &device).require_grad(), tensor(&b, [outputs], &device).require_grad());
+                let out = if own {
+                    fused::dense(x.clone(), w.clone(), b.clone(), relu_too)
+                } else {
+                    let out = x.clone().matmul(w.clone()) + b.clone().unsqueeze();
+                    if relu_too { relu(out) } else { out }
+                };
+                let gradients = (out.clone() * tensor(&g, [batch, outputs], &device)).sum().backward();
+                [numbers(out), numbers(x.grad(&gradients).unwrap()), numbers(w.grad(&gradients).unwrap()), numbers(b.grad(&gradients).unwrap())]
+            };
+            prop_assert_eq!(run(true), run(false));
+        }
+    }
+
+    #[test]
+    fn cross_entropy_is_the_stock_one(batch in 1_usize..20, classes in 1_usize..12, scale in prop_oneof![Just(1.0_f32), Just(30.0), Just(1e4)], seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let logits: Vec<f32> = reals(&mut random, batch * classes).iter().map(|number| number * scale).collect();
+        let labels: Vec<i32> = (0..batch).map(|_| random.random_range(0..i32::try_from(classes).unwrap())).collect();
+        for place in places() {
+            let device = place.device.autodiff();
+            let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [batch]), &device);
+            let run = |own: bool| {
+                let logits = tensor(&logits, [batch, classes], &device).require_grad();
+                let (loss, correct) = if own {
+                    fused::cross_entropy(logits.clone(), labels.clone())
+                } else {
+                    let correct = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
+                    (CrossEntropyLossConfig::new().init(&device).forward(logits.clone(), labels.clone()), correct)
+                };
+                let gradients = (loss.clone() * 3.0).backward();
+                (numbers(loss), correct.into_data().iter::<i64>().next(), numbers(logits.grad(&gradients).unwrap()))
+            };
+            let (own, stock) = (run(true), run(false));
+            prop_assert!(close(&own.0, &stock.0, 1e-5), "{:?} against {:?}", own.0, stock.0);
+            prop_assert_eq!(own.1, stock.1);
+            prop_assert!(close(&own.2, &stock.2, 1e-5), "{:?} against {:?}", own.2, stock.2);
+        }
+    }
+
+    #[test]
+    fn squares_are_the_stock_ones(count in 1_usize..70_000, seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let numbers_in = halves(&mut random, count);
+        let expected: f64 = numbers_in.iter().map(|number| f64::from(*number).powi(2)).sum();
+        for path in Path::all() {
+            prop_assert_eq!(squares::sum_of_squares(path, &numbers_in), expected, "{}", path.name);
+        }
+        for place in places() {
+            let device = place.device.autodiff();
+            let w = tensor(&numbers_in, [count], &device).require_grad();
+            let gradients = (fused::squares(w.clone()) * 0.25).backward();
+            let expected: Vec<f32> = numbers_in.iter().map(|number| 0.5 * number).collect();
+            prop_assert_eq!(numbers(w.grad(&gradients).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn steps_of_adam_are_the_same_on_every_path(count in 1_usize..40_000, seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (start, gradient) = (reals(&mut random, count), reals(&mut random, count));
+        let run = |path: Path| {
+            let (mut w, mut m, mut v) = (start.clone(), vec![0.0; count], vec![0.0; count]);
+            for step in 1..4 {
+                let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, kept: 0.99, step };
+                update::adam(path, adam, &mut w, &gradient, &mut m, &mut v);
+            }
+            [w, m, v]
+        };
+        let paths = Path::all();
+        let expected = run(*paths.last().unwrap());
+        for path in paths {
+            for (found, expected) in run(path).iter().zip(&expected) {
+                prop_assert!(close(found, expected, 1e-6), "{}", path.name);
+            }
+        }
+    }
+}
+
+/// The whole operation, its layouts in memory included, on both CPU backends.
+#[test]
+fn two_convolutions_in_a_row_have_the_stock_gradients() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let (x, w1, b1) = (halves(&mut random, 5 * 2 * 14 * 15), halves(&mut random, 11 * 2 * 9), halves(&mut random, 11));
+    let (w2, b2, g) = (halves(&mut random, 6 * 11 * 9), halves(&mut random, 6), halves(&mut random, 5 * 6 * 3 * 3));
+    for place in places() {
+        let device = place.device.autodiff();
+        let run = |own: bool| {
+            let x = tensor(&x, [5, 2, 14, 15], &device).require_grad();
+            let (w1, b1) = (tensor(&w1, [11, 2, 3, 3], &device).require_grad(), tensor(&b1, [11], &device).require_grad());
+            let (w2, b2) = (tensor(&w2, [6, 11, 3, 3], &device).require_grad(), tensor(&b2, [6], &device).require_grad());
+            let layer = |x: Tensor<4>, w: &Tensor<4>, b: &Tensor<1>, padding: usize, last: bool| {
+                if own {
+                    return fused::conv_relu_pool(x, w.clone(), b.clone(), padding, !last);
+                }
+                let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
+                let convolved = conv2d(x, w.clone(), Some(b.clone()), options);
+                max_pool2d(relu(convolved), MaxPoolOptions::new([2, 2]))
+            };
+            let out = layer(layer(x.clone(), &w1, &b1, 1, false), &w2, &b2, 0, true);
+            assert_eq!(out.dims(), [5, 6, 2, 2]);
+            let flat = out.reshape([5, 24]);
+            let gradients = (flat.clone() * tensor(&g[..5 * 24], [5, 24], &device)).sum().backward();
+            let kernels = [w1, w2].map(|w| numbers(w.grad(&gradients).unwrap()));
+            (numbers(flat), numbers(x.grad(&gradients).unwrap()), kernels, [b1, b2].map(|b| numbers(b.grad(&gradients).unwrap())))
+        };
+        assert_eq!(run(true), run(false));
+    }
+}
