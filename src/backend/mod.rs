@@ -6,12 +6,13 @@ pub mod fused;
 mod fused_autodiff;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod host;
-
-use std::sync::OnceLock;
+mod threads;
 
 use burn::prelude::Device;
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
 use burn::tensor::DeviceType;
+
+pub use threads::{keep_awake, on_threads};
 
 use crate::config::{Backend, BackendKind, Kernels};
 use crate::kernels::simd::{self, NoSuchPath};
@@ -104,7 +105,7 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         0 => BackendError::NoDevice { kind: kind.name(), hint: needs(kind) },
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
-    let threads = start_threads(config.threads)?;
+    let threads = threads::start(config.threads)?;
     simd::Path::chosen()?;
     let name = device_name(kind, &device);
     let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Kernels::Stock };
@@ -157,26 +158,6 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
     }
     let _ = (kind, device);
     "CPU".to_owned()
-}
-
-/// Starts the thread pool of the CPU backends, once; `0` is one thread per core.
-fn start_threads(asked: usize) -> Result<usize, BackendError> {
-    static STARTED: OnceLock<usize> = OnceLock::new();
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = if asked == 0 { cores() } else { asked };
-    let failed = |problem: String| BackendError::Threads { threads, problem };
-    let mut fresh = Ok(());
-    let running = *STARTED.get_or_init(|| {
-        fresh = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| failed(error.to_string()));
-        rayon::current_num_threads()
-    });
-    fresh?;
-    if running == threads { Ok(threads) } else { Err(failed(format!("this process already computes with {running}"))) }
-}
-
-/// Runs work on one of the threads of the CPU backends. From outside of them, each parallel part of it would have to be handed over.
-pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
 }
 
 /// A CPU of this build, for tests of what is the same on every backend.

@@ -14,6 +14,13 @@ pub struct Batch {
     pub labels: Tensor<1, Int>,
 }
 
+/// A batch that is not yet on a device.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    images: TensorData,
+    labels: TensorData,
+}
+
 /// Makes batches on a device.
 #[derive(Clone, Debug)]
 pub struct Batcher {
@@ -37,13 +44,30 @@ impl Batcher {
     /// The samples of `part` at `indices`, in that order.
     #[must_use]
     pub fn batch(&self, part: &Part, indices: &[u32]) -> Batch {
+        self.tensors(self.assemble(part, indices))
+    }
+
+    /// The numbers of the samples of `part` at `indices`.
+    #[must_use]
+    pub fn assemble(&self, part: &Part, indices: &[u32]) -> Assembled {
         let labels: Vec<i32> = indices.iter().map(|index| part.label(*index as usize).cast_signed()).collect();
-        let images = self.images(part.shape(), indices.iter().map(|index| part.pixels(*index as usize)));
-        Batch { images, labels: Tensor::from_data(TensorData::new(labels, [indices.len()]), &self.device) }
+        let images = self.numbers(part.shape(), indices.iter().map(|index| part.pixels(*index as usize)));
+        Assembled { images, labels: TensorData::new(labels, [indices.len()]) }
+    }
+
+    /// A batch on the device.
+    #[must_use]
+    pub fn tensors(&self, assembled: Assembled) -> Batch {
+        let Assembled { images, labels } = assembled;
+        Batch { images: Tensor::from_data(images, &self.device), labels: Tensor::from_data(labels, &self.device) }
     }
 
     /// Images of one shape, given as bytes, as one tensor `[image, channel, row, column]`.
     pub fn images<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> Tensor<4> {
+        Tensor::from_data(self.numbers(shape, images), &self.device)
+    }
+
+    fn numbers<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> TensorData {
         let count = images.len();
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());
@@ -53,6 +77,6 @@ impl Batcher {
             }
         }
         let Shape { channels, height, width } = shape;
-        Tensor::from_data(TensorData::new(values, [count, channels, height, width]), &self.device)
+        TensorData::new(values, [count, channels, height, width])
     }
 }

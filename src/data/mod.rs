@@ -1,5 +1,6 @@
 //! Images and their classes, from any source, as bytes in memory.
 
+mod ahead;
 mod batch;
 mod cache;
 mod error;
@@ -15,7 +16,8 @@ mod npm;
 mod picture;
 mod split;
 
-pub use batch::{Batch, Batcher};
+pub use ahead::Ahead;
+pub use batch::{Assembled, Batch, Batcher};
 pub use cache::cache_dir;
 pub use error::DataError;
 pub use fetch::{Download, FetchProgress, fetch};

@@ -1,7 +1,8 @@
 //! Measuring a network on a part of the data.
 
 use super::{Measures, Tally};
-use crate::data::{Batcher, Part};
+use crate::backend::{keep_awake, on_threads};
+use crate::data::{Ahead, Batcher, Part};
 use crate::model::Cnn;
 
 /// Images computed at once, at most.
@@ -13,17 +14,22 @@ const ACTIVATION: usize = 1 << 24;
 /// backend's order of summation.
 #[must_use]
 pub fn measure(network: &Cnn, part: &Part, batcher: &Batcher) -> Measures {
-    let classes = network.architecture().classes;
-    let mut tally = Tally::new(classes);
-    let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
-    let indices: Vec<u32> = (0..count).collect();
-    let batch = (ACTIVATION / network.architecture().largest_activation()).clamp(1, BATCH);
-    for chunk in indices.chunks(batch) {
-        let logits = network.forward(batcher.batch(part, chunk).images, None);
-        let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
-        for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
-            tally.add(logits, part.label(*index as usize) as usize);
+    on_threads(|| {
+        let classes = network.architecture().classes;
+        let mut tally = Tally::new(classes);
+        let mut ahead = Ahead::default();
+        let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
+        let indices: Vec<u32> = (0..count).collect();
+        let batch = (ACTIVATION / network.architecture().largest_activation()).clamp(1, BATCH);
+        let mut chunks = indices.chunks(batch).peekable();
+        while let Some(chunk) = chunks.next() {
+            keep_awake();
+            let logits = ahead.during(batcher, part, chunk, chunks.peek().copied(), |batch| network.forward(batch.images, None));
+            let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+            for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
+                tally.add(logits, part.label(*index as usize) as usize);
+            }
         }
-    }
-    tally.measures()
+        tally.measures()
+    })
 }

@@ -16,5 +16,5 @@ pub use event::{Event, Observer, Progress, Row, Split};
 pub use optimizer::ParameterOptimizer;
 pub use position::{EpochSums, Position};
 pub use snapshot::Snapshot;
-pub use step::{StepSums, Stepper};
+pub use step::{StepSums, Stepper, Turn};
 pub use training::{Ending, Plan, Training};

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use rand::RngExt;
 
 use super::ParameterOptimizer;
-use crate::data::{Batch, Batcher, Part};
+use crate::data::{Ahead, Batch, Batcher, Part};
 use crate::model::Cnn;
 use crate::objective::{Penalties, data_loss};
 use crate::seed::Seed;
@@ -31,17 +31,32 @@ pub struct Stepper<'a> {
     pub micro_batch: usize,
     /// The largest norm of the gradient.
     pub clip_norm: Option<f64>,
+    /// Samples assembled ahead of their turn.
+    pub ahead: Ahead,
+}
+
+/// What is particular to one step.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The samples of its batch.
+    pub indices: &'a [u32],
+    /// Those of the step after it; none if they are not known.
+    pub upcoming: &'a [u32],
+    /// The learning rate.
+    pub rate: f64,
+    /// The steps before it.
+    pub step: u64,
 }
 
 /// The sums of one step, still on the device: `[3]` of data loss, penalty and samples classified rightly.
 pub type StepSums = Tensor<1>;
 
 impl Stepper<'_> {
-    /// One step on the samples at `indices`: the network after it, and the sums before it.
+    /// One step: the network after it, and the sums before it.
     #[must_use]
-    pub fn step(&self, network: Cnn, optimizer: &mut ParameterOptimizer, indices: &[u32], rate: f64, step: u64) -> (Cnn, StepSums) {
-        let (gradients, sums) = self.gradients(&network, indices, step);
-        (optimizer.step(rate, network, gradients), sums)
+    pub fn step(&mut self, network: Cnn, optimizer: &mut ParameterOptimizer, turn: Turn) -> (Cnn, StepSums) {
+        let (gradients, sums) = self.gradients(&network, turn);
+        (optimizer.step(turn.rate, network, gradients), sums)
     }
 
     /// The gradient of the objective for every parameter, clipped, and the sums.
@@ -49,26 +64,32 @@ impl Stepper<'_> {
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
     /// is added once, so that the gradient is that of the whole batch.
     #[must_use]
-    pub fn gradients(&self, network: &Cnn, indices: &[u32], step: u64) -> (GradientsParams, StepSums) {
+    pub fn gradients(&mut self, network: &Cnn, turn: Turn) -> (GradientsParams, StepSums) {
+        let Turn { indices, upcoming, step, .. } = turn;
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
         let mut penalty = self.penalties.on(network, indices.len());
         let mut chance = self.seed.stream("dropout", step);
-        for chunk in indices.chunks(self.micro_batch) {
-            let Batch { images, labels } = self.batcher.batch(self.part, chunk);
-            let kept = self.kept(network, chunk.len(), &mut chance, &images.device());
-            let logits = network.forward(images, kept);
-            let (mut loss, correct) = data_loss(network.kernels(), logits, labels);
-            if chunk.len() < indices.len() {
-                loss = loss.mul_scalar(chunk.len() as f64 / indices.len() as f64);
-            }
-            let told_loss = loss.clone().inner();
-            let told_penalty = penalty.clone().map_or_else(|| told_loss.zeros_like(), Tensor::inner);
-            if let Some(penalty) = penalty.take() {
-                loss = loss + penalty;
-            }
-            let gradients = GradientsParams::from_grads(loss.backward(), network);
-            let told = Tensor::cat(vec![told_loss, told_penalty, correct.float()], 0);
+        let mut chunks = indices.chunks(self.micro_batch).chain(upcoming.chunks(self.micro_batch).take(1)).peekable();
+        for _ in 0..indices.len().div_ceil(self.micro_batch) {
+            let Some(chunk) = chunks.next() else { break };
+            let kept = self.kept(network, chunk.len(), &mut chance, self.batcher.device());
+            let penalty = penalty.take();
+            let share = chunk.len() as f64 / indices.len() as f64;
+            let (gradients, told) =
+                self.ahead.during(self.batcher, self.part, chunk, chunks.peek().copied(), |Batch { images, labels }| {
+                    let (mut loss, correct) = data_loss(network.kernels(), network.forward(images, kept), labels);
+                    if chunk.len() < indices.len() {
+                        loss = loss.mul_scalar(share);
+                    }
+                    let told_loss = loss.clone().inner();
+                    let told_penalty = penalty.clone().map_or_else(|| told_loss.zeros_like(), Tensor::inner);
+                    if let Some(penalty) = penalty {
+                        loss = loss + penalty;
+                    }
+                    let gradients = GradientsParams::from_grads(loss.backward(), network);
+                    (gradients, Tensor::cat(vec![told_loss, told_penalty, correct.float()], 0))
+                });
             match sums.take() {
                 // The common step is one chunk: its gradients are passed on as they are.
                 None if chunk.len() == indices.len() => return (self.clipped(network, gradients), told),

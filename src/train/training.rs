@@ -8,12 +8,12 @@ use burn::prelude::*;
 use rand::seq::SliceRandom;
 
 use super::rate::Rate;
-use super::step::{StepSums, Stepper};
+use super::step::{StepSums, Stepper, Turn};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
-use crate::backend::on_threads;
+use crate::backend::{keep_awake, on_threads};
 use crate::config::number::{BatchSize, Positive};
 use crate::config::{Decay, Experiment};
-use crate::data::{Batcher, Data};
+use crate::data::{Ahead, Batcher, Data};
 use crate::error::Error;
 use crate::metrics::{Measures, measure};
 use crate::model::{Cnn, Weights};
@@ -96,7 +96,7 @@ impl Training {
             limit => limit.min(epochs.saturating_mul(per_epoch)),
         };
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
-        let stepper = Stepper {
+        let mut stepper = Stepper {
             part: &plan.data.train,
             batcher: &batcher,
             penalties: plan.penalties,
@@ -104,6 +104,7 @@ impl Training {
             dropout: experiment.model.dropout.get(),
             micro_batch: experiment.train.micro_batch.get(),
             clip_norm: experiment.optimizer.clip_norm.map(Positive::get),
+            ahead: Ahead::default(),
         };
         let base = experiment.optimizer.learning_rate.get();
         let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.position.step);
@@ -116,9 +117,12 @@ impl Training {
             let mut pending = Pending::new();
             let mut last_rate = base;
             let first = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
-            for indices in batches.iter().skip(first) {
+            for (number, indices) in batches.iter().enumerate().skip(first) {
+                let upcoming = batches.get(number + 1).copied().unwrap_or_default();
                 last_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
-                let (next, sums) = stepper.step(network, &mut self.optimizer, indices, last_rate, self.position.step);
+                keep_awake();
+                let (next, sums) =
+                    stepper.step(network, &mut self.optimizer, Turn { indices, upcoming, rate: last_rate, step: self.position.step });
                 network = next;
                 pending.push((sums, last_rate, indices.len()));
                 self.position.step += 1;

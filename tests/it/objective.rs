@@ -11,10 +11,10 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
-use regulus::data::{self, Batcher, Data};
+use regulus::data::{self, Ahead, Batcher, Data};
 use regulus::model::{Architecture, Cnn, Weights, parameter_name};
 use regulus::objective::Penalties;
-use regulus::train::{ParameterOptimizer, Stepper};
+use regulus::train::{ParameterOptimizer, Stepper, Turn};
 use serde::Deserialize;
 
 use crate::support::present_backends;
@@ -96,6 +96,7 @@ impl Setting {
             dropout: 0.0,
             micro_batch: self.experiment.train.micro_batch.get(),
             clip_norm: self.experiment.optimizer.clip_norm.map(regulus::config::number::Positive::get),
+            ahead: Ahead::default(),
         }
     }
 
@@ -104,10 +105,15 @@ impl Setting {
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         for (step, batch) in (0..).zip(batches) {
-            network = self.stepper().step(network, &mut optimizer, batch, rate, step).0;
+            network = self.stepper().step(network, &mut optimizer, Turn { indices: batch, upcoming: &[], rate, step }).0;
         }
         Weights::of(&network)
     }
+}
+
+/// A first step.
+fn turn(indices: &[u32]) -> Turn<'_> {
+    Turn { indices, upcoming: &[], rate: 0.0, step: 0 }
 }
 
 /// Gradients under PyTorch's names and layouts.
@@ -174,7 +180,7 @@ fn losses_and_gradients_are_pytorchs() {
         for case in &fixture.cases {
             let told = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
             let setting = Setting::new(backend, &sets(case, &[]));
-            let (gradients, sums) = setting.stepper().gradients(&setting.network, &fixture.batches[0], 0);
+            let (gradients, sums) = setting.stepper().gradients(&setting.network, turn(&fixture.batches[0]));
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
             assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
@@ -217,7 +223,7 @@ fn clipping_is_pytorchs_by_the_norm_of_all_gradients() {
     for backend in present_backends() {
         let clip = format!("optimizer.clip_norm={}", fixture.clipped.max_norm);
         let setting = Setting::new(backend, &["penalty.0.lambda=2".to_owned(), clip]);
-        let (gradients, _) = setting.stepper().gradients(&setting.network, &fixture.batches[0], 0);
+        let (gradients, _) = setting.stepper().gradients(&setting.network, turn(&fixture.batches[0]));
         assert_gradients(&named(&setting.network, &gradients), &fixture.clipped.gradients, backend);
     }
 }
@@ -232,7 +238,7 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
         let ours = ours.trained(&fixture.batches[..1]);
 
         let plain = Setting::new(backend, &[sgd, "penalty.0.lambda=0".to_owned()]);
-        let (gradients, _) = plain.stepper().gradients(&plain.network, &fixture.batches[0], 0);
+        let (gradients, _) = plain.stepper().gradients(&plain.network, turn(&fixture.batches[0]));
         let kernels = Kernels::of(&plain.network);
         #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
         let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
