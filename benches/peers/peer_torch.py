@@ -24,6 +24,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 torch.set_num_threads(THREADS)
+torch.manual_seed(0)
 
 
 def network():

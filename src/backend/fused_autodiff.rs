@@ -13,7 +13,7 @@ use super::fused::{Fused, geometry, last_to_first, losses, matrix, path, pooled,
 use super::host::{Host, give, in_order};
 use crate::kernels::conv::Winner;
 use crate::kernels::image::Images;
-use crate::kernels::{conv_backward, dense, squares};
+use crate::kernels::{conv, dense, squares};
 
 impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     fn conv_relu_pool(
@@ -87,7 +87,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
             B::read(&gradient, |numbers, strides| {
                 let gradient = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
                 in_order::<B, _>(&weights, |weights| {
-                    conv_backward::backward(path(), geometry, &images, weights, &winners, &gradient, images_node.is_some())
+                    conv::backward(path(), geometry, &images, weights, &winners, &gradient, images_node.is_some())
                 })
             })
         });

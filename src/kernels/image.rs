@@ -52,15 +52,23 @@ pub struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// The channels of one pixel.
-    #[inline]
-    pub(super) fn pixel(&self, n: usize, y: usize, x: usize, to: &mut [f32]) {
+    /// The pixels of image `n`, in rows of `columns`, each with its `channels` side by side.
+    pub(super) fn channels_last(&self, n: usize, columns: usize, channels: usize, to: &mut [f32]) {
         let [image, channel, row, column] = self.strides;
-        let from = &self.numbers[n * image + y * row + x * column..];
         if channel == 1 {
-            to.copy_from_slice(&from[..to.len()]);
-        } else {
-            to.iter_mut().zip((0..).map(|c| c * channel)).for_each(|(to, at)| *to = from[at]);
+            for (position, pixel) in to.chunks_exact_mut(channels).enumerate() {
+                let start = n * image + position / columns * row + position % columns * column;
+                pixel.copy_from_slice(&self.numbers[start..start + channels]);
+            }
+            return;
+        }
+        for c in 0..channels {
+            let from = &self.numbers[n * image + c * channel..];
+            for (y, line) in to.chunks_exact_mut(columns * channels).enumerate() {
+                for (x, pixel) in line.chunks_exact_mut(channels).enumerate() {
+                    pixel[c] = from[y * row + x * column];
+                }
+            }
         }
     }
 }

@@ -5,7 +5,6 @@
 //! that sums are the same bits.
 
 pub mod conv;
-pub mod conv_backward;
 pub mod cross_entropy;
 pub mod dense;
 pub mod image;

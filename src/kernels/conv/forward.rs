@@ -1,21 +1,12 @@
-//! Convolution, bias, ReLU and 2×2 max-pool as one operation.
-//!
-//! The forward pass computes only the positions that pooling looks at, and keeps of the four values of a pool only the largest and which
-//! of them it was. The backward pass visits only that one position, and only where ReLU let it through: at most a quarter of what a
-//! convolution's own backward pass computes. A position that gets no gradient adds nothing, even where its input is not finite.
+//! The forward pass.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::image::{Geometry, Images, Layout};
-use super::scratch;
-use super::simd::Path;
-
-/// What of a pool was kept: 0 to 3 is the position of the largest value (row-major), 4 says that ReLU let none through.
-pub type Winner = u8;
-
-/// The winner of a pool where ReLU let nothing through.
-pub(super) const NONE: Winner = 4;
+use super::{NONE, Winner};
+use crate::kernels::image::{Geometry, Images, Layout};
+use crate::kernels::scratch;
+use crate::kernels::simd::Path;
 
 /// Pooled activations `[image, row, column, channel]` and, where `winners` is not empty, which value of each pool they are.
 ///

@@ -1,0 +1,111 @@
+//! The training step and inference of the reference network, fused against stock: `cargo bench --bench step`.
+//!
+//! `REGULUS_BENCH_BACKEND` (`flex` by default) and `REGULUS_BENCH_THREADS` (one per core) choose where.
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use burn::module::Module;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use regulus::backend::{self, Place, keep_awake, on_threads};
+use regulus::config::Experiment;
+use regulus::data::{self, Ahead, Batcher, Data};
+use regulus::model::{Architecture, Cnn};
+use regulus::objective::Penalties;
+use regulus::train::{ParameterOptimizer, Stepper, Turn};
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+struct Setting {
+    experiment: Experiment,
+    place: Place,
+    data: Data,
+    network: Cnn,
+}
+
+impl Setting {
+    fn new(kernels: &str) -> Self {
+        let from = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        let sets = [
+            format!("backend.kernels={kernels}"),
+            format!("backend.kind={}", from("REGULUS_BENCH_BACKEND", "flex")),
+            format!("backend.threads={}", from("REGULUS_BENCH_THREADS", "0")),
+        ];
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
+        let experiment = Experiment::load(&config, &sets).unwrap();
+        let place = backend::open(&experiment.backend).unwrap().place.autodiff();
+        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
+        let network = Cnn::new(&architecture, experiment.model.initializer, experiment.seed, &place);
+        Self { experiment, place, data, network }
+    }
+
+    /// The first `count` samples, over and over where there are fewer.
+    fn indices(&self, count: u32) -> Vec<u32> {
+        let all = u32::try_from(self.data.train.count()).unwrap();
+        (0..count).map(|index| index % all).collect()
+    }
+}
+
+fn train(criterion: &mut Criterion) {
+    for kernels in ["fused", "stock"] {
+        let setting = Setting::new(kernels);
+        let batcher = Batcher::new(&setting.data.normalizer, &setting.place.device);
+        let penalties = Penalties::new(&setting.experiment.penalty, setting.data.train.count());
+        for batch in [1, 32, 128, 512] {
+            let indices = setting.indices(batch);
+            let mut group = criterion.benchmark_group("train");
+            group.sample_size(10).throughput(Throughput::Elements(u64::from(batch)));
+            let mut stepper = Stepper {
+                part: &setting.data.train,
+                batcher: &batcher,
+                penalties: &penalties,
+                seed: setting.experiment.seed,
+                dropout: 0.0,
+                micro_batch: 1000,
+                clip_norm: None,
+                ahead: Ahead::default(),
+            };
+            let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.place.kernels);
+            let mut network = Some(setting.network.clone());
+            group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
+                on_threads(|| {
+                    bencher.iter(|| {
+                        keep_awake();
+                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, step: 0 };
+                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, turn);
+                        network = Some(next);
+                        sums.into_data()
+                    });
+                });
+            });
+        }
+    }
+}
+
+fn infer(criterion: &mut Criterion) {
+    for kernels in ["fused", "stock"] {
+        let setting = Setting::new(kernels);
+        let network = setting.network.valid();
+        let batcher = Batcher::new(&setting.data.normalizer, &setting.place.clone().inner().device);
+        for batch in [1, 1000] {
+            let images = batcher.batch(&setting.data.train, &setting.indices(batch)).images;
+            let mut group = criterion.benchmark_group("infer");
+            group.sample_size(if batch == 1 { 100 } else { 10 }).throughput(Throughput::Elements(u64::from(batch)));
+            group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
+                on_threads(|| {
+                    bencher.iter(|| {
+                        keep_awake();
+                        network.forward(black_box(images.clone()), None).into_data()
+                    });
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, train, infer);
+criterion_main!(benches);

@@ -1,0 +1,135 @@
+//! The backward pass.
+
+use rayon::prelude::*;
+
+use super::runs::{Kernels, Lists, Positions};
+use super::taps::{Patches, Taps};
+use super::{NONE, Winner};
+use crate::kernels::image::{Geometry, Images, Layout};
+use crate::kernels::scratch::{self, Aligned};
+use crate::kernels::simd::Path;
+
+/// The gradients of weights and bias, and of the images where they are asked for.
+#[derive(Debug)]
+pub struct Gradients {
+    /// `[output, input, row, column]`.
+    pub weights: Vec<f32>,
+    /// `[output]`.
+    pub bias: Vec<f32>,
+    /// `[image, row, column, channel]`.
+    pub images: Option<Vec<f32>>,
+}
+
+/// The largest number of images whose gradients one task adds up: fixed by the batch alone, so that sums do not depend on threads.
+fn images_per_task(batch: usize) -> usize {
+    batch.div_ceil(32).max(4)
+}
+
+/// The backward pass: `gradient` is that of the pooled activations, `winners` are the forward pass's.
+pub fn backward(
+    path: Path,
+    geometry: Geometry,
+    images: &Images,
+    weights: &[f32],
+    winners: &[Winner],
+    gradient: &Images,
+    wants_images: bool,
+) -> Gradients {
+    let layout = Layout::new(geometry, path);
+    let places = layout.places();
+    let size = layout.kernel_size();
+    let mut kernels = scratch::zeros(if wants_images { geometry.outputs * size } else { 0 });
+    if wants_images {
+        for (output, weights) in weights.chunks_exact(places.len()).enumerate() {
+            for (place, weight) in places.iter().zip(weights) {
+                let (run, within) = (place / layout.padded_run, place % layout.padded_run);
+                kernels[(run * geometry.outputs + output) * layout.padded_run + within] = *weight;
+            }
+        }
+    }
+    let batch = winners.len() / (geometry.pooled() * geometry.outputs);
+    let per_task = images_per_task(batch);
+    let image_size = geometry.height * geometry.width * geometry.inputs;
+    let mut image_gradients = vec![0.0; if wants_images { batch * image_size } else { 0 }];
+    let pass = Pass { path, layout: &layout, images, kernels: &kernels, winners, gradient };
+    let task = |number: usize, image_gradients: &mut [f32]| {
+        let first = number * per_task;
+        pass.partial(first..(first + per_task).min(batch), image_gradients)
+    };
+    let partials: Vec<Partial> = if wants_images {
+        image_gradients.par_chunks_mut(per_task * image_size).enumerate().map(|(number, gradients)| task(number, gradients)).collect()
+    } else {
+        (0..batch.div_ceil(per_task)).into_par_iter().map(|number| task(number, &mut [])).collect()
+    };
+    let mut sums = vec![0.0; weights.len()];
+    sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
+        let mut sum = vec![0.0; size];
+        for partial in &partials {
+            sum.iter_mut().zip(&partial.kernels[output * size..]).for_each(|(sum, number)| *sum += number);
+        }
+        sums.iter_mut().zip(&places).for_each(|(to, place)| *to = sum[*place]);
+    });
+    let bias = (0..geometry.outputs).map(|output| partials.iter().map(|partial| partial.bias[output]).sum()).collect();
+    Gradients { weights: sums, bias, images: wants_images.then_some(image_gradients) }
+}
+
+/// What one task adds up.
+pub(super) struct Partial {
+    /// The kernels of one output channel after the other.
+    pub(super) kernels: Aligned,
+    pub(super) bias: Vec<f32>,
+}
+
+/// What all tasks read.
+struct Pass<'a> {
+    path: Path,
+    layout: &'a Layout,
+    images: &'a Images<'a>,
+    /// The first runs of all kernels, then the second ones, and so on.
+    kernels: &'a [f32],
+    winners: &'a [Winner],
+    gradient: &'a Images<'a>,
+}
+
+impl Pass<'_> {
+    /// The gradients over some of the images.
+    fn partial(&self, numbers: std::ops::Range<usize>, image_gradients: &mut [f32]) -> Partial {
+        let layout = self.layout;
+        let geometry = layout.geometry();
+        let (outputs, pooled) = (geometry.outputs, geometry.pooled());
+        let length = layout.size(geometry.pooled_height());
+        let mut partial = Partial { kernels: scratch::zeros(outputs * layout.kernel_size()), bias: vec![0.0; outputs] };
+        let mut image = scratch::any(length);
+        let mut gradient = scratch::any(pooled * outputs);
+        let mut lists = Lists::new(layout);
+        let mut taps = Taps::new(layout, self.path);
+        let image_size = geometry.height * geometry.width * geometry.inputs;
+        let mut image_gradients = image_gradients.chunks_exact_mut(image_size);
+        for number in numbers {
+            layout.load(self.images, number, 0, geometry.pooled_height(), &mut image);
+            self.gradient.channels_last(number, geometry.pooled_width(), outputs, &mut gradient);
+            let winners = &self.winners[number * pooled * outputs..][..pooled * outputs];
+            for (winners, gradient) in winners.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)) {
+                let live = winners.iter().zip(gradient).map(|(winner, number)| if *winner == NONE { 0.0 } else { *number });
+                partial.bias.iter_mut().zip(live).for_each(|(sum, number)| *sum += number);
+            }
+            if layout.patches {
+                taps.load(winners, &gradient);
+                self.path.run(Patches { layout, image: &image, taps: &mut taps });
+            } else {
+                lists.by_channel(winners, &gradient);
+                self.path.run(Kernels { layout, lists: &lists, image: &image, sums: &mut partial.kernels });
+            }
+            if let Some(to) = image_gradients.next() {
+                lists.by_position(winners, &gradient);
+                let mut sums = scratch::zeros(length);
+                self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums: &mut sums });
+                layout.fold(&sums, to);
+            }
+        }
+        if layout.patches {
+            taps.store(&mut partial.kernels);
+        }
+        partial
+    }
+}
