@@ -12,7 +12,7 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::{self, fused, keep_awake, on_threads};
-use regulus::config::Backend;
+use regulus::config::{Backend, Kernels};
 use regulus::kernels::update;
 
 /// The program's own.
@@ -34,7 +34,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
     let mut group = criterion.benchmark_group(name);
     group.sample_size(50);
     group.bench_function(format!("{kind}/forward"), |bencher| {
-        on_threads(|| {
+        on_threads(Kernels::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward()
@@ -42,7 +42,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
         });
     });
     group.bench_function(format!("{kind}/with gradients"), |bencher| {
-        on_threads(|| {
+        on_threads(Kernels::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward().sum().backward()
@@ -94,7 +94,7 @@ fn adam(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("Adam, 204,800 weights");
     let mut state = Some((random([1600, 128], &device), [zeros(), zeros()]));
     group.bench_function("fused", |bencher| {
-        on_threads(|| {
+        on_threads(Kernels::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 let (weights, moments) = state.take().unwrap();
@@ -106,7 +106,7 @@ fn adam(criterion: &mut Criterion) {
     let optimizer = AdamConfig::new().build();
     let mut state = Some((random([1600, 128], &device), None));
     group.bench_function("stock", |bencher| {
-        on_threads(|| {
+        on_threads(Kernels::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 let (weights, moments) = state.take().unwrap();

@@ -72,7 +72,7 @@ fn train(criterion: &mut Criterion) {
             let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.place.kernels);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(|| {
+                on_threads(setting.place.kernels, || {
                     bencher.iter(|| {
                         keep_awake();
                         let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, step: 0 };
@@ -96,7 +96,7 @@ fn infer(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group("infer");
             group.sample_size(if batch == 1 { 100 } else { 10 }).throughput(Throughput::Elements(u64::from(batch)));
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(|| {
+                on_threads(setting.place.kernels, || {
                     bencher.iter(|| {
                         keep_awake();
                         network.forward(black_box(images.clone()), None).into_data()

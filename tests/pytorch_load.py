@@ -35,9 +35,9 @@ class Cnn(nn.Module):
         channels, height, width = size["channels"], size["height"], size["width"]
         self.convolutions = len(architecture["channels"])
         for number, output in enumerate(architecture["channels"], 1):
-            self.add_module(f"conv{number}", nn.Conv2d(channels, output, architecture["kernel_size"]))
+            self.add_module(f"conv{number}", nn.Conv2d(channels, output, architecture["kernel_size"], padding=architecture["padding"]))
             channels = output
-            height, width = ((side - architecture["kernel_size"] + 1) // 2 for side in (height, width))
+            height, width = ((side + 2 * architecture["padding"] - architecture["kernel_size"] + 1) // 2 for side in (height, width))
         self.dense1 = nn.Linear(channels * height * width, architecture["hidden"])
         self.dense2 = nn.Linear(architecture["hidden"], architecture["classes"])
 

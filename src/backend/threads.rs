@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::Yield;
 
 use super::BackendError;
+use crate::config::Kernels;
 
 /// How long a thread looks for work before it sleeps. To wake one takes tens of microseconds, as long as a small layer computes.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -29,9 +30,13 @@ pub(super) fn start(asked: usize) -> Result<usize, BackendError> {
     if running == threads { Ok(threads) } else { Err(failed(format!("this process already computes with {running}"))) }
 }
 
-/// Runs work on one of the threads. From outside of them, each parallel part of it would have to be handed over.
-pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
+/// Runs work on one of the threads, if it is done with the kernels: from outside, each parallel part would have to be handed over. Other work
+/// stays on the caller's thread, to which a GPU's queue belongs.
+pub fn on_threads<R: Send>(kernels: Kernels, work: impl FnOnce() -> R + Send) -> R {
+    match kernels {
+        Kernels::Fused => rayon::scope(|_| work()),
+        Kernels::Stock => work(),
+    }
 }
 
 /// Has the other threads look for work instead of sleeping, until there has been none for a millisecond. It is called on one of the threads,

@@ -145,6 +145,8 @@ pub struct Model {
     pub channels: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
+    /// What the convolutions see beyond the edge.
+    pub padding: Padding,
     /// Units of the hidden dense layer.
     pub hidden: Count,
     /// Probability of dropping a hidden unit in a training step.
@@ -162,12 +164,23 @@ impl Default for Model {
             kind: ModelKind::Cnn,
             channels: vec![Count::literal(32), Count::literal(64)],
             kernel_size: Count::literal(3),
+            padding: Padding::Valid,
             hidden: Count::literal(128),
             dropout: Fraction::literal(0.0),
             initializer: Init::Glorot,
             init: None,
         }
     }
+}
+
+/// What convolutions see beyond the edge of what they get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// Nothing: they give fewer rows and columns than they get.
+    Valid,
+    /// Zeros: they give as many. The kernel has an odd side.
+    Same,
 }
 
 /// The kinds of network.

@@ -14,7 +14,7 @@ mod schedule;
 pub use data::{Data, Normalization, Source};
 pub use error::ConfigError;
 pub use experiment::{
-    Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Init, Kernels, Model, Penalty, PenaltyKind, Scope, Train,
+    Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Init, Kernels, Model, Padding, Penalty, PenaltyKind, Scope, Train,
 };
 pub use optimizer::{Method, Optimizer};
 pub use schedule::{Decay, Schedule};

@@ -8,21 +8,23 @@ pub struct Ahead(Option<(Vec<u32>, Assembled)>);
 
 impl Ahead {
     /// Calls `work` with the samples of `part` at `indices`, while those at `upcoming` are assembled by a thread that has nothing else to do.
-    pub fn during<R: Send>(
+    /// `work` stays on the caller's thread, to which a GPU's queue belongs.
+    pub fn during<R>(
         &mut self,
         batcher: &Batcher,
         part: &Part,
         indices: &[u32],
         upcoming: Option<&[u32]>,
-        work: impl FnOnce(Batch) -> R + Send,
+        work: impl FnOnce(Batch) -> R,
     ) -> R {
         let assembled = match self.0.take() {
             Some((ready, assembled)) if ready == indices => assembled,
             _ => batcher.assemble(part, indices),
         };
-        let assemble = || upcoming.map(|indices| (indices.to_vec(), batcher.assemble(part, indices)));
-        let (done, next) = rayon::join(|| work(batcher.tensors(assembled)), assemble);
-        self.0 = next;
-        done
+        let next = &mut self.0;
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| *next = upcoming.map(|indices| (indices.to_vec(), batcher.assemble(part, indices))));
+            work(batcher.tensors(assembled))
+        })
     }
 }

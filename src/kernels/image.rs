@@ -169,6 +169,24 @@ impl Layout {
         if self.patches { rows * self.row } else { (rows + kernel - 1) * self.row }
     }
 
+    /// Whether images that lie channels-last without gaps are laid out as they are.
+    fn plain(&self) -> bool {
+        !self.patches && self.geometry.padding == 0 && self.channels == self.geometry.inputs
+    }
+
+    /// What [`Layout::load`] would lay out, where it lies in memory that way already.
+    pub(super) fn borrow<'a>(&self, images: &Images<'a>, n: usize, first: usize, rows: usize) -> Option<&'a [f32]> {
+        let [image, channel, row, column] = images.strides;
+        let lies = self.plain() && channel == 1 && column == self.column && row == self.row;
+        lies.then(|| &images.numbers[n * image + 2 * first * row..][..self.size(rows)])
+    }
+
+    /// Where the gradient of an image can be summed in place, the part of `to` that the runs cover.
+    pub(super) fn cover<'a>(&self, to: &'a mut [f32]) -> Option<&'a mut [f32]> {
+        let size = self.size(self.geometry.pooled_height());
+        if self.plain() { to.get_mut(..size) } else { None }
+    }
+
     /// Lays out what the pooled rows from `first` on, `rows` of them, of image `n` walk over.
     pub(super) fn load(&self, images: &Images, n: usize, first: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, kernel, .. } = self.geometry;

@@ -32,12 +32,13 @@ impl Path {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut paths = Vec::new();
-        #[cfg(target_arch = "x86_64")]
+        // Miri can't ask the processor.
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             paths.extend(pulp::x86::V4::try_new().map(|simd| Self::of(Arch::V4(simd), simd, "avx512")));
             paths.extend(pulp::x86::V3::try_new().map(|simd| Self::of(Arch::V3(simd), simd, "avx2")));
         }
-        #[cfg(target_arch = "aarch64")]
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
         paths.extend(pulp::aarch64::Neon::try_new().map(|simd| Self::of(Arch::Neon(simd), simd, "neon")));
         paths.push(Self::of(Arch::Scalar, pulp::Scalar::new(), "scalar"));
         paths

@@ -14,7 +14,7 @@ const ACTIVATION: usize = 1 << 24;
 /// backend's order of summation.
 #[must_use]
 pub fn measure(network: &Cnn, part: &Part, batcher: &Batcher) -> Measures {
-    on_threads(|| {
+    on_threads(network.kernels(), || {
         let classes = network.architecture().classes;
         let mut tally = Tally::new(classes);
         let mut ahead = Ahead::default();

@@ -3,13 +3,13 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Initializer, Linear, LinearConfig, Relu};
+use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d, Relu};
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
 use crate::backend::{Place, fused};
-use crate::config::{ConfigError, Init, Kernels, Model};
+use crate::config::{ConfigError, Init, Kernels, Model, Padding};
 use crate::data::Shape;
 use crate::seed::Seed;
 
@@ -27,6 +27,9 @@ pub struct Architecture {
     pub channels: Vec<usize>,
     /// Side of the square kernels.
     pub kernel_size: usize,
+    /// Zeros around what a convolution gets, on each side.
+    #[serde(default)]
+    pub padding: usize,
     /// Units of the hidden dense layer.
     pub hidden: usize,
     /// Logits it gives.
@@ -40,11 +43,17 @@ impl Architecture {
     ///
     /// When a kernel or a pool is larger than what reaches it.
     pub fn new(model: &Model, input: Shape, classes: usize) -> Result<Self, ConfigError> {
+        let kernel = model.kernel_size.get();
+        if model.padding == Padding::Same && kernel.is_multiple_of(2) {
+            let problem = format!("is \"same\", but `model.kernel_size` is {kernel}; use an odd one, or \"valid\"");
+            return Err(ConfigError::value("model.padding", problem));
+        }
         let architecture = Self {
             kind: "cnn".to_owned(),
             input,
             channels: model.channels.iter().map(|count| count.get()).collect(),
-            kernel_size: model.kernel_size.get(),
+            kernel_size: kernel,
+            padding: if model.padding == Padding::Same { kernel / 2 } else { 0 },
             hidden: model.hidden.get(),
             classes,
         };
@@ -60,14 +69,15 @@ impl Architecture {
     /// be too large to address.
     pub fn check(&self) -> Result<Shape, (&'static str, String)> {
         let kernel = self.kernel_size;
-        // What a valid convolution leaves, halved; an odd row or column at the end is dropped.
+        let padded = |side: usize| side + 2 * self.padding;
+        // What a convolution leaves, halved; an odd row or column at the end is dropped.
         #[expect(clippy::manual_div_ceil, reason = "it is a floor")]
-        let pooled = |side: usize| (side - kernel + 1) / 2;
+        let pooled = |side: usize| (padded(side) - kernel + 1) / 2;
         let mut shape = self.input;
         let mut parameters = Some(0_usize);
         for (number, channels) in (1..).zip(&self.channels) {
             let Shape { height, width, .. } = shape;
-            if kernel > height || kernel > width {
+            if kernel > padded(height) || kernel > padded(width) {
                 let problem = format!(
                     "is {kernel}, but what reaches convolution {number} is only {height}×{width}; use a smaller kernel, fewer convolutions or larger images"
                 );
@@ -137,11 +147,15 @@ impl Cnn {
     #[must_use]
     pub fn blank(architecture: &Architecture, place: &Place) -> Self {
         let device = &place.device;
-        let kernel = [architecture.kernel_size; 2];
+        let (kernel, padding) = ([architecture.kernel_size; 2], architecture.padding);
         let inputs = std::iter::once(architecture.input.channels).chain(architecture.channels.iter().copied());
         let conv = inputs
             .zip(&architecture.channels)
-            .map(|(input, output)| Conv2dConfig::new([input, *output], kernel).with_initializer(Initializer::Zeros).init(device))
+            .map(|(input, output)| {
+                let config =
+                    Conv2dConfig::new([input, *output], kernel).with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding));
+                config.with_initializer(Initializer::Zeros).init(device)
+            })
             .collect();
         let dense = [(architecture.flat_size(), architecture.hidden), (architecture.hidden, architecture.classes)]
             .map(|(input, output)| LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(device))
@@ -192,7 +206,7 @@ impl Cnn {
     /// A convolution with ReLU and pool. What the last gives will be flattened.
     fn convolved(&self, conv: &Conv2d, x: Tensor<4>, last: bool) -> Tensor<4> {
         match (self.kernels, &conv.bias) {
-            (Kernels::Fused, Some(bias)) => fused::conv_relu_pool(x, conv.weight.val(), bias.val(), 0, !last),
+            (Kernels::Fused, Some(bias)) => fused::conv_relu_pool(x, conv.weight.val(), bias.val(), self.architecture.padding, !last),
             _ => self.pool.forward(self.activation.forward(conv.forward(x))),
         }
     }
@@ -253,6 +267,11 @@ mod tests {
             architecture("model.channels=[8]", 3).unwrap_err(),
             "`model.channels` leaves nothing of 3×3×1 images after pool 1; use fewer convolutions, a smaller kernel or larger images"
         );
+        assert_eq!(
+            architecture("model={padding=\"same\", kernel_size=4}", 28).unwrap_err(),
+            "`model.padding` is \"same\", but `model.kernel_size` is 4; use an odd one, or \"valid\""
+        );
+        assert_eq!(architecture("model.padding=same", 28).unwrap().flat_size(), 7 * 7 * 64);
         assert!(architecture("model.hidden=9000000000000000000", 28).unwrap_err().starts_with("`model.hidden`"));
     }
 }

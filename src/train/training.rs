@@ -83,7 +83,7 @@ impl Training {
     ///
     /// When a loss or weight is not finite, or the observer fails.
     pub fn run(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
-        on_threads(|| self.train(plan, observer))
+        on_threads(self.network.kernels(), || self.train(plan, observer))
     }
 
     fn train(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {

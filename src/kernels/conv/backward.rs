@@ -99,14 +99,19 @@ impl Pass<'_> {
         let (outputs, pooled) = (geometry.outputs, geometry.pooled());
         let length = layout.size(geometry.pooled_height());
         let mut partial = Partial { kernels: scratch::zeros(outputs * layout.kernel_size()), bias: vec![0.0; outputs] };
-        let mut image = scratch::any(length);
+        let mut copy = scratch::any(length);
         let mut gradient = scratch::any(pooled * outputs);
         let mut lists = Lists::new(layout);
         let mut taps = Taps::new(layout, self.path);
         let image_size = geometry.height * geometry.width * geometry.inputs;
         let mut image_gradients = image_gradients.chunks_exact_mut(image_size);
         for number in numbers {
-            layout.load(self.images, number, 0, geometry.pooled_height(), &mut image);
+            let image = if let Some(lying) = layout.borrow(self.images, number, 0, geometry.pooled_height()) {
+                lying
+            } else {
+                layout.load(self.images, number, 0, geometry.pooled_height(), &mut copy);
+                &copy
+            };
             self.gradient.channels_last(number, geometry.pooled_width(), outputs, &mut gradient);
             let winners = &self.winners[number * pooled * outputs..][..pooled * outputs];
             for (winners, gradient) in winners.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)) {
@@ -115,16 +120,20 @@ impl Pass<'_> {
             }
             if layout.patches {
                 taps.load(winners, &gradient);
-                self.path.run(Patches { layout, image: &image, taps: &mut taps });
+                self.path.run(Patches { layout, image, taps: &mut taps });
             } else {
                 lists.by_channel(winners, &gradient);
-                self.path.run(Kernels { layout, lists: &lists, image: &image, sums: &mut partial.kernels });
+                self.path.run(Kernels { layout, lists: &lists, image, sums: &mut partial.kernels });
             }
             if let Some(to) = image_gradients.next() {
                 lists.by_position(winners, &gradient);
-                let mut sums = scratch::zeros(length);
-                self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums: &mut sums });
-                layout.fold(&sums, to);
+                if let Some(sums) = layout.cover(to) {
+                    self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums });
+                } else {
+                    let mut sums = scratch::zeros(length);
+                    self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums: &mut sums });
+                    layout.fold(&sums, to);
+                }
             }
         }
         if layout.patches {

@@ -26,13 +26,19 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     let task = |task: usize, out: &mut [f32], winners: &mut [Winner]| {
         let (image, first) = (task / tasks, task % tasks * rows);
         let count = out.len() / row;
-        let mut input = scratch::any(layout.size(count));
-        layout.load(images, image, first, count, &mut input);
+        let mut copy;
+        let input = if let Some(lying) = layout.borrow(images, image, first, count) {
+            lying
+        } else {
+            copy = scratch::any(layout.size(count));
+            layout.load(images, image, first, count, &mut copy);
+            &copy
+        };
         let width = packed.bias.len();
         let mut values = scratch::any(count * geometry.pooled_width() * width);
         let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
         let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
-        path.run(Rows { path, layout: &layout, packed: &packed, input: &input, values: &mut values, places });
+        path.run(Rows { path, layout: &layout, packed: &packed, input, values: &mut values, places });
         for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(values.chunks_exact(width)) {
             to.copy_from_slice(&from[..geometry.outputs]);
         }

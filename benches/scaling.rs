@@ -1,0 +1,106 @@
+//! How the training step scales with batch, image and width of the network, beside the machine's own speed at matrix products.
+//!
+//! `cargo bench --bench scaling` prints a JSON line for each setting; `benches/scaling.py` makes a table and a plot of them for one and two
+//! threads. A setting's GFLOP/s are those of a step that computes every position of every layer, forward and backward: the fused step leaves
+//! most of the backward pass of a convolution out, so it may look faster than the processor is.
+#![expect(clippy::print_stdout, reason = "what a benchmark is for")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use burn::tensor::Distribution;
+use regulus::backend::{self, Place, keep_awake, on_threads};
+use regulus::config::Experiment;
+use regulus::data::Shape;
+use regulus::kernels::dense::{Matrix, product};
+use regulus::model::{Architecture, Cnn};
+use regulus::objective::data_loss;
+use regulus::train::ParameterOptimizer;
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Seconds a setting is repeated for, at least.
+const SECONDS: f64 = 1.0;
+
+/// The median of the seconds of `work`.
+fn median(mut work: impl FnMut()) -> f64 {
+    work();
+    let begun = Instant::now();
+    let mut seconds = Vec::new();
+    while seconds.len() < 3 || begun.elapsed().as_secs_f64() < SECONDS {
+        let one = Instant::now();
+        work();
+        seconds.push(one.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Multiplications and additions of one sample, forward and backward, where nothing is left out and the images need no gradient.
+fn flop(architecture: &Architecture) -> f64 {
+    let kernel = architecture.kernel_size;
+    let mut shape = architecture.input;
+    let mut flop = 0;
+    for (number, channels) in architecture.channels.iter().enumerate() {
+        let (height, width) = (shape.height + 1 - kernel, shape.width + 1 - kernel);
+        let products = height * width * channels * shape.channels * kernel * kernel;
+        flop += 2 * products * if number == 0 { 2 } else { 3 };
+        shape = Shape { channels: *channels, height: height / 2, width: width / 2 };
+    }
+    (flop + 6 * architecture.hidden * (shape.size() + architecture.classes)) as f64
+}
+
+fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widening: usize) -> (f64, f64) {
+    let architecture = Architecture {
+        kind: "cnn".to_owned(),
+        input: Shape { channels: 1, height: side, width: side },
+        channels: vec![32 * widening, 64 * widening],
+        kernel_size: 3,
+        padding: 0,
+        hidden: 128,
+        classes: 10,
+    };
+    let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, place.kernels);
+    let mut network = Some(Cnn::new(&architecture, experiment.model.initializer, experiment.seed, place));
+    let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &place.device);
+    let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
+    let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &place.device);
+    let seconds = median(|| {
+        keep_awake();
+        let one = network.take().unwrap();
+        let (loss, _) = data_loss(place.kernels, one.forward(images.clone(), None), labels.clone());
+        let gradients = GradientsParams::from_grads(loss.backward(), &one);
+        network = Some(optimizer.step(1e-4, one, gradients));
+    });
+    (batch as f64 / seconds, flop(&architecture) * batch as f64 / seconds / 1e9)
+}
+
+fn main() {
+    let threads = std::env::var("REGULUS_BENCH_THREADS").unwrap_or_else(|_| "0".to_owned());
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
+    let experiment = Experiment::load(&config, &[format!("backend.threads={threads}")]).unwrap();
+    let opened = backend::open(&experiment.backend).unwrap();
+    let (threads, place) = (opened.threads, opened.place.autodiff());
+    on_threads(place.kernels, || {
+        let side = 1024;
+        let numbers = vec![0.5; side * side];
+        let matrix = Matrix::rows(&numbers, [side, side]);
+        let seconds = median(|| drop(product(matrix, matrix)));
+        let gemm = 2.0 * (side as f64).powi(3) / seconds / 1e9;
+        let batches = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map(|batch| (batch, 28, 1));
+        let sides = [56, 112, 224].map(|side| (32, side, 1));
+        let widths = [(32, 28, 2), (128, 28, 2), (32, 28, 4), (128, 28, 4)];
+        for (batch, side, widening) in batches.into_iter().chain(sides).chain(widths) {
+            let (speed, gflops) = step(&experiment, &place, batch, side, widening);
+            println!(
+                "{{\"threads\": {threads}, \"batch\": {batch}, \"side\": {side}, \"channels\": {widening}, \"images_per_second\": {speed:.0}, \
+                 \"gflops\": {gflops:.1}, \"gemm_gflops\": {gemm:.1}}}"
+            );
+        }
+    });
+}

@@ -1,0 +1,50 @@
+//! Loads the network of a run and times it: `cargo run --release --example inference -- artifacts/first`.
+//!
+//! Prints one JSON line: the median and the 90th percentile of the time for one image, in µs, and the images per second in batches of 1000.
+#![expect(clippy::print_stdout, reason = "what an example is for")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use regulus::backend::{keep_awake, on_threads};
+use regulus::error::Error;
+use regulus::run::RunFolder;
+use regulus::trained::Trained;
+
+fn main() -> Result<(), Error> {
+    let run = std::env::args().nth(1).unwrap_or_else(|| "artifacts/first".to_owned());
+    let folder = RunFolder::open(Path::new(&run))?;
+    let trained = Trained::load(&folder, None, None, None)?;
+    let shape = trained.manifest.architecture.input;
+    let noise: Vec<u8> = (0..1000 * shape.size()).map(|at| u8::try_from(at * 31 % 251).unwrap_or(0)).collect();
+    let images = |count: usize| trained.batcher.images(shape, noise.chunks_exact(shape.size()).take(count));
+    // The seconds of each call, sorted; the first ones, which also allocate, are left out.
+    let times = |count: usize, calls: usize| {
+        on_threads(trained.network.kernels(), || {
+            let images = images(count);
+            let time = |_| {
+                keep_awake();
+                let begun = Instant::now();
+                let logits = trained.network.forward(images.clone(), None).into_data();
+                let seconds = begun.elapsed().as_secs_f64();
+                drop(logits);
+                seconds
+            };
+            let mut seconds: Vec<f64> = (0..calls + calls / 10).map(time).skip(calls / 10).collect();
+            seconds.sort_by(f64::total_cmp);
+            seconds
+        })
+    };
+    let (one, thousand) = (times(1, 5000), times(1000, 50));
+    println!(
+        "{{\"batch_1_us\": {:.1}, \"batch_1_us_90th\": {:.1}, \"batch_1000_images_per_second\": {:.0}}}",
+        one[one.len() / 2] * 1e6,
+        one[one.len() * 9 / 10] * 1e6,
+        1000.0 / thousand[thousand.len() / 2],
+    );
+    Ok(())
+}
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
