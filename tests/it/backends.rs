@@ -2,13 +2,21 @@
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, present_backends};
+use regulus::kernels::simd::Path;
+
+use crate::support::{Sandbox, cpu_backends, present_backends};
 
 /// Data losses, penalties and rates of every epoch and split, and the measures at the end.
 fn losses(sandbox: &Sandbox, backend: &str) -> Vec<f64> {
     let kind = format!("backend.kind={backend}");
-    let sets = ["--set", &kind, "--set", "data.train_limit=96", "--set", "train.epochs=2", "--set", "optimizer.clip_norm=1"];
-    let lines = sandbox.ok(&[["train", "small.toml", "--json", "--run-dir", backend].as_slice(), &sets].concat()).json();
+    losses_with(sandbox, backend, &[], &["--set", &kind])
+}
+
+/// The same, under variables of the environment and with more settings.
+fn losses_with(sandbox: &Sandbox, run: &str, variables: &[(&str, &str)], more: &[&str]) -> Vec<f64> {
+    let sets = ["--set", "data.train_limit=96", "--set", "train.epochs=2", "--set", "optimizer.clip_norm=1"];
+    let arguments = [["train", "small.toml", "--json", "--run-dir", run].as_slice(), &sets, more].concat();
+    let lines = sandbox.run_with(variables, &arguments).json();
     let number = |value: &Value| value.as_f64().unwrap();
     let mut losses = Vec::new();
     for row in lines.iter().filter(|line| line["event"] == "epoch") {
@@ -30,6 +38,35 @@ fn a_training_reaches_the_same_losses_on_every_backend() {
             assert!((found / expected - 1.0).abs() < 1e-4, "{backend}: {found} against {expected} on {}", backends[0]);
         }
     }
+}
+
+#[test]
+fn stock_operations_and_every_set_of_vector_instructions_reach_the_same_losses() {
+    let sandbox = Sandbox::new();
+    for backend in cpu_backends() {
+        let kind = format!("backend.kind={backend}");
+        for (number, sets) in
+            [["--set", "model.padding=valid"], ["--set", "model.padding=same"], ["--set", "optimizer.kind=adamw"]].iter().enumerate()
+        {
+            let fused = [sets.as_slice(), &["--set", &kind]].concat();
+            let stock = [fused.as_slice(), &["--set", "backend.kernels=stock"]].concat();
+            let expected = losses_with(&sandbox, &format!("{backend}-{number}-stock"), &[], &stock);
+            for path in Path::all() {
+                let found = losses_with(&sandbox, &format!("{backend}-{number}-{}", path.name), &[("REGULUS_SIMD", path.name)], &fused);
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((found / expected - 1.0).abs() < 1e-4, "{backend}, {sets:?}, {}: {found} against {expected}", path.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn vector_instructions_the_processor_lacks_are_told() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run_with(&[("REGULUS_SIMD", "mmx")], &["train", "small.toml"]);
+    assert_eq!(ran.code(), 2);
+    assert!(ran.stderr().contains("`REGULUS_SIMD` is `mmx`; expected one of") && ran.stderr().contains("`scalar`"), "{}", ran.stderr());
 }
 
 #[test]

@@ -63,6 +63,10 @@ impl Sandbox {
         Ran(self.command(arguments).output().unwrap())
     }
 
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        Ran(self.command(arguments).envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Runs what must succeed.
     pub(crate) fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
