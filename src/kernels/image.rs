@@ -142,6 +142,11 @@ impl Layout {
         y * self.row + x * self.column
     }
 
+    /// Channels of a pixel, padded to whole registers.
+    pub(super) fn padded_inputs(&self) -> usize {
+        self.channels
+    }
+
     /// Where the first runs of the four positions of the pool at `(y, x)` start.
     #[inline(always)]
     pub(super) fn starts(&self, y: usize, x: usize) -> [usize; 4] {

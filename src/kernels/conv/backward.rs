@@ -40,11 +40,11 @@ pub fn backward(
     let size = layout.kernel_size();
     let mut kernels = scratch::zeros(if wants_images { geometry.outputs * size } else { 0 });
     if wants_images {
+        let by_run = |place: &usize| place / layout.padded_run * geometry.outputs * layout.padded_run + place % layout.padded_run;
+        let places: Vec<usize> = places.iter().map(by_run).collect();
         for (output, weights) in weights.chunks_exact(places.len()).enumerate() {
-            for (place, weight) in places.iter().zip(weights) {
-                let (run, within) = (place / layout.padded_run, place % layout.padded_run);
-                kernels[(run * geometry.outputs + output) * layout.padded_run + within] = *weight;
-            }
+            let kernel = &mut kernels[output * layout.padded_run..];
+            places.iter().zip(weights).for_each(|(place, weight)| kernel[*place] = *weight);
         }
     }
     let batch = winners.len() / (geometry.pooled() * geometry.outputs);

@@ -1,8 +1,11 @@
 //! The forward pass.
 
+use std::sync::OnceLock;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::winograd::{Pools, Transformed};
 use super::{NONE, Winner};
 use crate::kernels::image::{Geometry, Images, Layout};
 use crate::kernels::scratch;
@@ -16,13 +19,15 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
         return;
     }
     let layout = Layout::new(geometry, path);
-    let packed = Packed::new(path, &layout, weights, bias);
     let height = geometry.pooled_height();
     // A few images are split by rows, so that all threads have some.
     let row = geometry.pooled_width() * geometry.outputs;
     let batch = out.len() / (row * height);
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
     let tasks = height.div_ceil(rows);
+    let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), weights, bias);
+    let packed = OnceLock::new();
+    let width = path.padded(geometry.outputs);
     let task = |task: usize, out: &mut [f32], winners: &mut [Winner]| {
         let (image, first) = (task / tasks, task % tasks * rows);
         let count = out.len() / row;
@@ -34,11 +39,16 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
             layout.load(images, image, first, count, &mut copy);
             &copy
         };
-        let width = packed.bias.len();
         let mut values = scratch::any(count * geometry.pooled_width() * width);
         let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
         let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
-        path.run(Rows { path, layout: &layout, packed: &packed, input, values: &mut values, places });
+        let done = transformed
+            .as_ref()
+            .is_some_and(|transformed| path.run(Pools { path, layout: &layout, transformed, input, values: &mut values, places }));
+        if !done {
+            let packed = packed.get_or_init(|| Packed::new(path, &layout, weights, bias));
+            path.run(Rows { path, layout: &layout, packed, input, values: &mut values, places });
+        }
         for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(values.chunks_exact(width)) {
             to.copy_from_slice(&from[..geometry.outputs]);
         }
@@ -61,13 +71,13 @@ struct Packed {
 }
 
 /// Registers of output channels that are computed together: each with four accumulators.
-fn widest(registers: usize) -> usize {
+pub(super) fn widest(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
 }
 
 /// Splits `registers` registers of channels into blocks of at most `widest`: first register and width of each.
 #[inline(always)]
-fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let width = [4, 2, 1].into_iter().find(|width| *width <= widest && *width <= left)?;
@@ -82,11 +92,11 @@ impl Packed {
     fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         let registers = outputs.div_ceil(path.lanes);
-        let places = layout.places();
+        // The places leave out what pads a run, which no patch has.
+        let places: Vec<usize> =
+            layout.places().iter().map(|place| place / layout.padded_run * layout.run + place % layout.padded_run).collect();
         let size = layout.runs * layout.run;
         let mut packed = vec![0.0; size * registers * path.lanes];
-        // The places leave out what pads a run, which no patch has.
-        let skipped = |place: usize| place / layout.padded_run * layout.run + place % layout.padded_run;
         let mut rest = packed.as_mut_slice();
         for (first, width) in blocks(registers, widest(path.registers)) {
             let channels = width * path.lanes;
@@ -95,7 +105,7 @@ impl Packed {
             for channel in 0..channels.min(outputs - first * path.lanes) {
                 let output = first * path.lanes + channel;
                 for (weight, place) in weights[output * places.len()..].iter().zip(&places) {
-                    block[skipped(*place) * channels + channel] = *weight;
+                    block[place * channels + channel] = *weight;
                 }
             }
         }
@@ -196,7 +206,7 @@ fn tile<S: Simd, const V: usize>(
 ///
 /// As in the stock operations, the first of equal values wins, and the last that is not a number wins over all others.
 #[inline(always)]
-fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s) {
+pub(super) fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s) {
     let zero = simd.splat_f32s(0.0);
     let mut largest = values[0];
     let mut winner = simd.splat_u32s(0);

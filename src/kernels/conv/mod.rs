@@ -8,6 +8,7 @@ mod backward;
 mod forward;
 mod runs;
 mod taps;
+mod winograd;
 
 pub use backward::{Gradients, backward};
 pub use forward::forward;
