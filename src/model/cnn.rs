@@ -16,6 +16,9 @@ use crate::seed::Seed;
 /// No network has more parameters than this; the weights of one alone take 1 GiB, and Adam keeps three more of that size.
 const LARGEST: usize = 1 << 28;
 
+/// Images of which a CPU keeps all activations in its caches. Without gradients to follow, more of them are computed in turns.
+const IN_CACHE: usize = 64;
+
 /// Every size of a [`Cnn`]: what its weights can be loaded into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
@@ -191,6 +194,10 @@ impl Cnn {
     /// - output: `[batch, classes]`
     #[must_use]
     pub fn forward(&self, images: Tensor<4>, kept: Option<Tensor<2>>) -> Tensor<2> {
+        let parts = images.dims()[0].div_ceil(IN_CACHE);
+        if parts > 1 && self.kernels == Kernels::Fused && kept.is_none() && !self.dense[0].weight.is_require_grad() {
+            return Tensor::cat(images.split(IN_CACHE, 0).into_iter().map(|part| self.forward(part, None)).collect(), 0);
+        }
         let mut x = images;
         for (number, conv) in (1..).zip(&self.conv) {
             x = self.convolved(conv, x, number == self.conv.len());

@@ -26,7 +26,8 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
     let tasks = height.div_ceil(rows);
     let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), weights, bias);
-    let packed = OnceLock::new();
+    // Only images that are not finite may need both, and no task should wait for another's packing.
+    let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias)) } else { OnceLock::new() };
     let width = path.padded(geometry.outputs);
     let task = |task: usize, out: &mut [f32], winners: &mut [Winner]| {
         let (image, first) = (task / tasks, task % tasks * rows);
