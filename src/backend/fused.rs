@@ -2,6 +2,8 @@
 //!
 //! Each does what the stock operations named in its text do, up to the order of float32 sums. Other backends do not have them.
 
+#![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn's older CPU backend is offered for comparison"))]
+
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
@@ -27,10 +29,10 @@ pub trait Fused: Backend {
         channels_last: bool,
     ) -> FloatTensor<Self>;
 
-    /// See [`dense`].
+    /// See [`dense()`].
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
 
-    /// See [`cross_entropy`].
+    /// See [`cross_entropy()`].
     fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// See [`squares`].

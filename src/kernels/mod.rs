@@ -4,6 +4,11 @@
 //! for each set of vector instructions, and [`simd`] picks one when the program runs. Work is split the same way on any number of threads, so
 //! that sums are the same bits.
 
+#![expect(clippy::inline_always, reason = "what is not built into a function with vector instructions is compiled without them")]
+#![expect(clippy::needless_range_loop, reason = "counted loops over registers are unrolled")]
+#![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
+#![expect(clippy::too_many_arguments, reason = "inner loops take slices and sizes one by one")]
+
 pub mod conv;
 pub mod cross_entropy;
 pub mod dense;

@@ -3,6 +3,8 @@
 //! Most values are halves of small whole numbers: their products and sums are exact in float32, so results must be equal whatever the order
 //! of summation, and equal values, which pooling must decide between, are frequent.
 
+#![expect(clippy::float_cmp, reason = "exact on purpose, see above")]
+
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::prelude::*;
 use burn::tensor::TensorData;

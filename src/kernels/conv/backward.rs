@@ -26,6 +26,7 @@ fn images_per_task(batch: usize) -> usize {
 }
 
 /// The backward pass: `gradient` is that of the pooled activations, `winners` are the forward pass's.
+#[must_use]
 pub fn backward(
     path: Path,
     geometry: Geometry,

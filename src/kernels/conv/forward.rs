@@ -54,7 +54,7 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
             to.copy_from_slice(&from[..geometry.outputs]);
         }
         for (to, from) in winners.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from as Winner);
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = small(*from));
         }
     };
     if winners.is_empty() {
@@ -63,6 +63,12 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
         let outs = out.par_chunks_mut(rows * row).zip(winners.par_chunks_mut(rows * row));
         outs.enumerate().for_each(|(number, (out, winners))| task(number, out, winners));
     }
+}
+
+/// Winners are at most 4.
+#[expect(clippy::cast_possible_truncation, reason = "a conversion that checks would not be vectorized")]
+fn small(winner: u32) -> Winner {
+    winner as Winner
 }
 
 /// Weights in the order the forward pass reads them: blocks of output channels, in each the runs, in each a number for every channel.
@@ -211,19 +217,17 @@ pub(super) fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s)
     let zero = simd.splat_f32s(0.0);
     let mut largest = values[0];
     let mut winner = simd.splat_u32s(0);
-    for position in 1..4 {
-        let value = values[position];
+    for (position, value) in (0..).zip(values).skip(1) {
         let larger = simd.greater_than_f32s(value, largest);
         largest = simd.max_f32s(value, largest);
-        winner = simd.select_u32s(larger, simd.splat_u32s(position as u32), winner);
+        winner = simd.select_u32s(larger, simd.splat_u32s(position), winner);
     }
     let sum = simd.add_f32s(simd.add_f32s(values[0], values[1]), simd.add_f32s(values[2], values[3]));
     if simd.first_true_m32s(simd.not_m32s(simd.equal_f32s(sum, sum))) < S::F32_LANES {
-        for position in 0..4 {
-            let value = values[position];
+        for (position, value) in (0..).zip(values) {
             let is_number = simd.equal_f32s(value, value);
             largest = simd.select_f32s(is_number, largest, value);
-            winner = simd.select_u32s(is_number, winner, simd.splat_u32s(position as u32));
+            winner = simd.select_u32s(is_number, winner, simd.splat_u32s(position));
         }
     }
     let off = simd.less_than_or_equal_f32s(largest, zero);
