@@ -47,7 +47,7 @@ for threads, colour in ((1, "tab:blue"), (2, "tab:orange")):
     sizes.axhline(gemm[threads], color=colour, linestyle=":", label="matrix products")
 batches.set(xscale="log", xlabel="batch", ylabel="training images/s, 28×28", xticks=[1, 4, 16, 64, 256, 1024], ylim=(0, None))
 batches.set_xticks([1, 4, 16, 64, 256, 1024], ["1", "4", "16", "64", "256", "1024"])
-sizes.set(xlabel="images, and channels times", ylabel="GFLOP/s of a step that leaves nothing out, batch 32", ylim=(0, None))
+sizes.set(xlabel="images, and times the channels", ylabel="GFLOP/s, batch 32", ylim=(0, None))
 for axes in (batches, sizes):
     axes.legend()
     axes.grid(alpha=0.3)
