@@ -1,9 +1,10 @@
 //! Loads the network of a run and times it: `cargo run --release --example inference -- artifacts/first`.
 //!
 //! Prints one JSON line: the median and the 90th percentile of the time for one image, in µs, and the images per second in batches of 1000.
-#![expect(clippy::print_stdout, reason = "what an example is for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what an example is for")]
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use regulus::backend::{keep_awake, on_threads};
@@ -11,7 +12,17 @@ use regulus::error::Error;
 use regulus::run::RunFolder;
 use regulus::trained::Trained;
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match time() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn time() -> Result<(), Error> {
     let run = std::env::args().nth(1).unwrap_or_else(|| "artifacts/first".to_owned());
     let folder = RunFolder::open(Path::new(&run))?;
     let trained = Trained::load(&folder, None, None, None)?;
@@ -22,7 +33,7 @@ fn main() -> Result<(), Error> {
     let times = |count: usize, calls: usize| {
         on_threads(trained.network.kernels(), || {
             let images = images(count);
-            let time = |_| {
+            let call = |_| {
                 keep_awake();
                 let begun = Instant::now();
                 let logits = trained.network.forward(images.clone(), None).into_data();
@@ -30,7 +41,7 @@ fn main() -> Result<(), Error> {
                 drop(logits);
                 seconds
             };
-            let mut seconds: Vec<f64> = (0..calls + calls / 10).map(time).skip(calls / 10).collect();
+            let mut seconds: Vec<f64> = (0..calls + calls / 10).map(call).skip(calls / 10).collect();
             seconds.sort_by(f64::total_cmp);
             seconds
         })

@@ -64,13 +64,15 @@ impl Launch {
     pub fn resume(path: &Path, data_dir: Option<&Path>) -> Result<Option<Self>, Error> {
         let mut folder = RunFolder::open(path)?;
         folder.lock()?;
-        let experiment = folder.experiment(data_dir)?;
+        let mut experiment = folder.experiment(data_dir)?;
         match folder.summary()?.map(|summary| summary.status) {
             Some(Status::Completed | Status::EarlyStopped) => return Ok(None),
             Some(Status::Diverged) => return Err(RunError::Ended { path: path.to_owned() }.into()),
             Some(Status::Interrupted) | None => {}
         }
         let manifest = folder.manifest()?;
+        // A run that began before there were kernels goes on without them, to the same bits.
+        experiment.backend.kernels = manifest.kernels;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
         let place = opened.place.autodiff();
@@ -224,7 +226,7 @@ fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),
         threads: opened.threads,
-        kernels: opened.place.kernels.name().to_owned(),
+        kernels: opened.place.kernels,
         dataset: DatasetManifest {
             source: experiment.data.source.name().to_owned(),
             sha256: data.checksum.clone(),

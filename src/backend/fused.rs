@@ -3,6 +3,7 @@
 //! Each does what the stock operations named in its text do, up to the order of float32 sums. Other backends do not have them.
 
 #![cfg_attr(feature = "ndarray", expect(deprecated, reason = "Burn's older CPU backend is offered for comparison"))]
+#![cfg_attr(not(any(feature = "flex", feature = "ndarray")), expect(unused_variables, reason = "no backend of this build has them"))]
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
@@ -147,7 +148,7 @@ pub fn descend_with_momentum<const D: usize>(
     (Tensor::from_dispatch(weights), Tensor::from_dispatch(velocity))
 }
 
-/// The instructions in use.
+/// The instructions in use. `backend::open` refuses a device where those asked for can't be had.
 pub(super) fn path() -> Path {
     Path::chosen().unwrap_or_else(|error| panic!("{error}"))
 }

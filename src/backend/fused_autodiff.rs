@@ -46,8 +46,11 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (logits, node) = logits.into_parts();
         let (loss, correct, gradient) = losses::<B>(&logits, labels);
-        let loss = match CrossEntropy.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(give::<B>(gradient, logits.shape(), &logits.device()), loss),
+        let loss = match Scalar.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let numbers = give::<B>(gradient, logits.shape(), &logits.device());
+                prepared.finish(Slope { numbers, factor: 1.0 }, loss)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(loss),
         };
         (loss, correct)
@@ -56,8 +59,8 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     fn squares(numbers: FloatTensor<Self>) -> FloatTensor<Self> {
         let (numbers, node) = numbers.into_parts();
         let sum = summed_squares::<B>(&numbers);
-        match Squares.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(numbers, sum),
+        match Scalar.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(Slope { numbers, factor: 2.0 }, sum),
             OpsKind::UnTracked(prepared) => prepared.finish(sum),
         }
     }
@@ -146,35 +149,26 @@ impl<B: Host> Backward<B, 3> for Dense {
     }
 }
 
+/// A number whose gradient is a tensor known beforehand, times a factor.
 #[derive(Debug)]
-struct CrossEntropy;
+struct Scalar;
 
-impl<B: Host> Backward<B, 1> for CrossEntropy {
-    /// ∂loss/∂logits.
-    type State = FloatTensor<B>;
-
-    fn backward(self, ops: Ops<FloatTensor<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<B>(&ops.node);
-        if let [Some(node)] = ops.parents {
-            let factor = in_order::<B, _>(&gradient, |gradient| gradient[0]);
-            grads.register::<B>(node.id, B::float_mul_scalar(ops.state, factor.into()));
-        }
-    }
+#[derive(Clone, Debug)]
+struct Slope<B: Host> {
+    numbers: FloatTensor<B>,
+    factor: f32,
 }
 
-#[derive(Debug)]
-struct Squares;
+impl<B: Host> Backward<B, 1> for Scalar {
+    type State = Slope<B>;
 
-impl<B: Host> Backward<B, 1> for Squares {
-    /// The numbers that were squared.
-    type State = FloatTensor<B>;
-
-    fn backward(self, ops: Ops<FloatTensor<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Slope<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         if let [Some(node)] = ops.parents {
-            let factor = in_order::<B, _>(&gradient, |gradient| 2.0 * gradient[0]);
-            let scaled = in_order::<B, _>(&ops.state, |numbers| squares::scaled(numbers, factor));
-            grads.register::<B>(node.id, give::<B>(scaled, ops.state.shape(), &ops.state.device()));
+            let Slope { numbers, factor } = ops.state;
+            let factor = in_order::<B, _>(&gradient, |gradient| factor * gradient[0]);
+            let scaled = in_order::<B, _>(&numbers, |numbers| squares::scaled(numbers, factor));
+            grads.register::<B>(node.id, give::<B>(scaled, numbers.shape(), &numbers.device()));
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Backends and their devices. The only place that knows cargo features.
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 pub mod fused;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod fused_autodiff;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod host;
 mod threads;
 

@@ -88,17 +88,6 @@ pub enum Kernels {
     Stock,
 }
 
-impl Kernels {
-    /// The word for it in configs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fused => "fused",
-            Self::Stock => "stock",
-        }
-    }
-}
-
 /// The backends there are; a build holds those of its cargo features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

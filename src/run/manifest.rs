@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Kernels;
 use crate::data::Normalizer;
 use crate::model::Architecture;
 
@@ -20,8 +21,9 @@ pub struct Manifest {
     pub device: String,
     /// Threads of the CPU backends.
     pub threads: usize,
-    /// `fused` or `stock`.
-    pub kernels: String,
+    /// The operations it computes with. Runs of version 0.1.0 do not say: there were only stock ones.
+    #[serde(default = "stock")]
+    pub kernels: Kernels,
     /// The data.
     pub dataset: DatasetManifest,
     /// How pixels become numbers.
@@ -32,6 +34,10 @@ pub struct Manifest {
     pub architecture: Architecture,
     /// Numbers the network learns.
     pub parameters: usize,
+}
+
+const fn stock() -> Kernels {
+    Kernels::Stock
 }
 
 /// The data of a run.

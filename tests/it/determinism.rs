@@ -145,3 +145,29 @@ fn a_run_in_use_is_locked() {
     signal(&child, "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(75));
 }
+
+#[test]
+fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
+    let sandbox = Sandbox::new();
+    let backend = format!("backend.kind={}", cpu_backends()[0]);
+    let short = ["--set", "train.epochs=2", "--set", "backend.kernels=stock"];
+    for run in ["whole", "old"] {
+        sandbox.ok(&[training(&backend, run).as_slice(), &short].concat());
+    }
+    let without = |text: &str| {
+        text.lines().filter(|line| !line.contains("kernels = \"stock\"") && !line.contains("padding")).collect::<Vec<_>>().join("\n")
+    };
+    let config = without(&std::fs::read_to_string(sandbox.path("old/config.toml")).unwrap());
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("old/manifest.json")).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().remove("kernels").unwrap();
+    manifest["architecture"].as_object_mut().unwrap().remove("padding").unwrap();
+    manifest["config_sha256"] = regulus::checksum::sha256(config.as_bytes()).into();
+    sandbox.write("old/config.toml", config);
+    sandbox.write("old/manifest.json", manifest.to_string());
+    sandbox.ok(&["evaluate", "old"]);
+
+    std::fs::remove_dir_all(sandbox.path("old/checkpoints")).unwrap();
+    std::fs::remove_file(sandbox.path("old/summary.json")).unwrap();
+    sandbox.ok(&["resume", "old"]);
+    assert!(sandbox.lasting("old") == sandbox.lasting("whole"));
+}
