@@ -5,6 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d, Relu};
 use burn::prelude::*;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
@@ -196,7 +197,7 @@ impl Cnn {
     pub fn forward(&self, images: Tensor<4>, kept: Option<Tensor<2>>) -> Tensor<2> {
         let parts = images.dims()[0].div_ceil(IN_CACHE);
         if parts > 1 && self.kernels == Kernels::Fused && kept.is_none() && !self.dense[0].weight.is_require_grad() {
-            return Tensor::cat(images.split(IN_CACHE, 0).into_iter().map(|part| self.forward(part, None)).collect(), 0);
+            return Tensor::cat(images.split(IN_CACHE, 0).into_par_iter().map(|part| self.forward(part, None)).collect(), 0);
         }
         let mut x = images;
         for (number, conv) in (1..).zip(&self.conv) {

@@ -40,17 +40,17 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
             layout.load(images, image, first, count, &mut copy);
             &copy
         };
-        let mut values = scratch::any(count * geometry.pooled_width() * width);
+        let mut padded = scratch::any(if width == geometry.outputs { 0 } else { count * geometry.pooled_width() * width });
+        let values = if padded.is_empty() { &mut *out } else { &mut padded };
         let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
         let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
-        let done = transformed
-            .as_ref()
-            .is_some_and(|transformed| path.run(Pools { path, layout: &layout, transformed, input, values: &mut values, places }));
+        let done =
+            transformed.as_ref().is_some_and(|transformed| path.run(Pools { path, layout: &layout, transformed, input, values, places }));
         if !done {
             let packed = packed.get_or_init(|| Packed::new(path, &layout, weights, bias));
-            path.run(Rows { path, layout: &layout, packed, input, values: &mut values, places });
+            path.run(Rows { path, layout: &layout, packed, input, values, places });
         }
-        for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(values.chunks_exact(width)) {
+        for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
             to.copy_from_slice(&from[..geometry.outputs]);
         }
         for (to, from) in winners.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
@@ -95,6 +95,20 @@ pub(super) fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (us
     })
 }
 
+/// `size` numbers for each of the channels of all registers, block by block; `fill` writes one, given its first channel and how many it has.
+pub(super) fn blocked(path: Path, registers: usize, size: usize, fill: impl Fn(usize, usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let mut numbers = vec![0.0; size * registers * path.lanes];
+    let mut rest = numbers.as_mut_slice();
+    let mut parts = Vec::new();
+    for (first, width) in blocks(registers, widest(path.registers)) {
+        let (part, after) = rest.split_at_mut(size * width * path.lanes);
+        parts.push((first * path.lanes, width * path.lanes, part));
+        rest = after;
+    }
+    parts.into_par_iter().for_each(|(first, channels, part)| fill(first, channels, part));
+    numbers
+}
+
 impl Packed {
     fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
@@ -102,20 +116,12 @@ impl Packed {
         // The places leave out what pads a run, which no patch has.
         let places: Vec<usize> =
             layout.places().iter().map(|place| place / layout.padded_run * layout.run + place % layout.padded_run).collect();
-        let size = layout.runs * layout.run;
-        let mut packed = vec![0.0; size * registers * path.lanes];
-        let mut rest = packed.as_mut_slice();
-        for (first, width) in blocks(registers, widest(path.registers)) {
-            let channels = width * path.lanes;
-            let (block, after) = rest.split_at_mut(size * channels);
-            rest = after;
-            for channel in 0..channels.min(outputs - first * path.lanes) {
-                let output = first * path.lanes + channel;
-                for (weight, place) in weights[output * places.len()..].iter().zip(&places) {
-                    block[place * channels + channel] = *weight;
-                }
+        let packed = blocked(path, registers, layout.runs * layout.run, |first, channels, block| {
+            for (tap, place) in places.iter().enumerate() {
+                let to = &mut block[place * channels..][..channels.min(outputs - first)];
+                to.iter_mut().zip(weights[first * places.len() + tap..].iter().step_by(places.len())).for_each(|(to, from)| *to = *from);
             }
-        }
+        });
         let mut padded = bias.to_vec();
         padded.resize(registers * path.lanes, 0.0);
         Self { weights: packed, bias: padded }

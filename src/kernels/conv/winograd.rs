@@ -4,9 +4,8 @@
 //! are ordered differently, and a number that is not finite spreads over the whole pool, so such images are left to the direct way.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
-use super::forward::{blocks, pool, widest};
+use super::forward::{blocked, blocks, pool, widest};
 use crate::kernels::image::Layout;
 use crate::kernels::scratch;
 use crate::kernels::simd::Path;
@@ -34,20 +33,12 @@ impl Transformed {
         }
         let (inputs, outputs) = (geometry.inputs, geometry.outputs);
         let registers = outputs.div_ceil(path.lanes);
-        let mut kernels = vec![0.0; PRODUCTS * inputs * registers * path.lanes];
-        let mut rest = kernels.as_mut_slice();
-        let mut chunks = Vec::new();
-        for (first, width) in blocks(registers, widest(path.registers)) {
-            let (chunk, after) = rest.split_at_mut(PRODUCTS * inputs * width * path.lanes);
-            chunks.push((first * path.lanes, width * path.lanes, chunk));
-            rest = after;
-        }
-        chunks.into_par_iter().for_each(|(first, channels, chunk)| {
-            for channel in 0..channels.min(outputs - first) {
-                for input in 0..inputs {
+        let kernels = blocked(path, registers, PRODUCTS * inputs, |first, channels, block| {
+            for input in 0..inputs {
+                for channel in 0..channels.min(outputs - first) {
                     let from = &weights[((first + channel) * inputs + input) * 9..];
                     for (product, value) in transform(from).into_iter().enumerate() {
-                        chunk[(product * inputs + input) * channels + channel] = value;
+                        block[(product * inputs + input) * channels + channel] = value;
                     }
                 }
             }
