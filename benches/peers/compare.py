@@ -23,7 +23,7 @@ PACKAGES = ["numpy", "torch", "tensorflow-cpu", "jax[cpu]", "onnx", "onnxruntime
 TRAINERS = {
     "PyTorch": ("peer_torch.py", ["eager", "eager_iomp", "eager_iomp_decay", "compile_iomp"]),
     "JAX": ("peer_jax.py", ["step_conv", "step_patches", "scan_patches", "unroll_patches"]),
-    "Keras": ("peer_keras.py", ["fit_graph", "fit_xla", "fit_xla_reshape"]),
+    "TensorFlow": ("peer_keras.py", ["fit_graph", "fit_xla", "fit_xla_reshape"]),
 }
 PREDICTORS = {
     "PyTorch": ("peer_torch.py", ["eager", "eager_iomp", "script", "compile_iomp"]),
@@ -39,6 +39,7 @@ parser.add_argument("--regulus", type=Path, default=Path("target/release/regulus
 parser.add_argument("--venv", type=Path, default=Path("target/peers"))
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--quick", action="store_true", help="200 steps a training instead of an epoch, to try the script out")
+parser.add_argument("--tasks", default="train,infer,start", help="some of train,infer,start")
 parser.add_argument("--output", type=Path)
 options = parser.parse_args()
 python = options.venv / "bin/python"
@@ -152,6 +153,7 @@ def among_best(name, variant, task, batch):
     return not found or variant in sorted(found, key=found.get, reverse=better is max)[:2]
 
 
+jobs = [job for job in jobs if job[3] in options.tasks.split(",")]
 # Regulus is measured twice a round, so that it meets as many moods of the machine as its peers together do.
 for number in range(options.rounds):
     with tempfile.TemporaryDirectory() as folder:

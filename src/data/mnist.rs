@@ -125,8 +125,9 @@ impl KnownSet {
             })
         };
         let [train_images, train_labels, test_images, test_labels] = &self.files;
-        let train = idx::read_pair(&path(train_images)?, &path(train_labels)?)?;
-        let test = idx::read_pair(&path(test_images)?, &path(test_labels)?)?;
-        Ok((train, test))
+        let train = [path(train_images)?, path(train_labels)?];
+        let test = [path(test_images)?, path(test_labels)?];
+        let (train, test) = rayon::join(|| idx::read_pair(&train[0], &train[1]), || idx::read_pair(&test[0], &test[1]));
+        Ok((train?, test?))
     }
 }
