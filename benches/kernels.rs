@@ -11,7 +11,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
-use regulus::backend::{self, fused, keep_awake, on_threads};
+use regulus::backend::fused::{self, Norm};
+use regulus::backend::{self, keep_awake, on_threads};
 use regulus::config::{Backend, Kernels};
 use regulus::kernels::update;
 
@@ -79,11 +80,11 @@ fn losses(criterion: &mut Criterion) {
     let device = device();
     let logits = random([BATCH, 10], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([3; BATCH], &device);
-    both(criterion, "cross-entropy", "fused", || fused::cross_entropy(logits.clone(), labels.clone()).0);
+    both(criterion, "cross-entropy", "fused", || fused::cross_entropy(logits.clone(), labels.clone(), 0.0).0);
     let stock = CrossEntropyLossConfig::new().init(&device);
     both(criterion, "cross-entropy", "stock", || stock.forward(logits.clone(), labels.clone()));
     let weights = random([1600, 128], &device).require_grad();
-    both(criterion, "sum of squares", "fused", || fused::squares(weights.clone()));
+    both(criterion, "sum of squares", "fused", || fused::norm(weights.clone(), Norm::Squares));
     both(criterion, "sum of squares", "stock", || weights.clone().square().sum());
 }
 

@@ -13,11 +13,11 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use regulus::backend::{self, Place, keep_awake, on_threads};
-use regulus::config::Experiment;
+use regulus::config::{Experiment, ModelKind};
 use regulus::data::Shape;
 use regulus::kernels::dense::{Matrix, product};
-use regulus::model::{Architecture, Cnn};
-use regulus::objective::data_loss;
+use regulus::model::{Architecture, Network};
+use regulus::objective::{Penalties, data_loss};
 use regulus::train::ParameterOptimizer;
 
 /// The program's own.
@@ -57,7 +57,7 @@ fn flop(architecture: &Architecture) -> f64 {
 
 fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widening: usize) -> (f64, f64) {
     let architecture = Architecture {
-        kind: "cnn".to_owned(),
+        kind: ModelKind::Cnn,
         input: Shape { channels: 1, height: side, width: side },
         channels: vec![32 * widening, 64 * widening],
         kernel_size: 3,
@@ -66,16 +66,17 @@ fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widen
         classes: 10,
     };
     let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, place.kernels);
-    let mut network = Some(Cnn::new(&architecture, experiment.model.initializer, experiment.seed, place));
+    let penalties = Penalties::new(&[], &[], 1).unwrap();
+    let mut network = Some(Network::new(&architecture, experiment.model.initializer, experiment.seed, place));
     let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &place.device);
     let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
     let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &place.device);
     let seconds = median(|| {
         keep_awake();
         let one = network.take().unwrap();
-        let (loss, _) = data_loss(place.kernels, one.forward(images.clone(), None), labels.clone());
+        let (loss, _) = data_loss(place.kernels, one.forward(images.clone(), None), labels.clone(), 0.0);
         let gradients = GradientsParams::from_grads(loss.backward(), &one);
-        network = Some(optimizer.step(1e-4, one, gradients));
+        network = Some(optimizer.step(1e-4, one, gradients, &penalties, batch));
     });
     (batch as f64 / seconds, flop(&architecture) * batch as f64 / seconds / 1e9)
 }

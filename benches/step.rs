@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use regulus::backend::{self, Place, keep_awake, on_threads};
 use regulus::config::Experiment;
 use regulus::data::{self, Ahead, Batcher, Data};
-use regulus::model::{Architecture, Cnn};
+use regulus::model::{Architecture, Network, Parameter};
 use regulus::objective::Penalties;
 use regulus::train::{ParameterOptimizer, Stepper, Turn};
 
@@ -23,7 +23,7 @@ struct Setting {
     experiment: Experiment,
     place: Place,
     data: Data,
-    network: Cnn,
+    network: Network,
 }
 
 impl Setting {
@@ -39,7 +39,7 @@ impl Setting {
         let place = backend::open(&experiment.backend).unwrap().place.autodiff();
         let data = data::load(&experiment.data, experiment.seed).unwrap();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
-        let network = Cnn::new(&architecture, experiment.model.initializer, experiment.seed, &place);
+        let network = Network::new(&architecture, experiment.model.initializer, experiment.seed, &place);
         Self { experiment, place, data, network }
     }
 
@@ -54,7 +54,7 @@ fn train(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
         let batcher = Batcher::new(&setting.data.normalizer, &setting.place.device);
-        let penalties = Penalties::new(&setting.experiment.penalty, setting.data.train.count());
+        let penalties = Penalties::new(&setting.experiment.penalty, &Parameter::of(&setting.network), setting.data.train.count()).unwrap();
         for batch in [1, 32, 128, 512] {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");
@@ -62,9 +62,9 @@ fn train(criterion: &mut Criterion) {
             let mut stepper = Stepper {
                 part: &setting.data.train,
                 batcher: &batcher,
-                penalties: &penalties,
                 seed: setting.experiment.seed,
                 dropout: 0.0,
+                label_smoothing: 0.0,
                 micro_batch: 1000,
                 clip_norm: None,
                 ahead: Ahead::default(),
@@ -75,7 +75,7 @@ fn train(criterion: &mut Criterion) {
                 on_threads(setting.place.kernels, || {
                     bencher.iter(|| {
                         keep_awake();
-                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, step: 0 };
+                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, penalties: &penalties, step: 0 };
                         let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, turn);
                         network = Some(next);
                         sums.into_data()

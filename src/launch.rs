@@ -12,8 +12,8 @@ use crate::config::Experiment;
 use crate::data::{self, Batcher, Data, Part};
 use crate::error::Error;
 use crate::metrics::measure;
-use crate::model::{Architecture, Cnn, Weights};
-use crate::objective::Penalties;
+use crate::model::{Architecture, Network, Parameter, Weights};
+use crate::objective::{Penalties, Sparsity};
 use crate::run::{DatasetManifest, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
 use crate::train::{Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training};
 use crate::trained::same_data;
@@ -31,7 +31,6 @@ pub struct Launch {
     /// Something the user should know about the network that was measured at the end.
     pub closing_warning: Option<String>,
     data: Data,
-    penalties: Penalties,
     place: Place,
     training: Training,
 }
@@ -48,11 +47,10 @@ impl Launch {
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         let place = opened.place.clone().autodiff();
-        let training = fresh(&experiment, &architecture, &place)?;
+        let training = fresh(&experiment, &architecture, &data, &place)?;
         let manifest = manifest(&experiment, &opened, &data, training.network());
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
-        let penalties = Penalties::new(&experiment.penalty, data.train.count());
-        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, penalties, place, training })
+        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, place, training })
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
@@ -82,14 +80,13 @@ impl Launch {
             loaded => Some(loaded?),
         };
         let training = match &loaded {
-            None => fresh(&experiment, &architecture, &place)?,
-            Some(Loaded { snapshot, .. }) => resumed(&experiment, &architecture, &place, snapshot, path)?,
+            None => fresh(&experiment, &architecture, &data, &place)?,
+            Some(Loaded { snapshot, .. }) => resumed(&experiment, &architecture, &data, &place, snapshot, path)?,
         };
         folder.keep_metrics(training.position.epoch)?;
-        let penalties = Penalties::new(&experiment.penalty, data.train.count());
         let begins_anew = || Some("there is no checkpoint yet: the run begins anew".to_owned());
         let warning = loaded.map_or_else(begins_anew, |loaded| loaded.warning);
-        Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, penalties, place, training }))
+        Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, place, training }))
     }
 
     /// Steps done so far.
@@ -104,7 +101,7 @@ impl Launch {
     ///
     /// When training diverges, or something can't be recorded.
     pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let plan = Plan { experiment: &self.experiment, data: &self.data, penalties: &self.penalties, device: &self.place.device, stop };
+        let plan = Plan { experiment: &self.experiment, data: &self.data, device: &self.place.device, stop };
         let mut both = Both(Recorder(&self.folder), observer);
         let trained = self.training.run(&plan, &mut both);
         let position = &self.training.position;
@@ -123,7 +120,7 @@ impl Launch {
                 Ok(summary)
             } else {
                 let rate = self.experiment.optimizer.learning_rate.get();
-                Err(plan.diverged("the loss of the trained network", position.step, position.epoch, rate).into())
+                Err(self.training.diverged("the loss of the trained network", position.step, position.epoch, rate).into())
             }
         });
         match &ended {
@@ -151,6 +148,8 @@ impl Launch {
             test: None,
             penalty: None,
             weight_norm_squared: None,
+            zero_weights: None,
+            zero_channels: None,
             best_epoch: position.best_epoch,
             parameters: self.manifest.parameters,
             backend: self.manifest.backend.clone(),
@@ -169,7 +168,7 @@ impl Launch {
             summary.best_epoch = Some(loaded.snapshot.position.epoch);
             warning = loaded.warning;
             let weights = loaded.snapshot.weights;
-            let network = Cnn::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
+            let network = Network::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
             (network, weights)
         } else {
             let network = self.training.network();
@@ -179,8 +178,11 @@ impl Launch {
         summary.validation = self.data.validation.as_ref().and_then(split);
         summary.test = self.data.test.as_ref().and_then(split);
         summary.train = split(&self.data.train);
-        summary.penalty = Some(self.penalties.value(&weights, batch));
-        summary.weight_norm_squared = Some(self.penalties.weight_norm_squared(&weights));
+        let penalties = self.training.penalties();
+        summary.penalty = Some(penalties.value(&weights, batch));
+        summary.weight_norm_squared = Some(penalties.weight_norm_squared(&weights));
+        let zeros = Sparsity::of(&weights);
+        (summary.zero_weights, summary.zero_channels) = (Some(zeros.weights), Some(zeros.channels));
         Ok(summary.train.is_some().then_some((summary, warning)))
     }
 }
@@ -196,29 +198,32 @@ impl Observer for Both<'_> {
 }
 
 /// A training that has not begun.
-fn fresh(experiment: &Experiment, architecture: &Architecture, place: &Place) -> Result<Training, Error> {
+fn fresh(experiment: &Experiment, architecture: &Architecture, data: &Data, place: &Place) -> Result<Training, Error> {
     let network = match &experiment.model.init {
-        None => Cnn::new(architecture, experiment.model.initializer, experiment.seed, place),
-        Some(path) => Cnn::blank(architecture, place).with_weights(&Weights::from_file(path)?, path)?,
+        None => Network::new(architecture, experiment.model.initializer, experiment.seed, place),
+        Some(path) => Network::blank(architecture, place).with_weights(&Weights::from_file(path)?, path)?,
     };
-    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method, place.kernels)))
+    let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
+    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method, place.kernels), penalties))
 }
 
 /// A training as a checkpoint of the run in `path` left it.
 fn resumed(
     experiment: &Experiment,
     architecture: &Architecture,
+    data: &Data,
     place: &Place,
     snapshot: &Snapshot,
     path: &Path,
 ) -> Result<Training, Error> {
-    let network = Cnn::blank(architecture, place).with_weights(&snapshot.weights, path)?;
+    let network = Network::blank(architecture, place).with_weights(&snapshot.weights, path)?;
     let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &snapshot.optimizer, &place.clone().inner())
         .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
-    Ok(Training::resumed(network, optimizer, snapshot.position.clone()))
+    let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
+    Ok(Training::resumed(network, optimizer, penalties, snapshot.position.clone()))
 }
 
-fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Cnn) -> Manifest {
+fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Network) -> Manifest {
     Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: sha256(experiment.to_toml().as_bytes()),

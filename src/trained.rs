@@ -6,7 +6,7 @@ use crate::backend::{self, Opened};
 use crate::config::{BackendKind, Experiment};
 use crate::data::{Batcher, Data};
 use crate::error::Error;
-use crate::model::{Cnn, Weights};
+use crate::model::{Network, Weights};
 use crate::run::{Manifest, RunError, RunFolder, Which};
 use crate::train::Position;
 use crate::{data, seed::Seed};
@@ -15,7 +15,7 @@ use crate::{data, seed::Seed};
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// The network, on its device, without autodiff.
-    pub network: Cnn,
+    pub network: Network,
     /// Its weights on the host.
     pub weights: Weights,
     /// What the run is.
@@ -53,7 +53,7 @@ impl Trained {
             path: folder.path().join("manifest.json"),
             problem: format!("its architecture {problem}"),
         })?;
-        let network = Cnn::blank(&manifest.architecture, &place).with_weights(&loaded.snapshot.weights, folder.path())?;
+        let network = Network::blank(&manifest.architecture, &place).with_weights(&loaded.snapshot.weights, folder.path())?;
         Ok(Self {
             network,
             weights: loaded.snapshot.weights,

@@ -13,6 +13,7 @@ use super::host::{Host, give, in_order, take};
 use crate::kernels::conv::{self, Winner};
 use crate::kernels::cross_entropy;
 use crate::kernels::dense::{self, Matrix};
+use crate::kernels::groups::{Groups, sum_of_absolutes, sum_of_norms};
 use crate::kernels::image::{Geometry, Images, channels_first};
 use crate::kernels::simd::Path;
 use crate::kernels::squares::sum_of_squares;
@@ -34,10 +35,10 @@ pub trait Fused: Backend {
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
 
     /// See [`cross_entropy()`].
-    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>);
+    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>);
 
-    /// See [`squares`].
-    fn squares(numbers: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// See [`norm`].
+    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self>;
 }
 
 /// Steps of optimizers, which write over what they are given where nothing else holds it.
@@ -93,7 +94,8 @@ pub fn dense(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, relu: bool) -> T
     Tensor::from_dispatch(<Dispatch as Fused>::dense(x.into_dispatch(), weights.into_dispatch(), bias.into_dispatch(), relu))
 }
 
-/// The mean cross-entropy of logits in nats, Burn's `CrossEntropyLoss`; and how many samples' largest logit is their label's.
+/// The mean cross-entropy of logits in nats, Burn's `CrossEntropyLoss`, against targets of which the part `smoothing` is spread evenly; and how many
+/// samples' largest logit is their label's.
 ///
 /// # Shapes
 ///
@@ -101,19 +103,30 @@ pub fn dense(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, relu: bool) -> T
 /// - labels: `[batch]`
 /// - outputs: `[1]`, `[1]`
 #[must_use]
-pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<1>, Tensor<1, Int>) {
-    let (loss, correct) = <Dispatch as Fused>::cross_entropy(logits.into_dispatch(), labels.into_dispatch());
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f32) -> (Tensor<1>, Tensor<1, Int>) {
+    let (loss, correct) = <Dispatch as Fused>::cross_entropy(logits.into_dispatch(), labels.into_dispatch(), smoothing);
     (Tensor::from_dispatch(loss), Tensor::from_dispatch(correct))
 }
 
-/// The sum of squares, Burn's `square().sum()`.
+/// What a penalty adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Σ w², Burn's `square().sum()`.
+    Squares,
+    /// Σ |w|, Burn's `abs().sum()`; the gradient is 0 at 0.
+    Absolutes,
+    /// Σ √|g|·‖w(g)‖ over [`Groups::of`]; the gradient is 0 in a group of zeros.
+    Groups,
+}
+
+/// A norm of a parameter.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn squares<const D: usize>(numbers: Tensor<D>) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as Fused>::squares(numbers.into_dispatch()))
+pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm))
 }
 
 /// One step of Adam: weights and both moments after it.
@@ -199,20 +212,30 @@ pub(super) fn matrix<B: Host, R>(tensor: &FloatTensor<B>, read: impl FnOnce(Matr
 }
 
 /// Loss and number of correct predictions, and ∂loss/∂logits.
-pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>) -> (FloatTensor<B>, IntTensor<B>, Vec<f32>) {
+pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>, smoothing: f32) -> (FloatTensor<B>, IntTensor<B>, Vec<f32>) {
     let device = logits.device();
     let labels = read_sync(B::int_into_data(labels)).unwrap_or_else(|error| unreachable!("a tensor in memory can be read: {error}"));
     let labels: Vec<usize> = labels.iter::<i64>().map(|label| usize::try_from(label).unwrap_or(usize::MAX)).collect();
-    let found = in_order::<B, _>(logits, |logits| cross_entropy::cross_entropy(logits, &labels));
+    let found = in_order::<B, _>(logits, |logits| cross_entropy::cross_entropy(logits, &labels, smoothing));
     let correct = B::int_from_data(TensorData::from([found.correct.cast_signed()]), &device);
     (give::<B>(vec![found.loss], [1], &device), correct, found.gradient)
 }
 
-/// Σ w² as a tensor.
-pub(super) fn summed_squares<B: Host>(numbers: &FloatTensor<B>) -> FloatTensor<B> {
-    let sum = in_order::<B, _>(numbers, |numbers| sum_of_squares(path(), numbers));
+/// A norm as a tensor, and its gradient but for a factor; none where that is the numbers themselves.
+pub(super) fn normed<B: Host>(numbers: &FloatTensor<B>, norm: Norm) -> (FloatTensor<B>, Option<Vec<f32>>) {
+    let groups = Groups::of(numbers.shape().as_slice());
+    let (sum, slope) = in_order::<B, _>(numbers, |numbers| match norm {
+        Norm::Squares => (sum_of_squares(path(), numbers), None),
+        Norm::Absolutes => wrapped(sum_of_absolutes(numbers)),
+        Norm::Groups => wrapped(sum_of_norms(numbers, groups)),
+    });
     #[expect(clippy::cast_possible_truncation, reason = "a float32 tensor")]
-    give::<B>(vec![sum as f32], [1], &numbers.device())
+    let sum = give::<B>(vec![sum as f32], [1], &numbers.device());
+    (sum, slope)
+}
+
+fn wrapped((sum, slope): (f64, Vec<f32>)) -> (f64, Option<Vec<f32>>) {
+    (sum, Some(slope))
 }
 
 impl<B: Host> Fused for B {
@@ -234,13 +257,13 @@ impl<B: Host> Fused for B {
         give::<B>(out, shape, &x.device())
     }
 
-    fn cross_entropy(logits: FloatTensor<B>, labels: IntTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
-        let (loss, correct, _) = losses::<B>(&logits, labels);
+    fn cross_entropy(logits: FloatTensor<B>, labels: IntTensor<B>, smoothing: f32) -> (FloatTensor<B>, IntTensor<B>) {
+        let (loss, correct, _) = losses::<B>(&logits, labels, smoothing);
         (loss, correct)
     }
 
-    fn squares(numbers: FloatTensor<B>) -> FloatTensor<B> {
-        summed_squares::<B>(&numbers)
+    fn norm(numbers: FloatTensor<B>, norm: Norm) -> FloatTensor<B> {
+        normed::<B>(&numbers, norm).0
     }
 }
 

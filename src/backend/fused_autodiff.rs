@@ -9,7 +9,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, TensorMetadata};
 
-use super::fused::{Fused, geometry, last_to_first, losses, matrix, path, pooled, summed_squares};
+use super::fused::{Fused, Norm, geometry, last_to_first, losses, matrix, normed, path, pooled};
 use super::host::{Host, give, in_order};
 use crate::kernels::conv::Winner;
 use crate::kernels::image::Images;
@@ -43,9 +43,9 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         }
     }
 
-    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (logits, node) = logits.into_parts();
-        let (loss, correct, gradient) = losses::<B>(&logits, labels);
+        let (loss, correct, gradient) = losses::<B>(&logits, labels, smoothing);
         let loss = match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let numbers = give::<B>(gradient, logits.shape(), &logits.device());
@@ -56,11 +56,17 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         (loss, correct)
     }
 
-    fn squares(numbers: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self> {
         let (numbers, node) = numbers.into_parts();
-        let sum = summed_squares::<B>(&numbers);
+        let (sum, slope) = normed::<B>(&numbers, norm);
         match Scalar.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(Slope { numbers, factor: 2.0 }, sum),
+            OpsKind::Tracked(prepared) => {
+                let slope = match slope {
+                    None => Slope { numbers, factor: 2.0 },
+                    Some(slope) => Slope { numbers: give::<B>(slope, numbers.shape(), &numbers.device()), factor: 1.0 },
+                };
+                prepared.finish(slope, sum)
+            }
             OpsKind::UnTracked(prepared) => prepared.finish(sum),
         }
     }

@@ -6,17 +6,31 @@ use crate::backend;
 use crate::config::Experiment;
 use crate::data;
 use crate::error::Error;
-use crate::model::{Architecture, Cnn, Weights};
+use crate::model::{Architecture, Network, Parameter, Weights};
+use crate::objective::Penalties;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let experiment = Experiment::load(&args.config, &args.set)?;
+    let mut assignments = Vec::new();
     if !args.config_only {
         let opened = backend::open(&experiment.backend)?;
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+        let mut network = Network::blank(&architecture, &opened.place);
         if let Some(path) = &experiment.model.init {
-            Cnn::blank(&architecture, &opened.place).with_weights(&Weights::from_file(path)?, path)?;
+            network = network.with_weights(&Weights::from_file(path)?, path)?;
+        }
+        let parameters = Parameter::of(&network);
+        let penalties = Penalties::new(&experiment.penalty, &parameters, data.train.count())?;
+        for Parameter { name, .. } in &parameters {
+            let told = penalties.told(name);
+            let told = if told.is_empty() { "no penalty".to_owned() } else { told.join("; ") };
+            assignments.push(format!("\n# {name}: {told}"));
         }
     }
-    if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) }
+    if args.json {
+        print::json(&experiment)
+    } else {
+        print::out(format_args!("{}{}", experiment.to_toml().trim_end(), assignments.concat()))
+    }
 }

@@ -114,7 +114,11 @@ fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Err
     };
     print::out(format_args!("\n{ended}"))?;
     if let (Some(penalty), Some(norm)) = (summary.penalty, summary.weight_norm_squared) {
-        print::out(format_args!("penalty {penalty:.4e}, ‖w‖² {norm:.3}"))?;
+        let zeros = summary
+            .zero_weights
+            .filter(|zeros| *zeros > 0.0)
+            .map_or(String::new(), |zeros| format!(", {} of the weights 0", percent(zeros)));
+        print::out(format_args!("penalty {penalty:.4e}, ‖w‖² {norm:.3}{zeros}"))?;
     }
     let speed = summary.images_per_second.map_or(String::new(), |speed| format!(", {} images/s", rounded(speed)));
     print::out(format_args!("{} of training{speed}", duration(summary.seconds)))?;

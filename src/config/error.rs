@@ -72,7 +72,11 @@ impl ConfigError {
             }
             Kind::InvalidLength(found, expected) => Self::value(key, format!("has {found} elements; expected {expected}")),
             // A section that checks several keys together names the key at fault, in backticks, by its full path.
-            Kind::Message(message) if message.starts_with('`') => Self::Section(message),
+            // A section in a list, or in another section, does not know its place there.
+            Kind::Message(message) if message.starts_with('`') => {
+                let section = error.path.iter().rev().find(|part| part.parse::<usize>().is_err()).map_or("", String::as_str);
+                Self::Section(message.replacen(&format!("`{section}."), &format!("`{key}."), 1))
+            }
             Kind::Message(message) => Self::value(key, message),
             other => Self::value(key, format!("can't be read: {other}")),
         }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{BatchSize, Count, Fraction, NonNegative, Samples};
-use super::{Data, Optimizer, Schedule};
+use super::number::{BatchSize, Count, Fraction, NonNegative};
+use super::{Data, Model, Optimizer, Penalty, Schedule};
 use crate::seed::Seed;
 
 /// One experiment: everything that decides what a run computes.
@@ -124,113 +124,6 @@ impl BackendKind {
     }
 }
 
-/// The reference network and its sizes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Model {
-    /// The kind of network.
-    pub kind: ModelKind,
-    /// Output channels of each convolution; each is followed by ReLU and a 2×2 max-pool.
-    pub channels: Vec<Count>,
-    /// Side of the square convolution kernels.
-    pub kernel_size: Count,
-    /// What the convolutions see beyond the edge.
-    pub padding: Padding,
-    /// Units of the hidden dense layer.
-    pub hidden: Count,
-    /// Probability of dropping a hidden unit in a training step.
-    pub dropout: Fraction,
-    /// How the weights start.
-    pub initializer: Init,
-    /// A safetensors file to start from instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<PathBuf>,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            kind: ModelKind::Cnn,
-            channels: vec![Count::literal(32), Count::literal(64)],
-            kernel_size: Count::literal(3),
-            padding: Padding::Valid,
-            hidden: Count::literal(128),
-            dropout: Fraction::literal(0.0),
-            initializer: Init::Glorot,
-            init: None,
-        }
-    }
-}
-
-/// What convolutions see beyond the edge of what they get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Padding {
-    /// Nothing: they give fewer rows and columns than they get.
-    Valid,
-    /// Zeros: they give as many. The kernel has an odd side.
-    Same,
-}
-
-/// The kinds of network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModelKind {
-    /// Convolutions with pooling, then two dense layers.
-    Cnn,
-}
-
-/// How weights start; biases start at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// Uniform in ±√(6/(fan in + fan out)), Keras' default (Glorot and Bengio 2010).
-    Glorot,
-    /// Uniform in ±√(6/fan in), made for ReLU (He et al. 2015, arXiv 1502.01852).
-    Kaiming,
-}
-
-/// One regularization term of the loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Penalty {
-    /// The kind of term.
-    pub kind: PenaltyKind,
-    /// Its coefficient λ.
-    pub lambda: NonNegative,
-    /// The `m` it is divided by.
-    #[serde(default = "train_samples")]
-    pub samples: Samples,
-    /// The parameters it is on.
-    #[serde(default)]
-    pub scope: Scope,
-}
-
-fn train_samples() -> Samples {
-    Samples::Train
-}
-
-/// The kinds of regularization term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PenaltyKind {
-    /// λ/(2m)·Σ w².
-    L2,
-}
-
-/// Which parameters a penalty is on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
-    #[default]
-    Kernels,
-    /// Parameters of rank 1.
-    Biases,
-    /// Every parameter.
-    All,
-}
-
 /// How long an experiment trains and in what steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -243,6 +136,8 @@ pub struct Train {
     pub micro_batch: Count,
     /// Steps to stop after; 0: no limit.
     pub max_steps: u64,
+    /// The part of a training sample's target that is spread evenly over the classes.
+    pub label_smoothing: Fraction,
 }
 
 impl Default for Train {
@@ -252,6 +147,7 @@ impl Default for Train {
             batch_size: BatchSize::Samples(Count::literal(32)),
             micro_batch: Count::literal(1000),
             max_steps: 0,
+            label_smoothing: Fraction::literal(0.0),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 
-use super::{ConfigError, Decay, Experiment};
+use super::{ConfigError, Decay, Experiment, Method, ModelKind};
 
 /// More threads than any machine has cores to give them.
 const MOST_THREADS: usize = 1024;
@@ -39,8 +39,11 @@ impl Experiment {
             let problem = format!("is {:?}; expected letters, digits, `.`, `_` and `-`, not starting with `.`", self.name);
             return Err(ConfigError::value("name", problem));
         }
-        if self.model.channels.is_empty() {
-            return Err(ConfigError::value("model.channels", "is empty; expected at least one convolution's output channels"));
+        if self.model.kind == ModelKind::Cnn && self.model.channels.is_empty() {
+            return Err(ConfigError::value(
+                "model.channels",
+                "is empty; expected at least one convolution's output channels, or `model.kind` = \"mlp\"",
+            ));
         }
         let watches_validation = [
             ("early_stopping.patience", self.early_stopping.patience > 0),
@@ -50,6 +53,10 @@ impl Experiment {
             && let Some((key, _)) = watches_validation.iter().find(|(_, watches)| *watches)
         {
             return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
+        }
+        if let (Some(place), Method::RmsProp { .. }) = (self.penalty.iter().position(|penalty| penalty.proximal), self.optimizer.method) {
+            let problem = "is true, which has no step with `optimizer.kind` = \"rmsprop\"; use sgd, adam or adamw";
+            return Err(ConfigError::value(format!("penalty.{place}.proximal"), problem));
         }
         self.data.resolve()?;
         if self.backend.threads > MOST_THREADS {

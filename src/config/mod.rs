@@ -7,14 +7,16 @@ mod data;
 mod error;
 mod experiment;
 mod load;
+mod model;
 pub mod number;
 mod optimizer;
+mod penalty;
 mod schedule;
 
 pub use data::{Data, Normalization, Source};
 pub use error::ConfigError;
-pub use experiment::{
-    Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Init, Kernels, Model, Padding, Penalty, PenaltyKind, Scope, Train,
-};
+pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train};
+pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};
+pub use penalty::{Penalty, PenaltyKind, Scope};
 pub use schedule::{Decay, Schedule};

@@ -1,4 +1,4 @@
-//! Burnpack: Burn's own format, for [`Cnn`](crate::model::Cnn)'s `load_file` in a Burn program.
+//! Burnpack: Burn's own format, for [`Network`](crate::model::Network)'s `load_file` in a Burn program.
 
 use std::io;
 

@@ -5,17 +5,19 @@
 pub struct CrossEntropy {
     /// The mean over the batch, in nats.
     pub loss: f32,
-    /// ∂loss/∂logits, `[batch, classes]`: (softmax − one-hot)/batch.
+    /// ∂loss/∂logits, `[batch, classes]`: (softmax − target)/batch.
     pub gradient: Vec<f32>,
     /// Samples whose largest logit, the first of equal ones, is that of their label.
     pub correct: u32,
 }
 
-/// The mean cross-entropy of `logits`, `[batch, classes]`, against `labels`, one for each row.
+/// The mean cross-entropy of `logits`, `[batch, classes]`, against `labels`, one for each row. The target of a row has 1 − `smoothing` at its label,
+/// and `smoothing` spread evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567, section 7).
 #[must_use]
-pub fn cross_entropy(logits: &[f32], labels: &[usize]) -> CrossEntropy {
+pub fn cross_entropy(logits: &[f32], labels: &[usize], smoothing: f32) -> CrossEntropy {
     let classes = logits.len() / labels.len().max(1);
     let share = 1.0 / labels.len() as f32;
+    let even = smoothing / classes as f32;
     let mut gradient = vec![0.0; logits.len()];
     let mut loss = 0.0;
     let mut correct = 0;
@@ -32,9 +34,14 @@ pub fn cross_entropy(logits: &[f32], labels: &[usize]) -> CrossEntropy {
             *to = (logit - logits[best]).exp();
             sum += *to;
         }
-        loss += f64::from(sum.ln() - (logits[*label] - logits[best]));
+        let mut target = logits[*label] - logits[best];
         gradient.iter_mut().for_each(|number| *number *= share / sum);
-        gradient[*label] -= share;
+        gradient[*label] -= share * (1.0 - smoothing);
+        if smoothing > 0.0 {
+            target = (1.0 - smoothing) * target + even * logits.iter().map(|logit| logit - logits[best]).sum::<f32>();
+            gradient.iter_mut().for_each(|number| *number -= share * even);
+        }
+        loss += f64::from(sum.ln() - target);
     }
     #[expect(clippy::cast_possible_truncation, reason = "the loss is a float32 tensor")]
     let loss = (loss / labels.len() as f64) as f32;

@@ -12,6 +12,7 @@
 pub mod conv;
 pub mod cross_entropy;
 pub mod dense;
+pub mod groups;
 pub mod image;
 mod scratch;
 pub mod simd;

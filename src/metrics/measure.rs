@@ -3,7 +3,7 @@
 use super::{Measures, Tally};
 use crate::backend::{keep_awake, on_threads};
 use crate::data::{Ahead, Batcher, Part};
-use crate::model::Cnn;
+use crate::model::Network;
 
 /// Images computed at once, at most.
 const BATCH: usize = 500;
@@ -13,7 +13,7 @@ const ACTIVATION: usize = 1 << 24;
 /// Runs `network` over every sample of `part`. Losses are summed in float64 on the host, so that they do not depend on a
 /// backend's order of summation.
 #[must_use]
-pub fn measure(network: &Cnn, part: &Part, batcher: &Batcher) -> Measures {
+pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
     on_threads(network.kernels(), || {
         let classes = network.architecture().classes;
         let mut tally = Tally::new(classes);

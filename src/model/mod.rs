@@ -1,10 +1,10 @@
 //! Networks, and their weights under PyTorch's names and layouts.
 
-mod cnn;
 mod error;
 mod init;
+mod network;
 mod weights;
 
-pub use cnn::{Architecture, Cnn};
 pub use error::ModelError;
-pub use weights::{Values, Weights, parameter_name};
+pub use network::{Architecture, Network};
+pub use weights::{Parameter, Values, Weights, parameter_name};

@@ -8,7 +8,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{Cnn, ModelError};
+use super::{ModelError, Network};
 
 /// The values of one parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,10 +40,29 @@ pub fn parameter_name(path: &[String]) -> String {
     name
 }
 
+/// A parameter's name and rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, such as `conv1.weight`.
+    pub name: String,
+    /// How many dimensions it has.
+    pub rank: usize,
+}
+
+impl Parameter {
+    /// Every parameter of `network`, from the input on.
+    #[must_use]
+    pub fn of(network: &Network) -> Vec<Self> {
+        let mut names = Names { path: Vec::new(), found: Vec::new() };
+        network.visit(&mut names);
+        names.found
+    }
+}
+
 impl Weights {
     /// The weights of `network`.
     #[must_use]
-    pub fn of(network: &Cnn) -> Self {
+    pub fn of(network: &Network) -> Self {
         let mut reader = Reader { path: Vec::new(), weights: BTreeMap::new() };
         network.visit(&mut reader);
         Self(reader.weights)
@@ -132,7 +151,7 @@ impl Weights {
     }
 }
 
-impl Cnn {
+impl Network {
     /// The network with these weights.
     ///
     /// # Errors
@@ -189,6 +208,25 @@ impl ModuleVisitor for Reader {
         let shape = tensor.dims().to_vec();
         let numbers = tensor.into_data().iter::<f32>().collect();
         self.weights.insert(parameter_name(&self.path), Values { shape, numbers });
+    }
+}
+
+struct Names {
+    path: Vec<String>,
+    found: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Names {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        self.found.push(Parameter { name: parameter_name(&self.path), rank: D });
     }
 }
 

@@ -1,127 +1,255 @@
 //! The regularization terms.
 
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 
-use crate::backend::fused;
+use crate::backend::fused::{self, Norm};
 use crate::config::number::Samples;
-use crate::config::{Kernels, Penalty, PenaltyKind, Scope};
-use crate::model::{Cnn, Weights};
+use crate::config::{ConfigError, Kernels, Penalty, PenaltyKind, Schedule};
+use crate::kernels::groups::Proximal;
+use crate::model::{Network, Parameter, Values, Weights, parameter_name};
 
-/// R(w) = λ/(2m)·Σ w² over the parameters in scope; ∂R/∂w = λ/m·w.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct L2 {
+/// One regularization term, and the parameters it is on.
+#[derive(Clone, Debug, PartialEq)]
+struct Term {
+    kind: PenaltyKind,
+    /// λ in force.
     lambda: f64,
+    /// λ before its schedule.
+    base: f64,
+    schedule: Schedule,
     samples: Samples,
-    scope: Scope,
+    proximal: bool,
+    names: BTreeSet<String>,
 }
 
-impl L2 {
-    /// λ/(2m), where the training part has `train` samples and the step's batch `batch`.
+impl Term {
+    /// λ/m, where the training part has `train` samples and the step's batch `batch`.
     fn factor(&self, train: usize, batch: usize) -> f64 {
         let m = match self.samples {
             Samples::Train => train,
             Samples::Batch => batch,
             Samples::Number(count) => count.get(),
         };
-        self.lambda / (2.0 * m as f64)
+        self.lambda / m as f64
     }
+
+    /// The norms it is made of, each with what multiplies it besides λ/m.
+    fn norms(&self) -> Vec<(Norm, f64)> {
+        match self.kind {
+            PenaltyKind::L2 => vec![(Norm::Squares, 0.5)],
+            PenaltyKind::L1 => vec![(Norm::Absolutes, 1.0)],
+            PenaltyKind::ElasticNet { l1_ratio } => {
+                vec![(Norm::Absolutes, l1_ratio.get()), (Norm::Squares, 0.5 * (1.0 - l1_ratio.get()))]
+            }
+            PenaltyKind::GroupLasso => vec![(Norm::Groups, 1.0)],
+            PenaltyKind::Decoupled => Vec::new(),
+        }
+    }
+}
+
+/// What the penalties do to a parameter besides their gradient, per unit of the learning rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Around {
+    /// Before the optimizer's step, the weights lose this part of themselves.
+    pub decay: f64,
+    /// The proximal step after it.
+    pub proximal: Option<Proximal>,
 }
 
 /// Every regularization term of an objective.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Penalties {
-    terms: Vec<L2>,
+    terms: Vec<Term>,
     train_samples: usize,
 }
 
 impl Penalties {
-    /// The terms `config` lists, for a training part of `train_samples` samples.
-    #[must_use]
-    pub fn new(config: &[Penalty], train_samples: usize) -> Self {
-        let term = |penalty: &Penalty| match penalty.kind {
-            PenaltyKind::L2 => L2 { lambda: penalty.lambda.get(), samples: penalty.samples, scope: penalty.scope },
-        };
-        Self { terms: config.iter().map(term).collect(), train_samples }
+    /// The terms `config` lists on these parameters, for a training part of `train_samples` samples.
+    ///
+    /// # Errors
+    ///
+    /// When a scope has no parameter, or a parameter has two proximal terms, for whose sum there is no step.
+    pub fn new(config: &[Penalty], parameters: &[Parameter], train_samples: usize) -> Result<Self, ConfigError> {
+        let mut terms: Vec<Term> = Vec::new();
+        for (place, penalty) in config.iter().enumerate() {
+            let inside = parameters.iter().filter(|parameter| penalty.scope.has(&parameter.name, parameter.rank));
+            let names: BTreeSet<String> = inside.map(|parameter| parameter.name.clone()).collect();
+            if names.is_empty() {
+                let all: Vec<String> = parameters.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
+                let problem = format!(
+                    "is {:?}, which no parameter fits; expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
+                    String::from(penalty.scope.clone()),
+                    all.join(", ")
+                );
+                return Err(ConfigError::value(format!("penalty.{place}.scope"), problem));
+            }
+            let taken =
+                terms.iter().filter(|term| term.proximal && penalty.proximal).find_map(|term| term.names.intersection(&names).next());
+            if let Some(name) = taken {
+                let problem =
+                    format!("is true, but `{name}` has a proximal penalty already; give them different scopes, or one a gradient");
+                return Err(ConfigError::value(format!("penalty.{place}.proximal"), problem));
+            }
+            let Penalty { kind, samples, proximal, .. } = *penalty;
+            let (base, schedule) = (penalty.lambda.get(), penalty.schedule.clone());
+            terms.push(Term { kind, lambda: base, base, schedule, samples, proximal, names });
+        }
+        Ok(Self { terms, train_samples })
     }
 
-    /// The sum of the terms' coefficients; none without terms.
+    /// λ of each term before its schedule, and the schedule.
+    pub fn schedules(&self) -> impl Iterator<Item = (f64, &Schedule)> {
+        self.terms.iter().map(|term| (term.base, &term.schedule))
+    }
+
+    /// Sets the λ in force of each term.
+    pub fn set(&mut self, lambdas: &[f64]) {
+        self.terms.iter_mut().zip(lambdas).for_each(|(term, lambda)| term.lambda = *lambda);
+    }
+
+    /// The sum of the terms' coefficients in force; none without terms.
     #[must_use]
     pub fn lambda(&self) -> Option<f64> {
         (!self.terms.is_empty()).then(|| self.terms.iter().map(|term| term.lambda).sum())
     }
 
-    /// The penalty of `network` as a tensor autodiff can follow, for a step of `batch` samples; none where every λ is 0.
+    /// What is on a parameter, in words: `l1 with λ = 2, proximal`.
+    #[must_use]
+    pub fn told(&self, name: &str) -> Vec<String> {
+        let on = self.terms.iter().filter(|term| term.names.contains(name));
+        on.map(|term| {
+            let changing = if term.schedule == Schedule::default() { "" } else { " before its schedule" };
+            format!("{} with λ = {}{changing}{}", term.kind.name(), term.base, if term.proximal { ", proximal" } else { "" })
+        })
+        .collect()
+    }
+
+    /// The penalty of `network` as a tensor autodiff can follow, for a step of `batch` samples; none where every λ is 0. Proximal terms are in
+    /// its value, and have no gradient.
     ///
     /// # Shapes
     ///
     /// - output: `[1]`
     #[must_use]
-    pub fn on(&self, network: &Cnn, batch: usize) -> Option<Tensor<1>> {
+    pub fn on(&self, network: &Network, batch: usize) -> Option<Tensor<1>> {
         let mut sum: Option<Tensor<1>> = None;
         for term in self.terms.iter().filter(|term| term.lambda > 0.0) {
-            let mut squares = Squares { scope: term.scope, kernels: network.kernels(), sum: None };
-            network.visit(&mut squares);
-            let Some(squares) = squares.sum else { continue };
-            let value = squares.mul_scalar(term.factor(self.train_samples, batch));
-            sum = Some(match sum {
-                None => value,
-                Some(sum) => sum + value,
-            });
+            for (norm, share) in term.norms() {
+                let mut norms = Norms { names: &term.names, norm, kernels: network.kernels(), path: Vec::new(), sum: None };
+                network.visit(&mut norms);
+                let Some(norms) = norms.sum else { continue };
+                let value = norms.mul_scalar(share * term.factor(self.train_samples, batch));
+                let value = if term.proximal { value.detach() } else { value };
+                sum = Some(match sum {
+                    None => value,
+                    Some(sum) => sum + value,
+                });
+            }
         }
         sum
+    }
+
+    /// What is done to a parameter around a step of `batch` samples.
+    #[must_use]
+    pub fn around(&self, name: &str, batch: usize) -> Around {
+        let mut around = Around::default();
+        for term in self.terms.iter().filter(|term| term.lambda > 0.0 && term.names.contains(name)) {
+            let factor = term.factor(self.train_samples, batch);
+            if term.kind == PenaltyKind::Decoupled {
+                around.decay += factor;
+            }
+            if term.proximal {
+                let share = |norm| term.norms().iter().filter(|(other, _)| *other == norm).map(|(_, share)| share * factor).sum::<f64>();
+                around.proximal =
+                    Some(Proximal { absolutes: share(Norm::Absolutes), squares: 2.0 * share(Norm::Squares), norms: share(Norm::Groups) });
+            }
+        }
+        around
     }
 
     /// The penalty of weights on the host, in float64, for a step of `batch` samples.
     #[must_use]
     pub fn value(&self, weights: &Weights, batch: usize) -> f64 {
-        let squares = |term: &L2| weights_squared(weights, |rank| in_scope(term.scope, rank));
+        let value = |term: &Term| {
+            let on =
+                |norm| weights.iter().filter(|(name, _)| term.names.contains(*name)).map(|(_, values)| normed(norm, values)).sum::<f64>();
+            term.factor(self.train_samples, batch) * term.norms().into_iter().map(|(norm, share)| share * on(norm)).sum::<f64>()
+        };
         // A sum of nothing is -0.0 in Rust.
-        self.terms.iter().map(|term| term.factor(self.train_samples, batch) * squares(term)).fold(0.0, |sum, value| sum + value)
+        self.terms.iter().map(value).fold(0.0, |sum, value| sum + value)
     }
 
     /// ‖w‖² over every parameter that a term is on; over the kernels where there is no term.
     #[must_use]
     pub fn weight_norm_squared(&self, weights: &Weights) -> f64 {
-        let penalized = |rank| match self.terms.as_slice() {
-            [] => in_scope(Scope::Kernels, rank),
-            terms => terms.iter().any(|term| in_scope(term.scope, rank)),
+        let penalized = |(name, values): &(&String, &Values)| match self.terms.as_slice() {
+            [] => values.shape.len() >= 2,
+            terms => terms.iter().any(|term| term.names.contains(*name)),
         };
-        weights_squared(weights, penalized)
+        weights.iter().filter(penalized).map(|(_, values)| normed(Norm::Squares, values)).sum()
     }
 }
 
-fn in_scope(scope: Scope, rank: usize) -> bool {
-    match scope {
-        Scope::Kernels => rank >= 2,
-        Scope::Biases => rank < 2,
-        Scope::All => true,
+/// A norm of a parameter in PyTorch's layout, whose outputs come first.
+fn normed(norm: Norm, values: &Values) -> f64 {
+    let numbers = &values.numbers;
+    let squares = |numbers: &[f32]| numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>();
+    match norm {
+        Norm::Squares => squares(numbers),
+        Norm::Absolutes => numbers.iter().map(|number| f64::from(number.abs())).sum(),
+        Norm::Groups => {
+            let size = numbers.len() / values.shape[0];
+            (size as f64).sqrt() * numbers.chunks(size).map(|group| squares(group).sqrt()).sum::<f64>()
+        }
     }
 }
 
-fn weights_squared(weights: &Weights, counts: impl Fn(usize) -> bool) -> f64 {
-    let counted = weights.iter().filter(|(_, values)| counts(values.shape.len()));
-    counted.flat_map(|(_, values)| &values.numbers).map(|number| f64::from(*number).powi(2)).sum()
-}
-
-/// Sums the squares of the parameters in scope.
-struct Squares {
-    scope: Scope,
+/// Adds up a norm of some parameters.
+struct Norms<'a> {
+    names: &'a BTreeSet<String>,
+    norm: Norm,
     kernels: Kernels,
+    path: Vec<String>,
     sum: Option<Tensor<1>>,
 }
 
-impl ModuleVisitor for Squares {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if in_scope(self.scope, D) {
-            let squares = match self.kernels {
-                Kernels::Fused => fused::squares(param.val()),
-                Kernels::Stock => param.val().square().sum(),
-            };
-            self.sum = Some(match self.sum.take() {
-                None => squares,
-                Some(sum) => sum + squares,
-            });
-        }
+impl ModuleVisitor for Norms<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
     }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.names.contains(&parameter_name(&self.path)) {
+            return;
+        }
+        let norm = match (self.kernels, self.norm) {
+            (Kernels::Fused, norm) => fused::norm(param.val(), norm),
+            (Kernels::Stock, Norm::Squares) => param.val().square().sum(),
+            (Kernels::Stock, Norm::Absolutes) => param.val().abs().sum(),
+            (Kernels::Stock, Norm::Groups) => stock_group_norms(param.val()),
+        };
+        self.sum = Some(match self.sum.take() {
+            None => norm,
+            Some(sum) => sum + norm,
+        });
+    }
+}
+
+/// Σ √|g|·‖w(g)‖ of stock operations.
+fn stock_group_norms<const D: usize>(weights: Tensor<D>) -> Tensor<1> {
+    let count = weights.dims().iter().product::<usize>();
+    let groups = weights.dims()[usize::from(D == 2)];
+    let weights = if D == 2 { weights.swap_dims(0, 1) } else { weights };
+    let squares = weights.reshape([groups, count / groups]).square().sum_dim(1);
+    // The root has no gradient at 0.
+    let zero = squares.clone().equal_elem(0.0);
+    let norms = squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0);
+    norms.sum().mul_scalar((count as f64 / groups as f64).sqrt())
 }

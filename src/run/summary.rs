@@ -41,6 +41,12 @@ pub struct Summary {
     pub penalty: Option<f64>,
     /// ‖w‖² of the network.
     pub weight_norm_squared: Option<f64>,
+    /// The fraction of the kernels' weights that are exactly 0.
+    #[serde(default)]
+    pub zero_weights: Option<f64>,
+    /// The fraction of their output channels and units into which every weight is 0.
+    #[serde(default)]
+    pub zero_channels: Option<f64>,
     /// The epoch the network is from, where there was a validation part.
     pub best_epoch: Option<u64>,
     /// Numbers the network learns.

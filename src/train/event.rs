@@ -69,6 +69,12 @@ pub struct Row {
     pub accuracy: f64,
     /// ‖w‖² after the epoch, over the penalized parameters (the kernels, where there is no penalty).
     pub weight_norm_squared: f64,
+    /// The fraction of the kernels' weights that are exactly 0 after the epoch.
+    #[serde(default)]
+    pub zero_weights: f64,
+    /// The fraction of their output channels and units into which every weight is 0.
+    #[serde(default)]
+    pub zero_channels: f64,
     /// The sum of the penalties' coefficients.
     pub lambda: Option<f64>,
     /// The learning rate of the last step.

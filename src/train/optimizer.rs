@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, DynOptimizer, DynState, GradientsParams, RmsPropConfig, SgdConfig, StateSink, StateSource};
+use burn::optim::{
+    AdamConfig, AdamState, AdamWConfig, AdamWState, DynOptimizer, DynState, GradientsParams, RmsPropConfig, SgdConfig, StateSink,
+    StateSource,
+};
 use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
@@ -17,11 +20,15 @@ use super::in_place;
 use crate::backend::Place;
 use crate::config::number::Fraction;
 use crate::config::{Kernels, Method};
-use crate::model::{Cnn, parameter_name};
+use crate::kernels::groups::{Groups, Proximal, proximal};
+use crate::model::{Network, parameter_name};
+use crate::objective::Penalties;
 
 /// An optimizer with its state for every parameter.
 #[derive(Clone)]
 pub struct ParameterOptimizer {
+    kind: Method,
+    kernels: Kernels,
     method: Arc<dyn DynOptimizer>,
     states: BTreeMap<String, DynState>,
 }
@@ -32,13 +39,30 @@ impl ParameterOptimizer {
     /// An optimizer that has not stepped yet.
     #[must_use]
     pub fn new(method: &Method, kernels: Kernels) -> Self {
-        Self { method: build(method, kernels), states: BTreeMap::new() }
+        Self { kind: *method, kernels, method: build(method, kernels), states: BTreeMap::new() }
     }
 
-    /// One step of every parameter that has a gradient.
+    /// One step of every parameter that has a gradient, on a batch of `batch` samples, and what the penalties do around it.
     #[must_use]
-    pub fn step(&mut self, rate: f64, network: Cnn, gradients: GradientsParams) -> Cnn {
-        network.map(&mut Step { optimizer: self, rate, gradients, path: Vec::new() })
+    pub fn step(&mut self, rate: f64, network: Network, gradients: GradientsParams, penalties: &Penalties, batch: usize) -> Network {
+        network.map(&mut Step { optimizer: self, rate, gradients, penalties, batch, path: Vec::new() })
+    }
+
+    /// What the last step divided each number's gradient by, besides the rate; nothing where that is 1.
+    fn metric<const D: usize>(&self, state: &DynState) -> Vec<f32> {
+        let (momentum, beta_2, epsilon) = match self.kind {
+            Method::Adam { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon),
+            Method::AdamW { beta_2, epsilon, .. } if self.kernels == Kernels::Fused => {
+                (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon)
+            }
+            Method::AdamW { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamWState<D>>().momentum, beta_2, epsilon),
+            Method::Sgd { .. } | Method::RmsProp { .. } => return Vec::new(),
+        };
+        let correction = 1.0 - beta_2.get().powi(i32::try_from(momentum.time).unwrap_or(i32::MAX));
+        #[expect(clippy::cast_possible_truncation, reason = "factors of float32 steps")]
+        let (correction, epsilon) = (correction as f32, epsilon.get() as f32);
+        let second = momentum.moment_2.clone().into_data();
+        second.iter::<f32>().map(|second| (second / correction).sqrt() + epsilon).collect()
     }
 
     /// The state in the burnpack format, under the parameters' names.
@@ -66,8 +90,8 @@ impl ParameterOptimizer {
     /// # Errors
     ///
     /// In words, when the bytes are not such a state.
-    pub fn from_bytes(method: &Method, bytes: &[u8], place: &Place) -> Result<Self, String> {
-        let method = build(method, place.kernels);
+    pub fn from_bytes(kind: &Method, bytes: &[u8], place: &Place) -> Result<Self, String> {
+        let method = build(kind, place.kernels);
         let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|error| error.to_string())?;
         let scalars = reader.scalars().clone();
         let ranks: Vec<(String, usize)> = scalars
@@ -84,7 +108,7 @@ impl ParameterOptimizer {
             let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, &place.device)).flatten();
             states.insert(name.clone(), state.ok_or_else(|| format!("the state of `{name}` is not that of this optimizer"))?);
         }
-        Ok(Self { method, states })
+        Ok(Self { kind: *kind, kernels: place.kernels, method, states })
     }
 }
 
@@ -138,6 +162,8 @@ struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
     rate: f64,
     gradients: GradientsParams,
+    penalties: &'a Penalties,
+    batch: usize,
     path: Vec<String>,
 }
 
@@ -157,11 +183,29 @@ impl ModuleMapper for Step<'_> {
         };
         let name = parameter_name(&self.path);
         let state = self.optimizer.states.remove(&name);
-        let (stepped, state) = self.optimizer.method.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
+        let around = self.penalties.around(&name, self.batch);
+        let mut tensor = tensor.inner();
+        if around.decay > 0.0 {
+            tensor = tensor.mul_scalar(1.0 - self.rate * around.decay);
+        }
+        let (stepped, state) = self.optimizer.method.step_dyn(D, self.rate, tensor.into_bridge(), gradient.into_bridge(), state);
+        let mut stepped = Tensor::<D>::from_bridge(stepped);
+        if let Some(step) = around.proximal {
+            let metric = state.as_ref().map_or_else(Vec::new, |state| self.optimizer.metric::<D>(state));
+            stepped = after(stepped, step, self.rate, &metric);
+        }
         if let Some(state) = state {
             self.optimizer.states.insert(name, state);
         }
-        let stepped = Tensor::from_inner(Tensor::<D>::from_bridge(stepped)).require_grad();
-        Param::from_mapped_value(id, stepped, mapper)
+        Param::from_mapped_value(id, Tensor::from_inner(stepped).require_grad(), mapper)
     }
+}
+
+/// The proximal step after a step of `rate`. It is taken on the host, whatever the device.
+fn after<const D: usize>(tensor: Tensor<D>, step: Proximal, rate: f64, metric: &[f32]) -> Tensor<D> {
+    let (shape, device) = (tensor.shape(), tensor.device());
+    let step = Proximal { absolutes: rate * step.absolutes, squares: rate * step.squares, norms: rate * step.norms };
+    let mut numbers: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+    proximal(step, Groups::of(shape.as_slice()), metric, &mut numbers);
+    Tensor::from_data(TensorData::new(numbers, shape), &device)
 }

@@ -29,6 +29,9 @@ pub struct Position {
     pub plateau: Patience,
     /// What the plateau schedule multiplies the rate by.
     pub plateau_factor: Option<f64>,
+    /// The λ of each penalty in the last step.
+    #[serde(default)]
+    pub lambdas: Vec<f64>,
 }
 
 /// Sums over the steps of an epoch.

@@ -1,4 +1,4 @@
-//! The learning rate at each step: Burn's schedulers as factors of the configured rate.
+//! The learning rate, or a λ, at each step: Burn's schedulers as factors of the configured one.
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;

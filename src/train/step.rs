@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use super::ParameterOptimizer;
 use crate::data::{Ahead, Batch, Batcher, Part};
-use crate::model::Cnn;
+use crate::model::Network;
 use crate::objective::{Penalties, data_loss};
 use crate::seed::Seed;
 
@@ -21,12 +21,12 @@ pub struct Stepper<'a> {
     pub part: &'a Part,
     /// How they become tensors.
     pub batcher: &'a Batcher,
-    /// The regularization terms.
-    pub penalties: &'a Penalties,
     /// The seed of dropout.
     pub seed: Seed,
     /// The probability of dropping a hidden unit.
     pub dropout: f64,
+    /// The part of a sample's target that is spread evenly over the classes.
+    pub label_smoothing: f64,
     /// Samples computed at once.
     pub micro_batch: usize,
     /// The largest norm of the gradient.
@@ -44,6 +44,8 @@ pub struct Turn<'a> {
     pub upcoming: &'a [u32],
     /// The learning rate.
     pub rate: f64,
+    /// The regularization terms, with the λ in force.
+    pub penalties: &'a Penalties,
     /// The steps before it.
     pub step: u64,
 }
@@ -54,9 +56,9 @@ pub type StepSums = Tensor<1>;
 impl Stepper<'_> {
     /// One step: the network after it, and the sums before it.
     #[must_use]
-    pub fn step(&mut self, network: Cnn, optimizer: &mut ParameterOptimizer, turn: Turn) -> (Cnn, StepSums) {
+    pub fn step(&mut self, network: Network, optimizer: &mut ParameterOptimizer, turn: Turn) -> (Network, StepSums) {
         let (gradients, sums) = self.gradients(&network, turn);
-        (optimizer.step(turn.rate, network, gradients), sums)
+        (optimizer.step(turn.rate, network, gradients, turn.penalties, turn.indices.len()), sums)
     }
 
     /// The gradient of the objective for every parameter, clipped, and the sums.
@@ -64,11 +66,11 @@ impl Stepper<'_> {
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
     /// is added once, so that the gradient is that of the whole batch.
     #[must_use]
-    pub fn gradients(&mut self, network: &Cnn, turn: Turn) -> (GradientsParams, StepSums) {
-        let Turn { indices, upcoming, step, .. } = turn;
+    pub fn gradients(&mut self, network: &Network, turn: Turn) -> (GradientsParams, StepSums) {
+        let Turn { indices, upcoming, penalties, step, .. } = turn;
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
-        let mut penalty = self.penalties.on(network, indices.len());
+        let mut penalty = penalties.on(network, indices.len());
         let mut chance = self.seed.stream("dropout", step);
         let mut chunks = indices.chunks(self.micro_batch).chain(upcoming.chunks(self.micro_batch).take(1)).peekable();
         for _ in 0..indices.len().div_ceil(self.micro_batch) {
@@ -78,7 +80,7 @@ impl Stepper<'_> {
             let share = chunk.len() as f64 / indices.len() as f64;
             let (gradients, told) =
                 self.ahead.during(self.batcher, self.part, chunk, chunks.peek().copied(), |Batch { images, labels }| {
-                    let (mut loss, correct) = data_loss(network.kernels(), network.forward(images, kept), labels);
+                    let (mut loss, correct) = data_loss(network.kernels(), network.forward(images, kept), labels, self.label_smoothing);
                     if chunk.len() < indices.len() {
                         loss = loss.mul_scalar(share);
                     }
@@ -103,7 +105,7 @@ impl Stepper<'_> {
     }
 
     /// What hidden units are multiplied by: 0 with the probability of dropout, else 1/(1 − probability).
-    fn kept(&self, network: &Cnn, batch: usize, chance: &mut rand_chacha::ChaCha8Rng, device: &Device) -> Option<Tensor<2>> {
+    fn kept(&self, network: &Network, batch: usize, chance: &mut rand_chacha::ChaCha8Rng, device: &Device) -> Option<Tensor<2>> {
         if self.dropout == 0.0 {
             return None;
         }
@@ -115,7 +117,7 @@ impl Stepper<'_> {
     }
 
     /// Gradients scaled down together to `clip_norm`, if they are longer (Pascanu et al. 2013, arXiv 1211.5063).
-    fn clipped(&self, network: &Cnn, gradients: GradientsParams) -> GradientsParams {
+    fn clipped(&self, network: &Network, gradients: GradientsParams) -> GradientsParams {
         let Some(largest) = self.clip_norm else {
             return gradients;
         };

@@ -16,8 +16,8 @@ use crate::config::{Decay, Experiment};
 use crate::data::{Ahead, Batcher, Data};
 use crate::error::Error;
 use crate::metrics::{Measures, measure};
-use crate::model::{Cnn, Weights};
-use crate::objective::Penalties;
+use crate::model::{Network, Weights};
+use crate::objective::{Penalties, Sparsity};
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -28,8 +28,6 @@ pub struct Plan<'a> {
     pub experiment: &'a Experiment,
     /// Its data.
     pub data: &'a Data,
-    /// The regularization terms.
-    pub penalties: &'a Penalties,
     /// Where it computes, with autodiff.
     pub device: &'a Device,
     /// Raised from outside to end it at the next step.
@@ -49,8 +47,9 @@ pub enum Ending {
 
 /// A training under way.
 pub struct Training {
-    network: Cnn,
+    network: Network,
     optimizer: ParameterOptimizer,
+    penalties: Penalties,
     /// Where it stands.
     pub position: Position,
 }
@@ -61,20 +60,27 @@ type Pending = Vec<(StepSums, f64, usize)>;
 impl Training {
     /// A training that has not begun.
     #[must_use]
-    pub fn new(network: Cnn, optimizer: ParameterOptimizer) -> Self {
-        Self { network, optimizer, position: Position::default() }
+    pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties) -> Self {
+        Self { network, optimizer, penalties, position: Position::default() }
     }
 
     /// The network as it is.
     #[must_use]
-    pub fn network(&self) -> &Cnn {
+    pub fn network(&self) -> &Network {
         &self.network
     }
 
     /// A training as a checkpoint left it.
     #[must_use]
-    pub fn resumed(network: Cnn, optimizer: ParameterOptimizer, position: Position) -> Self {
-        Self { network, optimizer, position }
+    pub fn resumed(network: Network, optimizer: ParameterOptimizer, mut penalties: Penalties, position: Position) -> Self {
+        penalties.set(&position.lambdas);
+        Self { network, optimizer, penalties, position }
+    }
+
+    /// The regularization terms, with the λ in force.
+    #[must_use]
+    pub fn penalties(&self) -> &Penalties {
+        &self.penalties
     }
 
     /// Trains to the end, telling `observer`.
@@ -99,15 +105,18 @@ impl Training {
         let mut stepper = Stepper {
             part: &plan.data.train,
             batcher: &batcher,
-            penalties: plan.penalties,
             seed: experiment.seed,
             dropout: experiment.model.dropout.get(),
+            label_smoothing: experiment.train.label_smoothing.get(),
             micro_batch: experiment.train.micro_batch.get(),
             clip_norm: experiment.optimizer.clip_norm.map(Positive::get),
             ahead: Ahead::default(),
         };
         let base = experiment.optimizer.learning_rate.get();
         let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.position.step);
+        let schedules = self.penalties.schedules();
+        let mut lambdas: Vec<Rate> =
+            schedules.map(|(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.position.step)).collect();
         let mut network = self.network.clone().train();
         while self.position.step < steps && !self.out_of_patience(plan) {
             let order = plan.order(self.position.epoch);
@@ -120,9 +129,11 @@ impl Training {
             for (number, indices) in batches.iter().enumerate().skip(first) {
                 let upcoming = batches.get(number + 1).copied().unwrap_or_default();
                 last_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
+                self.position.lambdas = lambdas.iter_mut().map(|lambda| lambda.next(1.0)).collect();
+                self.penalties.set(&self.position.lambdas);
                 keep_awake();
-                let (next, sums) =
-                    stepper.step(network, &mut self.optimizer, Turn { indices, upcoming, rate: last_rate, step: self.position.step });
+                let turn = Turn { indices, upcoming, rate: last_rate, penalties: &self.penalties, step: self.position.step };
+                let (next, sums) = stepper.step(network, &mut self.optimizer, turn);
                 network = next;
                 pending.push((sums, last_rate, indices.len()));
                 self.position.step += 1;
@@ -132,13 +143,13 @@ impl Training {
                 let every = experiment.checkpoint.every_steps;
                 let saves = every > 0 && self.position.step.is_multiple_of(every) && !ends;
                 if stop || saves || ends || pending.len() >= READ_EVERY {
-                    self.read(&mut pending, plan)?;
+                    self.read(&mut pending)?;
                     self.position.sums.seconds = earlier + begun.elapsed().as_secs_f64();
                     observer.on(&Event::Progress(self.progress(epochs, steps)))?;
                 }
                 if (stop && !ends) || saves {
                     self.network = network.clone();
-                    let snapshot = self.snapshot(plan, last_rate)?;
+                    let snapshot = self.snapshot(last_rate)?;
                     observer.on(&Event::Checkpoint { snapshot: &snapshot, best: false })?;
                 }
                 if stop && !ends {
@@ -158,7 +169,7 @@ impl Training {
     }
 
     /// Reads the sums of pending steps and adds them up.
-    fn read(&mut self, pending: &mut Pending, plan: &Plan) -> Result<(), Diverged> {
+    fn read(&mut self, pending: &mut Pending) -> Result<(), Diverged> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -169,7 +180,7 @@ impl Training {
             let &[data_loss, penalty, correct] = values else { continue };
             for (what, value) in [("the data loss", data_loss), ("the penalty", penalty)] {
                 if !value.is_finite() {
-                    return Err(plan.diverged(what, step + 1, self.position.epoch + 1, rate));
+                    return Err(self.diverged(what, step + 1, self.position.epoch + 1, rate));
                 }
             }
             let sums = &mut self.position.sums;
@@ -194,12 +205,12 @@ impl Training {
         }
     }
 
-    fn snapshot(&self, plan: &Plan, rate: f64) -> Result<Snapshot, Diverged> {
+    fn snapshot(&self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = Weights::of(&self.network);
         if weights.is_finite() {
             Ok(Snapshot { weights, optimizer: self.optimizer.to_bytes(), position: self.position.clone() })
         } else {
-            Err(plan.diverged("a weight", self.position.step, self.position.epoch + 1, rate))
+            Err(self.diverged("a weight", self.position.step, self.position.epoch + 1, rate))
         }
     }
 
@@ -211,12 +222,13 @@ impl Training {
         self.position.speeds.push(speed);
         self.position.epoch += 1;
         self.position.batch = 0;
-        let mut snapshot = self.snapshot(plan, rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
+        let mut snapshot = self.snapshot(rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
         let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
         let validation = plan.data.validation.as_ref().map(|part| measure(&self.network.valid(), part, &batcher));
         if validation.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
-            return Err(plan.diverged("the validation loss", self.position.step, self.position.epoch, rate).into());
+            return Err(self.diverged("the validation loss", self.position.step, self.position.epoch, rate).into());
         }
+        let zeros = Sparsity::of(&snapshot.weights);
         let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
             epoch: self.position.epoch,
             step: self.position.step,
@@ -225,15 +237,17 @@ impl Training {
             penalty,
             objective: data_loss + penalty,
             accuracy,
-            weight_norm_squared: plan.penalties.weight_norm_squared(&snapshot.weights),
-            lambda: plan.penalties.lambda(),
+            weight_norm_squared: self.penalties.weight_norm_squared(&snapshot.weights),
+            zero_weights: zeros.weights,
+            zero_channels: zeros.channels,
+            lambda: self.penalties.lambda(),
             learning_rate: rate,
             seconds: self.position.seconds,
             images_per_second: speed,
         };
         let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
         if let Some(Measures { data_loss, accuracy, .. }) = &validation {
-            let penalty = plan.penalties.value(&snapshot.weights, plan.batch_size());
+            let penalty = self.penalties.value(&snapshot.weights, plan.batch_size());
             rows.push(row(Split::Validation, *data_loss, penalty, *accuracy));
         }
         observer.on(&Event::Epoch(&rows))?;
@@ -241,6 +255,11 @@ impl Training {
         snapshot.position = self.position.clone();
         observer.on(&Event::Checkpoint { snapshot: &snapshot, best })?;
         Ok(())
+    }
+
+    pub(crate) fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
+        let lambda = self.penalties.lambda().map_or("none".to_owned(), |lambda| lambda.to_string());
+        Diverged { what, step, epoch, learning_rate, lambda }
     }
 
     fn out_of_patience(&self, plan: &Plan) -> bool {
@@ -284,10 +303,5 @@ impl Plan<'_> {
             order.shuffle(&mut self.experiment.seed.stream("shuffle", epoch));
         }
         order
-    }
-
-    pub(crate) fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
-        let lambda = self.penalties.lambda().map_or("none".to_owned(), |lambda| lambda.to_string());
-        Diverged { what, step, epoch, learning_rate, lambda }
     }
 }

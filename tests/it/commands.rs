@@ -162,7 +162,7 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
 fn a_burnpack_export_loads_in_burn() {
     use burn::module::Module;
     use regulus::config::Experiment;
-    use regulus::model::{Architecture, Cnn, Weights};
+    use regulus::model::{Architecture, Network, Weights};
 
     let sandbox = trained();
     let told = sandbox.ok(&["export", "run", "--format", "burnpack"]).stdout();
@@ -171,7 +171,7 @@ fn a_burnpack_export_loads_in_burn() {
     let shape = regulus::data::Shape { channels: 1, height: 28, width: 28 };
     let architecture = Architecture::new(&experiment.model, shape, 10).unwrap();
     let place = regulus::backend::open(&experiment.backend).unwrap().place;
-    let network = Cnn::blank(&architecture, &place).try_load_file(sandbox.path("run/model.bpk")).unwrap();
+    let network = Network::blank(&architecture, &place).try_load_file(sandbox.path("run/model.bpk")).unwrap();
     let saved = Weights::from_file(&sandbox.path("run/checkpoints/best/model.safetensors")).unwrap();
     assert!(Weights::of(&network) == saved);
 }

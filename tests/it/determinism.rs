@@ -5,9 +5,20 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Sandbox, cpu_backends};
 
-/// Arguments of a training that is long enough to be interrupted.
+/// Arguments of a training that is long enough to be interrupted and has all that has a state: dropout, shuffling, a λ that changes, a proximal
+/// step with Adam's moments.
 fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
-    vec!["train", "small.toml", "--run-dir", run, "--set", backend, "--set", "checkpoint.every_steps=5", "--set", "train.epochs=20"]
+    let sets = [
+        backend,
+        "checkpoint.every_steps=5",
+        "train.epochs=20",
+        "penalty.0.schedule.kind=cosine",
+        "penalty.1.kind=group_lasso",
+        "penalty.1.lambda=0.3",
+        "penalty.1.scope=dense*.weight",
+        "penalty.1.proximal=true",
+    ];
+    ["train", "small.toml", "--run-dir", run].into_iter().chain(sets.into_iter().flat_map(|set| ["--set", set])).collect()
 }
 
 #[test]

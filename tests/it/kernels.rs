@@ -14,7 +14,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use regulus::backend::{self, Place, fused};
+use regulus::backend::fused::{self, Norm};
+use regulus::backend::{self, Place};
 use regulus::config::{Backend, BackendKind};
 use regulus::kernels::conv::{Gradients, Winner, backward, forward};
 use regulus::kernels::image::{Geometry, Images};
@@ -252,7 +253,7 @@ proptest! {
             let run = |own: bool| {
                 let logits = tensor(&logits, [batch, classes], &device).require_grad();
                 let (loss, correct) = if own {
-                    fused::cross_entropy(logits.clone(), labels.clone())
+                    fused::cross_entropy(logits.clone(), labels.clone(), 0.0)
                 } else {
                     let correct = logits.clone().argmax(1).squeeze_dim::<1>(1).equal(labels.clone()).int().sum();
                     (CrossEntropyLossConfig::new().init(&device).forward(logits.clone(), labels.clone()), correct)
@@ -278,7 +279,7 @@ proptest! {
         for place in places() {
             let device = place.device.autodiff();
             let w = tensor(&numbers_in, [count], &device).require_grad();
-            let gradients = (fused::squares(w.clone()) * 0.25).backward();
+            let gradients = (fused::norm(w.clone(), Norm::Squares) * 0.25).backward();
             let expected: Vec<f32> = numbers_in.iter().map(|number| 0.5 * number).collect();
             prop_assert_eq!(numbers(w.grad(&gradients).unwrap()), expected);
         }

@@ -20,6 +20,7 @@ mod gradients;
 mod kernels;
 mod layering;
 mod objective;
+mod penalties;
 mod readme;
 mod stopping;
 mod support;

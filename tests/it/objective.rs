@@ -12,12 +12,12 @@ use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
 use regulus::data::{self, Ahead, Batcher, Data};
-use regulus::model::{Architecture, Cnn, Weights, parameter_name};
+use regulus::model::{Architecture, Network, Parameter, Weights, parameter_name};
 use regulus::objective::Penalties;
-use regulus::train::{ParameterOptimizer, Stepper, Turn};
+use regulus::train::{ParameterOptimizer, StepSums, Stepper, Turn};
 use serde::Deserialize;
 
-use crate::support::present_backends;
+use crate::support::{cpu_backends, present_backends};
 
 type Numbers = HashMap<String, Vec<f64>>;
 
@@ -26,6 +26,29 @@ struct Fixture {
     batches: Vec<Vec<u32>>,
     cases: Vec<Case>,
     clipped: Clipped,
+    penalties: Vec<Penalized>,
+    after: Vec<After>,
+    smoothed: Smoothed,
+}
+
+#[derive(Deserialize)]
+struct Smoothed {
+    label_smoothing: f64,
+    data_loss: f64,
+    gradients: Numbers,
+}
+
+#[derive(Deserialize)]
+struct Penalized {
+    sets: Vec<String>,
+    penalty: f64,
+    gradients: Numbers,
+}
+
+#[derive(Deserialize)]
+struct After {
+    sets: Vec<String>,
+    weights: Numbers,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +84,7 @@ struct Setting {
     experiment: Experiment,
     data: Data,
     device: Device,
-    network: Cnn,
+    network: Network,
     penalties: Penalties,
     batcher: Batcher,
 }
@@ -81,8 +104,8 @@ impl Setting {
         let data = data::load(&experiment.data, experiment.seed).unwrap();
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
-        let network = Cnn::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
-        let penalties = Penalties::new(&experiment.penalty, data.train.count());
+        let network = Network::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count()).unwrap();
         let batcher = Batcher::new(&data.normalizer, &device);
         Self { experiment, data, device, network, penalties, batcher }
     }
@@ -91,13 +114,18 @@ impl Setting {
         Stepper {
             part: &self.data.train,
             batcher: &self.batcher,
-            penalties: &self.penalties,
             seed: self.experiment.seed,
             dropout: 0.0,
+            label_smoothing: self.experiment.train.label_smoothing.get(),
             micro_batch: self.experiment.train.micro_batch.get(),
             clip_norm: self.experiment.optimizer.clip_norm.map(regulus::config::number::Positive::get),
             ahead: Ahead::default(),
         }
+    }
+
+    /// Gradients and sums of a first step.
+    fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
+        self.stepper().gradients(&self.network, Turn { indices, upcoming: &[], rate: 0.0, penalties: &self.penalties, step: 0 })
     }
 
     fn trained(&self, batches: &[Vec<u32>]) -> Weights {
@@ -105,15 +133,13 @@ impl Setting {
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         for (step, batch) in (0..).zip(batches) {
-            network = self.stepper().step(network, &mut optimizer, Turn { indices: batch, upcoming: &[], rate, step }).0;
+            network = self
+                .stepper()
+                .step(network, &mut optimizer, Turn { indices: batch, upcoming: &[], rate, penalties: &self.penalties, step })
+                .0;
         }
         Weights::of(&network)
     }
-}
-
-/// A first step.
-fn turn(indices: &[u32]) -> Turn<'_> {
-    Turn { indices, upcoming: &[], rate: 0.0, step: 0 }
 }
 
 /// Gradients under PyTorch's names and layouts.
@@ -139,7 +165,7 @@ impl ModuleVisitor for Named<'_> {
     }
 }
 
-fn named(network: &Cnn, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
+fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
     let mut visitor = Named { path: Vec::new(), gradients, found: HashMap::new() };
     network.visit(&mut visitor);
     visitor.found
@@ -180,7 +206,7 @@ fn losses_and_gradients_are_pytorchs() {
         for case in &fixture.cases {
             let told = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
             let setting = Setting::new(backend, &sets(case, &[]));
-            let (gradients, sums) = setting.stepper().gradients(&setting.network, turn(&fixture.batches[0]));
+            let (gradients, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
             assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
@@ -218,12 +244,66 @@ fn weights_after_five_steps_are_pytorchs() {
 }
 
 #[test]
+fn other_penalties_and_their_gradients_are_pytorchs() {
+    let fixture = fixture();
+    for (backend, kernels) in backends_and_kernels() {
+        for Penalized { sets, penalty, gradients } in &fixture.penalties {
+            let told = format!("{backend}, {kernels}, {sets:?}");
+            let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
+            let (found, sums) = setting.gradients(&fixture.batches[0]);
+            let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
+            assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{told}: penalty {} against {penalty}", sums[1]);
+            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
+            assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{told}: {on_host} against {penalty}");
+            assert_gradients(&named(&setting.network, &found), gradients, &told);
+        }
+    }
+}
+
+#[test]
+fn proximal_and_decoupled_steps_are_pytorchs_with_the_same_zeros() {
+    let fixture = fixture();
+    for (backend, kernels) in backends_and_kernels() {
+        for After { sets, weights } in &fixture.after {
+            let told = format!("{backend}, {kernels}, {sets:?}");
+            let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
+            let found = setting.trained(&fixture.batches);
+            assert_weights(&found, weights, 1e-4, &told);
+            for (name, expected) in weights {
+                for (found, expected) in found.get(name).unwrap().numbers.iter().zip(expected) {
+                    assert_eq!(*found == 0.0, *expected == 0.0, "{told}, {name}: {found} against {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn label_smoothing_is_pytorchs() {
+    let Fixture { batches, smoothed: Smoothed { label_smoothing, data_loss, gradients }, .. } = fixture();
+    for (backend, kernels) in backends_and_kernels() {
+        let told = format!("{backend}, {kernels}");
+        let setting = Setting::new(backend, &[format!("train.label_smoothing={label_smoothing}"), format!("backend.kernels={kernels}")]);
+        let (found, sums) = setting.gradients(&batches[0]);
+        let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
+        assert!((sums[0] - data_loss).abs() < 1e-6, "{told}: {} against {data_loss}", sums[0]);
+        assert_gradients(&named(&setting.network, &found), &gradients, &told);
+    }
+}
+
+/// Every backend with stock operations, and the CPU ones with fused ones.
+fn backends_and_kernels() -> Vec<(&'static str, &'static str)> {
+    let fused = cpu_backends().into_iter().map(|backend| (backend, "fused"));
+    fused.chain(present_backends().into_iter().map(|backend| (backend, "stock"))).collect()
+}
+
+#[test]
 fn clipping_is_pytorchs_by_the_norm_of_all_gradients() {
     let fixture = fixture();
     for backend in present_backends() {
         let clip = format!("optimizer.clip_norm={}", fixture.clipped.max_norm);
         let setting = Setting::new(backend, &["penalty.0.lambda=2".to_owned(), clip]);
-        let (gradients, _) = setting.stepper().gradients(&setting.network, turn(&fixture.batches[0]));
+        let (gradients, _) = setting.gradients(&fixture.batches[0]);
         assert_gradients(&named(&setting.network, &gradients), &fixture.clipped.gradients, backend);
     }
 }
@@ -238,7 +318,7 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
         let ours = ours.trained(&fixture.batches[..1]);
 
         let plain = Setting::new(backend, &[sgd, "penalty.0.lambda=0".to_owned()]);
-        let (gradients, _) = plain.stepper().gradients(&plain.network, turn(&fixture.batches[0]));
+        let (gradients, _) = plain.gradients(&fixture.batches[0]);
         let kernels = Kernels::of(&plain.network);
         #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
         let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
@@ -259,7 +339,7 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
 struct Kernels(Vec<ParamId>);
 
 impl Kernels {
-    fn of(network: &Cnn) -> Vec<ParamId> {
+    fn of(network: &Network) -> Vec<ParamId> {
         let mut kernels = Self::default();
         network.visit(&mut kernels);
         kernels.0

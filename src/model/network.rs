@@ -1,4 +1,4 @@
-//! The reference network.
+//! The networks: convolutions, then dense layers; either may be missing.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -10,21 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use super::Weights;
 use crate::backend::{Place, fused};
-use crate::config::{ConfigError, Init, Kernels, Model, Padding};
+use crate::config::{ConfigError, Init, Kernels, Model, ModelKind, Padding};
 use crate::data::Shape;
 use crate::seed::Seed;
 
 /// No network has more parameters than this; the weights of one alone take 1 GiB, and Adam keeps three more of that size.
 const LARGEST: usize = 1 << 28;
 
+const TOO_LARGE: &str = "makes a network of more than 2²⁸ (268 million) parameters; use smaller sizes";
+
 /// Images of which a CPU keeps all activations in its caches. Without gradients to follow, more of them are computed in turns.
 const IN_CACHE: usize = 64;
 
-/// Every size of a [`Cnn`]: what its weights can be loaded into.
+/// Every size of a [`Network`]: what its weights can be loaded into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
-    /// `"cnn"`.
-    pub kind: String,
+    /// `cnn`, `mlp` or `linear`.
+    pub kind: ModelKind,
     /// The images it takes.
     pub input: Shape,
     /// Output channels of each convolution.
@@ -34,7 +36,7 @@ pub struct Architecture {
     /// Zeros around what a convolution gets, on each side.
     #[serde(default)]
     pub padding: usize,
-    /// Units of the hidden dense layer.
+    /// Units of the hidden dense layer; 0: there is none.
     pub hidden: usize,
     /// Logits it gives.
     pub classes: usize,
@@ -53,12 +55,12 @@ impl Architecture {
             return Err(ConfigError::value("model.padding", problem));
         }
         let architecture = Self {
-            kind: "cnn".to_owned(),
+            kind: model.kind,
             input,
             channels: model.channels.iter().map(|count| count.get()).collect(),
             kernel_size: kernel,
             padding: if model.padding == Padding::Same { kernel / 2 } else { 0 },
-            hidden: model.hidden.get(),
+            hidden: if model.kind == ModelKind::Linear { 0 } else { model.hidden.get() },
             classes,
         };
         architecture.check().map_err(|(key, problem)| ConfigError::value(key, problem))?;
@@ -98,12 +100,20 @@ impl Architecture {
                 return Err(("model.channels", problem));
             }
         }
-        let dense = shape.channels.checked_mul(shape.height * shape.width).and_then(|size| size.checked_mul(self.hidden));
-        let total =
-            parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)?.checked_add(self.hidden.checked_mul(self.classes + 1)?));
-        match total {
+        let flat = shape.channels.checked_mul(shape.height * shape.width);
+        let dense = |sizes: &[(Option<usize>, usize)]| {
+            sizes
+                .iter()
+                .try_fold(0_usize, |sum, (inputs, outputs)| sum.checked_add(inputs.as_ref()?.checked_add(1)?.checked_mul(*outputs)?))
+        };
+        let dense = match self.hidden {
+            0 => dense(&[(flat, self.classes)]),
+            hidden => dense(&[(flat, hidden), (Some(hidden), self.classes)]),
+        };
+        match parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)) {
             Some(total) if total <= LARGEST => Ok(shape),
-            _ => Err(("model.hidden", "makes a network of more than 2²⁸ (268 million) parameters; use smaller sizes".to_owned())),
+            _ if self.hidden == 0 => Err(("data.image_size", TOO_LARGE.to_owned())),
+            _ => Err(("model.hidden", TOO_LARGE.to_owned())),
         }
     }
 
@@ -123,11 +133,12 @@ impl Architecture {
     }
 }
 
-/// Convolutions, each followed by ReLU and a 2×2 max-pool, then a hidden dense layer with ReLU, then a dense layer of logits.
+/// Convolutions, each followed by ReLU and a 2×2 max-pool, then a hidden dense layer with ReLU, then a dense layer of logits. An `mlp` has no
+/// convolutions, and a `linear` one has no hidden layer either.
 ///
-/// With the default sizes and 28×28×1 images it has 225,034 parameters. The flattening is channel-major.
+/// With the default sizes and 28×28×1 images a `cnn` has 225,034 parameters. The flattening is channel-major.
 #[derive(Module, Debug)]
-pub struct Cnn {
+pub struct Network {
     conv: Vec<Conv2d>,
     dense: Vec<Linear>,
     pool: MaxPool2d,
@@ -138,7 +149,7 @@ pub struct Cnn {
     kernels: Kernels,
 }
 
-impl Cnn {
+impl Network {
     /// A network with weights drawn by `init` from `seed`'s streams, one for each parameter: the same numbers on every backend.
     #[must_use]
     pub fn new(architecture: &Architecture, init: Init, seed: Seed, place: &Place) -> Self {
@@ -161,12 +172,14 @@ impl Cnn {
                 config.with_initializer(Initializer::Zeros).init(device)
             })
             .collect();
-        let dense = [(architecture.flat_size(), architecture.hidden), (architecture.hidden, architecture.classes)]
-            .map(|(input, output)| LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(device))
-            .to_vec();
+        let sizes = match architecture.hidden {
+            0 => vec![architecture.flat_size(), architecture.classes],
+            hidden => vec![architecture.flat_size(), hidden, architecture.classes],
+        };
+        let dense = sizes.windows(2).map(|sizes| LinearConfig::new(sizes[0], sizes[1]).with_initializer(Initializer::Zeros).init(device));
         Self {
             conv,
-            dense,
+            dense: dense.collect(),
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             activation: Relu::new(),
             architecture: architecture.clone(),
@@ -204,11 +217,14 @@ impl Cnn {
             x = self.convolved(conv, x, number == self.conv.len());
         }
         let [batch, channels, height, width] = x.dims();
-        let mut x = self.connected(&self.dense[0], x.reshape([batch, channels * height * width]), true);
-        if let Some(kept) = kept {
-            x = x * kept;
+        let mut x = x.reshape([batch, channels * height * width]);
+        if let [hidden, _] = self.dense.as_slice() {
+            x = self.connected(hidden, x, true);
+            if let Some(kept) = kept {
+                x = x * kept;
+            }
         }
-        self.connected(&self.dense[1], x, false)
+        self.connected(&self.dense[self.dense.len() - 1], x, false)
     }
 
     /// A convolution with ReLU and pool. What the last gives will be flattened.
@@ -244,7 +260,7 @@ mod tests {
     #[test]
     fn the_default_has_225034_parameters_and_1600_flat_inputs() {
         let device = crate::backend::any_cpu();
-        let network = Cnn::blank(&architecture("seed=1", 28).unwrap(), &device);
+        let network = Network::blank(&architecture("seed=1", 28).unwrap(), &device);
         assert_eq!(network.num_params(), 225_034);
         assert_eq!(network.architecture().flat_size(), 1600);
         let names: Vec<String> = Weights::of(&network).iter().map(|(name, values)| format!("{name} {:?}", values.shape)).collect();

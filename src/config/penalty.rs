@@ -1,0 +1,192 @@
+//! The `[[penalty]]` sections.
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{Fraction, NonNegative, Samples};
+use super::{ConfigError, Decay, Schedule, load};
+
+/// One regularization term.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Keys", into = "Keys")]
+pub struct Penalty {
+    /// The kind of term.
+    pub kind: PenaltyKind,
+    /// Its coefficient λ.
+    pub lambda: NonNegative,
+    /// The `m` it is divided by.
+    pub samples: Samples,
+    /// The parameters it is on.
+    pub scope: Scope,
+    /// How λ changes during training.
+    pub schedule: Schedule,
+    /// Whether it acts by a proximal step after each step of the optimizer instead of by its gradient.
+    pub proximal: bool,
+}
+
+/// The kinds of regularization term.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PenaltyKind {
+    /// λ/(2m)·Σ w².
+    L2,
+    /// λ/m·Σ |w| (Tibshirani 1996).
+    L1,
+    /// λ/m·(ρ·Σ |w| + (1 − ρ)/2·Σ w²) (Zou and Hastie 2005).
+    ElasticNet {
+        /// ρ.
+        l1_ratio: Fraction,
+    },
+    /// λ/m·Σ √|g|·‖w(g)‖, a group the weights into one output channel or unit (Yuan and Lin 2006).
+    GroupLasso,
+    /// No term of the loss: each step takes η·λ/m·w off w, as AdamW does (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    Decoupled,
+}
+
+/// Which parameters a penalty is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Scope {
+    /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
+    #[default]
+    Kernels,
+    /// Parameters of rank 1.
+    Biases,
+    /// Every parameter.
+    All,
+    /// Those whose name fits, where `*` stands for any characters.
+    Named(String),
+}
+
+impl From<String> for Scope {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "kernels" => Self::Kernels,
+            "biases" => Self::Biases,
+            "all" => Self::All,
+            _ => Self::Named(text),
+        }
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Kernels => "kernels".to_owned(),
+            Scope::Biases => "biases".to_owned(),
+            Scope::All => "all".to_owned(),
+            Scope::Named(pattern) => pattern,
+        }
+    }
+}
+
+impl Scope {
+    /// Whether a parameter of this name and rank is in it.
+    #[must_use]
+    pub fn has(&self, name: &str, rank: usize) -> bool {
+        match self {
+            Self::Kernels => rank >= 2,
+            Self::Biases => rank < 2,
+            Self::All => true,
+            Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(name),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    L2,
+    L1,
+    ElasticNet,
+    GroupLasso,
+    Decoupled,
+}
+
+impl PenaltyKind {
+    /// The word for it in configs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::L1 => "l1",
+            Self::ElasticNet { .. } => "elastic_net",
+            Self::GroupLasso => "group_lasso",
+            Self::Decoupled => "decoupled",
+        }
+    }
+}
+
+/// The section as it is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    kind: Kind,
+    lambda: NonNegative,
+    #[serde(default = "train_samples")]
+    samples: Samples,
+    #[serde(default)]
+    scope: Scope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    l1_ratio: Option<Fraction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proximal: Option<bool>,
+    #[serde(default)]
+    schedule: Schedule,
+}
+
+fn train_samples() -> Samples {
+    Samples::Train
+}
+
+impl TryFrom<Keys> for Penalty {
+    type Error = ConfigError;
+
+    fn try_from(keys: Keys) -> Result<Self, ConfigError> {
+        let kind = match keys.kind {
+            Kind::L2 => PenaltyKind::L2,
+            Kind::L1 => PenaltyKind::L1,
+            Kind::ElasticNet => PenaltyKind::ElasticNet { l1_ratio: keys.l1_ratio.unwrap_or(Fraction::literal(0.5)) },
+            Kind::GroupLasso => PenaltyKind::GroupLasso,
+            Kind::Decoupled => PenaltyKind::Decoupled,
+        };
+        let sparse = matches!(keys.kind, Kind::L1 | Kind::ElasticNet | Kind::GroupLasso);
+        let given = [("l1_ratio", keys.l1_ratio.is_some(), keys.kind == Kind::ElasticNet), ("proximal", keys.proximal.is_some(), sparse)];
+        load::refuse_foreign_keys("penalty", &format!("kind `{}`", kind.name()), &given)?;
+        if matches!(keys.schedule.decay, Decay::Plateau { .. }) {
+            let problem = "is \"plateau\", which is for learning rates; expected `constant`, `step`, `cosine` or `linear`";
+            return Err(ConfigError::value("penalty.schedule.kind", problem));
+        }
+        let Keys { lambda, samples, scope, schedule, .. } = keys;
+        Ok(Self { kind, lambda, samples, scope, schedule, proximal: keys.proximal.unwrap_or(false) })
+    }
+}
+
+impl From<Penalty> for Keys {
+    fn from(penalty: Penalty) -> Self {
+        let Penalty { kind, lambda, samples, scope, schedule, proximal } = penalty;
+        let keys = |kind| Self { kind, lambda, samples, scope, schedule, l1_ratio: None, proximal: None };
+        match kind {
+            PenaltyKind::L2 => keys(Kind::L2),
+            PenaltyKind::L1 => Self { proximal: Some(proximal), ..keys(Kind::L1) },
+            PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), proximal: Some(proximal), ..keys(Kind::ElasticNet) },
+            PenaltyKind::GroupLasso => Self { proximal: Some(proximal), ..keys(Kind::GroupLasso) },
+            PenaltyKind::Decoupled => keys(Kind::Decoupled),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scope;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        let names = ["conv1.weight", "conv1.bias", "conv10.weight", "dense1.weight"];
+        let found = |pattern: &str| names.map(|name| Scope::from(pattern.to_owned()).has(name, 2));
+        assert_eq!(found("conv*.weight"), [true, false, true, false]);
+        assert_eq!(found("conv1.*"), [true, true, false, false]);
+        assert_eq!(found("*"), [true; 4]);
+        assert_eq!(found("conv1"), [false; 4]);
+        assert_eq!(found("conv?.weight"), [false; 4]);
+        assert_eq!(found("kernels"), [true; 4]);
+    }
+}

@@ -1,0 +1,178 @@
+//! Groups of a parameter's numbers, and the norms of group lasso.
+
+use rayon::prelude::*;
+
+/// Rows whose sums are added up by one task: fixed, so that sums do not depend on threads.
+const ROWS: usize = 64;
+
+/// How the numbers of a parameter are grouped: by what goes into one output channel or unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// So many numbers side by side are a group.
+    Runs(usize),
+    /// Numbers that are so many apart are a group.
+    Columns(usize),
+}
+
+impl Groups {
+    /// The groups of a parameter in Burn's layout: `[outputs, inputs, height, width]`, `[inputs, outputs]`, or `[outputs]`.
+    #[must_use]
+    pub fn of(shape: &[usize]) -> Self {
+        match shape {
+            [_, outputs] => Self::Columns(*outputs),
+            [_, rest @ ..] => Self::Runs(rest.iter().product()),
+            [] => Self::Runs(1),
+        }
+    }
+
+    /// The numbers of each group, where there are `length` in all.
+    #[must_use]
+    pub fn size(self, length: usize) -> usize {
+        match self {
+            Self::Runs(size) => size,
+            Self::Columns(count) => length / count,
+        }
+    }
+
+    /// The group of the number at `place`.
+    fn at(self, place: usize) -> usize {
+        match self {
+            Self::Runs(size) => place / size,
+            Self::Columns(count) => place % count,
+        }
+    }
+
+    /// For each group, the two sums over its places; `of` is given a place and its group.
+    fn sums(self, length: usize, of: impl Fn(usize, usize) -> [f64; 2] + Sync) -> Vec<[f64; 2]> {
+        let plus = |sum: [f64; 2], number: [f64; 2]| [sum[0] + number[0], sum[1] + number[1]];
+        match self {
+            Self::Runs(size) => {
+                let run = |group: usize| (group * size..(group + 1) * size).map(|place| of(place, group)).fold([0.0; 2], plus);
+                (0..length / size).into_par_iter().map(run).collect()
+            }
+            Self::Columns(count) => {
+                let rows = length / count;
+                let part = |part: usize| {
+                    let mut sums = vec![[0.0; 2]; count];
+                    for row in part * ROWS..((part + 1) * ROWS).min(rows) {
+                        for (group, sum) in sums.iter_mut().enumerate() {
+                            *sum = plus(*sum, of(row * count + group, group));
+                        }
+                    }
+                    sums
+                };
+                let parts: Vec<Vec<[f64; 2]>> = (0..rows.div_ceil(ROWS)).into_par_iter().map(part).collect();
+                (0..count).map(|group| parts.iter().map(|part| part[group]).fold([0.0; 2], plus)).collect()
+            }
+        }
+    }
+
+    /// ‖w(g)‖ of each group.
+    fn norms(self, numbers: &[f32]) -> Vec<f64> {
+        let squares = self.sums(numbers.len(), |place, _| [f64::from(numbers[place]).powi(2), 0.0]);
+        squares.into_iter().map(|[squares, _]| squares.sqrt()).collect()
+    }
+}
+
+/// Σ √|g|·‖w(g)‖ and its gradient √|g|·w/‖w(g)‖, which is 0 in a group of zeros.
+#[must_use]
+pub fn sum_of_norms(numbers: &[f32], groups: Groups) -> (f64, Vec<f32>) {
+    let root = (groups.size(numbers.len()) as f64).sqrt();
+    let norms = groups.norms(numbers);
+    let slope = |(place, number): (usize, &f32)| match norms[groups.at(place)] {
+        0.0 => 0.0,
+        norm => float(root / norm * f64::from(*number)),
+    };
+    (root * norms.iter().sum::<f64>(), numbers.iter().enumerate().map(slope).collect())
+}
+
+/// Σ |w| and its gradient sign(w), which is 0 at 0.
+#[must_use]
+pub fn sum_of_absolutes(numbers: &[f32]) -> (f64, Vec<f32>) {
+    let sign = |number: &f32| {
+        if *number > 0.0 {
+            1.0
+        } else if *number < 0.0 {
+            -1.0
+        } else {
+            0.0 * number
+        }
+    };
+    (numbers.iter().map(|number| f64::from(number.abs())).sum(), numbers.iter().map(sign).collect())
+}
+
+/// What a proximal step takes off, each coefficient times the learning rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Proximal {
+    /// Of Σ |w|.
+    pub absolutes: f64,
+    /// Of ½·Σ w².
+    pub squares: f64,
+    /// Of Σ √|g|·‖w(g)‖.
+    pub norms: f64,
+}
+
+/// The proximal step: w becomes the u with the least ½·Σ d·(u − w)² + absolutes·Σ |u| + squares/2·Σ u² + norms·Σ √|g|·‖u(g)‖, where `metric` is
+/// d, all 1 if it is empty. Either `absolutes` and `squares`, or `norms`, are 0.
+///
+/// Without a metric this is soft thresholding (Parikh and Boyd 2014, Proximal Algorithms, sections 6.5.1 and 6.5.2). With one it is the step that
+/// belongs to an optimizer that scales each weight's gradient by 1/d (Yun, Lozano and Yang 2021, Adaptive Proximal Gradient Methods for Structured
+/// Neural Networks).
+pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f32]) {
+    let scale = |place: usize| metric.get(place).map_or(1.0, |number| f64::from(*number));
+    if step.norms == 0.0 {
+        weights.par_iter_mut().enumerate().for_each(|(place, weight)| {
+            let (number, scale) = (f64::from(*weight), scale(place));
+            let left = (number.abs() - step.absolutes / scale).max(0.0);
+            *weight = if number.is_nan() { *weight } else { float(number.signum() * left / (1.0 + step.squares / scale)) };
+        });
+        return;
+    }
+    let threshold = step.norms * (groups.size(weights.len()) as f64).sqrt();
+    let lengths = secular(groups, weights, threshold, scale);
+    weights.par_iter_mut().enumerate().for_each(|(place, weight)| {
+        let (length, scale) = (lengths[groups.at(place)], scale(place));
+        *weight = if length == 0.0 { 0.0 } else { float(f64::from(*weight) * length / (length + threshold / scale)) };
+    });
+}
+
+/// The length t of each group after the proximal step: the root of Σ (w/(t + threshold/d))² = 1, or 0 where the group becomes 0.
+///
+/// 1/‖…‖ is increasing and concave in t, so that Newton's method from 0 comes to the root from below (Conn, Gould and Toint 2000, Trust-Region
+/// Methods, section 7.3.3).
+fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
+    let mut lengths: Vec<f64> = Vec::new();
+    for _ in 0..NEWTON {
+        let sums = groups.sums(weights.len(), |place, group| {
+            let length = lengths.get(group).copied().unwrap_or(0.0);
+            let under = length + threshold / scale(place);
+            let part = f64::from(weights[place]) / under;
+            [part * part, part * part / under]
+        });
+        let first = lengths.is_empty();
+        lengths.resize(sums.len(), 0.0);
+        let mut largest = 0.0_f64;
+        for (length, [square, slope]) in lengths.iter_mut().zip(sums) {
+            // Not above 1 at 0: the threshold is longer than the group.
+            if (first && square <= 1.0) || (!first && *length == 0.0) {
+                continue;
+            }
+            // φ(t) = S^(-1/2), φ'(t) = S^(-3/2)·Σ w²/(…)³.
+            let step = square * (square.sqrt() - 1.0) / slope;
+            *length += step;
+            largest = largest.max(step.abs() / *length);
+        }
+        if largest < 1e-9 {
+            break;
+        }
+    }
+    lengths
+}
+
+/// More steps than Newton's method takes.
+const NEWTON: usize = 50;
+
+#[expect(clippy::cast_possible_truncation, reason = "weights are float32")]
+fn float(number: f64) -> f32 {
+    number as f32
+}
