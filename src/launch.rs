@@ -15,7 +15,7 @@ use crate::metrics::measure;
 use crate::model::{Architecture, Network, Parameter, Weights};
 use crate::objective::{Penalties, Sparsity};
 use crate::run::{DatasetManifest, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
-use crate::train::{Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training};
+use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training};
 use crate::trained::same_data;
 
 /// An experiment with its run folder, ready to train.
@@ -73,7 +73,7 @@ impl Launch {
         experiment.backend.kernels = manifest.kernels;
         let opened = backend::open(&experiment.backend)?;
         let data = same_data(&experiment, &manifest, &folder, experiment.seed)?;
-        let place = opened.place.autodiff();
+        let (place, simd) = (opened.place.autodiff(), opened.simd);
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
         let loaded = match folder.load(Some(Which::Last)) {
             Err(RunError::NoCheckpoint { .. }) => None,
@@ -85,7 +85,13 @@ impl Launch {
         };
         folder.keep_metrics(training.position.epoch)?;
         let begins_anew = || Some("there is no checkpoint yet: the run begins anew".to_owned());
-        let warning = loaded.map_or_else(begins_anew, |loaded| loaded.warning);
+        let mut warning = loaded.map_or_else(begins_anew, |loaded| loaded.warning);
+        if let (Some(before), Some(now)) = (&manifest.simd, simd)
+            && before != now
+        {
+            let other = format!("the run began with {before} instructions and goes on with {now}, which round differently");
+            warning = Some(warning.map_or_else(|| other.clone(), |warning| format!("{warning}; {other}")));
+        }
         Ok(Some(Self { experiment, folder, manifest, warning, closing_warning: None, data, place, training }))
     }
 
@@ -104,6 +110,9 @@ impl Launch {
         let plan = Plan { experiment: &self.experiment, data: &self.data, device: &self.place.device, stop };
         let mut both = Both(Recorder(&self.folder), observer);
         let trained = self.training.run(&plan, &mut both);
+        if matches!(trained, Ok(Ending::Completed | Ending::EarlyStopped)) {
+            both.on(&Event::Measuring)?;
+        }
         let position = &self.training.position;
         let mut closing_warning = None;
         let ended = trained.and_then(|ending| {
@@ -232,6 +241,7 @@ fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Net
         device: opened.name.clone(),
         threads: opened.threads,
         kernels: opened.place.kernels,
+        simd: opened.simd.map(str::to_owned),
         dataset: DatasetManifest {
             source: experiment.data.source.name().to_owned(),
             sha256: data.checksum.clone(),

@@ -18,7 +18,7 @@ use crate::kernels::simd::{self, NoSuchPath};
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The cargo feature was off.
-    #[error("backend `{0}` is not in this build; rebuild with `cargo build --release --features {0}`, or set `backend.kind` to one of {1}")]
+    #[error("backend `{0}` is not in this build; rebuild with `cargo build --release --features {0}`, or use {1}")]
     NotBuilt(&'static str, String),
     /// There is no device for it.
     #[error("backend `{kind}` finds no device: {hint}")]
@@ -83,6 +83,8 @@ pub struct Opened {
     pub name: String,
     /// Threads of the CPU backends.
     pub threads: usize,
+    /// The vector instructions of the fused operations, where those are used.
+    pub simd: Option<&'static str>,
 }
 
 /// Opens the device `config` names, and starts the threads of the CPU backends.
@@ -103,10 +105,11 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
     let threads = threads::start(config.threads)?;
-    simd::Path::chosen()?;
+    let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
     let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Kernels::Stock };
-    Ok(Opened { place: Place { device, kernels }, name, threads })
+    let simd = (kernels == Kernels::Fused).then_some(path.name);
+    Ok(Opened { place: Place { device, kernels }, name, threads, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.

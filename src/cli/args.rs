@@ -20,6 +20,8 @@ const LONG_ABOUT: &str = "Train image CNNs with an explicit regularization term.
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad command line or config, 3 bad or missing data, image or model \
     file, 4 training diverged, 75 interrupted after saving.\n\n\
+    Environment: REGULUS_DATA, the folder of fetched data; REGULUS_SIMD, the vector instructions of the fused operations (avx512, avx2, neon, \
+    scalar); NO_COLOR.\n\n\
     Quick start: regulus train configs/quickstart.toml";
 
 #[derive(Debug, Subcommand)]

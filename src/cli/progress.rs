@@ -111,6 +111,17 @@ impl Observer for Teller {
             Event::Progress(progress) => self.progress(progress),
             Event::Epoch(rows) => self.epoch(rows),
             Event::Checkpoint { .. } => Ok(()),
+            Event::Measuring => {
+                match &self.way {
+                    Way::Bar(bar) => {
+                        bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+                        bar.set_message("measuring the network");
+                    }
+                    Way::Lines => print::note("measuring the network"),
+                    Way::Json => {}
+                }
+                Ok(())
+            }
         }
     }
 }

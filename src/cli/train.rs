@@ -1,7 +1,8 @@
 //! `regulus train` and `regulus resume`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -62,6 +63,13 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
+    let told = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        print::note("stopping after this step, and saving; Ctrl-C again ends at once, without saving");
+    });
     Ok(stop)
 }
 
@@ -78,7 +86,7 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     }
     let dataset = &manifest.dataset;
     print::note(format_args!(
-        "training {} parameters on {} images of {} ({} held out, {} to test) with {} on {}, {} threads",
+        "training {} parameters on {} images of {} ({} held out, {} to test) with {} on {}, {}",
         grouped(manifest.parameters as u64),
         grouped(dataset.train as u64),
         dataset.source,
@@ -86,7 +94,7 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         grouped(dataset.test as u64),
         manifest.backend,
         manifest.device,
-        manifest.threads
+        counted(manifest.threads as u64, "thread")
     ));
     match launch.steps_done() {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),

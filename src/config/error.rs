@@ -128,6 +128,7 @@ fn in_words(expected: &str) -> String {
         "a boolean" | "bool" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
         other if other.starts_with("struct ") => "a table".to_owned(),
+        other if other.starts_with("enum ") => "a word in quotes".to_owned(),
         other => other.to_owned(),
     }
 }

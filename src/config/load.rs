@@ -193,6 +193,7 @@ mod tests {
             "model.channels=[]",
             "model.channels=[3, 0]",
             "model.channels=32",
+            "model.padding=1",
             "data.validation=1.0",
             "data.dir=/tmp",
             "data.source=imagenet",

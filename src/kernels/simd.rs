@@ -55,7 +55,8 @@ impl Path {
     /// When this processor does not have it.
     pub fn chosen() -> Result<Self, NoSuchPath> {
         static CHOSEN: OnceLock<Result<Path, NoSuchPath>> = OnceLock::new();
-        CHOSEN.get_or_init(|| Self::choose(std::env::var_os(VARIABLE).map(|asked| asked.to_string_lossy().into_owned()))).clone()
+        let asked = || std::env::var_os(VARIABLE).filter(|asked| !asked.is_empty()).map(|asked| asked.to_string_lossy().into_owned());
+        CHOSEN.get_or_init(|| Self::choose(asked())).clone()
     }
 
     fn choose(asked: Option<String>) -> Result<Self, NoSuchPath> {

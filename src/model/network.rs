@@ -112,6 +112,7 @@ impl Architecture {
         };
         match parameters.zip(dense).and_then(|(sum, dense)| sum.checked_add(dense)) {
             Some(total) if total <= LARGEST => Ok(shape),
+            _ if parameters.is_none_or(|count| count > LARGEST) => Err(("model.channels", TOO_LARGE.to_owned())),
             _ if self.hidden == 0 => Err(("data.image_size", TOO_LARGE.to_owned())),
             _ => Err(("model.hidden", TOO_LARGE.to_owned())),
         }

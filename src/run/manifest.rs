@@ -24,6 +24,9 @@ pub struct Manifest {
     /// The operations it computes with. Runs of version 0.1.0 do not say: there were only stock ones.
     #[serde(default = "stock")]
     pub kernels: Kernels,
+    /// The vector instructions of fused operations: others round differently.
+    #[serde(default)]
+    pub simd: Option<String>,
     /// The data.
     pub dataset: DatasetManifest,
     /// How pixels become numbers.

@@ -19,6 +19,8 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// Training is over, and the network is about to be measured.
+    Measuring,
 }
 
 /// Where training is.

@@ -1,0 +1,69 @@
+"""What each regularizer gives on 1,000 training images, several seeds: test loss and accuracy, ‖w‖², exact zeros and cost.
+
+    regulus data fetch mnist
+    python3 benches/regularizers.py [SEEDS] [-- ARGUMENTS FOR regulus train]
+
+Every run is configs/few_images_l0.toml with the settings below. The runs are kept in artifacts/regularizers; one that is there is not trained again. The program is
+target/release/regulus, or $REGULUS. Cost is the time of training over that without a regularizer, medians of the seeds; seeds take turns.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+PROXIMAL = ["penalty.0.proximal=true"]
+
+
+def penalty(kind, strength, *more):
+    return [f"penalty.0.kind={kind}", f"penalty.0.lambda={strength}", *more]
+
+
+ROWS = {
+    "none": [],
+    **{f"L2, λ = {strength}": penalty("l2", strength) for strength in (1, 5, 20, 60)},
+    **{f"L1 by gradient, λ = {strength}": penalty("l1", strength) for strength in (0.2,)},
+    **{f"L1, proximal, λ = {strength}": penalty("l1", strength, *PROXIMAL) for strength in (0.05, 0.2, 1)},
+    **{f"elastic net, proximal, λ = {strength}": penalty("elastic_net", strength, *PROXIMAL) for strength in (0.4,)},
+    **{f"group lasso, proximal, λ = {strength}": penalty("group_lasso", strength, *PROXIMAL) for strength in (0.02, 0.1, 0.5)},
+    **{f"decoupled, λ = {strength}": penalty("decoupled", strength) for strength in (300, 1000, 3000)},
+    "dropout 0.5": ["model.dropout=0.5"],
+    "label smoothing 0.1": ["train.label_smoothing=0.1"],
+    "L2, λ falling from 10 to 0": penalty("l2", 10, "penalty.0.schedule.kind=linear"),
+}
+
+arguments, extra = sys.argv[1:], []
+if "--" in arguments:
+    place = arguments.index("--")
+    arguments, extra = arguments[:place], arguments[place + 1 :]
+seeds = int(arguments[0]) if arguments else 5
+program = os.environ.get("REGULUS", "target/release/regulus")
+results = {name: [] for name in ROWS}
+for seed in range(seeds):
+    for name, sets in ROWS.items():
+        run = Path("artifacts/regularizers") / f"{re.sub('[^a-z0-9.]+', '_', name.lower())}-{seed}"
+        if not (run / "summary.json").exists():
+            words = [word for one in [*sets, f"seed={seed}"] for word in ("--set", one)]
+            subprocess.run([program, "train", "configs/few_images_l0.toml", "--run-dir", run, *words, *extra], check=True, capture_output=True)
+        results[name].append(json.loads((run / "summary.json").read_text()))
+
+
+def told(values, digits, scale=1.0):
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{scale * statistics.mean(values):.{digits}f} ± {scale * error:.{digits}f}"
+
+
+print("| regularizer | test cross-entropy | test accuracy, % | ‖w‖² | weights 0, % | channels and units 0, % | cost |\n|---|---|---|---|---|---|---|")
+base = statistics.median(one["seconds"] for one in results["none"])
+for name, runs in results.items():
+    cells = [
+        told([run["test"]["data_loss"] for run in runs], 4),
+        told([run["test"]["accuracy"] for run in runs], 2, 100),
+        told([run["weight_norm_squared"] for run in runs], 1),
+        *(f"{100 * statistics.mean(run[key] for run in runs):.1f}" for key in ("zero_weights", "zero_channels")),
+        f"{statistics.median(run['seconds'] for run in runs) / base:.2f}",
+    ]
+    print(f"| {name} | " + " | ".join(cells) + " |")
