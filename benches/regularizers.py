@@ -10,6 +10,7 @@ target/release/regulus, or $REGULUS. Cost is the time of training over that with
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,8 +45,10 @@ program = os.environ.get("REGULUS", "target/release/regulus")
 results = {name: [] for name in ROWS}
 for seed in range(seeds):
     for name, sets in ROWS.items():
-        run = Path("artifacts/regularizers") / f"{re.sub('[^a-z0-9.]+', '_', name.lower())}-{seed}"
+        settings = " ".join([name, *extra])
+        run = Path("artifacts/regularizers") / f"{re.sub('[^a-z0-9.]+', '_', settings.lower())}-{seed}"
         if not (run / "summary.json").exists():
+            shutil.rmtree(run, ignore_errors=True)
             words = [word for one in [*sets, f"seed={seed}"] for word in ("--set", one)]
             subprocess.run([program, "train", "configs/few_images_l0.toml", "--run-dir", run, *words, *extra], check=True, capture_output=True)
         results[name].append(json.loads((run / "summary.json").read_text()))

@@ -156,6 +156,7 @@ impl Launch {
             validation: None,
             test: None,
             penalty: None,
+            lambda: None,
             weight_norm_squared: None,
             zero_weights: None,
             zero_channels: None,
@@ -172,10 +173,13 @@ impl Launch {
         let batcher = Batcher::new(&self.data.normalizer, &place.device);
         let mut summary = self.unmeasured(status);
         let mut warning = None;
+        // With the λ that was in force when the network was as it is measured.
+        let mut penalties = self.training.penalties().clone();
         let (network, weights) = if self.data.validation.is_some() {
             let loaded = self.folder.load(Some(Which::Best))?;
             summary.best_epoch = Some(loaded.snapshot.position.epoch);
             warning = loaded.warning;
+            penalties.set(&loaded.snapshot.position.lambdas);
             let weights = loaded.snapshot.weights;
             let network = Network::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
             (network, weights)
@@ -187,7 +191,7 @@ impl Launch {
         summary.validation = self.data.validation.as_ref().and_then(split);
         summary.test = self.data.test.as_ref().and_then(split);
         summary.train = split(&self.data.train);
-        let penalties = self.training.penalties();
+        summary.lambda = penalties.lambda();
         summary.penalty = Some(penalties.value(&weights, batch));
         summary.weight_norm_squared = Some(penalties.weight_norm_squared(&weights));
         let zeros = Sparsity::of(&weights);

@@ -64,12 +64,13 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
     let told = Arc::clone(&stop);
-    std::thread::spawn(move || {
+    let tell = move || {
         while !told.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
         }
-        print::note("stopping after this step, and saving; Ctrl-C again ends at once, without saving");
-    });
+        print::note("stopping as soon as all is saved; Ctrl-C again ends at once");
+    };
+    std::thread::Builder::new().spawn(tell).map_err(failed)?;
     Ok(stop)
 }
 

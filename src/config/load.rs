@@ -42,7 +42,7 @@ impl Experiment {
         if self.model.kind == ModelKind::Cnn && self.model.channels.is_empty() {
             return Err(ConfigError::value(
                 "model.channels",
-                "is empty; expected at least one convolution's output channels, or `model.kind` = \"mlp\"",
+                "is empty; expected at least one convolution's output channels; without any, leave it out and set `model.kind` = \"mlp\"",
             ));
         }
         let watches_validation = [

@@ -149,7 +149,8 @@ impl TryFrom<Keys> for Penalty {
             Kind::Decoupled => PenaltyKind::Decoupled,
         };
         let sparse = matches!(keys.kind, Kind::L1 | Kind::ElasticNet | Kind::GroupLasso);
-        let given = [("l1_ratio", keys.l1_ratio.is_some(), keys.kind == Kind::ElasticNet), ("proximal", keys.proximal.is_some(), sparse)];
+        let given =
+            [("l1_ratio", keys.l1_ratio.is_some(), keys.kind == Kind::ElasticNet), ("proximal", keys.proximal == Some(true), sparse)];
         load::refuse_foreign_keys("penalty", &format!("kind `{}`", kind.name()), &given)?;
         if matches!(keys.schedule.decay, Decay::Plateau { .. }) {
             let problem = "is \"plateau\", which is for learning rates; expected `constant`, `step`, `cosine` or `linear`";
@@ -163,12 +164,12 @@ impl TryFrom<Keys> for Penalty {
 impl From<Penalty> for Keys {
     fn from(penalty: Penalty) -> Self {
         let Penalty { kind, lambda, samples, scope, schedule, proximal } = penalty;
-        let keys = |kind| Self { kind, lambda, samples, scope, schedule, l1_ratio: None, proximal: None };
+        let keys = |kind| Self { kind, lambda, samples, scope, schedule, l1_ratio: None, proximal: proximal.then_some(true) };
         match kind {
             PenaltyKind::L2 => keys(Kind::L2),
-            PenaltyKind::L1 => Self { proximal: Some(proximal), ..keys(Kind::L1) },
-            PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), proximal: Some(proximal), ..keys(Kind::ElasticNet) },
-            PenaltyKind::GroupLasso => Self { proximal: Some(proximal), ..keys(Kind::GroupLasso) },
+            PenaltyKind::L1 => keys(Kind::L1),
+            PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), ..keys(Kind::ElasticNet) },
+            PenaltyKind::GroupLasso => keys(Kind::GroupLasso),
             PenaltyKind::Decoupled => keys(Kind::Decoupled),
         }
     }

@@ -83,7 +83,7 @@ pub fn sum_of_norms(numbers: &[f32], groups: Groups) -> (f64, Vec<f32>) {
         0.0 => 0.0,
         norm => float(root / norm * f64::from(*number)),
     };
-    (root * norms.iter().sum::<f64>(), numbers.iter().enumerate().map(slope).collect())
+    (root * norms.iter().sum::<f64>(), numbers.par_iter().enumerate().map(slope).collect())
 }
 
 /// Σ |w| and its gradient sign(w), which is 0 at 0.
@@ -138,23 +138,26 @@ pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f
 
 /// The length t of each group after the proximal step: the root of Σ (w/(t + threshold/d))² = 1, or 0 where the group becomes 0.
 ///
-/// 1/‖…‖ is increasing and concave in t, so that Newton's method from 0 comes to the root from below (Conn, Gould and Toint 2000, Trust-Region
-/// Methods, section 7.3.3).
+/// 1/‖…‖ is increasing and concave in t, so that Newton's method comes to the root from below (Conn, Gould and Toint 2000, Trust-Region Methods,
+/// section 7.3.3). It begins at ‖w‖ − threshold/min d, the length if every d were the least, which is no more than the root.
 fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
-    let mut lengths: Vec<f64> = Vec::new();
+    let least = (0..weights.len()).map(&scale).fold(f64::INFINITY, f64::min);
+    let begin = groups.sums(weights.len(), |place, _| {
+        let weight = f64::from(weights[place]);
+        [(weight * scale(place) / threshold).powi(2), weight * weight]
+    });
+    // Where the threshold is longer than the group, it becomes 0.
+    let mut lengths: Vec<f64> =
+        begin.iter().map(|[scaled, square]| if *scaled <= 1.0 { 0.0 } else { (square.sqrt() - threshold / least).max(0.0) }).collect();
     for _ in 0..NEWTON {
         let sums = groups.sums(weights.len(), |place, group| {
-            let length = lengths.get(group).copied().unwrap_or(0.0);
-            let under = length + threshold / scale(place);
+            let under = lengths[group] + threshold / scale(place);
             let part = f64::from(weights[place]) / under;
             [part * part, part * part / under]
         });
-        let first = lengths.is_empty();
-        lengths.resize(sums.len(), 0.0);
         let mut largest = 0.0_f64;
-        for (length, [square, slope]) in lengths.iter_mut().zip(sums) {
-            // Not above 1 at 0: the threshold is longer than the group.
-            if (first && square <= 1.0) || (!first && *length == 0.0) {
+        for ((length, [scaled, _]), [square, slope]) in lengths.iter_mut().zip(&begin).zip(sums) {
+            if *scaled <= 1.0 {
                 continue;
             }
             // φ(t) = S^(-1/2), φ'(t) = S^(-3/2)·Σ w²/(…)³.
@@ -175,4 +178,60 @@ const NEWTON: usize = 50;
 #[expect(clippy::cast_possible_truncation, reason = "weights are float32")]
 fn float(number: f64) -> f32 {
     number as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_0_at_0_and_what_is_no_number_stays() {
+        let (sum, slope) = sum_of_absolutes(&[-2.0, 0.0, -0.0, 3.0]);
+        assert!((sum - 5.0).abs() < 1e-12);
+        close(&slope, &[-1.0, 0.0, 0.0, 1.0]);
+        // Two groups of two, the first of zeros, the second (3, 4): √2·5, √2·(3, 4)/5.
+        let root = 2.0_f32.sqrt();
+        for (numbers, groups, expected) in [
+            ([0.0, 0.0, 3.0, 4.0], Groups::Runs(2), [0.0, 0.0, 0.6 * root, 0.8 * root]),
+            ([0.0, 3.0, 0.0, 4.0], Groups::Columns(2), [0.0, 0.6 * root, 0.0, 0.8 * root]),
+        ] {
+            let (sum, slope) = sum_of_norms(&numbers, groups);
+            assert!((sum - 5.0 * 2.0_f64.sqrt()).abs() < 1e-12);
+            close(&slope, &expected);
+        }
+        assert!(sum_of_absolutes(&[f32::NAN]).1[0].is_nan() && sum_of_norms(&[f32::NAN, 1.0], Groups::Runs(2)).1[1].is_nan());
+    }
+
+    #[test]
+    fn groups_are_shortened_by_the_threshold_or_become_0() {
+        // Groups (3, 4) and (0.3, 0.4) with a threshold of √2·1: of length 5 − √2, and 0.
+        let left = 1.0 - 2.0_f32.sqrt() / 5.0;
+        let step = |norms| Proximal { norms, ..Proximal::default() };
+        for metric in [vec![], vec![1.0; 4]] {
+            let mut weights = [3.0, 4.0, 0.3, 0.4];
+            proximal(step(1.0), Groups::Runs(2), &metric, &mut weights);
+            close(&weights, &[3.0 * left, 4.0 * left, 0.0, 0.0]);
+            let mut weights = [3.0, 0.3, 4.0, 0.4];
+            proximal(step(1.0), Groups::Columns(2), &metric, &mut weights);
+            close(&weights, &[3.0 * left, 0.0, 4.0 * left, 0.0]);
+        }
+    }
+
+    #[test]
+    fn next_to_nothing_taken_off_leaves_weights_as_they_are() {
+        for norms in [1e-300, 1e-104, 1e-30] {
+            for metric in [vec![], vec![1e-7, 1e3, 1.0, 1e-7]] {
+                let mut weights = [0.1, -0.2, 1e-20, 0.0];
+                proximal(Proximal { norms, ..Proximal::default() }, Groups::Runs(4), &metric, &mut weights);
+                close(&weights, &[0.1, -0.2, 1e-20, 0.0]);
+            }
+        }
+    }
 }

@@ -138,11 +138,12 @@ impl Penalties {
         let mut sum: Option<Tensor<1>> = None;
         for term in self.terms.iter().filter(|term| term.lambda > 0.0) {
             for (norm, share) in term.norms() {
-                let mut norms = Norms { names: &term.names, norm, kernels: network.kernels(), path: Vec::new(), sum: None };
+                let (kernels, followed) = (network.kernels(), !term.proximal);
+                let mut norms = Norms { names: &term.names, norm, kernels, followed, path: Vec::new(), sum: None };
                 network.visit(&mut norms);
                 let Some(norms) = norms.sum else { continue };
                 let value = norms.mul_scalar(share * term.factor(self.train_samples, batch));
-                let value = if term.proximal { value.detach() } else { value };
+                let value = if term.proximal { Tensor::from_inner(value) } else { value };
                 sum = Some(match sum {
                     None => value,
                     Some(sum) => sum + value,
@@ -212,6 +213,8 @@ struct Norms<'a> {
     names: &'a BTreeSet<String>,
     norm: Norm,
     kernels: Kernels,
+    /// Whether gradients are.
+    followed: bool,
     path: Vec<String>,
     sum: Option<Tensor<1>>,
 }
@@ -229,11 +232,12 @@ impl ModuleVisitor for Norms<'_> {
         if !self.names.contains(&parameter_name(&self.path)) {
             return;
         }
+        let weights = if self.followed { param.val() } else { param.val().inner() };
         let norm = match (self.kernels, self.norm) {
-            (Kernels::Fused, norm) => fused::norm(param.val(), norm),
-            (Kernels::Stock, Norm::Squares) => param.val().square().sum(),
-            (Kernels::Stock, Norm::Absolutes) => param.val().abs().sum(),
-            (Kernels::Stock, Norm::Groups) => stock_group_norms(param.val()),
+            (Kernels::Fused, norm) => fused::norm(weights, norm),
+            (Kernels::Stock, Norm::Squares) => weights.square().sum(),
+            (Kernels::Stock, Norm::Absolutes) => weights.abs().sum(),
+            (Kernels::Stock, Norm::Groups) => stock_group_norms(weights),
         };
         self.sum = Some(match self.sum.take() {
             None => norm,

@@ -39,6 +39,9 @@ pub struct Summary {
     pub test: Option<SplitSummary>,
     /// The penalty of the network.
     pub penalty: Option<f64>,
+    /// The λ in force when the network was as it is, summed over the penalties.
+    #[serde(default)]
+    pub lambda: Option<f64>,
     /// ‖w‖² of the network.
     pub weight_norm_squared: Option<f64>,
     /// The fraction of the kernels' weights that are exactly 0.

@@ -73,10 +73,10 @@ pub struct Row {
     pub weight_norm_squared: f64,
     /// The fraction of the kernels' weights that are exactly 0 after the epoch.
     #[serde(default)]
-    pub zero_weights: f64,
+    pub zero_weights: Option<f64>,
     /// The fraction of their output channels and units into which every weight is 0.
     #[serde(default)]
-    pub zero_channels: f64,
+    pub zero_channels: Option<f64>,
     /// The sum of the penalties' coefficients.
     pub lambda: Option<f64>,
     /// The learning rate of the last step.

@@ -58,9 +58,9 @@ impl ParameterOptimizer {
             Method::AdamW { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamWState<D>>().momentum, beta_2, epsilon),
             Method::Sgd { .. } | Method::RmsProp { .. } => return Vec::new(),
         };
-        let correction = 1.0 - beta_2.get().powi(i32::try_from(momentum.time).unwrap_or(i32::MAX));
         #[expect(clippy::cast_possible_truncation, reason = "factors of float32 steps")]
-        let (correction, epsilon) = (correction as f32, epsilon.get() as f32);
+        let (beta_2, epsilon) = (beta_2.get() as f32, epsilon.get() as f32);
+        let correction = 1.0 - beta_2.powi(i32::try_from(momentum.time).unwrap_or(i32::MAX));
         let second = momentum.moment_2.clone().into_data();
         second.iter::<f32>().map(|second| (second / correction).sqrt() + epsilon).collect()
     }

@@ -40,6 +40,7 @@ fn every_penalty_trains_to_the_same_losses_on_every_backend_with_every_operation
             let all: Vec<&str> = sets.iter().copied().chain(own.iter().map(String::as_str)).collect();
             let found = rows(&sandbox, &format!("{backend}-{kernels}-{case}"), &all);
             let expected = expected.get_or_insert_with(|| found.clone());
+            assert_eq!((found.len(), expected.len()), (4, 4));
             for (found, expected) in found.iter().zip(expected.iter()) {
                 for key in ["data_loss", "penalty", "weight_norm_squared"] {
                     let (found, expected) = (number(found, key), number(expected, key));
