@@ -54,8 +54,14 @@ impl Experiment {
         {
             return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
         }
-        if let (Some(place), Method::RmsProp { .. }) = (self.penalty.iter().position(|penalty| penalty.proximal), self.optimizer.method) {
-            let problem = "is true, which has no step with `optimizer.kind` = \"rmsprop\"; use sgd, adam or adamw";
+        // Velocity adds up what the gradient wants and not what the proximal step takes off, so the two would not meet at the objective's minimum.
+        let foreign = match self.optimizer.method {
+            Method::RmsProp { .. } => Some("`optimizer.kind` = \"rmsprop\""),
+            Method::Sgd { momentum, .. } if momentum.get() > 0.0 => Some("`optimizer.momentum` > 0"),
+            Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => None,
+        };
+        if let (Some(place), Some(foreign)) = (self.penalty.iter().position(|penalty| penalty.proximal), foreign) {
+            let problem = format!("is true, which has no step with {foreign}; use sgd without momentum, adam or adamw");
             return Err(ConfigError::value(format!("penalty.{place}.proximal"), problem));
         }
         self.data.resolve()?;

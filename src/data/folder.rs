@@ -51,7 +51,9 @@ fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataErro
     }
     // One of each class in turn, so that the first n are of every class.
     files.sort_by_key(|(place, label, _)| (*place, *label));
-    let pictures: Vec<Picture> = files.par_iter().map(|(.., path)| Picture::open(path, shape)).collect::<Result<_, _>>()?;
+    let pictures: Vec<Result<Picture, DataError>> = files.par_iter().map(|(.., path)| Picture::open(path, shape)).collect();
+    // Of several bad images the first is told, whichever thread came to it first.
+    let pictures = pictures.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Images {
         shape,
         pixels: pictures.into_iter().flat_map(|picture| picture.pixels).collect(),

@@ -102,13 +102,17 @@ fn check_tells_which_parameter_has_which_penalty() {
 #[test]
 fn penalties_that_cannot_be_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 6] = [
+    let refusals: [(&[&str], &str); 7] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which no parameter fits; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
         ),
         (&["penalty.0.l1_ratio=0.5"], "`penalty.0.l1_ratio` does not apply to kind `l2`"),
         (&["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=rmsprop"], "`penalty.0.proximal` is true, which has no step"),
+        (
+            &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9"],
+            "`penalty.0.proximal` is true, which has no step with `optimizer.momentum` > 0",
+        ),
         (&["penalty.0.schedule.kind=plateau"], "`penalty.0.schedule.kind` is \"plateau\", which is for learning rates"),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
