@@ -213,7 +213,7 @@ struct Norms<'a> {
     names: &'a BTreeSet<String>,
     norm: Norm,
     kernels: Kernels,
-    /// Whether gradients are.
+    /// Whether autodiff follows it; a proximal term is only told.
     followed: bool,
     path: Vec<String>,
     sum: Option<Tensor<1>>,
