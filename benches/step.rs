@@ -10,7 +10,7 @@ use burn::module::Module;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use regulus::backend::{self, Place, keep_awake, on_threads};
 use regulus::config::Experiment;
-use regulus::data::{self, Ahead, Batcher, Data};
+use regulus::data::{self, Batcher, Data};
 use regulus::model::{Architecture, Network, Parameter};
 use regulus::objective::Penalties;
 use regulus::train::{ParameterOptimizer, Stepper, Turn};
@@ -54,29 +54,21 @@ fn train(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
         let batcher = Batcher::new(&setting.data.normalizer, &setting.place.device);
-        let penalties = Penalties::new(&setting.experiment.penalty, &Parameter::of(&setting.network), setting.data.train.count()).unwrap();
+        let mut penalties =
+            Penalties::new(&setting.experiment.penalty, &Parameter::of(&setting.network), setting.data.train.count()).unwrap();
         for batch in [1, 32, 128, 512] {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");
             group.sample_size(10).throughput(Throughput::Elements(u64::from(batch)));
-            let mut stepper = Stepper {
-                part: &setting.data.train,
-                batcher: &batcher,
-                seed: setting.experiment.seed,
-                dropout: 0.0,
-                label_smoothing: 0.0,
-                micro_batch: 1000,
-                clip_norm: None,
-                ahead: Ahead::default(),
-            };
+            let mut stepper = Stepper::new(&setting.experiment, &setting.data.train, &batcher);
             let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.place.kernels);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
                 on_threads(setting.place.kernels, || {
                     bencher.iter(|| {
                         keep_awake();
-                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, penalties: &penalties, step: 0 };
-                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, turn);
+                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
+                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, turn);
                         network = Some(next);
                         sums.into_data()
                     });

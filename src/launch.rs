@@ -46,6 +46,7 @@ impl Launch {
         let opened = backend::open(&experiment.backend)?;
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+        experiment.augment.check(architecture.input.height, architecture.input.width)?;
         let place = opened.place.clone().autodiff();
         let training = fresh(&experiment, &architecture, &data, &place)?;
         let manifest = manifest(&experiment, &opened, &data, training.network());
@@ -179,13 +180,14 @@ impl Launch {
             let loaded = self.folder.load(Some(Which::Best))?;
             summary.best_epoch = Some(loaded.snapshot.position.epoch);
             warning = loaded.warning;
-            penalties.set(&loaded.snapshot.position.lambdas);
-            let weights = loaded.snapshot.weights;
+            penalties.set(loaded.snapshot.position.lambdas.iter().copied().map(Some));
+            let weights = loaded.snapshot.into_measured();
             let network = Network::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
             (network, weights)
         } else {
-            let network = self.training.network();
-            (network.valid(), Weights::of(network))
+            let network = self.training.measured_network();
+            let weights = Weights::of(&network);
+            (network, weights)
         };
         let split = |part: &Part| (!stop.load(Ordering::Relaxed)).then(|| (&measure(&network, part, &batcher)).into());
         summary.validation = self.data.validation.as_ref().and_then(split);
@@ -216,8 +218,14 @@ fn fresh(experiment: &Experiment, architecture: &Architecture, data: &Data, plac
         None => Network::new(architecture, experiment.model.initializer, experiment.seed, place),
         Some(path) => Network::blank(architecture, place).with_weights(&Weights::from_file(path)?, path)?,
     };
+    let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, place.kernels);
+    begun(experiment, network, optimizer, data)
+}
+
+/// A training of `network` from now on.
+fn begun(experiment: &Experiment, network: Network, optimizer: ParameterOptimizer, data: &Data) -> Result<Training, Error> {
     let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
-    Ok(Training::new(network, ParameterOptimizer::new(&experiment.optimizer.method, place.kernels), penalties))
+    Ok(Training::new(network, optimizer, penalties, experiment.averaging.0))
 }
 
 /// A training as a checkpoint of the run in `path` left it.
@@ -232,8 +240,8 @@ fn resumed(
     let network = Network::blank(architecture, place).with_weights(&snapshot.weights, path)?;
     let optimizer = ParameterOptimizer::from_bytes(&experiment.optimizer.method, &snapshot.optimizer, &place.clone().inner())
         .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
-    let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
-    Ok(Training::resumed(network, optimizer, penalties, snapshot.position.clone()))
+    let averaged = snapshot.averaged.as_ref().map(|weights| network.valid().with_weights(weights, path)).transpose()?;
+    Ok(begun(experiment, network, optimizer, data)?.resumed(averaged, snapshot.position.clone()))
 }
 
 fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Network) -> Manifest {

@@ -53,14 +53,16 @@ impl Trained {
             path: folder.path().join("manifest.json"),
             problem: format!("its architecture {problem}"),
         })?;
-        let network = Network::blank(&manifest.architecture, &place).with_weights(&loaded.snapshot.weights, folder.path())?;
+        let position = loaded.snapshot.position.clone();
+        let weights = loaded.snapshot.into_measured();
+        let network = Network::blank(&manifest.architecture, &place).with_weights(&weights, folder.path())?;
         Ok(Self {
             network,
-            weights: loaded.snapshot.weights,
+            weights,
             batcher: Batcher::new(&manifest.normalizer, &place.device),
             manifest,
             experiment,
-            position: loaded.snapshot.position,
+            position,
             which: loaded.which,
             warning: loaded.warning,
         })

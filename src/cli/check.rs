@@ -16,6 +16,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         let opened = backend::open(&experiment.backend)?;
         let data = data::load(&experiment.data, experiment.seed)?;
         let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+        experiment.augment.check(architecture.input.height, architecture.input.width)?;
         let mut network = Network::blank(&architecture, &opened.place);
         if let Some(path) = &experiment.model.init {
             network = network.with_weights(&Weights::from_file(path)?, path)?;

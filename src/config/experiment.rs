@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
-use super::{Data, Model, Optimizer, Penalty, Schedule};
+use super::{Augment, Averaging, Data, Model, Optimizer, Penalty, Schedule};
 use crate::seed::Seed;
 
 /// One experiment: everything that decides what a run computes.
@@ -40,6 +40,12 @@ pub struct Experiment {
     /// How long and in what steps.
     #[serde(default)]
     pub train: Train,
+    /// How training images are changed.
+    #[serde(default)]
+    pub augment: Augment,
+    /// What is kept in place of the last weights.
+    #[serde(default)]
+    pub averaging: Averaging,
     /// When to stop before the last epoch.
     #[serde(default)]
     pub early_stopping: EarlyStopping,

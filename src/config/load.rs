@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 
-use super::{ConfigError, Decay, Experiment, Method, ModelKind};
+use super::number::Count;
+use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind};
 
 /// More threads than any machine has cores to give them.
 const MOST_THREADS: usize = 1024;
@@ -54,15 +55,11 @@ impl Experiment {
         {
             return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
         }
-        // Velocity adds up what the gradient wants and not what the proximal step takes off, so the two would not meet at the objective's minimum.
-        let foreign = match self.optimizer.method {
-            Method::RmsProp { .. } => Some("`optimizer.kind` = \"rmsprop\""),
-            Method::Sgd { momentum, .. } if momentum.get() > 0.0 => Some("`optimizer.momentum` > 0"),
-            Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => None,
-        };
-        if let (Some(place), Some(foreign)) = (self.penalty.iter().position(|penalty| penalty.proximal), foreign) {
-            let problem = format!("is true, which has no step with {foreign}; use sgd without momentum, adam or adamw");
-            return Err(ConfigError::value(format!("penalty.{place}.proximal"), problem));
+        self.check_proximal()?;
+        self.check_epochs()?;
+        if self.augment.rotation.get() > 180.0 {
+            let problem = format!("is {}; expected at most 180 degrees", self.augment.rotation.get());
+            return Err(ConfigError::value("augment.rotation", problem));
         }
         self.data.resolve()?;
         if self.backend.threads > MOST_THREADS {
@@ -77,6 +74,37 @@ impl Experiment {
             return Err(ConfigError::value(*key, "is under a folder whose name is not UTF-8, which TOML can't hold; rename it"));
         }
         Ok(self)
+    }
+
+    /// Refuses proximal steps with optimizers that have none.
+    fn check_proximal(&self) -> Result<(), ConfigError> {
+        let foreign = match self.optimizer.method {
+            Method::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
+            // Its step is longer than η once more by μ, which the proximal step does not know.
+            Method::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
+            Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => return Ok(()),
+        };
+        let Some(place) = self.penalty.iter().position(|penalty| penalty.proximal) else { return Ok(()) };
+        let problem = format!("is true, which has no step with {foreign}; use sgd with or without momentum, adam or adamw");
+        Err(ConfigError::value(format!("penalty.{place}.proximal"), problem))
+    }
+
+    /// Refuses what would begin after the last epoch.
+    fn check_epochs(&self) -> Result<(), ConfigError> {
+        let epochs = self.train.epochs;
+        let late = |key: String, first: Count| {
+            let problem = format!("is {}, but `train.epochs` is {}; use a smaller number", first.get(), epochs.get());
+            if first > epochs { Err(ConfigError::value(key, problem)) } else { Ok(()) }
+        };
+        if let Average::Swa { from_epoch } = self.averaging.0 {
+            late("averaging.from_epoch".to_owned(), from_epoch)?;
+        }
+        for (place, penalty) in self.penalty.iter().enumerate() {
+            if let Lambda::Evidence { burn_in_epochs, .. } = penalty.schedule {
+                late(format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs)?;
+            }
+        }
+        Ok(())
     }
 }
 

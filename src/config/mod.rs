@@ -6,17 +6,21 @@
 mod data;
 mod error;
 mod experiment;
+mod lambda;
 mod load;
 mod model;
 pub mod number;
 mod optimizer;
 mod penalty;
+mod regularize;
 mod schedule;
 
 pub use data::{Data, Normalization, Source};
 pub use error::ConfigError;
 pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train};
+pub use lambda::{Lambda, Structure};
 pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};
 pub use penalty::{Penalty, PenaltyKind, Scope};
+pub use regularize::{Augment, Average, Averaging};
 pub use schedule::{Decay, Schedule};

@@ -13,6 +13,8 @@ pub struct Optimizer {
     pub learning_rate: Positive,
     /// The largest Euclidean norm the gradient of all parameters together may have; a longer one is scaled down to it.
     pub clip_norm: Option<Positive>,
+    /// ρ of sharpness-aware minimization: the data loss's gradient is taken at w + ρ·g/‖g‖ (Foret et al. 2021, arXiv 2010.01412).
+    pub sam_rho: Option<Positive>,
     /// The method.
     pub method: Method,
 }
@@ -62,7 +64,7 @@ pub enum Method {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Self { learning_rate: Positive::literal(0.001), clip_norm: None, method: Keys::of(Kind::Adam).method() }
+        Self { learning_rate: Positive::literal(0.001), clip_norm: None, sam_rho: None, method: Keys::of(Kind::Adam).method() }
     }
 }
 
@@ -83,8 +85,10 @@ struct Keys {
     kind: Kind,
     #[serde(default = "default_rate")]
     learning_rate: Positive,
-    #[serde(default = "no_clipping")]
+    #[serde(default = "none")]
     clip_norm: NonNegative,
+    #[serde(default = "none")]
+    sam_rho: NonNegative,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     momentum: Option<Fraction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +115,7 @@ fn default_rate() -> Positive {
     Positive::literal(0.001)
 }
 
-fn no_clipping() -> NonNegative {
+fn none() -> NonNegative {
     NonNegative::literal(0.0)
 }
 
@@ -120,7 +124,8 @@ impl Keys {
         Self {
             kind,
             learning_rate: default_rate(),
-            clip_norm: no_clipping(),
+            clip_norm: none(),
+            sam_rho: none(),
             momentum: None,
             nesterov: None,
             beta_1: None,
@@ -189,7 +194,8 @@ impl TryFrom<Keys> for Optimizer {
             let problem = format!("is {:?}; expected more than 0 in float32, at least 1e-45", epsilon.get());
             return Err(ConfigError::value("optimizer.epsilon", problem));
         }
-        Ok(Self { learning_rate: keys.learning_rate, clip_norm: Positive::try_from(keys.clip_norm.get()).ok(), method: keys.method() })
+        let [clip_norm, sam_rho] = [keys.clip_norm, keys.sam_rho].map(|number| Positive::try_from(number.get()).ok());
+        Ok(Self { learning_rate: keys.learning_rate, clip_norm, sam_rho, method: keys.method() })
     }
 }
 
@@ -216,7 +222,8 @@ impl From<Optimizer> for Keys {
             },
         };
         keys.learning_rate = optimizer.learning_rate;
-        keys.clip_norm = NonNegative::literal(optimizer.clip_norm.map_or(0.0, Positive::get));
+        [keys.clip_norm, keys.sam_rho] =
+            [optimizer.clip_norm, optimizer.sam_rho].map(|number| NonNegative::literal(number.map_or(0.0, Positive::get)));
         keys
     }
 }

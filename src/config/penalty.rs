@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::number::{Fraction, NonNegative, Samples};
-use super::{ConfigError, Decay, Schedule, load};
+use super::{ConfigError, Lambda, load};
 
 /// One regularization term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,14 +11,14 @@ use super::{ConfigError, Decay, Schedule, load};
 pub struct Penalty {
     /// The kind of term.
     pub kind: PenaltyKind,
-    /// Its coefficient λ.
+    /// Its coefficient λ: before its schedule, or to start from. 0 where the schedule finds it.
     pub lambda: NonNegative,
     /// The `m` it is divided by.
     pub samples: Samples,
     /// The parameters it is on.
     pub scope: Scope,
     /// How λ changes during training.
-    pub schedule: Schedule,
+    pub schedule: Lambda,
     /// Whether it acts by a proximal step after each step of the optimizer instead of by its gradient.
     pub proximal: bool,
 }
@@ -120,7 +120,8 @@ impl PenaltyKind {
 #[serde(deny_unknown_fields)]
 struct Keys {
     kind: Kind,
-    lambda: NonNegative,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lambda: Option<NonNegative>,
     #[serde(default = "train_samples")]
     samples: Samples,
     #[serde(default)]
@@ -130,7 +131,7 @@ struct Keys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proximal: Option<bool>,
     #[serde(default)]
-    schedule: Schedule,
+    schedule: Lambda,
 }
 
 fn train_samples() -> Samples {
@@ -152,18 +153,50 @@ impl TryFrom<Keys> for Penalty {
         let given =
             [("l1_ratio", keys.l1_ratio.is_some(), keys.kind == Kind::ElasticNet), ("proximal", keys.proximal == Some(true), sparse)];
         load::refuse_foreign_keys("penalty", &format!("kind `{}`", kind.name()), &given)?;
-        if matches!(keys.schedule.decay, Decay::Plateau { .. }) {
-            let problem = "is \"plateau\", which is for learning rates; expected `constant`, `step`, `cosine` or `linear`";
+        keys.check_schedule(kind)?;
+        let Keys { lambda, samples, scope, schedule, .. } = keys;
+        let lambda = lambda.unwrap_or(NonNegative::literal(0.0));
+        Ok(Self { kind, lambda, samples, scope, schedule, proximal: keys.proximal.unwrap_or(false) })
+    }
+}
+
+impl Keys {
+    /// Whether λ and what changes it go together.
+    fn check_schedule(&self, kind: PenaltyKind) -> Result<(), ConfigError> {
+        let way = self.schedule.name();
+        let wanted = match self.schedule {
+            Lambda::Scheduled(_) => None,
+            Lambda::Evidence { .. } | Lambda::Adaptive { .. } => Some(PenaltyKind::L2),
+            Lambda::Cpr { .. } => Some(PenaltyKind::Decoupled),
+        };
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != kind) {
+            let problem = format!("is \"{way}\", which is for kind `{}`, not `{}`", wanted.name(), kind.name());
             return Err(ConfigError::value("penalty.schedule.kind", problem));
         }
-        let Keys { lambda, samples, scope, schedule, .. } = keys;
-        Ok(Self { kind, lambda, samples, scope, schedule, proximal: keys.proximal.unwrap_or(false) })
+        match (self.lambda, self.schedule.finds_lambda()) {
+            (None, false) => return Err(ConfigError::value("penalty.lambda", "is missing; it has no default")),
+            (Some(_), true) => {
+                let problem = format!("does not apply to schedule `{way}`, which finds λ itself; leave it out");
+                return Err(ConfigError::value("penalty.lambda", problem));
+            }
+            _ => {}
+        }
+        let is_evidence = matches!(self.schedule, Lambda::Evidence { .. });
+        if is_evidence && self.lambda.is_some_and(|lambda| lambda.get() == 0.0) {
+            return Err(ConfigError::value("penalty.lambda", "is 0; schedule `evidence` starts from a number > 0, such as 1"));
+        }
+        if !matches!(self.schedule, Lambda::Scheduled(_)) && self.samples != Samples::Train {
+            let problem = format!("does not apply to schedule `{way}`, which counts the training samples; leave it out");
+            return Err(ConfigError::value("penalty.samples", problem));
+        }
+        Ok(())
     }
 }
 
 impl From<Penalty> for Keys {
     fn from(penalty: Penalty) -> Self {
         let Penalty { kind, lambda, samples, scope, schedule, proximal } = penalty;
+        let lambda = (!schedule.finds_lambda()).then_some(lambda);
         let keys = |kind| Self { kind, lambda, samples, scope, schedule, l1_ratio: None, proximal: proximal.then_some(true) };
         match kind {
             PenaltyKind::L2 => keys(Kind::L2),

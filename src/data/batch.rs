@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
-use super::{Normalizer, Part, Shape};
+use super::{Normalizer, Part, Placement, Shape};
 
 /// Samples as a network takes them.
 #[derive(Clone, Debug)]
@@ -50,9 +50,14 @@ impl Batcher {
     /// The numbers of the samples of `part` at `indices`.
     #[must_use]
     pub fn assemble(&self, part: &Part, indices: &[u32]) -> Assembled {
+        self.assemble_placed(part, indices, |_| None)
+    }
+
+    /// The numbers of the samples of `part` at `indices`, each changed as `placement` of its index says.
+    pub fn assemble_placed(&self, part: &Part, indices: &[u32], placement: impl Fn(u32) -> Option<Placement>) -> Assembled {
         let labels: Vec<i32> = indices.iter().map(|index| part.label(*index as usize).cast_signed()).collect();
-        let images = self.numbers(part.shape(), indices.iter().map(|index| part.pixels(*index as usize)));
-        Assembled { images, labels: TensorData::new(labels, [indices.len()]) }
+        let images = indices.iter().map(|index| (part.pixels(*index as usize), placement(*index)));
+        Assembled { images: self.numbers(part.shape(), images), labels: TensorData::new(labels, [indices.len()]) }
     }
 
     /// A batch on the device.
@@ -64,16 +69,19 @@ impl Batcher {
 
     /// Images of one shape, given as bytes, as one tensor `[image, channel, row, column]`.
     pub fn images<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> Tensor<4> {
-        Tensor::from_data(self.numbers(shape, images), &self.device)
+        Tensor::from_data(self.numbers(shape, images.map(|image| (image, None))), &self.device)
     }
 
-    fn numbers<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> TensorData {
+    fn numbers<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = (&'a [u8], Option<Placement>)>) -> TensorData {
         let count = images.len();
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());
-        for image in images {
+        for (image, placement) in images {
             for (plane, table) in image.chunks_exact(area).zip(&self.table) {
-                values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)]));
+                match placement {
+                    Some(placement) => placement.put(plane, shape.width, table, &mut values),
+                    None => values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)])),
+                }
             }
         }
         let Shape { channels, height, width } = shape;

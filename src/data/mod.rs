@@ -1,6 +1,7 @@
 //! Images and their classes, from any source, as bytes in memory.
 
 mod ahead;
+mod augment;
 mod batch;
 mod cache;
 mod error;
@@ -17,6 +18,7 @@ mod picture;
 mod split;
 
 pub use ahead::Ahead;
+pub use augment::Placement;
 pub use batch::{Assembled, Batch, Batcher};
 pub use cache::cache_dir;
 pub use error::DataError;

@@ -24,7 +24,9 @@ pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
         let mut chunks = indices.chunks(batch).peekable();
         while let Some(chunk) = chunks.next() {
             keep_awake();
-            let logits = ahead.during(batcher, part, chunk, chunks.peek().copied(), |batch| network.forward(batch.images, None));
+            let assemble = |indices: &[u32]| batcher.assemble(part, indices);
+            let upcoming = chunks.peek().copied();
+            let logits = ahead.during(batcher, assemble, chunk, upcoming, |batch| network.forward(batch.images, None));
             let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
             for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
                 tally.add(logits, part.label(*index as usize) as usize);

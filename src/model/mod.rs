@@ -2,9 +2,13 @@
 
 mod error;
 mod init;
+mod linearized;
 mod network;
+mod walk;
 mod weights;
 
 pub use error::ModelError;
+pub use linearized::Layer;
 pub use network::{Architecture, Network};
-pub use weights::{Parameter, Values, Weights, parameter_name};
+pub use walk::{Change, Look};
+pub use weights::{Parameter, Values, Weights};

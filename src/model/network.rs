@@ -140,10 +140,10 @@ impl Architecture {
 /// With the default sizes and 28×28×1 images a `cnn` has 225,034 parameters. The flattening is channel-major.
 #[derive(Module, Debug)]
 pub struct Network {
-    conv: Vec<Conv2d>,
-    dense: Vec<Linear>,
+    pub(super) conv: Vec<Conv2d>,
+    pub(super) dense: Vec<Linear>,
     pool: MaxPool2d,
-    activation: Relu,
+    pub(super) activation: Relu,
     #[module(skip)]
     architecture: Architecture,
     #[module(skip)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::ParamId;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::walk::{Change, Look};
 use super::{ModelError, Network};
 
 /// The values of one parameter.
@@ -23,23 +24,6 @@ pub struct Values {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights(BTreeMap<String, Values>);
 
-/// The name of the parameter at a module path: `["conv", "0", "weight"]` is `conv1.weight`.
-#[must_use]
-pub fn parameter_name(path: &[String]) -> String {
-    let mut name = String::new();
-    for part in path {
-        match part.parse::<usize>() {
-            Ok(index) => name.push_str(&(index + 1).to_string()),
-            Err(_) if name.is_empty() => name.push_str(part),
-            Err(_) => {
-                name.push('.');
-                name.push_str(part);
-            }
-        }
-    }
-    name
-}
-
 /// A parameter's name and rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
@@ -53,9 +37,9 @@ impl Parameter {
     /// Every parameter of `network`, from the input on.
     #[must_use]
     pub fn of(network: &Network) -> Vec<Self> {
-        let mut names = Names { path: Vec::new(), found: Vec::new() };
-        network.visit(&mut names);
-        names.found
+        let mut names = Names(Vec::new());
+        network.each(&mut names);
+        names.0
     }
 }
 
@@ -63,9 +47,9 @@ impl Weights {
     /// The weights of `network`.
     #[must_use]
     pub fn of(network: &Network) -> Self {
-        let mut reader = Reader { path: Vec::new(), weights: BTreeMap::new() };
-        network.visit(&mut reader);
-        Self(reader.weights)
+        let mut reader = Reader(BTreeMap::new());
+        network.each(&mut reader);
+        Self(reader.0)
     }
 
     /// Names and values, sorted by name.
@@ -166,7 +150,7 @@ impl Network {
 
     /// The network with weights known to fit.
     pub(super) fn with_checked_weights(self, weights: &Weights) -> Self {
-        self.map(&mut Writer { path: Vec::new(), weights })
+        self.changed(&mut Writer(weights))
     }
 }
 
@@ -189,73 +173,37 @@ fn transposed<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if D == 2 { tensor.swap_dims(0, 1) } else { tensor }
 }
 
-struct Reader {
-    path: Vec<String>,
-    weights: BTreeMap<String, Values>,
-}
+struct Reader(BTreeMap<String, Values>);
 
-impl ModuleVisitor for Reader {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = transposed(param.val());
+impl Look for Reader {
+    fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
+        let tensor = transposed(tensor);
         let shape = tensor.dims().to_vec();
         let numbers = tensor.into_data().iter::<f32>().collect();
-        self.weights.insert(parameter_name(&self.path), Values { shape, numbers });
+        self.0.insert(name.to_owned(), Values { shape, numbers });
     }
 }
 
-struct Names {
-    path: Vec<String>,
-    found: Vec<Parameter>,
-}
+struct Names(Vec<Parameter>);
 
-impl ModuleVisitor for Names {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-        self.found.push(Parameter { name: parameter_name(&self.path), rank: D });
+impl Look for Names {
+    fn look<const D: usize>(&mut self, name: &str, _id: ParamId, _tensor: Tensor<D>) {
+        self.0.push(Parameter { name: name.to_owned(), rank: D });
     }
 }
 
-struct Writer<'a> {
-    path: Vec<String>,
-    weights: &'a Weights,
-}
+struct Writer<'a>(&'a Weights);
 
-impl ModuleMapper for Writer<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(values) = self.weights.get(&parameter_name(&self.path)) else {
-            return param;
+impl Change for Writer<'_> {
+    fn change<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
+        let Some(values) = self.0.get(name) else {
+            return tensor;
         };
-        let (id, old, mapper) = param.consume();
         let mut data = TensorData::new(values.numbers.clone(), values.shape.clone());
         if D == 2 {
             data = TensorData::new(swapped(&values.numbers, &values.shape), [values.shape[1], values.shape[0]]);
         }
-        let tensor = Tensor::<D>::from_data(data, &old.device());
-        let tensor = if old.is_require_grad() { tensor.require_grad() } else { tensor };
-        Param::from_mapped_value(id, tensor, mapper)
+        Tensor::from_data(data, &tensor.device())
     }
 }
 

@@ -8,14 +8,23 @@
 //! training samples, unless the penalty's `samples` says otherwise. A penalty is a term of the loss that autodiff differentiates, not an option
 //! of the optimizer: what is reported is what is descended. One that is `proximal` is the same term, descended by a step of its own.
 
+mod cpr;
+mod curvature;
+mod evidence;
+mod norm;
 mod penalty;
 mod sparsity;
+mod term;
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 
-pub use penalty::{Around, Penalties};
+pub use cpr::{Bound, Rule};
+pub use curvature::{Curvature, Spectrum};
+pub use evidence::Evidence;
+pub use norm::norm_of;
+pub use penalty::{Around, Learned, Penalties};
 pub use sparsity::Sparsity;
 
 use crate::backend::fused;

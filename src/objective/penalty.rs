@@ -1,54 +1,21 @@
 //! The regularization terms.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
 use burn::prelude::*;
 
-use crate::backend::fused::{self, Norm};
-use crate::config::number::Samples;
-use crate::config::{ConfigError, Kernels, Penalty, PenaltyKind, Schedule};
+use super::cpr::{Bound, Rule};
+use super::curvature::{Curvature, Spectrum};
+use super::evidence::Evidence;
+
+use super::norm::{Norms, norm_of, normed};
+use super::term::Term;
+use crate::backend::fused::Norm;
+use crate::config::{ConfigError, Kernels, Lambda, Penalty, PenaltyKind, Schedule, Structure};
 use crate::kernels::groups::Proximal;
-use crate::model::{Network, Parameter, Values, Weights, parameter_name};
-
-/// One regularization term, and the parameters it is on.
-#[derive(Clone, Debug, PartialEq)]
-struct Term {
-    kind: PenaltyKind,
-    /// λ in force.
-    lambda: f64,
-    /// λ before its schedule.
-    base: f64,
-    schedule: Schedule,
-    samples: Samples,
-    proximal: bool,
-    names: BTreeSet<String>,
-}
-
-impl Term {
-    /// λ/m, where the training part has `train` samples and the step's batch `batch`.
-    fn factor(&self, train: usize, batch: usize) -> f64 {
-        let m = match self.samples {
-            Samples::Train => train,
-            Samples::Batch => batch,
-            Samples::Number(count) => count.get(),
-        };
-        self.lambda / m as f64
-    }
-
-    /// The norms it is made of, each with what multiplies it besides λ/m.
-    fn norms(&self) -> Vec<(Norm, f64)> {
-        match self.kind {
-            PenaltyKind::L2 => vec![(Norm::Squares, 0.5)],
-            PenaltyKind::L1 => vec![(Norm::Absolutes, 1.0)],
-            PenaltyKind::ElasticNet { l1_ratio } => {
-                vec![(Norm::Absolutes, l1_ratio.get()), (Norm::Squares, 0.5 * (1.0 - l1_ratio.get()))]
-            }
-            PenaltyKind::GroupLasso => vec![(Norm::Groups, 1.0)],
-            PenaltyKind::Decoupled => Vec::new(),
-        }
-    }
-}
+use crate::model::{Look, Network, Parameter, Values, Weights};
 
 /// What the penalties do to a parameter besides their gradient, per unit of the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -59,10 +26,20 @@ pub struct Around {
     pub proximal: Option<Proximal>,
 }
 
+/// What the training data told of the λ of `evidence`, with the weights as they were and the λ before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learned {
+    /// γ, the effective number of parameters, summed over the penalties.
+    pub gamma: f64,
+    /// ln p(data | λ), in nats.
+    pub log_evidence: f64,
+}
+
 /// Every regularization term of an objective.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Penalties {
     terms: Vec<Term>,
+    bounds: BTreeMap<String, Bound>,
     train_samples: usize,
 }
 
@@ -71,7 +48,7 @@ impl Penalties {
     ///
     /// # Errors
     ///
-    /// When a scope has no parameter, or a parameter has two proximal terms, for whose sum there is no step.
+    /// When a scope has no parameter, or a parameter has two proximal terms, for whose sum there is no step, or two `evidence` or `cpr` ones.
     pub fn new(config: &[Penalty], parameters: &[Parameter], train_samples: usize) -> Result<Self, ConfigError> {
         let mut terms: Vec<Term> = Vec::new();
         for (place, penalty) in config.iter().enumerate() {
@@ -86,28 +63,55 @@ impl Penalties {
                 );
                 return Err(ConfigError::value(format!("penalty.{place}.scope"), problem));
             }
-            let taken =
-                terms.iter().filter(|term| term.proximal && penalty.proximal).find_map(|term| term.names.intersection(&names).next());
-            if let Some(name) = taken {
-                let problem =
-                    format!("is true, but `{name}` has a proximal penalty already; give them different scopes, or one a gradient");
-                return Err(ConfigError::value(format!("penalty.{place}.proximal"), problem));
+            let clashes: [(&str, &str, fn(bool, &Lambda) -> bool); 3] = [
+                ("proximal", "proximal", |proximal, _| proximal),
+                ("schedule.kind", "evidence", |_, schedule| matches!(schedule, Lambda::Evidence { .. })),
+                ("schedule.kind", "cpr", |_, schedule| matches!(schedule, Lambda::Cpr { .. })),
+            ];
+            for (key, what, is) in clashes {
+                let others = terms.iter().filter(|term| is(penalty.proximal, &penalty.schedule) && is(term.proximal, &term.schedule));
+                if let Some(name) = others.flat_map(|term| term.names.intersection(&names)).next() {
+                    let value = if key == "proximal" { "true" } else { what };
+                    let problem = format!("is {value}, but `{name}` has a {what} penalty already; give them different scopes");
+                    return Err(ConfigError::value(format!("penalty.{place}.{key}"), problem));
+                }
             }
             let Penalty { kind, samples, proximal, .. } = *penalty;
             let (base, schedule) = (penalty.lambda.get(), penalty.schedule.clone());
             terms.push(Term { kind, lambda: base, base, schedule, samples, proximal, names });
         }
-        Ok(Self { terms, train_samples })
+        Ok(Self { terms, bounds: BTreeMap::new(), train_samples })
     }
 
-    /// λ of each term before its schedule, and the schedule.
-    pub fn schedules(&self) -> impl Iterator<Item = (f64, &Schedule)> {
-        self.terms.iter().map(|term| (term.base, &term.schedule))
+    /// λ of each term before its schedule, and the schedule; none where λ depends on more than the step.
+    pub fn schedules(&self) -> impl Iterator<Item = Option<(f64, &Schedule)>> {
+        self.terms.iter().map(|term| match &term.schedule {
+            Lambda::Scheduled(schedule) => Some((term.base, schedule)),
+            _ => None,
+        })
     }
 
-    /// Sets the λ in force of each term.
-    pub fn set(&mut self, lambdas: &[f64]) {
-        self.terms.iter_mut().zip(lambdas).for_each(|(term, lambda)| term.lambda = *lambda);
+    /// Sets the λ in force of the terms for which there is one.
+    pub fn set(&mut self, lambdas: impl IntoIterator<Item = Option<f64>>) {
+        self.terms.iter_mut().zip(lambdas).for_each(|(term, lambda)| term.lambda = lambda.unwrap_or(term.lambda));
+    }
+
+    /// Goes on from the λ in force and the bounds of a checkpoint.
+    pub fn resume(&mut self, lambdas: &[f64], bounds: &BTreeMap<String, Bound>) {
+        self.set(lambdas.iter().copied().map(Some));
+        self.bounds.clone_from(bounds);
+    }
+
+    /// The λ in force of each term.
+    #[must_use]
+    pub fn lambdas(&self) -> Vec<f64> {
+        self.terms.iter().map(|term| term.lambda).collect()
+    }
+
+    /// The constraint on each parameter that has one.
+    #[must_use]
+    pub fn bounds(&self) -> &BTreeMap<String, Bound> {
+        &self.bounds
     }
 
     /// The sum of the terms' coefficients in force; none without terms.
@@ -121,8 +125,13 @@ impl Penalties {
     pub fn told(&self, name: &str) -> Vec<String> {
         let on = self.terms.iter().filter(|term| term.names.contains(name));
         on.map(|term| {
-            let changing = if term.schedule == Schedule::default() { "" } else { " before its schedule" };
-            format!("{} with λ = {}{changing}{}", term.kind.name(), term.base, if term.proximal { ", proximal" } else { "" })
+            let lambda = match &term.schedule {
+                schedule if *schedule == Lambda::default() => format!("λ = {}", term.base),
+                Lambda::Scheduled(_) => format!("λ = {} before its schedule", term.base),
+                Lambda::Evidence { .. } => format!("λ by evidence, from {}", term.base),
+                Lambda::Adaptive { .. } | Lambda::Cpr { .. } => format!("λ by {}", term.schedule.name()),
+            };
+            format!("{} with {lambda}{}", term.kind.name(), if term.proximal { ", proximal" } else { "" })
         })
         .collect()
     }
@@ -139,8 +148,8 @@ impl Penalties {
         for term in self.terms.iter().filter(|term| term.lambda > 0.0) {
             for (norm, share) in term.norms() {
                 let (kernels, followed) = (network.kernels(), !term.proximal);
-                let mut norms = Norms { names: &term.names, norm, kernels, followed, path: Vec::new(), sum: None };
-                network.visit(&mut norms);
+                let mut norms = Norms { names: &term.names, norm, kernels, followed, sum: None };
+                network.each(&mut norms);
                 let Some(norms) = norms.sum else { continue };
                 let value = norms.mul_scalar(share * term.factor(self.train_samples, batch));
                 let value = if term.proximal { Tensor::from_inner(value) } else { value };
@@ -153,11 +162,18 @@ impl Penalties {
         sum
     }
 
+    /// Whether [`Penalties::on`] gives something that has a gradient.
+    #[must_use]
+    pub fn have_gradient(&self) -> bool {
+        self.terms.iter().any(|term| term.lambda > 0.0 && !term.proximal && !term.norms().is_empty())
+    }
+
     /// What is done to a parameter around a step of `batch` samples.
     #[must_use]
     pub fn around(&self, name: &str, batch: usize) -> Around {
         let mut around = Around::default();
-        for term in self.terms.iter().filter(|term| term.lambda > 0.0 && term.names.contains(name)) {
+        let here = |term: &&Term| term.lambda > 0.0 && !term.is_bounded() && term.names.contains(name);
+        for term in self.terms.iter().filter(here) {
             let factor = term.factor(self.train_samples, batch);
             if term.kind == PenaltyKind::Decoupled {
                 around.decay += factor;
@@ -169,6 +185,75 @@ impl Penalties {
             }
         }
         around
+    }
+
+    /// Whether a λ depends on the gradient of the data loss.
+    #[must_use]
+    pub fn follow_gradient(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.schedule, Lambda::Adaptive { .. }))
+    }
+
+    /// Sets every adaptive λ by the gradient of the data loss: λ ← 0.1·λ + 0.9·m·r·‖g‖/‖w‖, over the parameters in scope
+    /// (arXiv 2210.00094, algorithm 1).
+    pub fn adapt(&mut self, network: &Network, gradients: &GradientsParams) {
+        for term in &mut self.terms {
+            let Lambda::Adaptive { ratio } = term.schedule else { continue };
+            let mut lengths = Lengths { names: &term.names, kernels: network.kernels(), gradients, found: Vec::new() };
+            network.each(&mut lengths);
+            let numbers: Vec<f64> = Tensor::cat(lengths.found, 0).into_data().iter::<f64>().collect();
+            let sum = |first| numbers.iter().skip(first).step_by(2).sum::<f64>();
+            let (gradient, weights) = (sum(0), sum(1));
+            let now = if weights > 0.0 { ratio.get() * (gradient / weights).sqrt() } else { 0.0 };
+            term.lambda = 0.1 * term.lambda + 0.9 * self.train_samples as f64 * now;
+        }
+    }
+
+    /// How a parameter is bounded; none where it is not.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<Rule> {
+        self.terms.iter().filter(|term| term.names.contains(name)).find_map(|term| match term.schedule {
+            Lambda::Cpr { warm_start_steps, bound_factor, multiplier_rate } => {
+                Some(Rule { warm_start_steps, bound_factor: bound_factor.get(), multiplier_rate: multiplier_rate.get() })
+            }
+            _ => None,
+        })
+    }
+
+    /// Takes note of step `step`, counted from 1, of a bounded parameter of `count` numbers, by Σ w² before and after it. What part of the
+    /// weights is to be taken off. Its term's λ becomes the mean over its parameters, in the scale in which a step takes λ/m off.
+    #[must_use]
+    pub fn bind(&mut self, name: &str, rule: Rule, step: u64, count: usize, [before, after]: [f64; 2]) -> f64 {
+        let part = self.bounds.entry(name.to_owned()).or_default().part(rule, step, count, before, after);
+        for term in self.terms.iter_mut().filter(|term| term.is_bounded() && term.names.contains(name)) {
+            let multipliers = term.names.iter().filter_map(|name| self.bounds.get(name)).map(|bound| bound.multiplier);
+            term.lambda = 2.0 * self.train_samples as f64 * multipliers.sum::<f64>() / term.names.len() as f64;
+        }
+        part
+    }
+
+    /// Updates the λ of `evidence` that are due after `epoch`, counted from 1, by the curvature around `weights`; none where none is due.
+    pub fn learn(&mut self, epoch: u64, weights: &Weights, mut curvature: impl FnMut(Structure) -> Curvature) -> Option<Learned> {
+        let mut known: Vec<(Structure, Curvature)> = Vec::new();
+        let mut learned: Option<Learned> = None;
+        for term in &mut self.terms {
+            let Lambda::Evidence { structure, burn_in_epochs, every_epochs } = term.schedule else { continue };
+            let (first, every) = (burn_in_epochs.get() as u64, every_epochs.get() as u64);
+            if epoch < first || !(epoch - first).is_multiple_of(every) {
+                continue;
+            }
+            if known.iter().all(|(other, _)| *other != structure) {
+                known.push((structure, curvature(structure)));
+            }
+            let Some((_, curvature)) = known.iter().find(|(other, _)| *other == structure) else { continue };
+            let inside = |(name, values): (&String, &Values)| term.names.contains(name).then(|| normed(Norm::Squares, values));
+            let spectra: Vec<&Spectrum> = term.names.iter().filter_map(|name| curvature.spectra.get(name)).collect();
+            let evidence = Evidence::of(term.lambda, &spectra, weights.iter().filter_map(inside).sum());
+            term.lambda = evidence.lambda;
+            let learned = learned.get_or_insert(Learned { gamma: 0.0, log_evidence: -curvature.loss });
+            learned.gamma += evidence.gamma;
+            learned.log_evidence += evidence.log_evidence;
+        }
+        learned
     }
 
     /// The penalty of weights on the host, in float64, for a step of `batch` samples.
@@ -194,66 +279,19 @@ impl Penalties {
     }
 }
 
-/// A norm of a parameter in PyTorch's layout, whose outputs come first.
-fn normed(norm: Norm, values: &Values) -> f64 {
-    let numbers = &values.numbers;
-    let squares = |numbers: &[f32]| numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>();
-    match norm {
-        Norm::Squares => squares(numbers),
-        Norm::Absolutes => numbers.iter().map(|number| f64::from(number.abs())).sum(),
-        Norm::Groups => {
-            let size = numbers.len() / values.shape[0];
-            (size as f64).sqrt() * numbers.chunks(size).map(|group| squares(group).sqrt()).sum::<f64>()
-        }
-    }
-}
-
-/// Adds up a norm of some parameters.
-struct Norms<'a> {
+/// Σ g² and Σ w² of each parameter.
+struct Lengths<'a> {
     names: &'a BTreeSet<String>,
-    norm: Norm,
     kernels: Kernels,
-    /// Whether autodiff follows it; a proximal term is only told.
-    followed: bool,
-    path: Vec<String>,
-    sum: Option<Tensor<1>>,
+    gradients: &'a GradientsParams,
+    found: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Norms<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.names.contains(&parameter_name(&self.path)) {
-            return;
+impl Look for Lengths<'_> {
+    fn look<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) {
+        if let (true, Some(gradient)) = (self.names.contains(name), self.gradients.get::<D>(id)) {
+            self.found.push(norm_of(self.kernels, gradient, Norm::Squares));
+            self.found.push(norm_of(self.kernels, tensor.inner(), Norm::Squares));
         }
-        let weights = if self.followed { param.val() } else { param.val().inner() };
-        let norm = match (self.kernels, self.norm) {
-            (Kernels::Fused, norm) => fused::norm(weights, norm),
-            (Kernels::Stock, Norm::Squares) => weights.square().sum(),
-            (Kernels::Stock, Norm::Absolutes) => weights.abs().sum(),
-            (Kernels::Stock, Norm::Groups) => stock_group_norms(weights),
-        };
-        self.sum = Some(match self.sum.take() {
-            None => norm,
-            Some(sum) => sum + norm,
-        });
     }
-}
-
-/// Σ √|g|·‖w(g)‖ of stock operations.
-fn stock_group_norms<const D: usize>(weights: Tensor<D>) -> Tensor<1> {
-    let count = weights.dims().iter().product::<usize>();
-    let groups = weights.dims()[usize::from(D == 2)];
-    let weights = if D == 2 { weights.swap_dims(0, 1) } else { weights };
-    let squares = weights.reshape([groups, count / groups]).square().sum_dim(1);
-    // The root has no gradient at 0.
-    let zero = squares.clone().equal_elem(0.0);
-    let norms = squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0);
-    norms.sum().mul_scalar((count as f64 / groups as f64).sqrt())
 }

@@ -16,7 +16,10 @@ use crate::error::WriteError;
 use crate::model::Weights;
 use crate::train::{Position, Snapshot};
 
+/// What is measured and exported.
 const WEIGHTS: &str = "model.safetensors";
+/// What is trained, where that is something else: with averaging, the weights themselves.
+const TRAINED: &str = "trained.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const POSITION: &str = "position.json";
 /// In the format of `sha256sum`, which can check it too.
@@ -65,8 +68,14 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
     remove_if_there(&aside)?;
     fs::create_dir(&aside)?;
     let position = serde_json::to_vec_pretty(&snapshot.position)?;
-    let files =
-        [(WEIGHTS, snapshot.weights.to_safetensors(&BTreeMap::new())), (OPTIMIZER, snapshot.optimizer.clone()), (POSITION, position)];
+    let mut files = vec![
+        (WEIGHTS, snapshot.measured().to_safetensors(&BTreeMap::new())),
+        (OPTIMIZER, snapshot.optimizer.clone()),
+        (POSITION, position),
+    ];
+    if snapshot.averaged.is_some() {
+        files.push((TRAINED, snapshot.weights.to_safetensors(&BTreeMap::new())));
+    }
     let checksums: Vec<String> = files.iter().map(|(name, bytes)| format!("{}  {name}", sha256(bytes))).collect();
     let checksums = checksums.join("\n") + "\n";
     for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
@@ -126,11 +135,15 @@ fn read(place: &Path) -> Result<Snapshot, RunError> {
             Err(damaged(&place.join(name), format!("its SHA-256 is not the one in `{CHECKSUMS}`")))
         }
     };
-    let path = place.join(WEIGHTS);
-    let weights = Weights::from_safetensors(&path, &checked(WEIGHTS)?).map_err(|error| damaged(&path, error.to_string()))?;
+    let weights = |name: &str| {
+        let path = place.join(name);
+        Weights::from_safetensors(&path, &checked(name)?).map_err(|error| damaged(&path, error.to_string()))
+    };
+    let is_averaged = checksums.lines().any(|line| line.ends_with(&format!("  {TRAINED}")));
+    let (weights, averaged) = if is_averaged { (weights(TRAINED)?, Some(weights(WEIGHTS)?)) } else { (weights(WEIGHTS)?, None) };
     let position: Position =
         serde_json::from_slice(&checked(POSITION)?).map_err(|error| damaged(&place.join(POSITION), error.to_string()))?;
-    Ok(Snapshot { weights, optimizer: checked(OPTIMIZER)?, position })
+    Ok(Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, position })
 }
 
 fn remove_if_there(folder: &Path) -> io::Result<()> {

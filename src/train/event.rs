@@ -77,8 +77,14 @@ pub struct Row {
     /// The fraction of their output channels and units into which every weight is 0.
     #[serde(default)]
     pub zero_channels: Option<f64>,
-    /// The sum of the penalties' coefficients.
+    /// The sum of the penalties' coefficients in the last step.
     pub lambda: Option<f64>,
+    /// γ, the effective number of parameters, where this epoch's end has updated a λ by evidence.
+    #[serde(default)]
+    pub gamma: Option<f64>,
+    /// ln p(data | λ) in nats, there.
+    #[serde(default)]
+    pub log_evidence: Option<f64>,
     /// The learning rate of the last step.
     pub learning_rate: f64,
     /// Seconds of training so far.

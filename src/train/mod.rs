@@ -1,5 +1,6 @@
 //! The training step and the loop around it.
 
+mod average;
 mod diverged;
 mod event;
 mod in_place;

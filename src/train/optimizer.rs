@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::ParamId;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdamConfig, AdamState, AdamWConfig, AdamWState, DynOptimizer, DynState, GradientsParams, RmsPropConfig, SgdConfig, StateSink,
@@ -16,13 +16,14 @@ use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
-use super::in_place;
+use super::{Turn, in_place};
 use crate::backend::Place;
+use crate::backend::fused::Norm;
 use crate::config::number::Fraction;
 use crate::config::{Kernels, Method};
 use crate::kernels::groups::{Groups, Proximal, proximal};
-use crate::model::{Network, parameter_name};
-use crate::objective::Penalties;
+use crate::model::{Change, Network};
+use crate::objective::{Around, Penalties, norm_of};
 
 /// An optimizer with its state for every parameter.
 #[derive(Clone)]
@@ -42,10 +43,10 @@ impl ParameterOptimizer {
         Self { kind: *method, kernels, method: build(method, kernels), states: BTreeMap::new() }
     }
 
-    /// One step of every parameter that has a gradient, on a batch of `batch` samples, and what the penalties do around it.
+    /// One step of every parameter that has a gradient, and what the penalties do around it.
     #[must_use]
-    pub fn step(&mut self, rate: f64, network: Network, gradients: GradientsParams, penalties: &Penalties, batch: usize) -> Network {
-        network.map(&mut Step { optimizer: self, rate, gradients, penalties, batch, path: Vec::new() })
+    pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, turn: Turn) -> Network {
+        network.changed(&mut Step { optimizer: self, gradients, penalties, turn })
     }
 
     /// What the last step divided each number's gradient by, besides the rate; nothing where that is 1.
@@ -63,6 +64,22 @@ impl ParameterOptimizer {
         let correction = 1.0 - beta_2.powi(i32::try_from(momentum.time).unwrap_or(i32::MAX));
         let second = momentum.moment_2.clone().into_data();
         second.iter::<f32>().map(|second| (second / correction).sqrt() + epsilon).collect()
+    }
+
+    /// The state after a proximal step from `before` to `after`: momentum's velocity is (before − after)/η, so that the next step goes on from what the
+    /// proximal step left (Ochs et al. 2014, *iPiano*, eq. 4). Velocity as it was would add up what the gradient wants without what the penalty takes.
+    fn with_velocity<const D: usize>(&self, name: &str, state: DynState, before: Tensor<D>, after: Tensor<D>, rate: f64) -> DynState {
+        let Method::Sgd { .. } = self.kind else { return state };
+        let mut sink = StateSink::default();
+        self.method.state_flatten(name, &state, &mut sink);
+        let device = after.device();
+        let velocity = (before - after).div_scalar(rate).into_data();
+        let mut source = StateSource::new(sink.scalars.into_iter().collect());
+        for (name, _) in sink.tensors {
+            source.insert_tensor(name, velocity.clone());
+        }
+        let made = self.method.state_unflatten(D, name, &mut source, &device);
+        made.unwrap_or_else(|| unreachable!("the state of `{name}` with other numbers is a state"))
     }
 
     /// The state in the burnpack format, under the parameters' names.
@@ -160,44 +177,50 @@ fn build_in_place(method: &Method) -> Option<Arc<dyn DynOptimizer>> {
 
 struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
-    rate: f64,
     gradients: GradientsParams,
-    penalties: &'a Penalties,
-    batch: usize,
-    path: Vec<String>,
+    penalties: &'a mut Penalties,
+    turn: Turn<'a>,
 }
 
-impl ModuleMapper for Step<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
+impl Change for Step<'_> {
+    fn change<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         let Some(gradient) = self.gradients.remove::<D>(id) else {
-            return Param::from_mapped_value(id, tensor, mapper);
+            return tensor;
         };
-        let name = parameter_name(&self.path);
-        let state = self.optimizer.states.remove(&name);
-        let around = self.penalties.around(&name, self.batch);
+        let Turn { rate, step, indices, .. } = self.turn;
+        let Around { decay, proximal } = self.penalties.around(name, indices.len());
+        let rule = self.penalties.rule(name);
         let mut tensor = tensor.inner();
-        if around.decay > 0.0 {
-            tensor = tensor.mul_scalar(1.0 - self.rate * around.decay);
+        if decay > 0.0 {
+            tensor = tensor.mul_scalar(1.0 - rate * decay);
         }
-        let (stepped, state) = self.optimizer.method.step_dyn(D, self.rate, tensor.into_bridge(), gradient.into_bridge(), state);
+        // A step in place writes over what nobody else holds.
+        let before = proximal.is_some().then(|| tensor.clone());
+        let squares_before = rule.map(|_| self.squares(tensor.clone()));
+        let state = self.optimizer.states.remove(name);
+        let (stepped, mut state) = self.optimizer.method.step_dyn(D, rate, tensor.into_bridge(), gradient.into_bridge(), state);
         let mut stepped = Tensor::<D>::from_bridge(stepped);
-        if let Some(step) = around.proximal {
+        if let (Some(proximal), Some(before)) = (proximal, before) {
             let metric = state.as_ref().map_or_else(Vec::new, |state| self.optimizer.metric::<D>(state));
-            stepped = after(stepped, step, self.rate, &metric);
+            stepped = after(stepped, proximal, rate, &metric);
+            state = state.map(|state| self.optimizer.with_velocity(name, state, before, stepped.clone(), rate));
+        }
+        if let (Some(rule), Some(before)) = (rule, squares_before) {
+            let squares = [before, self.squares(stepped.clone())];
+            let part = self.penalties.bind(name, rule, step + 1, stepped.shape().num_elements(), squares);
+            stepped = stepped.mul_scalar(1.0 - part);
         }
         if let Some(state) = state {
-            self.optimizer.states.insert(name, state);
+            self.optimizer.states.insert(name.to_owned(), state);
         }
-        Param::from_mapped_value(id, Tensor::from_inner(stepped).require_grad(), mapper)
+        Tensor::from_inner(stepped)
+    }
+}
+
+impl Step<'_> {
+    /// Σ w².
+    fn squares<const D: usize>(&self, tensor: Tensor<D>) -> f64 {
+        norm_of(self.optimizer.kernels, tensor, Norm::Squares).into_data().iter::<f64>().sum()
     }
 }
 

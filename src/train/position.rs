@@ -1,8 +1,11 @@
 //! Where training stands: all that is not weights or optimizer state.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::patience::Patience;
+use crate::objective::Bound;
 
 /// Where training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub struct Position {
     /// The λ of each penalty in the last step.
     #[serde(default)]
     pub lambdas: Vec<f64>,
+    /// The constraint on each parameter under a penalty with `cpr`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<String, Bound>,
+    /// How many weights the average is of.
+    #[serde(default)]
+    pub averaged: u64,
 }
 
 /// Sums over the steps of an epoch.

@@ -1,38 +1,31 @@
 //! The training step: gradient of data loss plus penalty, clipped, and one step of the optimizer.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::ParamId;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Beta, Distribution};
 
 use super::ParameterOptimizer;
-use crate::data::{Ahead, Batch, Batcher, Part};
-use crate::model::Network;
+use crate::config::Experiment;
+use crate::data::{Ahead, Batch, Batcher, Part, Placement};
+use crate::model::{Change, Look, Network};
 use crate::objective::{Penalties, data_loss};
-use crate::seed::Seed;
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
+/// Added to the norm in sharpness-aware minimization, against a gradient of 0.
+const SAM_EPSILON: f64 = 1e-12;
 
 /// Takes training steps.
 pub struct Stepper<'a> {
-    /// Where samples come from.
-    pub part: &'a Part,
-    /// How they become tensors.
-    pub batcher: &'a Batcher,
-    /// The seed of dropout.
-    pub seed: Seed,
-    /// The probability of dropping a hidden unit.
-    pub dropout: f64,
-    /// The part of a sample's target that is spread evenly over the classes.
-    pub label_smoothing: f64,
-    /// Samples computed at once.
-    pub micro_batch: usize,
-    /// The largest norm of the gradient.
-    pub clip_norm: Option<f64>,
-    /// Samples assembled ahead of their turn.
-    pub ahead: Ahead,
+    experiment: &'a Experiment,
+    part: &'a Part,
+    batcher: &'a Batcher,
+    ahead: Ahead,
 }
 
 /// What is particular to one step.
@@ -44,8 +37,8 @@ pub struct Turn<'a> {
     pub upcoming: &'a [u32],
     /// The learning rate.
     pub rate: f64,
-    /// The regularization terms, with the λ in force.
-    pub penalties: &'a Penalties,
+    /// The epochs before it.
+    pub epoch: u64,
     /// The steps before it.
     pub step: u64,
 }
@@ -53,84 +46,175 @@ pub struct Turn<'a> {
 /// The sums of one step, still on the device: `[3]` of data loss, penalty and samples classified rightly.
 pub type StepSums = Tensor<1>;
 
-impl Stepper<'_> {
-    /// One step: the network after it, and the sums before it.
+impl<'a> Stepper<'a> {
+    /// Takes steps on the samples of `part`, as `experiment` says.
     #[must_use]
-    pub fn step(&mut self, network: Network, optimizer: &mut ParameterOptimizer, turn: Turn) -> (Network, StepSums) {
-        let (gradients, sums) = self.gradients(&network, turn);
-        (optimizer.step(turn.rate, network, gradients, turn.penalties, turn.indices.len()), sums)
+    pub fn new(experiment: &'a Experiment, part: &'a Part, batcher: &'a Batcher) -> Self {
+        Self { experiment, part, batcher, ahead: Ahead::default() }
     }
 
-    /// The gradient of the objective for every parameter, clipped, and the sums.
+    /// One step: the network after it, and the sums before it.
+    #[must_use]
+    pub fn step(
+        &mut self,
+        network: Network,
+        optimizer: &mut ParameterOptimizer,
+        penalties: &mut Penalties,
+        turn: Turn,
+    ) -> (Network, StepSums) {
+        let (gradients, sums) = self.gradients(&network, penalties, turn);
+        (optimizer.step(network, gradients, penalties, turn), sums)
+    }
+
+    /// The gradient of the objective for every parameter, clipped, and the sums. With `sam_rho` that of the data loss is taken where the
+    /// loss is higher, the penalty's where the weights are. Adaptive λ are set by the data loss's gradient.
+    #[must_use]
+    pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, turn: Turn) -> (GradientsParams, StepSums) {
+        let batch = turn.indices.len();
+        let sam_rho = self.experiment.optimizer.sam_rho;
+        if sam_rho.is_none() && !penalties.follow_gradient() {
+            let (gradients, sums) = self.passes(network, penalties.on(network, batch), turn);
+            return (self.clipped(network, gradients), sums);
+        }
+        let (mut gradients, sums) = self.passes(network, None, turn);
+        if let Some(rho) = sam_rho
+            && let Some(length) = length(network, &gradients)
+        {
+            let factor = length.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
+            let above = network.clone().changed(&mut Climb { gradients, factor });
+            gradients = self.passes(&above, None, Turn { upcoming: &[], ..turn }).0;
+        }
+        penalties.adapt(network, &gradients);
+        let Some(penalty) = penalties.on(network, batch) else {
+            return (self.clipped(network, gradients), sums);
+        };
+        let zero = sums.zeros_like().slice([0..1]);
+        let sums = sums + Tensor::cat(vec![zero.clone(), penalty.clone().inner(), zero], 0);
+        let mut accumulator = GradientsAccumulator::new();
+        accumulator.accumulate(network, gradients);
+        if penalties.have_gradient() {
+            accumulator.accumulate(network, GradientsParams::from_grads(penalty.backward(), network));
+        }
+        (self.clipped(network, accumulator.grads()), sums)
+    }
+
+    /// The gradient of the data loss, and of `penalty` where there is one, and the sums.
     ///
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
     /// is added once, so that the gradient is that of the whole batch.
-    #[must_use]
-    pub fn gradients(&mut self, network: &Network, turn: Turn) -> (GradientsParams, StepSums) {
-        let Turn { indices, upcoming, penalties, step, .. } = turn;
+    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: Turn) -> (GradientsParams, StepSums) {
+        let Turn { indices, upcoming, epoch, step, .. } = turn;
+        let Experiment { seed, augment, train, .. } = self.experiment;
+        let (part, batcher) = (self.part, self.batcher);
+        let micro_batch = train.micro_batch.get();
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
-        let mut penalty = penalties.on(network, indices.len());
-        let mut chance = self.seed.stream("dropout", step);
-        let mut chunks = indices.chunks(self.micro_batch).chain(upcoming.chunks(self.micro_batch).take(1)).peekable();
-        for _ in 0..indices.len().div_ceil(self.micro_batch) {
+        let [mut dropping, mut mixing] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
+        let assemble = |indices: &[u32]| batcher.assemble_placed(part, indices, |index| Placement::drawn(augment, *seed, epoch, index));
+        let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
+        for _ in 0..indices.len().div_ceil(micro_batch) {
             let Some(chunk) = chunks.next() else { break };
-            let kept = self.kept(network, chunk.len(), &mut chance, self.batcher.device());
+            let kept = self.kept(network, chunk.len(), &mut dropping);
+            let mix = Mix::drawn(augment.mixup.get(), chunk.len(), &mut mixing);
             let penalty = penalty.take();
             let share = chunk.len() as f64 / indices.len() as f64;
-            let (gradients, told) =
-                self.ahead.during(self.batcher, self.part, chunk, chunks.peek().copied(), |Batch { images, labels }| {
-                    let (mut loss, correct) = data_loss(network.kernels(), network.forward(images, kept), labels, self.label_smoothing);
-                    if chunk.len() < indices.len() {
-                        loss = loss.mul_scalar(share);
-                    }
-                    let told_loss = loss.clone().inner();
-                    let told_penalty = penalty.clone().map_or_else(|| told_loss.zeros_like(), Tensor::inner);
-                    if let Some(penalty) = penalty {
-                        loss = loss + penalty;
-                    }
-                    let gradients = GradientsParams::from_grads(loss.backward(), network);
-                    (gradients, Tensor::cat(vec![told_loss, told_penalty, correct.float()], 0))
-                });
+            let work = |batch: Batch| {
+                let (mut loss, correct) = mixed_loss(network, batch, kept, mix.as_ref(), train.label_smoothing.get());
+                if chunk.len() < indices.len() {
+                    loss = loss.mul_scalar(share);
+                }
+                let told_loss = loss.clone().inner();
+                let told_penalty = penalty.clone().map_or_else(|| told_loss.zeros_like(), Tensor::inner);
+                if let Some(penalty) = penalty {
+                    loss = loss + penalty;
+                }
+                let gradients = GradientsParams::from_grads(loss.backward(), network);
+                (gradients, Tensor::cat(vec![told_loss, told_penalty, correct], 0))
+            };
+            let (gradients, told) = self.ahead.during(batcher, assemble, chunk, chunks.peek().copied(), work);
             match sums.take() {
                 // The common step is one chunk: its gradients are passed on as they are.
-                None if chunk.len() == indices.len() => return (self.clipped(network, gradients), told),
+                None if chunk.len() == indices.len() => return (gradients, told),
                 None => sums = Some(told),
                 Some(sum) => sums = Some(sum + told),
             }
             accumulator.accumulate(network, gradients);
         }
         let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.batcher.device().clone().inner()));
-        (self.clipped(network, accumulator.grads()), sums)
+        (accumulator.grads(), sums)
     }
 
     /// What hidden units are multiplied by: 0 with the probability of dropout, else 1/(1 − probability).
-    fn kept(&self, network: &Network, batch: usize, chance: &mut rand_chacha::ChaCha8Rng, device: &Device) -> Option<Tensor<2>> {
-        if self.dropout == 0.0 {
+    fn kept(&self, network: &Network, batch: usize, chance: &mut ChaCha8Rng) -> Option<Tensor<2>> {
+        let dropout = self.experiment.model.dropout.get();
+        if dropout == 0.0 {
             return None;
         }
         let hidden = network.architecture().hidden;
         #[expect(clippy::cast_possible_truncation, reason = "a factor of float32 activations")]
-        let scale = (1.0 / (1.0 - self.dropout)) as f32;
-        let values: Vec<f32> = (0..batch * hidden).map(|_| if chance.random_bool(self.dropout) { 0.0 } else { scale }).collect();
-        Some(Tensor::from_data(TensorData::new(values, [batch, hidden]), device))
+        let scale = (1.0 / (1.0 - dropout)) as f32;
+        let values: Vec<f32> = (0..batch * hidden).map(|_| if chance.random_bool(dropout) { 0.0 } else { scale }).collect();
+        Some(Tensor::from_data(TensorData::new(values, [batch, hidden]), self.batcher.device()))
     }
 
     /// Gradients scaled down together to `clip_norm`, if they are longer (Pascanu et al. 2013, arXiv 1211.5063).
     fn clipped(&self, network: &Network, gradients: GradientsParams) -> GradientsParams {
-        let Some(largest) = self.clip_norm else {
+        let (Some(largest), Some(length)) = (self.experiment.optimizer.clip_norm, length(network, &gradients)) else {
             return gradients;
         };
-        let mut squares = Squares { gradients: &gradients, sum: None };
-        network.visit(&mut squares);
-        let Some(sum) = squares.sum else { return gradients };
         // An infinite norm must not pass as a gradient of 0: infinity · 0 is not a number, and is told as divergence.
-        let not_a_number = sum.clone().mul_scalar(0.0);
-        let scale = not_a_number + sum.sqrt().add_scalar(CLIP_EPSILON).recip().mul_scalar(largest).clamp_max(1.0);
+        let not_a_number = length.clone().mul_scalar(0.0);
+        let scale = not_a_number + length.add_scalar(CLIP_EPSILON).recip().mul_scalar(largest.get()).clamp_max(1.0);
         let mut scaling = Scaling { gradients, scaled: GradientsParams::new(), factor: scale };
-        network.visit(&mut scaling);
+        network.each(&mut scaling);
         scaling.scaled
     }
+}
+
+/// The loss of a batch and how many samples are classified rightly. With `mix` each sample is one share of its own image and the rest of
+/// another's, and so is its loss (Zhang et al. 2018, arXiv 1710.09412).
+fn mixed_loss(network: &Network, batch: Batch, kept: Option<Tensor<2>>, mix: Option<&Mix>, smoothing: f64) -> (Tensor<1>, Tensor<1>) {
+    let Batch { images, labels } = batch;
+    let Some(Mix { share, partners }) = mix else {
+        let (loss, correct) = data_loss(network.kernels(), network.forward(images, kept), labels, smoothing);
+        return (loss, correct.float());
+    };
+    let partners = Tensor::<1, Int>::from_data(TensorData::new(partners.clone(), [partners.len()]), &labels.device());
+    let images = images.clone().mul_scalar(*share) + images.select(0, partners.clone()).mul_scalar(1.0 - share);
+    let logits = network.forward(images, kept);
+    let (own, own_correct) = data_loss(network.kernels(), logits.clone(), labels.clone(), smoothing);
+    let (other, other_correct) = data_loss(network.kernels(), logits, labels.select(0, partners), smoothing);
+    let loss = own.mul_scalar(*share) + other.mul_scalar(1.0 - share);
+    (loss, own_correct.float().mul_scalar(*share) + other_correct.float().mul_scalar(1.0 - share))
+}
+
+/// How the samples of a batch are mixed.
+struct Mix {
+    /// What is kept of each.
+    share: f64,
+    /// Which sample the rest of each is of.
+    partners: Vec<i32>,
+}
+
+impl Mix {
+    /// A share from the Beta(α, α) distribution, and partners in a random order; none where α is 0.
+    fn drawn(alpha: f64, batch: usize, chance: &mut ChaCha8Rng) -> Option<Self> {
+        let share = Beta::new(alpha, alpha).ok()?.sample(chance);
+        let mut partners: Vec<i32> = (0..i32::try_from(batch).unwrap_or(i32::MAX)).collect();
+        partners.shuffle(chance);
+        Some(Self { share, partners })
+    }
+}
+
+/// ‖g‖ over all parameters; none without any.
+///
+/// # Shapes
+///
+/// - output: `[1]`
+fn length(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let mut squares = Squares { gradients, sum: None };
+    network.each(&mut squares);
+    squares.sum.map(Tensor::sqrt)
 }
 
 struct Squares<'a> {
@@ -138,9 +222,9 @@ struct Squares<'a> {
     sum: Option<Tensor<1>>,
 }
 
-impl ModuleVisitor for Squares<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+impl Look for Squares<'_> {
+    fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
+        if let Some(gradient) = self.gradients.get::<D>(id) {
             let squares = gradient.square().sum();
             self.sum = Some(match self.sum.take() {
                 None => squares,
@@ -156,10 +240,77 @@ struct Scaling {
     factor: Tensor<1>,
 }
 
-impl ModuleVisitor for Scaling {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.scaled.register(param.id, gradient * self.factor.clone().reshape([1; D]));
+impl Look for Scaling {
+    fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
+        if let Some(gradient) = self.gradients.remove::<D>(id) {
+            self.scaled.register(id, gradient * self.factor.clone().reshape([1; D]));
         }
+    }
+}
+
+/// w + factor·g.
+struct Climb {
+    gradients: GradientsParams,
+    factor: Tensor<1>,
+}
+
+impl Change for Climb {
+    fn change<const D: usize>(&mut self, _name: &str, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
+        match self.gradients.remove::<D>(id) {
+            Some(gradient) => Tensor::from_inner(tensor.inner() + gradient * self.factor.clone().reshape([1; D])),
+            None => tensor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::backend::any_cpu;
+    use crate::data;
+    use crate::model::{Architecture, Weights};
+
+    #[test]
+    fn the_loss_of_mixed_images_is_pytorchs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/objective");
+        let told: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = format!(
+            "name = \"a\"\n[data]\nsource = \"idx\"\ndir = '{}'\ntrain_images = \"images.idx\"\ntrain_labels = \"labels.idx\"\n\
+             [model]\nchannels = [3, 4]\nhidden = 5\n",
+            folder.display()
+        );
+        std::fs::write(file.path(), config).unwrap();
+        let experiment = Experiment::load(file.path(), &[]).unwrap();
+        let (place, data) = (any_cpu(), data::load(&experiment.data, experiment.seed).unwrap());
+        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
+        let path = folder.join("weights.safetensors");
+        let network = Network::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let indices: Vec<u32> = serde_json::from_value(told["batches"][0].clone()).unwrap();
+        let batch = Batcher::new(&data.normalizer, &place.device).batch(&data.train, &indices);
+        let mix = Mix { share: told["mixed"]["share"].as_f64().unwrap(), partners: vec![5, 4, 3, 2, 1, 0] };
+        let loss: f32 = mixed_loss(&network, batch, None, Some(&mix), 0.0).0.into_scalar();
+        let expected = told["mixed"]["data_loss"].as_f64().unwrap();
+        assert!((f64::from(loss) / expected - 1.0).abs() < 1e-6, "{loss} against {expected}");
+    }
+
+    #[test]
+    fn shares_are_between_0_and_1_and_there_are_none_without_alpha() {
+        let mut chance = crate::seed::Seed(1).stream("mixup", 0);
+        assert!(Mix::drawn(0.0, 4, &mut chance).is_none());
+        let drawn: Vec<Mix> = (0..2000).filter_map(|_| Mix::drawn(0.4, 4, &mut chance)).collect();
+        let shares: Vec<f64> = drawn.iter().map(|mix| mix.share).collect();
+        let mean = shares.iter().sum::<f64>() / 2000.0;
+        let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / 2000.0;
+        // Beta(α, α) has mean 1/2 and variance 1/(4·(2·α + 1)).
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+        assert!((mean - 0.5).abs() < 0.03 && (variance - 1.0 / 7.2).abs() < 0.01, "{mean}, {variance}");
+        assert!(drawn.iter().all(|mix| {
+            let mut all = mix.partners.clone();
+            all.sort_unstable();
+            all == [0, 1, 2, 3]
+        }));
     }
 }

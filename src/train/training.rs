@@ -7,17 +7,18 @@ use burn::module::Module;
 use burn::prelude::*;
 use rand::seq::SliceRandom;
 
+use super::average::Average;
 use super::rate::Rate;
 use super::step::{StepSums, Stepper, Turn};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
 use crate::backend::{keep_awake, on_threads};
-use crate::config::number::{BatchSize, Positive};
-use crate::config::{Decay, Experiment};
-use crate::data::{Ahead, Batcher, Data};
+use crate::config::number::BatchSize;
+use crate::config::{self, Decay, Experiment};
+use crate::data::{Batcher, Data};
 use crate::error::Error;
 use crate::metrics::{Measures, measure};
 use crate::model::{Network, Weights};
-use crate::objective::{Penalties, Sparsity};
+use crate::objective::{Curvature, Penalties, Sparsity};
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -50,6 +51,7 @@ pub struct Training {
     network: Network,
     optimizer: ParameterOptimizer,
     penalties: Penalties,
+    average: Average,
     /// Where it stands.
     pub position: Position,
 }
@@ -60,21 +62,28 @@ type Pending = Vec<(StepSums, f64, usize)>;
 impl Training {
     /// A training that has not begun.
     #[must_use]
-    pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties) -> Self {
-        Self { network, optimizer, penalties, position: Position::default() }
+    pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties, averaging: config::Average) -> Self {
+        Self { network, optimizer, penalties, average: Average::new(averaging), position: Position::default() }
     }
 
-    /// The network as it is.
+    /// The network that is trained, as it is.
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// A training as a checkpoint left it.
+    /// The network to measure and keep: the average of the weights where there is one, without autodiff.
     #[must_use]
-    pub fn resumed(network: Network, optimizer: ParameterOptimizer, mut penalties: Penalties, position: Position) -> Self {
-        penalties.set(&position.lambdas);
-        Self { network, optimizer, penalties, position }
+    pub fn measured_network(&self) -> Network {
+        self.average.network().cloned().unwrap_or_else(|| self.network.valid())
+    }
+
+    /// A training that has not begun as a checkpoint left it, `averaged` being the average of the weights.
+    #[must_use]
+    pub fn resumed(self, averaged: Option<Network>, position: Position) -> Self {
+        let Self { network, optimizer, mut penalties, average, .. } = self;
+        penalties.resume(&position.lambdas, &position.bounds);
+        Self { network, optimizer, penalties, average: average.resumed(averaged, position.averaged), position }
     }
 
     /// The regularization terms, with the λ in force.
@@ -102,21 +111,11 @@ impl Training {
             limit => limit.min(epochs.saturating_mul(per_epoch)),
         };
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
-        let mut stepper = Stepper {
-            part: &plan.data.train,
-            batcher: &batcher,
-            seed: experiment.seed,
-            dropout: experiment.model.dropout.get(),
-            label_smoothing: experiment.train.label_smoothing.get(),
-            micro_batch: experiment.train.micro_batch.get(),
-            clip_norm: experiment.optimizer.clip_norm.map(Positive::get),
-            ahead: Ahead::default(),
-        };
+        let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher);
         let base = experiment.optimizer.learning_rate.get();
         let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.position.step);
-        let schedules = self.penalties.schedules();
-        let mut lambdas: Vec<Rate> =
-            schedules.map(|(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.position.step)).collect();
+        let lambda = |(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.position.step);
+        let mut lambdas: Vec<Option<Rate>> = self.penalties.schedules().map(|known| known.map(lambda)).collect();
         let mut network = self.network.clone().train();
         while self.position.step < steps && !self.out_of_patience(plan) {
             let order = plan.order(self.position.epoch);
@@ -129,12 +128,12 @@ impl Training {
             for (number, indices) in batches.iter().enumerate().skip(first) {
                 let upcoming = batches.get(number + 1).copied().unwrap_or_default();
                 last_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
-                self.position.lambdas = lambdas.iter_mut().map(|lambda| lambda.next(1.0)).collect();
-                self.penalties.set(&self.position.lambdas);
+                self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
                 keep_awake();
-                let turn = Turn { indices, upcoming, rate: last_rate, penalties: &self.penalties, step: self.position.step };
-                let (next, sums) = stepper.step(network, &mut self.optimizer, turn);
+                let turn = Turn { indices, upcoming, rate: last_rate, epoch: self.position.epoch, step: self.position.step };
+                let (next, sums) = stepper.step(network, &mut self.optimizer, &mut self.penalties, turn);
                 network = next;
+                self.average.after_step(&network);
                 pending.push((sums, last_rate, indices.len()));
                 self.position.step += 1;
                 self.position.batch += 1;
@@ -205,10 +204,14 @@ impl Training {
         }
     }
 
-    fn snapshot(&self, rate: f64) -> Result<Snapshot, Diverged> {
+    fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = Weights::of(&self.network);
+        self.position.lambdas = self.penalties.lambdas();
+        self.position.bounds.clone_from(self.penalties.bounds());
+        self.position.averaged = self.average.count;
         if weights.is_finite() {
-            Ok(Snapshot { weights, optimizer: self.optimizer.to_bytes(), position: self.position.clone() })
+            let averaged = self.average.network().map(Weights::of);
+            Ok(Snapshot { weights, averaged, optimizer: self.optimizer.to_bytes(), position: self.position.clone() })
         } else {
             Err(self.diverged("a weight", self.position.step, self.position.epoch + 1, rate))
         }
@@ -222,13 +225,24 @@ impl Training {
         self.position.speeds.push(speed);
         self.position.epoch += 1;
         self.position.batch = 0;
-        let mut snapshot = self.snapshot(rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
         let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
-        let validation = plan.data.validation.as_ref().map(|part| measure(&self.network.valid(), part, &batcher));
+        self.average.after_epoch(&self.network, self.position.epoch);
+        let mut snapshot = self.snapshot(rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
+        let validation = plan.data.validation.as_ref().map(|part| measure(&self.measured_network(), part, &batcher));
         if validation.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
             return Err(self.diverged("the validation loss", self.position.step, self.position.epoch, rate).into());
         }
-        let zeros = Sparsity::of(&snapshot.weights);
+        let weights = snapshot.measured();
+        let zeros = Sparsity::of(weights);
+        let lambda = self.penalties.lambda();
+        let penalty = self.penalties.value(weights, plan.batch_size());
+        let weight_norm_squared = self.penalties.weight_norm_squared(weights);
+        let network = self.network.valid();
+        let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure);
+        let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
+        if learned.is_some_and(|learned| !learned.log_evidence.is_finite()) {
+            return Err(self.diverged("the evidence", self.position.step, self.position.epoch, rate).into());
+        }
         let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
             epoch: self.position.epoch,
             step: self.position.step,
@@ -237,21 +251,24 @@ impl Training {
             penalty,
             objective: data_loss + penalty,
             accuracy,
-            weight_norm_squared: self.penalties.weight_norm_squared(&snapshot.weights),
+            weight_norm_squared,
             zero_weights: Some(zeros.weights),
             zero_channels: Some(zeros.channels),
-            lambda: self.penalties.lambda(),
+            lambda,
+            gamma: learned.map(|learned| learned.gamma),
+            log_evidence: learned.map(|learned| learned.log_evidence),
             learning_rate: rate,
             seconds: self.position.seconds,
             images_per_second: speed,
         };
         let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
         if let Some(Measures { data_loss, accuracy, .. }) = &validation {
-            let penalty = self.penalties.value(&snapshot.weights, plan.batch_size());
             rows.push(row(Split::Validation, *data_loss, penalty, *accuracy));
         }
         observer.on(&Event::Epoch(&rows))?;
         let best = validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
+        // The λ that is learned here is in force from the next step on.
+        self.position.lambdas = self.penalties.lambdas();
         snapshot.position = self.position.clone();
         observer.on(&Event::Checkpoint { snapshot: &snapshot, best })?;
         Ok(())

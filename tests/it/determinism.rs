@@ -5,18 +5,26 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Sandbox, cpu_backends};
 
-/// Arguments of a training that is long enough to be interrupted and has all that has a state: dropout, shuffling, a λ that changes, a proximal
-/// step with Adam's moments.
+/// Arguments of a training that is long enough to be interrupted and has all that has a state or uses chance: dropout, shuffling, λ that change in
+/// every way, a proximal step with Adam's moments, changed and mixed images, an average.
 fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
     let sets = [
         backend,
         "checkpoint.every_steps=5",
         "train.epochs=20",
         "penalty.0.schedule.kind=cosine",
+        "penalty.0.scope=conv1.weight",
+        "optimizer.sam_rho=0.02",
+        "augment={shift=1, rotation=5.0, mixup=0.2}",
+        "averaging.kind=ema",
         "penalty.1.kind=group_lasso",
         "penalty.1.lambda=0.3",
         "penalty.1.scope=dense*.weight",
         "penalty.1.proximal=true",
+        "penalty.2={kind=\"l2\", lambda=1, scope=\"conv2.weight\", schedule={kind=\"evidence\", burn_in_epochs=2, every_epochs=3}}",
+        "penalty.3={kind=\"l2\", lambda=1, scope=\"dense2.*\", schedule={kind=\"evidence\", structure=\"diagonal\", burn_in_epochs=2}}",
+        "penalty.4={kind=\"l2\", scope=\"dense1.weight\", schedule={kind=\"adaptive\"}}",
+        "penalty.5={kind=\"decoupled\", schedule={kind=\"cpr\", warm_start_steps=20, multiplier_rate=100, bound_factor=0.9}}",
     ];
     ["train", "small.toml", "--run-dir", run].into_iter().chain(sets.into_iter().flat_map(|set| ["--set", set])).collect()
 }

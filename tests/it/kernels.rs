@@ -135,6 +135,26 @@ impl Case {
         (numbers(out), found)
     }
 
+    /// How near a pool comes to another winner, or to passing nothing: below rounding, the gradient may rightly go elsewhere.
+    fn least_lead(&self, numbers_in: &Numbers) -> f32 {
+        let device = &places()[0].device;
+        let [images, weights] = [(&numbers_in.images, self.image_shape()), (&numbers_in.weights, self.weight_shape())]
+            .map(|(numbers, shape)| tensor(numbers, shape, device));
+        let padding = self.geometry.padding;
+        let bias = tensor(&numbers_in.bias, [self.geometry.outputs], device);
+        let convolved = conv2d(images, weights, Some(bias), ConvOptions::new([1, 1], [padding, padding], [1, 1], 1));
+        let [_, _, height, width] = convolved.dims();
+        let lead = |plane: &[f32], row: usize, column: usize| {
+            let mut four = [0, 1, width, width + 1].map(|place| plane[2 * row * width + 2 * column + place]);
+            four.sort_by(f32::total_cmp);
+            four[3].abs().min(if four[3] > 0.0 { four[3] - four[2] } else { f32::INFINITY })
+        };
+        let pools = || (0..height / 2).flat_map(|row| (0..width / 2).map(move |column| (row, column)));
+        let planes = numbers(convolved);
+        let leads = planes.chunks_exact(height * width).flat_map(|plane| pools().map(move |(row, column)| lead(plane, row, column)));
+        leads.fold(f32::INFINITY, f32::min)
+    }
+
     /// Output, in the stock operations' order, and gradients by the kernels, on images that lie channels-last or channels-first.
     fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
         let Geometry { inputs, outputs, height, width, .. } = self.geometry;
@@ -182,6 +202,7 @@ proptest! {
     #[test]
     fn convolution_relu_and_pool_are_the_stock_ones_but_for_rounding(case in cases()) {
         let numbers = case.numbers(reals);
+        prop_assume!(case.least_lead(&numbers) > 5e-5);
         let (expected, gradients) = case.stock(&numbers);
         for path in Path::all() {
             let (found, own) = case.fused(path, &numbers, true);

@@ -5,15 +5,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
-use regulus::data::{self, Ahead, Batcher, Data};
-use regulus::model::{Architecture, Network, Parameter, Weights, parameter_name};
-use regulus::objective::Penalties;
+use regulus::data::{self, Batcher, Data};
+use regulus::model::{Architecture, Look, Network, Parameter, Weights};
+use regulus::objective::{Curvature, Penalties};
 use regulus::train::{ParameterOptimizer, StepSums, Stepper, Turn};
 use serde::Deserialize;
 
@@ -36,6 +36,21 @@ struct Smoothed {
     label_smoothing: f64,
     data_loss: f64,
     gradients: Numbers,
+}
+
+#[derive(Deserialize)]
+struct Evidence {
+    lambda: f64,
+    data_loss: f64,
+    cases: Vec<EvidenceCase>,
+}
+
+#[derive(Deserialize)]
+struct EvidenceCase {
+    structure: String,
+    log_evidence: f64,
+    gamma: f64,
+    lambda: f64,
 }
 
 #[derive(Deserialize)]
@@ -110,33 +125,21 @@ impl Setting {
         Self { experiment, data, device, network, penalties, batcher }
     }
 
-    fn stepper(&self) -> Stepper<'_> {
-        Stepper {
-            part: &self.data.train,
-            batcher: &self.batcher,
-            seed: self.experiment.seed,
-            dropout: 0.0,
-            label_smoothing: self.experiment.train.label_smoothing.get(),
-            micro_batch: self.experiment.train.micro_batch.get(),
-            clip_norm: self.experiment.optimizer.clip_norm.map(regulus::config::number::Positive::get),
-            ahead: Ahead::default(),
-        }
-    }
-
     /// Gradients and sums of a first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        self.stepper().gradients(&self.network, Turn { indices, upcoming: &[], rate: 0.0, penalties: &self.penalties, step: 0 })
+        let turn = Turn { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
+        Stepper::new(&self.experiment, &self.data.train, &self.batcher).gradients(&self.network, &mut self.penalties.clone(), turn)
     }
 
     fn trained(&self, batches: &[Vec<u32>]) -> Weights {
         let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.kernels());
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
+        let mut penalties = self.penalties.clone();
+        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
         for (step, batch) in (0..).zip(batches) {
-            network = self
-                .stepper()
-                .step(network, &mut optimizer, Turn { indices: batch, upcoming: &[], rate, penalties: &self.penalties, step })
-                .0;
+            let turn = Turn { indices: batch, upcoming: &[], rate, epoch: 0, step };
+            network = stepper.step(network, &mut optimizer, &mut penalties, turn).0;
         }
         Weights::of(&network)
     }
@@ -144,31 +147,22 @@ impl Setting {
 
 /// Gradients under PyTorch's names and layouts.
 struct Named<'a> {
-    path: Vec<String>,
     gradients: &'a GradientsParams,
     found: HashMap<String, Vec<f32>>,
 }
 
-impl ModuleVisitor for Named<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = self.gradients.get::<D>(param.id).expect("every parameter has a gradient");
+impl Look for Named<'_> {
+    fn look<const D: usize>(&mut self, name: &str, id: ParamId, _tensor: Tensor<D>) {
+        let gradient = self.gradients.get::<D>(id).expect("every parameter has a gradient");
         let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
-        self.found.insert(parameter_name(&self.path), gradient.into_data().iter::<f32>().collect());
+        self.found.insert(name.to_owned(), gradient.into_data().iter::<f32>().collect());
     }
 }
 
 fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
-    let mut visitor = Named { path: Vec::new(), gradients, found: HashMap::new() };
-    network.visit(&mut visitor);
-    visitor.found
+    let mut look = Named { gradients, found: HashMap::new() };
+    network.each(&mut look);
+    look.found
 }
 
 fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {
@@ -341,15 +335,46 @@ struct Kernels(Vec<ParamId>);
 impl Kernels {
     fn of(network: &Network) -> Vec<ParamId> {
         let mut kernels = Self::default();
-        network.visit(&mut kernels);
+        network.each(&mut kernels);
         kernels.0
     }
 }
 
-impl ModuleVisitor for Kernels {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Look for Kernels {
+    fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
         if D >= 2 {
-            self.0.push(param.id);
+            self.0.push(id);
+        }
+    }
+}
+
+/// Made by `tests/fixtures/evidence.py`.
+#[test]
+fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
+    let fixture: Evidence = serde_json::from_slice(&std::fs::read(folder().join("evidence.json")).unwrap()).unwrap();
+    for backend in present_backends() {
+        for case in &fixture.cases {
+            let path = folder().join("trained.safetensors");
+            let table = format!("penalty.0={{kind=\"l2\", lambda={}, scope=\"all\"}}", fixture.lambda);
+            let schedule = format!("penalty.0.schedule={{kind=\"evidence\", structure=\"{}\"}}", case.structure);
+            let Setting { network, data, mut penalties, .. } = Setting::new(backend, &[table, schedule]);
+            let weights = Weights::from_file(&path).unwrap();
+            let network = network.valid().with_weights(&weights, &path).unwrap();
+            let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
+            let curvature = |structure| Curvature::of(&network, &data.train, &batcher, structure);
+            assert!(penalties.learn(4, &weights, curvature).is_none(), "the burn-in is 5 epochs");
+            let mut loss = 0.0;
+            let curvature = |structure| {
+                let found = Curvature::of(&network, &data.train, &batcher, structure);
+                loss = found.loss;
+                found
+            };
+            let found = penalties.learn(5, &weights, curvature).unwrap();
+            let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-4;
+            let told = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
+            assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{told}");
+            assert!(near(found.log_evidence, case.log_evidence) && near(found.gamma, case.gamma), "{told}");
+            assert!(near(penalties.lambda().unwrap(), case.lambda), "{told}");
         }
     }
 }

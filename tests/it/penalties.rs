@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, cpu_backends, present_backends};
 
-const KINDS: [&[&str]; 9] = [
+const KINDS: [&[&str]; 19] = [
     &["penalty.0.kind=l1", "penalty.0.lambda=2"],
     &["penalty.0.kind=l1", "penalty.0.lambda=2", "penalty.0.proximal=true"],
     &["penalty.0.kind=elastic_net", "penalty.0.lambda=3", "penalty.0.l1_ratio=0.2"],
@@ -13,6 +13,16 @@ const KINDS: [&[&str]; 9] = [
     &["penalty.0.kind=group_lasso", "penalty.0.lambda=1", "penalty.0.proximal=true", "optimizer.kind=adamw"],
     &["penalty.0.kind=decoupled", "penalty.0.lambda=20", "penalty.1.kind=l1", "penalty.1.lambda=1", "penalty.1.scope=conv*.weight"],
     &["penalty.0.schedule.kind=cosine", "penalty.0.schedule.warmup_steps=3", "train.label_smoothing=0.1"],
+    &["penalty.0.kind=l1", "penalty.0.lambda=2", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9"],
+    &["penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1, every_epochs=1}"],
+    &["penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1, structure=\"diagonal\"}", "penalty.0.scope=all"],
+    &["penalty.0={kind=\"l2\", schedule={kind=\"adaptive\", ratio=0.1}}"],
+    &["penalty.0={kind=\"decoupled\", schedule={kind=\"cpr\", warm_start_steps=4, bound_factor=0.8}}"],
+    &["optimizer.sam_rho=0.05", "train.micro_batch=7"],
+    &["augment={shift=2, rotation=15.0}"],
+    &["augment.mixup=0.4", "train.label_smoothing=0.1"],
+    &["averaging={kind=\"ema\", decay=0.9}"],
+    &["averaging={kind=\"swa\", from_epoch=1}"],
     &["penalty.0.samples=batch", "penalty.0.scope=all", "penalty.1.kind=group_lasso", "penalty.1.lambda=0.1", "penalty.1.samples=100"],
 ];
 
@@ -48,6 +58,15 @@ fn every_penalty_trains_to_the_same_losses_on_every_backend_with_every_operation
                         (found - expected).abs() <= 1e-4 * expected,
                         "{sets:?}, {backend} {kernels}, {key}: {found} against {expected}"
                     );
+                }
+                for key in ["gamma", "log_evidence"] {
+                    let near = |found: f64, expected: f64| (found - expected).abs() <= 1e-3 * expected.abs();
+                    match (found[key].as_f64(), expected[key].as_f64()) {
+                        (Some(found), Some(expected)) => {
+                            assert!(near(found, expected), "{sets:?}, {backend} {kernels}, {key}: {found} against {expected}")
+                        }
+                        (found, expected) => assert_eq!(found, expected),
+                    }
                 }
                 let (found, expected) = (number(found, "zero_weights"), number(expected, "zero_weights"));
                 assert!((found - expected).abs() < 1e-3, "{sets:?}, {backend} {kernels}: {found} against {expected} of the weights 0");
@@ -102,7 +121,7 @@ fn check_tells_which_parameter_has_which_penalty() {
 #[test]
 fn penalties_that_cannot_be_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 7] = [
+    let refusals: [(&[&str], &str); 17] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which no parameter fits; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
@@ -110,10 +129,29 @@ fn penalties_that_cannot_be_are_refused() {
         (&["penalty.0.l1_ratio=0.5"], "`penalty.0.l1_ratio` does not apply to kind `l2`"),
         (&["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=rmsprop"], "`penalty.0.proximal` is true, which has no step"),
         (
-            &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9"],
-            "`penalty.0.proximal` is true, which has no step with `optimizer.momentum` > 0",
+            &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
+            "`penalty.0.proximal` is true, which has no step with `optimizer.nesterov` = true",
         ),
-        (&["penalty.0.schedule.kind=plateau"], "`penalty.0.schedule.kind` is \"plateau\", which is for learning rates"),
+        (&["penalty.0.schedule.kind=plateau"], "`penalty.0.schedule.kind` is \"plateau\"; expected one of `constant`, `step`"),
+        (
+            &["penalty.0.schedule.kind=adaptive"],
+            "`penalty.0.lambda` does not apply to schedule `adaptive`, which finds λ itself; leave it out",
+        ),
+        (&["penalty.0={kind=\"l2\"}"], "`penalty.0.lambda` is missing; it has no default"),
+        (
+            &["penalty.0={kind=\"l2\", schedule={kind=\"cpr\"}}"],
+            "`penalty.0.schedule.kind` is \"cpr\", which is for kind `decoupled`, not `l2`",
+        ),
+        (&["penalty.0.schedule.kind=evidence", "penalty.0.samples=batch"], "`penalty.0.samples` does not apply to schedule `evidence`"),
+        (
+            &["penalty.0.schedule.kind=evidence", "penalty.0.lambda=0"],
+            "`penalty.0.lambda` is 0; schedule `evidence` starts from a number > 0",
+        ),
+        (&["penalty.0.schedule.kind=evidence"], "`penalty.0.schedule.burn_in_epochs` is 5, but `train.epochs` is 3"),
+        (&["averaging.kind=swa", "averaging.from_epoch=9"], "`averaging.from_epoch` is 9, but `train.epochs` is 3"),
+        (&["averaging.kind=swa"], "`averaging.from_epoch` is missing"),
+        (&["augment.rotation=200"], "`augment.rotation` is 200; expected at most 180 degrees"),
+        (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
             &["penalty.0.kind=l1", "penalty.0.proximal=true", "penalty.1.kind=l1", "penalty.1.lambda=1", "penalty.1.proximal=true"],

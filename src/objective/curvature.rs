@@ -1,0 +1,148 @@
+//! The curvature of the summed data loss: the generalized Gauss-Newton matrix Σ_i Jᵢᵀ·Hᵢ·Jᵢ, J the Jacobian of the logits and
+//! H = diag(p) − p·pᵀ the Hessian of cross-entropy in them (Schraudolph 2002; Martens 2020, arXiv 1412.1193, section 8).
+
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use burn::tensor::activation::{log_softmax, softmax};
+use nalgebra::DMatrix;
+
+use crate::config::Structure;
+use crate::data::{Batcher, Part};
+use crate::model::{Layer, Network};
+
+/// Numbers in the largest tensor of a batch, at most: 64 MiB of float32.
+const NUMBERS: usize = 1 << 24;
+/// Samples of a batch, at most.
+const BATCH: usize = 64;
+
+/// The eigenvalues of one parameter's block: the products of every number of `left` with every one of `right`, in float64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spectrum {
+    /// One of the factors.
+    pub left: Vec<f64>,
+    /// The other.
+    pub right: Vec<f64>,
+}
+
+impl Spectrum {
+    /// Σ of `term` over the eigenvalues.
+    pub fn sum(&self, term: impl Fn(f64) -> f64) -> f64 {
+        self.left.iter().map(|left| self.right.iter().map(|right| term((left * right).max(0.0))).sum::<f64>()).sum()
+    }
+}
+
+/// The curvature around some weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curvature {
+    /// Σ of the samples' cross-entropy, in nats.
+    pub loss: f64,
+    /// The eigenvalues of each parameter's block, by its name.
+    pub spectra: BTreeMap<String, Spectrum>,
+}
+
+impl Curvature {
+    /// The curvature of `network` over every sample of `part`, without dropout. `network` and `batcher` are on a device without autodiff.
+    /// A diagonal is exact. A kernel's Kronecker product is (Σ g·gᵀ) ⊗ (Σ a·aᵀ)/(samples · places), with sums over samples, places and the
+    /// columns g of H's root: the `expand` setting of Eschenhagen et al. 2023, arXiv 2311.00636. A bias has Σ g·gᵀ.
+    #[must_use]
+    pub fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure) -> Self {
+        let architecture = network.architecture();
+        let kernel = architecture.kernel_size.pow(2);
+        let largest = architecture.largest_activation() * architecture.classes.max(kernel);
+        let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+        let mut loss = 0.0;
+        let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
+        for chunk in indices.chunks((NUMBERS / largest).clamp(1, BATCH)) {
+            let batch = batcher.batch(part, chunk);
+            let labels = batch.labels;
+            let vectors = |logits: Tensor<2>| {
+                let losses = log_softmax(logits.clone(), 1).gather(1, labels.unsqueeze_dim(1)).neg();
+                loss += losses.into_data().iter::<f64>().sum::<f64>();
+                roots(logits)
+            };
+            network.linearized(batch.images, vectors, |layer| sums.entry(layer.name.clone()).or_default().add(structure, layer));
+        }
+        let spectra = sums.into_iter().flat_map(|(name, sums)| sums.spectra(structure, &name, part.count()));
+        Self { loss, spectra: spectra.collect() }
+    }
+}
+
+/// The columns of a root of diag(p) − p·pᵀ: √p_k·(e_k − p).
+///
+/// # Shapes
+///
+/// - logits: `[sample, class]`
+/// - output: `[sample, column, class]`
+fn roots(logits: Tensor<2>) -> Tensor<3> {
+    let device = logits.device();
+    let [batch, classes] = logits.dims();
+    let p = softmax(logits, 1);
+    let identity = Tensor::<2>::eye(classes, &device).unsqueeze::<3>().repeat_dim(0, batch);
+    (identity - p.clone().unsqueeze_dim::<3>(1)) * p.sqrt().unsqueeze_dim::<3>(2)
+}
+
+/// Sums over the samples of one layer. For a diagonal, of the squared gradients of kernel and bias; else the two factors.
+#[derive(Default)]
+struct Sums {
+    first: Vec<f64>,
+    second: Vec<f64>,
+    places: usize,
+}
+
+impl Sums {
+    fn add(&mut self, structure: Structure, layer: Layer) {
+        let Layer { inputs, vectors, .. } = layer;
+        let [samples, count, outputs, places] = vectors.dims();
+        let width = inputs.dims()[1];
+        self.places = places;
+        match structure {
+            Structure::Diagonal if places == 1 => {
+                let squares = vectors.square().sum_dim(1).reshape([samples, outputs]);
+                add(&mut self.first, squares.clone().transpose().matmul(inputs.reshape([samples, width]).square()));
+                add(&mut self.second, squares.sum_dim(0));
+            }
+            Structure::Diagonal => {
+                let gradients = vectors.clone().reshape([samples, count * outputs, places]).matmul(inputs.swap_dims(1, 2));
+                add(&mut self.first, gradients.square().reshape([samples * count, outputs * width]).sum_dim(0));
+                let biases = vectors.sum_dim(3).square();
+                add(&mut self.second, biases.reshape([samples * count, outputs]).sum_dim(0));
+            }
+            Structure::Kronecker => {
+                let inputs = inputs.swap_dims(1, 2).reshape([samples * places, width]);
+                let vectors = vectors.swap_dims(2, 3).reshape([samples * count * places, outputs]);
+                add(&mut self.first, vectors.clone().transpose().matmul(vectors));
+                add(&mut self.second, inputs.clone().transpose().matmul(inputs));
+            }
+        }
+    }
+
+    /// The spectra of kernel and bias.
+    fn spectra(self, structure: Structure, layer: &str, samples: usize) -> [(String, Spectrum); 2] {
+        let [kernel, bias] = match structure {
+            Structure::Diagonal => [self.first, self.second].map(|left| Spectrum { left, right: vec![1.0] }),
+            Structure::Kronecker => {
+                let left = eigenvalues(&self.first);
+                let right = eigenvalues(&self.second).iter().map(|value| value / (samples * self.places) as f64).collect();
+                [Spectrum { left: left.clone(), right }, Spectrum { left, right: vec![1.0] }]
+            }
+        };
+        [(format!("{layer}.weight"), kernel), (format!("{layer}.bias"), bias)]
+    }
+}
+
+/// Adds a tensor's numbers to float64 sums.
+fn add<const D: usize>(sums: &mut Vec<f64>, tensor: Tensor<D>) {
+    let data = tensor.into_data();
+    sums.resize(data.num_elements(), 0.0);
+    sums.iter_mut().zip(data.iter::<f64>()).for_each(|(sum, number)| *sum += number);
+}
+
+/// The eigenvalues of a symmetric matrix, given row by row.
+fn eigenvalues(numbers: &[f64]) -> Vec<f64> {
+    let size = numbers.len().isqrt();
+    if numbers.iter().any(|number| !number.is_finite()) {
+        return vec![f64::NAN; size];
+    }
+    DMatrix::from_row_slice(size, size, numbers).symmetric_eigenvalues().iter().copied().collect()
+}

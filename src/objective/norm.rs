@@ -1,0 +1,74 @@
+//! Norms of parameters, as tensors and on the host.
+
+use std::collections::BTreeSet;
+
+use burn::module::ParamId;
+use burn::prelude::*;
+
+use crate::backend::fused::{self, Norm};
+use crate::config::Kernels;
+use crate::model::{Look, Values};
+
+/// A norm of a parameter in PyTorch's layout, whose outputs come first.
+pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
+    let numbers = &values.numbers;
+    let squares = |numbers: &[f32]| numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>();
+    match norm {
+        Norm::Squares => squares(numbers),
+        Norm::Absolutes => numbers.iter().map(|number| f64::from(number.abs())).sum(),
+        Norm::Groups => {
+            let size = numbers.len() / values.shape[0];
+            (size as f64).sqrt() * numbers.chunks(size).map(|group| squares(group).sqrt()).sum::<f64>()
+        }
+    }
+}
+
+/// Adds up a norm of some parameters.
+pub(super) struct Norms<'a> {
+    pub(super) names: &'a BTreeSet<String>,
+    pub(super) norm: Norm,
+    pub(super) kernels: Kernels,
+    /// Whether autodiff follows it; a proximal term is only told.
+    pub(super) followed: bool,
+    pub(super) sum: Option<Tensor<1>>,
+}
+
+impl Look for Norms<'_> {
+    fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
+        if !self.names.contains(name) {
+            return;
+        }
+        let weights = if self.followed { tensor } else { tensor.inner() };
+        let norm = norm_of(self.kernels, weights, self.norm);
+        self.sum = Some(match self.sum.take() {
+            None => norm,
+            Some(sum) => sum + norm,
+        });
+    }
+}
+
+/// A norm of one parameter.
+///
+/// # Shapes
+///
+/// - output: `[1]`
+pub fn norm_of<const D: usize>(kernels: Kernels, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
+    match (kernels, norm) {
+        (Kernels::Fused, norm) => fused::norm(weights, norm),
+        (Kernels::Stock, Norm::Squares) => weights.square().sum(),
+        (Kernels::Stock, Norm::Absolutes) => weights.abs().sum(),
+        (Kernels::Stock, Norm::Groups) => stock_group_norms(weights),
+    }
+}
+
+/// Σ √|g|·‖w(g)‖ of stock operations.
+fn stock_group_norms<const D: usize>(weights: Tensor<D>) -> Tensor<1> {
+    let count = weights.dims().iter().product::<usize>();
+    let groups = weights.dims()[usize::from(D == 2)];
+    let weights = if D == 2 { weights.swap_dims(0, 1) } else { weights };
+    let squares = weights.reshape([groups, count / groups]).square().sum_dim(1);
+    // The root has no gradient at 0.
+    let zero = squares.clone().equal_elem(0.0);
+    let norms = squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0);
+    norms.sum().mul_scalar((count as f64 / groups as f64).sqrt())
+}
