@@ -2,19 +2,24 @@
 //! H = diag(p) − p·pᵀ the Hessian of cross-entropy in them (Schraudolph 2002; Martens 2020, arXiv 1412.1193, section 8).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use burn::prelude::*;
 use burn::tensor::activation::{log_softmax, softmax};
 use nalgebra::DMatrix;
+use rayon::prelude::*;
 
-use crate::config::Structure;
-use crate::data::{Batcher, Part};
+use crate::backend::on_threads;
+use crate::config::{Kernels, Structure};
+use crate::data::{Batch, Batcher, Part};
 use crate::model::{Layer, Network};
 
 /// Numbers in the largest tensor of a batch, at most: 64 MiB of float32.
 const NUMBERS: usize = 1 << 24;
 /// Samples of a batch, at most.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
+/// Parts whose sums are made side by side on a CPU. Fixed, so that sums do not depend on threads.
+const STRIPS: usize = 4;
 
 /// The eigenvalues of one parameter's block: the products of every number of `left` with every one of `right`, in float64.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,24 +52,61 @@ impl Curvature {
     /// columns g of H's root: the `expand` setting of Eschenhagen et al. 2023, arXiv 2311.00636. A bias has Σ g·gᵀ.
     #[must_use]
     pub fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure) -> Self {
+        let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
+        let strips: Vec<&[u32]> = indices.chunks(indices.len().div_ceil(STRIPS)).collect();
+        let summed = |strip: &&[u32]| Strip::of(network, part, batcher, structure, strip);
+        // A GPU's queue belongs to one thread.
+        let strips: Vec<Strip> = on_threads(network.kernels(), || match network.kernels() {
+            Kernels::Fused => strips.par_iter().map(summed).collect(),
+            Kernels::Stock => strips.iter().map(summed).collect(),
+        });
+        let mut all = Strip::default();
+        strips.into_iter().for_each(|strip| all.join(strip));
+        let spectra = all.layers.into_par_iter().flat_map_iter(|(name, sums)| sums.spectra(structure, &name, part.count()));
+        Self { loss: all.loss, spectra: spectra.collect() }
+    }
+}
+
+/// Sums over some samples.
+#[derive(Default)]
+struct Strip {
+    loss: f64,
+    layers: BTreeMap<String, Sums>,
+}
+
+impl Strip {
+    fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, indices: &[u32]) -> Self {
         let architecture = network.architecture();
         let kernel = architecture.kernel_size.pow(2);
         let largest = architecture.largest_activation() * architecture.classes.max(kernel);
-        let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
-        let mut loss = 0.0;
-        let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
+        let mut strip = Self::default();
         for chunk in indices.chunks((NUMBERS / largest).clamp(1, BATCH)) {
-            let batch = batcher.batch(part, chunk);
-            let labels = batch.labels;
+            let Batch { images, labels } = batcher.batch(part, chunk);
+            let loss = &mut strip.loss;
             let vectors = |logits: Tensor<2>| {
                 let losses = log_softmax(logits.clone(), 1).gather(1, labels.unsqueeze_dim(1)).neg();
-                loss += losses.into_data().iter::<f64>().sum::<f64>();
+                *loss += losses.into_data().iter::<f64>().sum::<f64>();
                 roots(logits)
             };
-            network.linearized(batch.images, vectors, |layer| sums.entry(layer.name.clone()).or_default().add(structure, layer));
+            network.linearized(images, vectors, |layer| strip.layers.entry(layer.name.clone()).or_default().add(structure, layer));
         }
-        let spectra = sums.into_iter().flat_map(|(name, sums)| sums.spectra(structure, &name, part.count()));
-        Self { loss, spectra: spectra.collect() }
+        strip
+    }
+
+    fn join(&mut self, other: Self) {
+        self.loss += other.loss;
+        for (name, sums) in other.layers {
+            match self.layers.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(sums);
+                }
+                Entry::Occupied(mut entry) => {
+                    let to = entry.get_mut();
+                    to.first.iter_mut().zip(sums.first).for_each(|(to, from)| *to += from);
+                    to.second.iter_mut().zip(sums.second).for_each(|(to, from)| *to += from);
+                }
+            }
+        }
     }
 }
 

@@ -32,11 +32,7 @@ impl Evidence {
         let log_ratio = sum(&|h| (h / lambda).ln_1p());
         let update = gamma / weight_norm_squared;
         let is_usable = update > 0.0 && update.is_finite();
-        Self {
-            gamma,
-            log_evidence: -0.5 * (lambda * weight_norm_squared + log_ratio),
-            lambda: if is_usable { update } else { lambda },
-        }
+        Self { gamma, log_evidence: -0.5 * (lambda * weight_norm_squared + log_ratio), lambda: if is_usable { update } else { lambda } }
     }
 }
 

@@ -239,7 +239,9 @@ impl Training {
         let weight_norm_squared = self.penalties.weight_norm_squared(weights);
         let network = self.network.valid();
         let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure);
+        let begun = Instant::now();
         let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
+        self.position.seconds += if learned.is_some() { begun.elapsed().as_secs_f64() } else { 0.0 };
         if learned.is_some_and(|learned| !learned.log_evidence.is_finite()) {
             return Err(self.diverged("the evidence", self.position.step, self.position.epoch, rate).into());
         }
