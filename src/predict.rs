@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::backend::numbers;
 use crate::data::{DataError, Picture};
 use crate::metrics::softmax;
 use crate::trained::Trained;
@@ -46,7 +47,7 @@ pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Resu
         picture = picture.inverted();
     }
     let images = trained.batcher.images(shape, [picture.pixels.as_slice()].into_iter());
-    let logits: Vec<f32> = trained.network.forward(images, None).into_data().iter::<f32>().collect();
+    let logits = numbers(trained.network.forward(images, None));
     let mut classes: Vec<ClassProbability> = softmax(&logits)
         .into_iter()
         .zip(&trained.manifest.classes)

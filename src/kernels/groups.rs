@@ -138,34 +138,40 @@ pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f
 
 /// The length t of each group after the proximal step: the root of Σ (w/(t + threshold/d))² = 1, or 0 where the group becomes 0.
 ///
-/// 1/‖…‖ is increasing and concave in t, so that Newton's method comes to the root from below (Conn, Gould and Toint 2000, Trust-Region Methods,
-/// section 7.3.3). It begins at ‖w‖ − threshold/min d, the length if every d were the least, which is no more than the root.
+/// 1/‖…‖ is increasing and concave in t, so that a step of Newton's method ends at or below the root, wherever it begins, and the steps after
+/// it come to the root from below (Conn, Gould and Toint 2000, Trust-Region Methods, section 7.3.3). It begins at ‖w‖ − threshold/d̄, d̄ a mean of d that
+/// is weighted by w²; and never goes below ‖w‖ − threshold/min d, the length if every d were the least, which is no more than the root.
 fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
     let least = (0..weights.len()).map(&scale).fold(f64::INFINITY, f64::min);
     let begin = groups.sums(weights.len(), |place, _| {
-        let weight = f64::from(weights[place]);
-        [(weight * scale(place) / threshold).powi(2), weight * weight]
+        let (square, scale) = (f64::from(weights[place]).powi(2), scale(place));
+        [square * (scale / threshold).powi(2), square]
     });
+    let means = groups.sums(weights.len(), |place, _| [f64::from(weights[place]).powi(2) * (threshold / scale(place)), 0.0]);
+    let lowest: Vec<f64> = begin.iter().map(|[_, square]| (square.sqrt() - threshold / least).max(0.0)).collect();
     // Where the threshold is longer than the group, it becomes 0.
-    let mut lengths: Vec<f64> =
-        begin.iter().map(|[scaled, square]| if *scaled <= 1.0 { 0.0 } else { (square.sqrt() - threshold / least).max(0.0) }).collect();
+    let first = |((&[scaled, square], [mean, _]), lowest): ((&[f64; 2], &[f64; 2]), &f64)| {
+        if scaled <= 1.0 { 0.0 } else { (square.sqrt() - mean / square).max(*lowest) }
+    };
+    let mut lengths: Vec<f64> = begin.iter().zip(&means).zip(&lowest).map(first).collect();
     for _ in 0..NEWTON {
         let sums = groups.sums(weights.len(), |place, group| {
-            let under = lengths[group] + threshold / scale(place);
-            let part = f64::from(weights[place]) / under;
-            [part * part, part * part / under]
+            let over = 1.0 / (lengths[group] + threshold / scale(place));
+            let part = (f64::from(weights[place]) * over).powi(2);
+            [part, part * over]
         });
         let mut largest = 0.0_f64;
-        for ((length, [scaled, _]), [square, slope]) in lengths.iter_mut().zip(&begin).zip(sums) {
+        for (((length, [scaled, _]), [square, slope]), lowest) in lengths.iter_mut().zip(&begin).zip(sums).zip(&lowest) {
             if *scaled <= 1.0 {
                 continue;
             }
             // φ(t) = S^(-1/2), φ'(t) = S^(-3/2)·Σ w²/(…)³.
-            let step = square * (square.sqrt() - 1.0) / slope;
-            *length += step;
-            largest = largest.max(step.abs() / *length);
+            let next = (*length + square * (square.sqrt() - 1.0) / slope).max(*lowest);
+            largest = largest.max((next - *length).abs() / next);
+            *length = next;
         }
-        if largest < 1e-9 {
+        // The error of the next step would be the square of this one's.
+        if largest < 1e-6 {
             break;
         }
     }

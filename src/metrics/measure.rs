@@ -1,7 +1,7 @@
 //! Measuring a network on a part of the data.
 
 use super::{Measures, Tally};
-use crate::backend::{keep_awake, on_threads};
+use crate::backend::{keep_awake, numbers, on_threads};
 use crate::data::{Ahead, Batcher, Part};
 use crate::model::Network;
 
@@ -27,7 +27,7 @@ pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
             let assemble = |indices: &[u32]| batcher.assemble(part, indices);
             let upcoming = chunks.peek().copied();
             let logits = ahead.during(batcher, assemble, chunk, upcoming, |batch| network.forward(batch.images, None));
-            let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+            let logits = numbers(logits);
             for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
                 tally.add(logits, part.label(*index as usize) as usize);
             }

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::walk::{Change, Look};
 use super::{ModelError, Network};
+use crate::backend::numbers;
 
 /// The values of one parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +180,7 @@ impl Look for Reader {
     fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
         let tensor = transposed(tensor);
         let shape = tensor.dims().to_vec();
-        let numbers = tensor.into_data().iter::<f32>().collect();
+        let numbers = numbers(tensor);
         self.0.insert(name.to_owned(), Values { shape, numbers });
     }
 }

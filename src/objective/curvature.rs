@@ -9,7 +9,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
-use crate::backend::on_threads;
+use crate::backend::{numbers, on_threads};
 use crate::config::{Kernels, Structure};
 use crate::data::{Batch, Batcher, Part};
 use crate::model::{Layer, Network};
@@ -175,9 +175,9 @@ impl Sums {
 
 /// Adds a tensor's numbers to float64 sums.
 fn add<const D: usize>(sums: &mut Vec<f64>, tensor: Tensor<D>) {
-    let data = tensor.into_data();
-    sums.resize(data.num_elements(), 0.0);
-    sums.iter_mut().zip(data.iter::<f64>()).for_each(|(sum, number)| *sum += number);
+    let numbers = numbers(tensor);
+    sums.resize(numbers.len(), 0.0);
+    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += f64::from(number));
 }
 
 /// The eigenvalues of a symmetric matrix, given row by row.

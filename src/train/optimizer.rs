@@ -17,8 +17,8 @@ use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
 use super::{Turn, in_place};
-use crate::backend::Place;
 use crate::backend::fused::Norm;
+use crate::backend::{Place, numbers};
 use crate::config::number::Fraction;
 use crate::config::{Kernels, Method};
 use crate::kernels::groups::{Groups, Proximal, proximal};
@@ -62,8 +62,9 @@ impl ParameterOptimizer {
         #[expect(clippy::cast_possible_truncation, reason = "factors of float32 steps")]
         let (beta_2, epsilon) = (beta_2.get() as f32, epsilon.get() as f32);
         let correction = 1.0 - beta_2.powi(i32::try_from(momentum.time).unwrap_or(i32::MAX));
-        let second = momentum.moment_2.clone().into_data();
-        second.iter::<f32>().map(|second| (second / correction).sqrt() + epsilon).collect()
+        let mut metric = numbers(momentum.moment_2.clone());
+        metric.iter_mut().for_each(|second| *second = (*second / correction).sqrt() + epsilon);
+        metric
     }
 
     /// The state after a proximal step from `before` to `after`: momentum's velocity is (before − after)/η, so that the next step goes on from what the
@@ -228,7 +229,7 @@ impl Step<'_> {
 fn after<const D: usize>(tensor: Tensor<D>, step: Proximal, rate: f64, metric: &[f32]) -> Tensor<D> {
     let (shape, device) = (tensor.shape(), tensor.device());
     let step = Proximal { absolutes: rate * step.absolutes, squares: rate * step.squares, norms: rate * step.norms };
-    let mut numbers: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+    let mut numbers = numbers(tensor);
     proximal(step, Groups::of(shape.as_slice()), metric, &mut numbers);
     Tensor::from_data(TensorData::new(numbers, shape), &device)
 }
