@@ -4,7 +4,8 @@
     python3 benches/regularizers.py [SEEDS] [-- ARGUMENTS FOR regulus train]
 
 Every run is configs/few_images_l0.toml with the settings below. The runs are kept in artifacts/regularizers; one that is there is not trained again. The program is
-target/release/regulus, or $REGULUS. Cost is the time of training over that without a regularizer, medians of the seeds; seeds take turns.
+target/release/regulus, or $REGULUS. Cost is the time of training over that without a
+regularizer, medians of the seeds; seeds take turns.
 """
 
 import json
@@ -23,17 +24,36 @@ def penalty(kind, strength, *more):
     return [f"penalty.0.kind={kind}", f"penalty.0.lambda={strength}", *more]
 
 
+def found(kind, schedule, **keys):
+    """A penalty whose lambda a schedule finds or changes."""
+    keys = "".join(f", {key}={json.dumps(value)}" for key, value in keys.items())
+    start = ", lambda=1" if schedule == "evidence" else ""
+    return [f'penalty.0={{kind="{kind}"{start}, schedule={{kind="{schedule}"{keys}}}}}']
+
+
 ROWS = {
     "none": [],
     **{f"L2, λ = {strength}": penalty("l2", strength) for strength in (1, 5, 20, 60)},
-    **{f"L1 by gradient, λ = {strength}": penalty("l1", strength) for strength in (0.2,)},
-    **{f"L1, proximal, λ = {strength}": penalty("l1", strength, *PROXIMAL) for strength in (0.05, 0.2, 1)},
-    **{f"elastic net, proximal, λ = {strength}": penalty("elastic_net", strength, *PROXIMAL) for strength in (0.4,)},
-    **{f"group lasso, proximal, λ = {strength}": penalty("group_lasso", strength, *PROXIMAL) for strength in (0.02, 0.1, 0.5)},
+    "L2, λ falling from 10 to 0": penalty("l2", 10, "penalty.0.schedule.kind=linear"),
+    "L2, λ by evidence, Kronecker": found("l2", "evidence"),
+    "L2, λ by evidence, diagonal": found("l2", "evidence", structure="diagonal"),
+    **{f"L2, λ adaptive, ratio {ratio}": found("l2", "adaptive", ratio=ratio) for ratio in (0.03, 0.1, 0.3)},
+    **{f"cpr, bound {factor}": found("decoupled", "cpr", warm_start_steps=200, bound_factor=factor) for factor in (1.0, 0.7)},
     **{f"decoupled, λ = {strength}": penalty("decoupled", strength) for strength in (300, 1000, 3000)},
+    "L1 by gradient, λ = 0.2": penalty("l1", 0.2),
+    **{f"L1, proximal, λ = {strength}": penalty("l1", strength, *PROXIMAL) for strength in (0.05, 0.2, 1)},
+    "elastic net, proximal, λ = 0.4": penalty("elastic_net", 0.4, *PROXIMAL),
+    **{f"group lasso, proximal, λ = {strength}": penalty("group_lasso", strength, *PROXIMAL) for strength in (0.02, 0.1, 0.5)},
     "dropout 0.5": ["model.dropout=0.5"],
     "label smoothing 0.1": ["train.label_smoothing=0.1"],
-    "L2, λ falling from 10 to 0": penalty("l2", 10, "penalty.0.schedule.kind=linear"),
+    "mixup 0.2": ["augment.mixup=0.2"],
+    "shift 2": ["augment.shift=2"],
+    "rotation 10": ["augment.rotation=10.0"],
+    "shift 2, rotation 10": ["augment.shift=2", "augment.rotation=10.0"],
+    "moving average 0.995": ["averaging.kind=ema", "averaging.decay=0.995"],
+    "SWA from epoch 23": ["averaging.kind=swa", "averaging.from_epoch=23"],
+    "SAM, ρ = 0.1": ["optimizer.sam_rho=0.1"],
+    "SAM, ρ = 0.2": ["optimizer.sam_rho=0.2"],
 }
 
 arguments, extra = sys.argv[1:], []
@@ -59,7 +79,7 @@ def told(values, digits, scale=1.0):
     return f"{scale * statistics.mean(values):.{digits}f} ± {scale * error:.{digits}f}"
 
 
-print("| regularizer | test cross-entropy | test accuracy, % | ‖w‖² | weights 0, % | channels and units 0, % | cost |\n|---|---|---|---|---|---|---|")
+print("| regularizer | test cross-entropy | test accuracy, % | ‖w‖² | weights 0, % | channels and units 0, % | cost in trainings |\n|---|---|---|---|---|---|---|")
 base = statistics.median(one["seconds"] for one in results["none"])
 for name, runs in results.items():
     cells = [

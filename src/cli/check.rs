@@ -1,5 +1,9 @@
 //! `regulus check`.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use super::args::CheckArgs;
 use super::print;
 use crate::backend;
@@ -11,7 +15,7 @@ use crate::objective::Penalties;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let experiment = Experiment::load(&args.config, &args.set)?;
-    let mut assignments = Vec::new();
+    let mut assignments: Vec<(String, Vec<String>)> = Vec::new();
     if !args.config_only {
         let opened = backend::open(&experiment.backend)?;
         let data = data::load(&experiment.data, experiment.seed)?;
@@ -24,14 +28,18 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         let parameters = Parameter::of(&network);
         let penalties = Penalties::new(&experiment.penalty, &parameters, data.train.count())?;
         for Parameter { name, .. } in &parameters {
-            let told = penalties.told(name);
-            let told = if told.is_empty() { "no penalty".to_owned() } else { told.join("; ") };
-            assignments.push(format!("\n# {name}: {told}"));
+            assignments.push((name.clone(), penalties.told(name)));
         }
     }
     if args.json {
-        print::json(&experiment)
-    } else {
-        print::out(format_args!("{}{}", experiment.to_toml().trim_end(), assignments.concat()))
+        print::json(&experiment)?;
+        return if args.config_only {
+            Ok(())
+        } else {
+            print::json(&json!({ "penalties": assignments.into_iter().collect::<BTreeMap<_, _>>() }))
+        };
     }
+    let told = |told: &[String]| if told.is_empty() { "no penalty".to_owned() } else { told.join("; ") };
+    let lines: Vec<String> = assignments.iter().map(|(name, terms)| format!("\n# {name}: {}", told(terms))).collect();
+    print::out(format_args!("{}{}", experiment.to_toml().trim_end(), lines.concat()))
 }

@@ -25,18 +25,21 @@ pub struct Geometry {
 impl Geometry {
     /// Rows after convolution and pooling.
     #[must_use]
+    #[inline]
     pub const fn pooled_height(&self) -> usize {
         (self.height + 2 * self.padding + 1 - self.kernel) / 2
     }
 
     /// Columns after convolution and pooling.
     #[must_use]
+    #[inline]
     pub const fn pooled_width(&self) -> usize {
         (self.width + 2 * self.padding + 1 - self.kernel) / 2
     }
 
     /// Positions after convolution and pooling.
     #[must_use]
+    #[inline]
     pub const fn pooled(&self) -> usize {
         self.pooled_height() * self.pooled_width()
     }
@@ -53,6 +56,7 @@ pub struct Images<'a> {
 
 impl Images<'_> {
     /// The pixels of image `n`, in rows of `columns`, each with its `channels` side by side.
+    #[inline]
     pub(super) fn channels_last(&self, n: usize, columns: usize, channels: usize, to: &mut [f32]) {
         let [image, channel, row, column] = self.strides;
         if channel == 1 {
@@ -127,11 +131,13 @@ impl Layout {
         }
     }
 
+    #[inline]
     pub(super) fn geometry(&self) -> Geometry {
         self.geometry
     }
 
     /// Numbers of one output channel's kernel, laid out as the runs are.
+    #[inline]
     pub(super) fn kernel_size(&self) -> usize {
         self.runs * self.padded_run
     }
@@ -143,6 +149,7 @@ impl Layout {
     }
 
     /// Channels of a pixel, padded to whole registers.
+    #[inline]
     pub(super) fn padded_inputs(&self) -> usize {
         self.channels
     }
@@ -154,6 +161,7 @@ impl Layout {
     }
 
     /// Where kernel element `[input, y, x]` is in the runs of a position.
+    #[inline]
     fn element(&self, input: usize, y: usize, x: usize) -> usize {
         if self.patches { (y * self.geometry.kernel + x) * self.channels + input } else { y * self.padded_run + x * self.channels + input }
     }
@@ -169,17 +177,20 @@ impl Layout {
     }
 
     /// Numbers that rows `0..rows` of pooled positions walk over.
+    #[inline]
     pub(super) fn size(&self, rows: usize) -> usize {
         let (rows, kernel) = (2 * rows, self.geometry.kernel);
         if self.patches { rows * self.row } else { (rows + kernel - 1) * self.row }
     }
 
     /// Whether images that lie channels-last without gaps are laid out as they are.
+    #[inline]
     fn plain(&self) -> bool {
         !self.patches && self.geometry.padding == 0 && self.channels == self.geometry.inputs
     }
 
     /// What [`Layout::load`] would lay out, where it lies in memory that way already.
+    #[inline]
     pub(super) fn borrow<'a>(&self, images: &Images<'a>, n: usize, first: usize, rows: usize) -> Option<&'a [f32]> {
         let [image, channel, row, column] = images.strides;
         let lies = self.plain() && channel == 1 && column == self.column && row == self.row;
@@ -187,12 +198,14 @@ impl Layout {
     }
 
     /// Where the gradient of an image can be summed in place, the part of `to` that the runs cover.
+    #[inline]
     pub(super) fn cover<'a>(&self, to: &'a mut [f32]) -> Option<&'a mut [f32]> {
         let size = self.size(self.geometry.pooled_height());
         if self.plain() { to.get_mut(..size) } else { None }
     }
 
     /// Lays out what the pooled rows from `first` on, `rows` of them, of image `n` walk over.
+    #[inline]
     pub(super) fn load(&self, images: &Images, n: usize, first: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, kernel, .. } = self.geometry;
         let top = 2 * first;
@@ -220,11 +233,13 @@ impl Layout {
         }
     }
 
+    #[inline]
     fn plain_row(&self) -> usize {
         (self.geometry.width + 2 * self.geometry.padding) * self.channels
     }
 
     /// Copies rows `top..top + rows` of the padded image, channels-last.
+    #[inline]
     fn pad(&self, images: &Images, n: usize, top: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, height, width, padding, .. } = self.geometry;
         let [image, channel, row, column] = images.strides;

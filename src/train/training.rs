@@ -56,8 +56,13 @@ pub struct Training {
     pub position: Position,
 }
 
-/// Sums of steps that are still on the device, with the rate of each.
-type Pending = Vec<(StepSums, f64, usize)>;
+/// A step whose sums are still on the device.
+struct Pending {
+    sums: StepSums,
+    rate: f64,
+    lambda: Option<f64>,
+    samples: usize,
+}
 
 impl Training {
     /// A training that has not begun.
@@ -122,7 +127,7 @@ impl Training {
             let batches: Vec<&[u32]> = order.chunks(size).collect();
             let earlier = self.position.sums.seconds;
             let begun = Instant::now();
-            let mut pending = Pending::new();
+            let mut pending = Vec::new();
             let mut last_rate = base;
             let first = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
             for (number, indices) in batches.iter().enumerate().skip(first) {
@@ -134,7 +139,7 @@ impl Training {
                 let (next, sums) = stepper.step(network, &mut self.optimizer, &mut self.penalties, turn);
                 network = next;
                 self.average.after_step(&network);
-                pending.push((sums, last_rate, indices.len()));
+                pending.push(Pending { sums, rate: last_rate, lambda: self.penalties.lambda(), samples: indices.len() });
                 self.position.step += 1;
                 self.position.batch += 1;
                 let stop = plan.stop.load(Ordering::Relaxed);
@@ -168,25 +173,25 @@ impl Training {
     }
 
     /// Reads the sums of pending steps and adds them up.
-    fn read(&mut self, pending: &mut Pending) -> Result<(), Diverged> {
+    fn read(&mut self, pending: &mut Vec<Pending>) -> Result<(), Diverged> {
         if pending.is_empty() {
             return Ok(());
         }
-        let sums = Tensor::cat(pending.iter().map(|(sums, ..)| sums.clone()).collect(), 0);
+        let sums = Tensor::cat(pending.iter().map(|pending| pending.sums.clone()).collect(), 0);
         let values: Vec<f64> = sums.into_data().iter::<f64>().collect();
         let first = self.position.step - pending.len() as u64;
-        for ((step, values), (_, rate, count)) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
+        for ((step, values), Pending { rate, lambda, samples, .. }) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
             let &[data_loss, penalty, correct] = values else { continue };
             for (what, value) in [("the data loss", data_loss), ("the penalty", penalty)] {
                 if !value.is_finite() {
-                    return Err(self.diverged(what, step + 1, self.position.epoch + 1, rate));
+                    return Err(Diverged { lambda: told(lambda), ..self.diverged(what, step + 1, self.position.epoch + 1, rate) });
                 }
             }
             let sums = &mut self.position.sums;
-            sums.data_loss += data_loss * count as f64;
-            sums.penalty += penalty * count as f64;
+            sums.data_loss += data_loss * samples as f64;
+            sums.penalty += penalty * samples as f64;
             sums.correct += correct;
-            sums.samples += count as f64;
+            sums.samples += samples as f64;
         }
         Ok(())
     }
@@ -277,8 +282,7 @@ impl Training {
     }
 
     pub(crate) fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
-        let lambda = self.penalties.lambda().map_or("none".to_owned(), |lambda| lambda.to_string());
-        Diverged { what, step, epoch, learning_rate, lambda }
+        Diverged { what, step, epoch, learning_rate, lambda: told(self.penalties.lambda()) }
     }
 
     fn out_of_patience(&self, plan: &Plan) -> bool {
@@ -303,6 +307,11 @@ impl Training {
         }
         best
     }
+}
+
+/// λ for a message.
+fn told(lambda: Option<f64>) -> String {
+    lambda.map_or("none".to_owned(), |lambda| lambda.to_string())
 }
 
 impl Plan<'_> {

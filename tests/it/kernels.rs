@@ -171,7 +171,7 @@ impl Case {
         forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut out, &mut winners);
         let mut unkept = vec![f32::NAN; count];
         forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut unkept, &mut []);
-        assert!(same(&out, &unkept), "the output is the same with and without winners");
+        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without winners");
         let positions = self.geometry.pooled();
         let strides = [outputs * positions, positions, self.geometry.pooled_width(), 1];
         let gradient = Images { numbers: &numbers_in.gradient, strides };

@@ -21,6 +21,7 @@ pub struct Gradients {
 }
 
 /// The largest number of images whose gradients one task adds up: fixed by the batch alone, so that sums do not depend on threads.
+#[inline]
 fn images_per_task(batch: usize) -> usize {
     batch.div_ceil(32).max(4)
 }

@@ -25,7 +25,7 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     let batch = out.len() / (row * height);
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
     let tasks = height.div_ceil(rows);
-    let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), weights, bias);
+    let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), !winners.is_empty(), weights, bias);
     // Only images that are not finite may need both, and no task should wait for another's packing.
     let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias)) } else { OnceLock::new() };
     let width = path.padded(geometry.outputs);
@@ -67,6 +67,7 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
 
 /// Winners are at most 4.
 #[expect(clippy::cast_possible_truncation, reason = "a conversion that checks would not be vectorized")]
+#[inline]
 fn small(winner: u32) -> Winner {
     winner as Winner
 }
@@ -78,6 +79,7 @@ struct Packed {
 }
 
 /// Registers of output channels that are computed together: each with four accumulators.
+#[inline]
 pub(super) fn widest(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
 }

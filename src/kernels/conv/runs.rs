@@ -44,6 +44,7 @@ impl Lists {
     ///
     /// Entries are written in any case, and counted only where ReLU let something through: a branch would be guessed wrong half of the
     /// time.
+    #[inline]
     pub(super) fn by_channel(&mut self, winners: &[Winner], gradient: &[f32]) {
         for (output, (list, counted)) in
             self.entries.chunks_exact_mut(self.starts.len()).zip(&mut self.counts).enumerate().take(self.outputs)
@@ -60,6 +61,7 @@ impl Lists {
     }
 
     /// For each position of each pool, the output channels that won there. Both arguments are `[position, channel]`.
+    #[inline]
     pub(super) fn by_position(&mut self, winners: &[Winner], gradient: &[f32]) {
         let outputs = self.outputs;
         let lists = self.entries.chunks_exact_mut(5 * outputs).zip(self.counts.chunks_exact_mut(4));
@@ -77,6 +79,7 @@ impl Lists {
 
 /// Offsets within an image and within the kernels of a layer are below 2³².
 #[expect(clippy::cast_possible_truncation, reason = "a network has at most 2^28 parameters, and an image fewer numbers")]
+#[inline]
 fn offset(at: usize) -> u32 {
     at as u32
 }

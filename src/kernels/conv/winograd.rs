@@ -3,6 +3,8 @@
 //! The four values of a pool are Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, with d the 4×4 pixels they see: 16 products for each channel instead of 36. The sums
 //! are ordered differently, and a number that is not finite spreads over the whole pool, so such images are left to the direct way.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use pulp::{Simd, WithSimd};
 
 use super::forward::{blocked, blocks, pool, widest};
@@ -17,18 +19,64 @@ const POOLS: usize = 32;
 /// Pools of a batch from which on transforming the weights pays.
 const ENOUGH: usize = 100;
 
+/// Transformed kernels that are kept for the next call.
+const KEPT: usize = 4;
+
 /// Transformed kernels: blocks of output channels, in each the 16 products, in each the inputs, in each a number for every channel.
 pub(super) struct Transformed {
     kernels: Vec<f32>,
     bias: Vec<f32>,
 }
 
+/// Kernels of calls without winners, that is, of a network that is not trained just now: which was transformed, and into what.
+struct Kept {
+    lanes: usize,
+    inputs: usize,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    transformed: Arc<Transformed>,
+}
+
+impl Kept {
+    fn is(&self, path: Path, inputs: usize, weights: &[f32], bias: &[f32]) -> bool {
+        let same = |a: &[f32], b: &[f32]| bytemuck::cast_slice::<f32, u8>(a) == bytemuck::cast_slice::<f32, u8>(b);
+        self.lanes == path.lanes && self.inputs == inputs && same(&self.bias, bias) && same(&self.weights, weights)
+    }
+}
+
+static ALL_KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
 impl Transformed {
-    /// The kernels for a batch of `pools` pools; none where the direct way is right or faster.
-    pub(super) fn new(path: Path, layout: &Layout, pools: usize, weights: &[f32], bias: &[f32]) -> Option<Self> {
+    /// The kernels for a batch of `pools` pools; none where the direct way is right or faster. Those that are not trained are transformed once, for
+    /// any batch.
+    pub(super) fn new(path: Path, layout: &Layout, pools: usize, trained: bool, weights: &[f32], bias: &[f32]) -> Option<Arc<Self>> {
         let geometry = layout.geometry();
-        let finite = |numbers: &[f32]| numbers.iter().all(|number| number.is_finite());
-        if geometry.kernel != 3 || layout.patches || pools < ENOUGH || !finite(weights) || !finite(bias) {
+        if geometry.kernel != 3 || layout.patches || (trained && pools < ENOUGH) {
+            return None;
+        }
+        if trained {
+            return Self::of(path, layout, weights, bias).map(Arc::new);
+        }
+        // A thread that panics leaves the list as it was. It is not locked during parallel work, in which a thread may come by here again.
+        let kept = || ALL_KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = kept().iter().find(|one| one.is(path, geometry.inputs, weights, bias)) {
+            return Some(Arc::clone(&one.transformed));
+        }
+        let transformed = Arc::new(Self::of(path, layout, weights, bias)?);
+        let (lanes, inputs) = (path.lanes, geometry.inputs);
+        let one = Kept { lanes, inputs, weights: weights.to_vec(), bias: bias.to_vec(), transformed: Arc::clone(&transformed) };
+        let mut all = kept();
+        if all.len() == KEPT {
+            all.remove(0);
+        }
+        all.push(one);
+        Some(transformed)
+    }
+
+    /// The kernels; none where a number is not finite.
+    fn of(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Option<Self> {
+        let geometry = layout.geometry();
+        if weights.iter().chain(bias).any(|number| !number.is_finite()) {
             return None;
         }
         let (inputs, outputs) = (geometry.inputs, geometry.outputs);
@@ -50,6 +98,7 @@ impl Transformed {
 }
 
 /// G g Gᵀ of a 3×3 kernel.
+#[inline]
 fn transform(g: &[f32]) -> [f32; PRODUCTS] {
     let line = |a: f32, b: f32, c: f32| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
     let columns = [line(g[0], g[3], g[6]), line(g[1], g[4], g[7]), line(g[2], g[5], g[8])];
