@@ -18,7 +18,7 @@ use regulus::data::Shape;
 use regulus::kernels::dense::{Matrix, product};
 use regulus::model::{Architecture, Network};
 use regulus::objective::{Penalties, data_loss};
-use regulus::train::ParameterOptimizer;
+use regulus::train::{ParameterOptimizer, Turn};
 
 /// The program's own.
 #[global_allocator]
@@ -66,9 +66,11 @@ fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widen
         classes: 10,
     };
     let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, place.kernels);
-    let penalties = Penalties::new(&[], &[], 1).unwrap();
+    let mut penalties = Penalties::new(&[], &[], 1).unwrap();
     let mut network = Some(Network::new(&architecture, experiment.model.initializer, experiment.seed, place));
     let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &place.device);
+    let indices: Vec<u32> = (0..u32::try_from(batch).unwrap()).collect();
+    let turn = Turn { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
     let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
     let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &place.device);
     let seconds = median(|| {
@@ -76,7 +78,7 @@ fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widen
         let one = network.take().unwrap();
         let (loss, _) = data_loss(place.kernels, one.forward(images.clone(), None), labels.clone(), 0.0);
         let gradients = GradientsParams::from_grads(loss.backward(), &one);
-        network = Some(optimizer.step(1e-4, one, gradients, &penalties, batch));
+        network = Some(optimizer.step(one, gradients, &mut penalties, turn));
     });
     (batch as f64 / seconds, flop(&architecture) * batch as f64 / seconds / 1e9)
 }

@@ -11,7 +11,7 @@ use super::{ConfigError, Decay, Schedule, load};
 pub enum Lambda {
     /// By a factor that depends on the step alone.
     Scheduled(Schedule),
-    /// By the evidence of the training data: λ ← γ/‖w‖² (MacKay 1992; Immer et al. 2021, arXiv 2104.04975).
+    /// By the evidence of the training data: λ ← γ/‖w‖² (`MacKay` 1992; Immer et al. 2021, arXiv 2104.04975).
     Evidence {
         /// How the curvature of the loss is approximated.
         structure: Structure,

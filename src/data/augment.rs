@@ -45,8 +45,9 @@ impl Placement {
         let [rows, columns] = [height, width].map(usize::cast_signed);
         #[expect(clippy::cast_possible_truncation, reason = "floors of places in an image")]
         let at = |row: f32, column: f32| {
-            let inside = (0..rows).contains(&(row as isize)) && (0..columns).contains(&(column as isize));
-            table[if inside && row >= 0.0 && column >= 0.0 { usize::from(plane[row as usize * width + column as usize]) } else { 0 }]
+            let (row, column) = (row as isize, column as isize);
+            let is_inside = (0..rows).contains(&row) && (0..columns).contains(&column);
+            table[if is_inside { usize::from(plane[row.unsigned_abs() * width + column.unsigned_abs()]) } else { 0 }]
         };
         for row in 0..height {
             for column in 0..width {

@@ -29,17 +29,11 @@ impl Bound {
         if rule.warm_start_steps == 0 && self.bound.is_none() {
             self.bound = Some(rule.bound_factor * before);
         }
-        match self.bound {
-            Some(bound) => {
-                self.multiplier = (self.multiplier + rule.multiplier_rate / count as f64 * (after - bound)).max(0.0);
-                2.0 * self.multiplier
-            }
-            None => {
-                if step >= rule.warm_start_steps {
-                    self.bound = Some(rule.bound_factor * after);
-                }
-                0.0
-            }
-        }
+        let Some(bound) = self.bound else {
+            self.bound = (step >= rule.warm_start_steps).then_some(rule.bound_factor * after);
+            return 0.0;
+        };
+        self.multiplier = (self.multiplier + rule.multiplier_rate / count as f64 * (after - bound)).max(0.0);
+        2.0 * self.multiplier
     }
 }

@@ -1,4 +1,4 @@
-//! The curvature of the summed data loss: the generalized Gauss-Newton matrix Σ_i Jᵢᵀ·Hᵢ·Jᵢ, J the Jacobian of the logits and
+//! The curvature of the summed data loss: the generalized Gauss-Newton matrix Σ Jᵀ·H·J over the samples, J the Jacobian of the logits and
 //! H = diag(p) − p·pᵀ the Hessian of cross-entropy in them (Schraudolph 2002; Martens 2020, arXiv 1412.1193, section 8).
 
 use std::collections::BTreeMap;
@@ -110,7 +110,7 @@ impl Strip {
     }
 }
 
-/// The columns of a root of diag(p) − p·pᵀ: √p_k·(e_k − p).
+/// The columns of a root of diag(p) − p·pᵀ: for each class √p·(e − p), with its own p before the bracket and e its unit vector.
 ///
 /// # Shapes
 ///

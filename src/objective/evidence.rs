@@ -7,7 +7,7 @@
 //! γ = Σ h/(h + λ),   λ ← γ/‖w‖²
 //! ```
 //!
-//! (MacKay 1992, *A Practical Bayesian Framework for Backpropagation Networks*, eqs. 17 to 22; Immer et al. 2021, arXiv 2104.04975). Weights in no
+//! (`MacKay` 1992, *A Practical Bayesian Framework for Backpropagation Networks*, eqs. 17 to 22; Immer et al. 2021, arXiv 2104.04975). Weights in no
 //! scope are taken as known.
 
 use super::curvature::Spectrum;

@@ -52,6 +52,7 @@ impl Look for Norms<'_> {
 /// # Shapes
 ///
 /// - output: `[1]`
+#[must_use]
 pub fn norm_of<const D: usize>(kernels: Kernels, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
     match (kernels, norm) {
         (Kernels::Fused, norm) => fused::norm(weights, norm),

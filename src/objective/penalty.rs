@@ -63,12 +63,8 @@ impl Penalties {
                 );
                 return Err(ConfigError::value(format!("penalty.{place}.scope"), problem));
             }
-            let clashes: [(&str, &str, fn(bool, &Lambda) -> bool); 3] = [
-                ("proximal", "proximal", |proximal, _| proximal),
-                ("schedule.kind", "evidence", |_, schedule| matches!(schedule, Lambda::Evidence { .. })),
-                ("schedule.kind", "cpr", |_, schedule| matches!(schedule, Lambda::Cpr { .. })),
-            ];
-            for (key, what, is) in clashes {
+            for (key, what) in [("proximal", "proximal"), ("schedule.kind", "evidence"), ("schedule.kind", "cpr")] {
+                let is = |proximal: bool, schedule: &Lambda| if key == "proximal" { proximal } else { schedule.name() == what };
                 let others = terms.iter().filter(|term| is(penalty.proximal, &penalty.schedule) && is(term.proximal, &term.schedule));
                 if let Some(name) = others.flat_map(|term| term.names.intersection(&names)).next() {
                     let value = if key == "proximal" { "true" } else { what };

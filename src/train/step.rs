@@ -88,7 +88,7 @@ impl<'a> Stepper<'a> {
         let Some(penalty) = penalties.on(network, batch) else {
             return (self.clipped(network, gradients), sums);
         };
-        let zero = sums.zeros_like().slice([0..1]);
+        let zero = sums.zeros_like().narrow(0, 0, 1);
         let sums = sums + Tensor::cat(vec![zero.clone(), penalty.clone().inner(), zero], 0);
         let mut accumulator = GradientsAccumulator::new();
         accumulator.accumulate(network, gradients);

@@ -63,7 +63,7 @@ fn every_penalty_trains_to_the_same_losses_on_every_backend_with_every_operation
                     let near = |found: f64, expected: f64| (found - expected).abs() <= 1e-3 * expected.abs();
                     match (found[key].as_f64(), expected[key].as_f64()) {
                         (Some(found), Some(expected)) => {
-                            assert!(near(found, expected), "{sets:?}, {backend} {kernels}, {key}: {found} against {expected}")
+                            assert!(near(found, expected), "{sets:?}, {backend} {kernels}, {key}: {found} against {expected}");
                         }
                         (found, expected) => assert_eq!(found, expected),
                     }
