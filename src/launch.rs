@@ -174,7 +174,7 @@ impl Launch {
         let batcher = Batcher::new(&self.data.normalizer, &place.device);
         let mut summary = self.unmeasured(status);
         let mut warning = None;
-        // With the λ that was in force when the network was as it is measured.
+        // With the λ that was known when the network was as it is measured: evidence may just have found it.
         let mut penalties = self.training.penalties().clone();
         let (network, weights) = if self.data.validation.is_some() {
             let loaded = self.folder.load(Some(Which::Best))?;
@@ -225,6 +225,7 @@ fn fresh(experiment: &Experiment, architecture: &Architecture, data: &Data, plac
 /// A training of `network` from now on.
 fn begun(experiment: &Experiment, network: Network, optimizer: ParameterOptimizer, data: &Data) -> Result<Training, Error> {
     let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
+    penalties.check_curvature(network.architecture())?;
     Ok(Training::new(network, optimizer, penalties, experiment.averaging.0))
 }
 

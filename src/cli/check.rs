@@ -27,6 +27,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         }
         let parameters = Parameter::of(&network);
         let penalties = Penalties::new(&experiment.penalty, &parameters, data.train.count())?;
+        penalties.check_curvature(&architecture)?;
         for Parameter { name, .. } in &parameters {
             assignments.push((name.clone(), penalties.told(name)));
         }

@@ -111,6 +111,14 @@ impl Observer for Teller {
             Event::Progress(progress) => self.progress(progress),
             Event::Epoch(rows) => self.epoch(rows),
             Event::Checkpoint { .. } => Ok(()),
+            Event::Learning => {
+                match &self.way {
+                    Way::Bar(bar) => bar.set_message("finding λ by the evidence of the training data"),
+                    Way::Lines => print::note("finding λ by the evidence of the training data"),
+                    Way::Json => {}
+                }
+                Ok(())
+            }
             Event::Measuring => {
                 match &self.way {
                     Way::Bar(bar) => {

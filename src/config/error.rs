@@ -124,7 +124,8 @@ fn shown(found: &Actual) -> String {
 fn in_words(expected: &str) -> String {
     match expected {
         "f64" | "f32" => "a number".to_owned(),
-        "u64" | "usize" | "u32" => "a whole number from 0 to 2^63 - 1".to_owned(),
+        "u64" | "usize" => "a whole number from 0 to 2^63 - 1".to_owned(),
+        "u32" => "a whole number from 0 to 2^32 - 1".to_owned(),
         "a boolean" | "bool" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
         other if other.starts_with("struct ") => "a table".to_owned(),

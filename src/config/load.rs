@@ -92,16 +92,17 @@ impl Experiment {
     /// Refuses what would begin after the last epoch.
     fn check_epochs(&self) -> Result<(), ConfigError> {
         let epochs = self.train.epochs;
-        let late = |key: String, first: Count| {
-            let problem = format!("is {}, but `train.epochs` is {}; use a smaller number", first.get(), epochs.get());
-            if first > epochs { Err(ConfigError::value(key, problem)) } else { Ok(()) }
+        let late = |key: String, is_late: bool, first: Count, way: &str| {
+            let problem = format!("is {}, but `train.epochs` is {}; {way}", first.get(), epochs.get());
+            if is_late { Err(ConfigError::value(key, problem)) } else { Ok(()) }
         };
         if let Average::Swa { from_epoch } = self.averaging.0 {
-            late("averaging.from_epoch".to_owned(), from_epoch)?;
+            late("averaging.from_epoch".to_owned(), from_epoch > epochs, from_epoch, "use a smaller number")?;
         }
         for (place, penalty) in self.penalty.iter().enumerate() {
             if let Lambda::Evidence { burn_in_epochs, .. } = penalty.schedule {
-                late(format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs)?;
+                let way = "no λ it finds would be used: set it to less, or train longer";
+                late(format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs >= epochs, burn_in_epochs, way)?;
             }
         }
         Ok(())

@@ -174,6 +174,9 @@ impl Keys {
             return Err(ConfigError::value("penalty.schedule.kind", problem));
         }
         match (self.lambda, self.schedule.finds_lambda()) {
+            (None, false) if matches!(self.schedule, Lambda::Evidence { .. }) => {
+                return Err(ConfigError::value("penalty.lambda", "is missing; schedule `evidence` starts from a number > 0, such as 1"));
+            }
             (None, false) => return Err(ConfigError::value("penalty.lambda", "is missing; it has no default")),
             (Some(_), true) => {
                 let problem = format!("does not apply to schedule `{way}`, which finds λ itself; leave it out");

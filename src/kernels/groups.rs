@@ -144,14 +144,19 @@ pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f
 fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
     let least = (0..weights.len()).map(&scale).fold(f64::INFINITY, f64::min);
     let begin = groups.sums(weights.len(), |place, _| {
-        let (square, scale) = (f64::from(weights[place]).powi(2), scale(place));
-        [square * (scale / threshold).powi(2), square]
+        let weight = f64::from(weights[place]);
+        [(weight * scale(place) / threshold).powi(2), weight * weight]
     });
     let means = groups.sums(weights.len(), |place, _| [f64::from(weights[place]).powi(2) * (threshold / scale(place)), 0.0]);
     let lowest: Vec<f64> = begin.iter().map(|[_, square]| (square.sqrt() - threshold / least).max(0.0)).collect();
     // Where the threshold is longer than the group, it becomes 0.
     let first = |((&[scaled, square], [mean, _]), lowest): ((&[f64; 2], &[f64; 2]), &f64)| {
-        if scaled <= 1.0 { 0.0 } else { (square.sqrt() - mean / square).max(*lowest) }
+        match scaled {
+            scaled if scaled <= 1.0 => 0.0,
+            scaled if scaled > 1.0 => (square.sqrt() - mean / square).max(*lowest),
+            // What is no number stays none.
+            _ => f64::NAN,
+        }
     };
     let mut lengths: Vec<f64> = begin.iter().zip(&means).zip(&lowest).map(first).collect();
     for _ in 0..NEWTON {
@@ -162,7 +167,7 @@ fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize
         });
         let mut largest = 0.0_f64;
         for (((length, [scaled, _]), [square, slope]), lowest) in lengths.iter_mut().zip(&begin).zip(sums).zip(&lowest) {
-            if *scaled <= 1.0 {
+            if *scaled <= 1.0 || scaled.is_nan() {
                 continue;
             }
             // φ(t) = S^(-1/2), φ'(t) = S^(-3/2)·Σ w²/(…)³.
@@ -227,6 +232,15 @@ mod tests {
             let mut weights = [3.0, 0.3, 4.0, 0.4];
             proximal(step(1.0), Groups::Columns(2), &metric, &mut weights);
             close(&weights, &[3.0 * left, 0.0, 4.0 * left, 0.0]);
+        }
+    }
+
+    #[test]
+    fn a_group_with_what_is_no_number_stays_none() {
+        for metric in [vec![], vec![1.0, 2.0, 1.0, 3.0]] {
+            let mut weights = [f32::NAN, 1.0, 2.0, 3.0];
+            proximal(Proximal { norms: 0.1, ..Proximal::default() }, Groups::Runs(2), &metric, &mut weights);
+            assert!(weights[0].is_nan() && weights[1].is_nan() && weights[2] > 0.0, "{weights:?}");
         }
     }
 

@@ -127,6 +127,14 @@ impl Architecture {
         layers.chain([self.input.size(), self.hidden, 1]).max().unwrap_or(1)
     }
 
+    /// The most inputs or outputs of a layer; an input of a convolution is a channel and a place in the kernel.
+    #[must_use]
+    pub fn widest_layer(&self) -> usize {
+        let inputs = std::iter::once(&self.input.channels).chain(&self.channels).take(self.channels.len());
+        let convolutions = inputs.map(|channels| channels * self.kernel_size.pow(2)).chain(self.channels.iter().copied());
+        convolutions.chain([self.flat_size(), self.hidden, self.classes]).max().unwrap_or(1)
+    }
+
     /// The number of inputs of the first dense layer.
     #[must_use]
     pub fn flat_size(&self) -> usize {

@@ -33,7 +33,9 @@ pub struct Spectrum {
 impl Spectrum {
     /// Σ of `term` over the eigenvalues.
     pub fn sum(&self, term: impl Fn(f64) -> f64) -> f64 {
-        self.left.iter().map(|left| self.right.iter().map(|right| term((left * right).max(0.0))).sum::<f64>()).sum()
+        // Rounding may leave an eigenvalue below 0; what is no number stays none.
+        let product = |left: &f64, right: &f64| if left * right < 0.0 { 0.0 } else { left * right };
+        self.left.iter().map(|left| self.right.iter().map(|right| term(product(left, right))).sum::<f64>()).sum()
     }
 }
 

@@ -47,6 +47,8 @@ mod tests {
         let found = Evidence::of(2.0, &[&spectrum], 0.5);
         assert!((found.gamma - 0.75).abs() < 1e-12 && (found.lambda - 1.5).abs() < 1e-12);
         assert!((found.log_evidence + 0.5 * (1.0 + 4.0_f64.ln())).abs() < 1e-12);
+        let overflowed = Spectrum { left: vec![f64::NAN], right: vec![3.0, 1.0] };
+        assert!(Evidence::of(2.0, &[&overflowed], 0.5).log_evidence.is_nan(), "it is told as divergence");
         let flat = Spectrum { left: vec![0.0], right: vec![3.0, 1.0] };
         assert!((Evidence::of(2.0, &[&spectrum], 0.0).lambda - 2.0).abs() < 1e-12);
         assert!((Evidence::of(2.0, &[&flat], 0.5).lambda - 2.0).abs() < 1e-12);

@@ -15,7 +15,7 @@ use super::term::Term;
 use crate::backend::fused::Norm;
 use crate::config::{ConfigError, Kernels, Lambda, Penalty, PenaltyKind, Schedule, Structure};
 use crate::kernels::groups::Proximal;
-use crate::model::{Look, Network, Parameter, Values, Weights};
+use crate::model::{Architecture, Look, Network, Parameter, Values, Weights};
 
 /// What the penalties do to a parameter besides their gradient, per unit of the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,6 +25,9 @@ pub struct Around {
     /// The proximal step after it.
     pub proximal: Option<Proximal>,
 }
+
+/// The widest layer of which a Kronecker factor is made: 2 GiB of float64.
+const WIDEST: usize = 1 << 14;
 
 /// What the training data told of the λ of `evidence`, with the weights as they were and the λ before.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,8 +70,8 @@ impl Penalties {
                 let is = |proximal: bool, schedule: &Lambda| if key == "proximal" { proximal } else { schedule.name() == what };
                 let others = terms.iter().filter(|term| is(penalty.proximal, &penalty.schedule) && is(term.proximal, &term.schedule));
                 if let Some(name) = others.flat_map(|term| term.names.intersection(&names)).next() {
-                    let value = if key == "proximal" { "true" } else { what };
-                    let problem = format!("is {value}, but `{name}` has a {what} penalty already; give them different scopes");
+                    let value = if key == "proximal" { "true".to_owned() } else { format!("{what:?}") };
+                    let problem = format!("is {value}, but `{name}` has a penalty with `{what}` already; give them different scopes");
                     return Err(ConfigError::value(format!("penalty.{place}.{key}"), problem));
                 }
             }
@@ -227,16 +230,36 @@ impl Penalties {
         part
     }
 
+    /// Refuses a Kronecker-factored curvature of layers so wide that their factors, squares of the width, fill the memory.
+    ///
+    /// # Errors
+    ///
+    /// When a layer has more than 2¹⁴ inputs or outputs.
+    pub fn check_curvature(&self, architecture: &Architecture) -> Result<(), ConfigError> {
+        let widest = architecture.widest_layer();
+        for (place, term) in self.terms.iter().enumerate() {
+            if matches!(term.schedule, Lambda::Evidence { structure: Structure::Kronecker, .. }) && widest > WIDEST {
+                let problem = format!(
+                    "is \"kronecker\", for which a layer of {widest} inputs or outputs is too wide; expected at most {WIDEST}; use \"diagonal\""
+                );
+                return Err(ConfigError::value(format!("penalty.{place}.schedule.structure"), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a λ of `evidence` is due after `epoch`, counted from 1.
+    #[must_use]
+    pub fn learn_after(&self, epoch: u64) -> bool {
+        self.terms.iter().any(|term| term.structure_after(epoch).is_some())
+    }
+
     /// Updates the λ of `evidence` that are due after `epoch`, counted from 1, by the curvature around `weights`; none where none is due.
     pub fn learn(&mut self, epoch: u64, weights: &Weights, mut curvature: impl FnMut(Structure) -> Curvature) -> Option<Learned> {
         let mut known: Vec<(Structure, Curvature)> = Vec::new();
         let mut learned: Option<Learned> = None;
         for term in &mut self.terms {
-            let Lambda::Evidence { structure, burn_in_epochs, every_epochs } = term.schedule else { continue };
-            let (first, every) = (burn_in_epochs.get() as u64, every_epochs.get() as u64);
-            if epoch < first || !(epoch - first).is_multiple_of(every) {
-                continue;
-            }
+            let Some(structure) = term.structure_after(epoch) else { continue };
             if known.iter().all(|(other, _)| *other != structure) {
                 known.push((structure, curvature(structure)));
             }

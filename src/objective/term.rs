@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::backend::fused::Norm;
 use crate::config::number::Samples;
-use crate::config::{Lambda, PenaltyKind};
+use crate::config::{Lambda, PenaltyKind, Structure};
 
 /// One regularization term, and the parameters it is on.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,13 @@ impl Term {
     /// Whether each of its parameters has a bound and a multiplier of its own.
     pub(super) fn is_bounded(&self) -> bool {
         matches!(self.schedule, Lambda::Cpr { .. })
+    }
+
+    /// The curvature by which its λ is updated after `epoch`, counted from 1; none where it is not.
+    pub(super) fn structure_after(&self, epoch: u64) -> Option<Structure> {
+        let Lambda::Evidence { structure, burn_in_epochs, every_epochs } = self.schedule else { return None };
+        let (first, every) = (burn_in_epochs.get() as u64, every_epochs.get() as u64);
+        (epoch >= first && (epoch - first).is_multiple_of(every)).then_some(structure)
     }
 
     /// The norms it is made of, each with what multiplies it besides λ/m.

@@ -39,7 +39,7 @@ pub struct Summary {
     pub test: Option<SplitSummary>,
     /// The penalty of the network.
     pub penalty: Option<f64>,
-    /// The λ in force when the network was as it is, summed over the penalties.
+    /// The λ when the network was as it is, summed over the penalties; where evidence has found one after the last step, that.
     #[serde(default)]
     pub lambda: Option<f64>,
     /// ‖w‖² of the network.

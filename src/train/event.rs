@@ -19,6 +19,8 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// An epoch ended, and λ is about to be updated by the evidence of the training data.
+    Learning,
     /// Training is over, and the network is about to be measured.
     Measuring,
 }

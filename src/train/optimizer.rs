@@ -70,7 +70,11 @@ impl ParameterOptimizer {
     /// The state after a proximal step from `before` to `after`: momentum's velocity is (before − after)/η, so that the next step goes on from what the
     /// proximal step left (Ochs et al. 2014, *iPiano*, eq. 4). Velocity as it was would add up what the gradient wants without what the penalty takes.
     fn with_velocity<const D: usize>(&self, name: &str, state: DynState, before: Tensor<D>, after: Tensor<D>, rate: f64) -> DynState {
-        let Method::Sgd { .. } = self.kind else { return state };
+        let Method::Sgd { momentum, .. } = self.kind else { return state };
+        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        if momentum.get() == 0.0 || rate as f32 == 0.0 {
+            return state;
+        }
         let mut sink = StateSink::default();
         self.method.state_flatten(name, &state, &mut sink);
         let device = after.device();

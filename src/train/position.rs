@@ -32,7 +32,7 @@ pub struct Position {
     pub plateau: Patience,
     /// What the plateau schedule multiplies the rate by.
     pub plateau_factor: Option<f64>,
-    /// The λ of each penalty in the last step.
+    /// The λ of each penalty in the last step, or found by evidence after it.
     #[serde(default)]
     pub lambdas: Vec<f64>,
     /// The constraint on each parameter under a penalty with `cpr`.

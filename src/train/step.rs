@@ -101,7 +101,7 @@ impl<'a> Stepper<'a> {
     /// The gradient of the data loss, and of `penalty` where there is one, and the sums.
     ///
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
-    /// is added once, so that the gradient is that of the whole batch.
+    /// is added once, so that the gradient is that of the whole batch; with mixup, partners are of the same part.
     fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: Turn) -> (GradientsParams, StepSums) {
         let Turn { indices, upcoming, epoch, step, .. } = turn;
         let Experiment { seed, augment, train, .. } = self.experiment;
@@ -110,12 +110,13 @@ impl<'a> Stepper<'a> {
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
         let [mut dropping, mut mixing] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
+        let mixed_share = Mix::share(augment.mixup.get(), &mut mixing);
         let assemble = |indices: &[u32]| batcher.assemble_placed(part, indices, |index| Placement::drawn(augment, *seed, epoch, index));
         let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
         for _ in 0..indices.len().div_ceil(micro_batch) {
             let Some(chunk) = chunks.next() else { break };
             let kept = self.kept(network, chunk.len(), &mut dropping);
-            let mix = Mix::drawn(augment.mixup.get(), chunk.len(), &mut mixing);
+            let mix = mixed_share.map(|share| Mix::drawn(share, chunk.len(), &mut mixing));
             let penalty = penalty.take();
             let share = chunk.len() as f64 / indices.len() as f64;
             let work = |batch: Batch| {
@@ -197,12 +198,16 @@ struct Mix {
 }
 
 impl Mix {
-    /// A share from the Beta(α, α) distribution, and partners in a random order; none where α is 0.
-    fn drawn(alpha: f64, batch: usize, chance: &mut ChaCha8Rng) -> Option<Self> {
-        let share = Beta::new(alpha, alpha).ok()?.sample(chance);
+    /// A share from the Beta(α, α) distribution; none where α is 0.
+    fn share(alpha: f64, chance: &mut ChaCha8Rng) -> Option<f64> {
+        Some(Beta::new(alpha, alpha).ok()?.sample(chance))
+    }
+
+    /// This share, and partners in a random order.
+    fn drawn(share: f64, batch: usize, chance: &mut ChaCha8Rng) -> Self {
         let mut partners: Vec<i32> = (0..i32::try_from(batch).unwrap_or(i32::MAX)).collect();
         partners.shuffle(chance);
-        Some(Self { share, partners })
+        Self { share, partners }
     }
 }
 
@@ -299,8 +304,9 @@ mod tests {
     #[test]
     fn shares_are_between_0_and_1_and_there_are_none_without_alpha() {
         let mut chance = crate::seed::Seed(1).stream("mixup", 0);
-        assert!(Mix::drawn(0.0, 4, &mut chance).is_none());
-        let drawn: Vec<Mix> = (0..2000).filter_map(|_| Mix::drawn(0.4, 4, &mut chance)).collect();
+        assert!(Mix::share(0.0, &mut chance).is_none());
+        let mut draw = || Mix::share(0.4, &mut chance).map(|share| Mix::drawn(share, 4, &mut chance));
+        let drawn: Vec<Mix> = (0..2000).filter_map(|_| draw()).collect();
         let shares: Vec<f64> = drawn.iter().map(|mix| mix.share).collect();
         let mean = shares.iter().sum::<f64>() / 2000.0;
         let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / 2000.0;

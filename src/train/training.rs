@@ -244,6 +244,9 @@ impl Training {
         let weight_norm_squared = self.penalties.weight_norm_squared(weights);
         let network = self.network.valid();
         let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure);
+        if self.penalties.learn_after(self.position.epoch) {
+            observer.on(&Event::Learning)?;
+        }
         let begun = Instant::now();
         let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
         self.position.seconds += if learned.is_some() { begun.elapsed().as_secs_f64() } else { 0.0 };

@@ -169,7 +169,7 @@ fn a_run_in_use_is_locked() {
 fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
     let sandbox = Sandbox::new();
     let backend = format!("backend.kind={}", cpu_backends()[0]);
-    let short = ["--set", "train.epochs=2", "--set", "backend.kernels=stock"];
+    let short = ["--set", "train.epochs=3", "--set", "backend.kernels=stock"];
     for run in ["whole", "old"] {
         sandbox.ok(&[training(&backend, run).as_slice(), &short].concat());
     }

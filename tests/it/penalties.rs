@@ -121,7 +121,7 @@ fn check_tells_which_parameter_has_which_penalty() {
 #[test]
 fn penalties_that_cannot_be_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 17] = [
+    let refusals: [(&[&str], &str); 18] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which no parameter fits; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
@@ -147,15 +147,22 @@ fn penalties_that_cannot_be_are_refused() {
             &["penalty.0.schedule.kind=evidence", "penalty.0.lambda=0"],
             "`penalty.0.lambda` is 0; schedule `evidence` starts from a number > 0",
         ),
-        (&["penalty.0.schedule.kind=evidence"], "`penalty.0.schedule.burn_in_epochs` is 5, but `train.epochs` is 3"),
+        (
+            &["penalty.0.schedule.kind=evidence"],
+            "`penalty.0.schedule.burn_in_epochs` is 5, but `train.epochs` is 3; no λ it finds would be used",
+        ),
         (&["averaging.kind=swa", "averaging.from_epoch=9"], "`averaging.from_epoch` is 9, but `train.epochs` is 3"),
         (&["averaging.kind=swa"], "`averaging.from_epoch` is missing"),
+        (
+            &["model={kind=\"mlp\", hidden=17000}", "penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1}"],
+            "`penalty.0.schedule.structure` is \"kronecker\", for which a layer of 17000 inputs or outputs is too wide",
+        ),
         (&["augment.rotation=200"], "`augment.rotation` is 200; expected at most 180 degrees"),
         (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
             &["penalty.0.kind=l1", "penalty.0.proximal=true", "penalty.1.kind=l1", "penalty.1.lambda=1", "penalty.1.proximal=true"],
-            "`penalty.1.proximal` is true, but `conv1.weight` has a proximal penalty already",
+            "`penalty.1.proximal` is true, but `conv1.weight` has a penalty with `proximal` already",
         ),
     ];
     for (sets, expected) in refusals {
