@@ -51,7 +51,8 @@ impl Launch {
         let training = fresh(&experiment, &architecture, &data, &place)?;
         let manifest = manifest(&experiment, &opened, &data, training.network());
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
-        Ok(Self { experiment, folder, manifest, warning: None, closing_warning: None, data, place, training })
+        let warning = experiment.unreached(data.train.count());
+        Ok(Self { experiment, folder, manifest, warning, closing_warning: None, data, place, training })
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
@@ -122,7 +123,7 @@ impl Launch {
                 Ending::EarlyStopped => Status::EarlyStopped,
                 Ending::Interrupted => return Ok(self.unmeasured(Status::Interrupted)),
             };
-            let Some((summary, warning)) = self.measured(status, plan.batch_size(), stop)? else {
+            let Some((summary, warning)) = self.measured(status, self.experiment.train.batch(self.data.train.count()), stop)? else {
                 return Ok(self.unmeasured(Status::Interrupted));
             };
             closing_warning = warning;

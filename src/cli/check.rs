@@ -28,6 +28,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         let parameters = Parameter::of(&network);
         let penalties = Penalties::new(&experiment.penalty, &parameters, data.train.count())?;
         penalties.check_curvature(&architecture)?;
+        if let Some(warning) = experiment.unreached(data.train.count()) {
+            print::warning(&warning);
+        }
         for Parameter { name, .. } in &parameters {
             assignments.push((name.clone(), penalties.told(name)));
         }

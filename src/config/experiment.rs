@@ -158,6 +158,30 @@ impl Default for Train {
     }
 }
 
+impl Train {
+    /// Samples of one step, where there are `samples` to train on.
+    #[must_use]
+    pub fn batch(&self, samples: usize) -> usize {
+        match self.batch_size {
+            BatchSize::Samples(count) => count.get().min(samples),
+            BatchSize::Full => samples,
+        }
+    }
+
+    /// Steps of one epoch, where there are `samples` to train on.
+    #[must_use]
+    pub fn steps_per_epoch(&self, samples: usize) -> u64 {
+        samples.div_ceil(self.batch(samples)) as u64
+    }
+
+    /// Steps of all epochs, or `max_steps` if that is less.
+    #[must_use]
+    pub fn steps(&self, samples: usize) -> u64 {
+        let all = (self.epochs.get() as u64).saturating_mul(self.steps_per_epoch(samples));
+        if self.max_steps == 0 { all } else { all.min(self.max_steps) }
+    }
+}
+
 /// When to stop before the last epoch, watching the validation loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

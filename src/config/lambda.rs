@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::number::{Count, Fraction, Positive};
-use super::{ConfigError, Decay, Schedule, load};
+use super::{ConfigError, Schedule, load, schedule};
 
 /// How a penalty's λ changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,28 +129,29 @@ impl TryFrom<Keys> for Lambda {
             ("bound_factor", keys.bound_factor.is_some(), kind == Cpr),
             ("multiplier_rate", keys.multiplier_rate.is_some(), kind == Cpr),
         ];
-        load::refuse_foreign_keys("schedule", &format!("kind `{}`", format!("{kind:?}").to_lowercase()), &given)?;
-        let every_epochs = keys.every_epochs.unwrap_or(Count::literal(5));
-        let final_fraction = keys.final_fraction.unwrap_or(Fraction::literal(0.0));
-        let decay = match kind {
-            Evidence => {
-                let structure = keys.structure.unwrap_or(Structure::Kronecker);
-                return Ok(Self::Evidence { structure, burn_in_epochs: keys.burn_in_epochs.unwrap_or(Count::literal(5)), every_epochs });
-            }
-            Adaptive => return Ok(Self::Adaptive { ratio: keys.ratio.unwrap_or(Positive::literal(0.02)) }),
-            Cpr => {
-                return Ok(Self::Cpr {
-                    warm_start_steps: keys.warm_start_steps.unwrap_or(500),
-                    bound_factor: keys.bound_factor.unwrap_or(Positive::literal(1.0)),
-                    multiplier_rate: keys.multiplier_rate.unwrap_or(Positive::literal(1.0)),
-                });
-            }
-            Constant => Decay::Constant,
-            Step => Decay::Step { every_epochs, factor: keys.factor.unwrap_or(Fraction::literal(0.1)) },
-            Cosine => Decay::Cosine { final_fraction },
-            Linear => Decay::Linear { final_fraction },
+        load::refuse_foreign_keys("schedule", &load::kind_in_words(&kind), &given)?;
+        let scheduled = |kind| {
+            let Keys { every_epochs, factor, final_fraction, .. } = keys;
+            let warmup_steps = keys.warmup_steps.unwrap_or_default();
+            schedule::Keys { kind, warmup_steps, every_epochs, factor, final_fraction, ..schedule::Keys::default() }.try_into()
         };
-        Ok(Self::Scheduled(Schedule { warmup_steps: keys.warmup_steps.unwrap_or(0), decay }))
+        Ok(match kind {
+            Constant => Self::Scheduled(scheduled(schedule::Kind::Constant)?),
+            Step => Self::Scheduled(scheduled(schedule::Kind::Step)?),
+            Cosine => Self::Scheduled(scheduled(schedule::Kind::Cosine)?),
+            Linear => Self::Scheduled(scheduled(schedule::Kind::Linear)?),
+            Evidence => Self::Evidence {
+                structure: keys.structure.unwrap_or(Structure::Kronecker),
+                burn_in_epochs: keys.burn_in_epochs.unwrap_or(Count::literal(5)),
+                every_epochs: keys.every_epochs.unwrap_or(Count::literal(5)),
+            },
+            Adaptive => Self::Adaptive { ratio: keys.ratio.unwrap_or(Positive::literal(0.02)) },
+            Cpr => Self::Cpr {
+                warm_start_steps: keys.warm_start_steps.unwrap_or(500),
+                bound_factor: keys.bound_factor.unwrap_or(Positive::literal(1.0)),
+                multiplier_rate: keys.multiplier_rate.unwrap_or(Positive::literal(1.0)),
+            },
+        })
     }
 }
 
@@ -171,17 +172,16 @@ impl From<Lambda> for Keys {
                 multiplier_rate: Some(multiplier_rate),
                 ..keys(Kind::Cpr)
             },
-            Lambda::Scheduled(Schedule { warmup_steps, decay }) => {
-                let keys = |kind| Self { warmup_steps: Some(warmup_steps), ..keys(kind) };
-                match decay {
-                    Decay::Step { every_epochs, factor } => {
-                        Self { every_epochs: Some(every_epochs), factor: Some(factor), ..keys(Kind::Step) }
-                    }
-                    Decay::Cosine { final_fraction } => Self { final_fraction: Some(final_fraction), ..keys(Kind::Cosine) },
-                    Decay::Linear { final_fraction } => Self { final_fraction: Some(final_fraction), ..keys(Kind::Linear) },
+            Lambda::Scheduled(schedule) => {
+                let schedule::Keys { kind, warmup_steps, every_epochs, factor, final_fraction, .. } = schedule.into();
+                let kind = match kind {
                     // A λ has no plateau: no section makes one.
-                    Decay::Constant | Decay::Plateau { .. } => keys(Kind::Constant),
-                }
+                    schedule::Kind::Constant | schedule::Kind::Plateau => Kind::Constant,
+                    schedule::Kind::Step => Kind::Step,
+                    schedule::Kind::Cosine => Kind::Cosine,
+                    schedule::Kind::Linear => Kind::Linear,
+                };
+                Self { warmup_steps: Some(warmup_steps), every_epochs, factor, final_fraction, ..keys(kind) }
             }
         }
     }

@@ -24,6 +24,7 @@ impl Experiment {
         for argument in sets {
             set(&mut table, argument)?;
         }
+        check_sections(&table)?;
         let experiment: Self = Figment::from(Serialized::defaults(table)).extract().map_err(ConfigError::from_figment)?;
         experiment.resolve()
     }
@@ -107,6 +108,59 @@ impl Experiment {
         }
         Ok(())
     }
+
+    /// What of the experiment begins only after its last step, in words, where there are `samples` to train on; none if all of it begins.
+    #[must_use]
+    pub fn unreached(&self, samples: usize) -> Option<String> {
+        let steps = self.train.steps(samples);
+        let epochs = steps.div_ceil(self.train.steps_per_epoch(samples));
+        let averaging = match self.averaging.0 {
+            Average::Swa { from_epoch } if from_epoch.get() as u64 > epochs => {
+                Some(("averaging.from_epoch".to_owned(), from_epoch.get() as u64))
+            }
+            _ => None,
+        };
+        let penalties = self.penalty.iter().enumerate().filter_map(|(place, penalty)| match penalty.schedule {
+            Lambda::Evidence { burn_in_epochs, .. } if burn_in_epochs.get() as u64 >= epochs => {
+                Some((format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs.get() as u64))
+            }
+            Lambda::Cpr { warm_start_steps, .. } if warm_start_steps >= steps => {
+                Some((format!("penalty.{place}.schedule.warm_start_steps"), warm_start_steps))
+            }
+            _ => None,
+        });
+        let late: Vec<String> = averaging.into_iter().chain(penalties).map(|(key, first)| format!("`{key}` is {first}")).collect();
+        let ends = format!("the run ends after {steps} steps in {epochs} epochs, before that has an effect");
+        (!late.is_empty()).then(|| format!("{}, but {ends}", late.join(" and ")))
+    }
+}
+
+/// The sections that are one table.
+const SECTIONS: [&str; 10] =
+    ["backend", "data", "model", "augment", "averaging", "optimizer", "schedule", "train", "early_stopping", "checkpoint"];
+
+/// Refuses values in the place of sections: serde would read a list's by their order.
+fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
+    let refuse = |key: String, expected: &str, found: &toml::Value| {
+        Err(ConfigError::value(key, format!("is of type {}; expected {expected}", found.type_str())))
+    };
+    for section in SECTIONS {
+        if let Some(found) = table.get(section).filter(|found| !found.is_table()) {
+            return refuse(section.to_owned(), &format!("a table, `[{section}]`"), found);
+        }
+    }
+    let Some(penalties) = table.get("penalty") else { return Ok(()) };
+    let list = "a list of tables, each `[[penalty]]`";
+    let toml::Value::Array(penalties) = penalties else { return refuse("penalty".to_owned(), list, penalties) };
+    for (place, penalty) in penalties.iter().enumerate() {
+        if !penalty.is_table() {
+            return refuse(format!("penalty.{place}"), "a table, `[[penalty]]`", penalty);
+        }
+        if let Some(found) = penalty.get("schedule").filter(|found| !found.is_table()) {
+            return refuse(format!("penalty.{place}.schedule"), "a table, `[penalty.schedule]`", found);
+        }
+    }
+    Ok(())
 }
 
 /// Sets the value at a dotted key, such as `penalty.0.lambda=20`. A value that is not TOML is taken as a string.
@@ -154,6 +208,12 @@ fn step_into<'a>(place: &'a mut toml::Value, part: &str, blank: toml::Value) -> 
         }
         _ => Err(format!("the key of `{part}` holds a single value, not a table")),
     }
+}
+
+/// A kind as messages call it.
+pub(super) fn kind_in_words<K: std::fmt::Debug + Default + PartialEq>(kind: &K) -> String {
+    let default = if *kind == K::default() { ", the default" } else { "" };
+    format!("kind `{}`{default}", format!("{kind:?}").to_lowercase())
 }
 
 /// Refuses keys that are given but belong to another kind. Each entry is a key, whether it is given, whether it applies.
@@ -205,6 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_run_does_not_reach_is_told() {
+        // 100 samples in batches of 32 are 4 steps an epoch: 6 steps end in the second.
+        let told = |sets: &[&str]| load(SMALL, &[&["train.max_steps=6"], sets].concat()).unwrap().unreached(100);
+        assert_eq!(told(&[]), None);
+        let swa = |from: &'static str| told(&["averaging.kind=swa", from]);
+        assert_eq!(swa("averaging.from_epoch=2"), None);
+        let late = "`averaging.from_epoch` is 3, but the run ends after 6 steps in 2 epochs, before that has an effect";
+        assert_eq!(swa("averaging.from_epoch=3").as_deref(), Some(late));
+        let evidence = |first: &'static str| told(&["penalty.0.schedule.kind=evidence", first]).is_some();
+        assert!(!evidence("penalty.0.schedule.burn_in_epochs=1") && evidence("penalty.0.schedule.burn_in_epochs=2"));
+        let cpr = |steps: u64| {
+            let schedule = format!("penalty.1.schedule={{ kind = \"cpr\", warm_start_steps = {steps} }}");
+            told(&["penalty.1.kind=decoupled", &schedule]).is_some()
+        };
+        assert!(!cpr(5) && cpr(6));
+    }
+
+    #[test]
     fn messages_name_key_value_and_expectation() {
         let message = |set: &str| load(SMALL, &[set]).unwrap_err().to_string();
         let messages = [
@@ -238,6 +316,12 @@ mod tests {
             "seed=-1",
             "data.shuffle=maybe",
             "train",
+            "model=[\"mlp\"]",
+            "penalty=l2",
+            "penalty=[1]",
+            "penalty.0.schedule.0.kind=cosine",
+            "penalty.0.schedule.ratio=1",
+            "averaging.decay=0.9",
         ];
         let told: Vec<String> = messages.iter().map(|set| format!("{set}\n    {}", message(set))).collect();
         insta::assert_snapshot!(told.join("\n"));

@@ -32,13 +32,13 @@ pub struct Model {
 impl Default for Model {
     fn default() -> Self {
         Self {
-            kind: ModelKind::Cnn,
+            kind: ModelKind::default(),
             channels: vec![Count::literal(32), Count::literal(64)],
             kernel_size: Count::literal(3),
             padding: Padding::Valid,
             hidden: Count::literal(128),
             dropout: Fraction::literal(0.0),
-            initializer: Init::Glorot,
+            initializer: Init::default(),
             init: None,
         }
     }
@@ -48,7 +48,7 @@ impl Default for Model {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    #[serde(default = "cnn")]
+    #[serde(default)]
     kind: ModelKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     channels: Option<Vec<Count>>,
@@ -60,18 +60,10 @@ struct Keys {
     hidden: Option<Count>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dropout: Option<Fraction>,
-    #[serde(default = "glorot")]
+    #[serde(default)]
     initializer: Init,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init: Option<PathBuf>,
-}
-
-fn cnn() -> ModelKind {
-    ModelKind::Cnn
-}
-
-fn glorot() -> Init {
-    Init::Glorot
 }
 
 impl TryFrom<Keys> for Model {
@@ -86,7 +78,7 @@ impl TryFrom<Keys> for Model {
             ("hidden", keys.hidden.is_some(), hides),
             ("dropout", keys.dropout.is_some(), hides),
         ];
-        load::refuse_foreign_keys("model", &format!("kind `{}`", keys.kind.name()), &given)?;
+        load::refuse_foreign_keys("model", &load::kind_in_words(&keys.kind), &given)?;
         let usual = Self::default();
         Ok(Self {
             kind: keys.kind,
@@ -128,10 +120,11 @@ pub enum Padding {
 }
 
 /// The kinds of network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelKind {
     /// Convolutions with pooling, then two dense layers.
+    #[default]
     Cnn,
     /// Two dense layers.
     Mlp,
@@ -152,10 +145,11 @@ impl ModelKind {
 }
 
 /// How weights start; biases start at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
     /// Uniform in ±√(6/(fan in + fan out)), Keras' default (Glorot and Bengio 2010).
+    #[default]
     Glorot,
     /// Uniform in ±√(6/fan in), made for ReLU (He et al. 2015, arXiv 1502.01852).
     Kaiming,

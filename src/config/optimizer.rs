@@ -64,14 +64,15 @@ pub enum Method {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Self { learning_rate: Positive::literal(0.001), clip_norm: None, sam_rho: None, method: Keys::of(Kind::Adam).method() }
+        Self { learning_rate: Positive::literal(0.001), clip_norm: None, sam_rho: None, method: Keys::of(Kind::default()).method() }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Sgd,
+    #[default]
     Adam,
     AdamW,
     RmsProp,
@@ -81,7 +82,7 @@ enum Kind {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    #[serde(default = "adam")]
+    #[serde(default)]
     kind: Kind,
     #[serde(default = "default_rate")]
     learning_rate: Positive,
@@ -105,10 +106,6 @@ struct Keys {
     alpha: Option<Fraction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     centered: Option<bool>,
-}
-
-fn adam() -> Kind {
-    Kind::Adam
 }
 
 fn default_rate() -> Positive {
@@ -174,8 +171,7 @@ impl TryFrom<Keys> for Optimizer {
             ("alpha", keys.alpha.is_some(), kind == RmsProp),
             ("centered", keys.centered.is_some(), kind == RmsProp),
         ];
-        let name = format!("kind `{}`", format!("{kind:?}").to_lowercase());
-        load::refuse_foreign_keys("optimizer", &name, &given)?;
+        load::refuse_foreign_keys("optimizer", &load::kind_in_words(&kind), &given)?;
         if keys.nesterov == Some(true) && keys.momentum.is_none_or(|momentum| momentum.get() == 0.0) {
             return Err(ConfigError::value("optimizer.nesterov", "is true; it needs `optimizer.momentum` > 0"));
         }

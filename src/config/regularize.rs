@@ -85,10 +85,9 @@ impl TryFrom<Keys> for Averaging {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        let kind = format!("kind `{}`", format!("{:?}", keys.kind).to_lowercase());
         let given =
             [("decay", keys.decay.is_some(), keys.kind == Kind::Ema), ("from_epoch", keys.from_epoch.is_some(), keys.kind == Kind::Swa)];
-        load::refuse_foreign_keys("averaging", &kind, &given)?;
+        load::refuse_foreign_keys("averaging", &load::kind_in_words(&keys.kind), &given)?;
         Ok(Self(match keys.kind {
             Kind::None => Average::None,
             Kind::Ema => Average::Ema { decay: keys.decay.unwrap_or(Fraction::literal(0.999)) },

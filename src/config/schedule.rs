@@ -56,7 +56,7 @@ impl Default for Schedule {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     Constant,
     Step,
@@ -68,19 +68,19 @@ enum Kind {
 /// The section as it is written.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Keys {
-    kind: Kind,
-    warmup_steps: u64,
+pub(super) struct Keys {
+    pub(super) kind: Kind,
+    pub(super) warmup_steps: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    every_epochs: Option<Count>,
+    pub(super) every_epochs: Option<Count>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    factor: Option<Fraction>,
+    pub(super) factor: Option<Fraction>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    final_fraction: Option<Fraction>,
+    pub(super) final_fraction: Option<Fraction>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    patience: Option<Count>,
+    pub(super) patience: Option<Count>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    min_delta: Option<NonNegative>,
+    pub(super) min_delta: Option<NonNegative>,
 }
 
 impl TryFrom<Keys> for Schedule {
@@ -96,7 +96,7 @@ impl TryFrom<Keys> for Schedule {
             ("patience", keys.patience.is_some(), kind == Plateau),
             ("min_delta", keys.min_delta.is_some(), kind == Plateau),
         ];
-        load::refuse_foreign_keys("schedule", &format!("kind `{}`", format!("{kind:?}").to_lowercase()), &given)?;
+        load::refuse_foreign_keys("schedule", &load::kind_in_words(&kind), &given)?;
         let factor = keys.factor.unwrap_or(Fraction::literal(0.1));
         let final_fraction = keys.final_fraction.unwrap_or(Fraction::literal(0.0));
         let decay = match kind {

@@ -12,7 +12,6 @@ use super::rate::Rate;
 use super::step::{StepSums, Stepper, Turn};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
 use crate::backend::{keep_awake, on_threads};
-use crate::config::number::BatchSize;
 use crate::config::{self, Decay, Experiment};
 use crate::data::{Batcher, Data};
 use crate::error::Error;
@@ -108,13 +107,10 @@ impl Training {
 
     fn train(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
         let experiment = plan.experiment;
-        let size = plan.batch_size();
-        let per_epoch = (plan.data.train.count() as u64).div_ceil(size as u64);
+        let samples = plan.data.train.count();
         let epochs = experiment.train.epochs.get() as u64;
-        let steps = match experiment.train.max_steps {
-            0 => epochs.saturating_mul(per_epoch),
-            limit => limit.min(epochs.saturating_mul(per_epoch)),
-        };
+        let (size, per_epoch, steps) =
+            (experiment.train.batch(samples), experiment.train.steps_per_epoch(samples), experiment.train.steps(samples));
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
         let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher);
         let base = experiment.optimizer.learning_rate.get();
@@ -240,7 +236,7 @@ impl Training {
         let weights = snapshot.measured();
         let zeros = Sparsity::of(weights);
         let lambda = self.penalties.lambda();
-        let penalty = self.penalties.value(weights, plan.batch_size());
+        let penalty = self.penalties.value(weights, plan.experiment.train.batch(plan.data.train.count()));
         let weight_norm_squared = self.penalties.weight_norm_squared(weights);
         let network = self.network.valid();
         let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure);
@@ -318,15 +314,6 @@ fn told(lambda: Option<f64>) -> String {
 }
 
 impl Plan<'_> {
-    /// Samples of one step.
-    #[must_use]
-    pub fn batch_size(&self) -> usize {
-        match self.experiment.train.batch_size {
-            BatchSize::Samples(count) => count.get().min(self.data.train.count()),
-            BatchSize::Full => self.data.train.count(),
-        }
-    }
-
     /// The order of the samples in an epoch counted from 0.
     fn order(&self, epoch: u64) -> Vec<u32> {
         let mut order: Vec<u32> = (0..u32::try_from(self.data.train.count()).unwrap_or(u32::MAX)).collect();
