@@ -130,7 +130,7 @@ impl Experiment {
             _ => None,
         });
         let late: Vec<String> = averaging.into_iter().chain(penalties).map(|(key, first)| format!("`{key}` is {first}")).collect();
-        let ends = format!("the run ends after {steps} steps in {epochs} epochs, before that has an effect");
+        let ends = format!("the run ends in epoch {epochs}, after {steps} steps, before that has an effect");
         (!late.is_empty()).then(|| format!("{}, but {ends}", late.join(" and ")))
     }
 }
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(told(&[]), None);
         let swa = |from: &'static str| told(&["averaging.kind=swa", from]);
         assert_eq!(swa("averaging.from_epoch=2"), None);
-        let late = "`averaging.from_epoch` is 3, but the run ends after 6 steps in 2 epochs, before that has an effect";
+        let late = "`averaging.from_epoch` is 3, but the run ends in epoch 2, after 6 steps, before that has an effect";
         assert_eq!(swa("averaging.from_epoch=3").as_deref(), Some(late));
         let evidence = |first: &'static str| told(&["penalty.0.schedule.kind=evidence", first]).is_some();
         assert!(!evidence("penalty.0.schedule.burn_in_epochs=1") && evidence("penalty.0.schedule.burn_in_epochs=2"));
