@@ -10,10 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
 use super::ParameterOptimizer;
-use crate::config::Experiment;
+use crate::backend::fused::Norm;
+use crate::config::{Experiment, Kernels};
 use crate::data::{Ahead, Batch, Batcher, Part, Placement};
 use crate::model::{Change, Look, Network};
-use crate::objective::{Penalties, data_loss};
+use crate::objective::{Penalties, data_loss, norm_of};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -160,9 +161,8 @@ impl<'a> Stepper<'a> {
 
     /// Gradients scaled down together to `clip_norm`, if they are longer (Pascanu et al. 2013, arXiv 1211.5063).
     fn clipped(&self, network: &Network, gradients: GradientsParams) -> GradientsParams {
-        let (Some(largest), Some(length)) = (self.experiment.optimizer.clip_norm, length(network, &gradients)) else {
-            return gradients;
-        };
+        let Some(largest) = self.experiment.optimizer.clip_norm else { return gradients };
+        let Some(length) = length(network, &gradients) else { return gradients };
         // An infinite norm must not pass as a gradient of 0: infinity · 0 is not a number, and is told as divergence.
         let not_a_number = length.clone().mul_scalar(0.0);
         let scale = not_a_number + length.add_scalar(CLIP_EPSILON).recip().mul_scalar(largest.get()).clamp_max(1.0);
@@ -217,20 +217,21 @@ impl Mix {
 ///
 /// - output: `[1]`
 fn length(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
-    let mut squares = Squares { gradients, sum: None };
+    let mut squares = Squares { gradients, kernels: network.kernels(), sum: None };
     network.each(&mut squares);
     squares.sum.map(Tensor::sqrt)
 }
 
 struct Squares<'a> {
     gradients: &'a GradientsParams,
+    kernels: Kernels,
     sum: Option<Tensor<1>>,
 }
 
 impl Look for Squares<'_> {
     fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
         if let Some(gradient) = self.gradients.get::<D>(id) {
-            let squares = gradient.square().sum();
+            let squares = norm_of(self.kernels, gradient, Norm::Squares);
             self.sum = Some(match self.sum.take() {
                 None => squares,
                 Some(sum) => sum + squares,
