@@ -252,7 +252,7 @@ impl<B: Host> Fused for B {
     fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {
         let shape = [x.shape()[0], weights.shape()[1]];
         let out = matrix::<B, _>(&x, |x| {
-            matrix::<B, _>(&weights, |weights| in_order::<B, _>(&bias, |bias| dense::forward(x, weights, bias, relu)))
+            matrix::<B, _>(&weights, |weights| in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu)))
         });
         give::<B>(out, shape, &x.device())
     }

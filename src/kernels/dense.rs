@@ -1,6 +1,11 @@
-//! A dense layer: product, bias and, if asked for, ReLU as one operation. The products are the `gemm` crate's.
+//! A dense layer: product, bias and, if asked for, ReLU as one operation. The products are the `gemm` crate's, but for that of a single row with
+//! weights, in which it keeps no sum in a register and one thread does all.
 
 use gemm::Parallelism;
+
+use super::row;
+use super::simd::Path;
+
 /// A matrix in a slice: element `[row, column]` is at `row·strides[0] + column·strides[1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -86,8 +91,12 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
 /// - bias: `[outputs]`
 /// - output: `[batch, outputs]`
 #[must_use]
-pub fn forward(x: Matrix, weights: Matrix, bias: &[f32], relu: bool) -> Vec<f32> {
-    let mut out = product(x, weights);
+pub fn forward(path: Path, x: Matrix, weights: Matrix, bias: &[f32], relu: bool) -> Vec<f32> {
+    let mut out = if x.shape[0] == 1 && x.strides[1] == 1 && weights.strides == [bias.len(), 1] {
+        single(path, x, weights)
+    } else {
+        product(x, weights)
+    };
     for row in out.chunks_exact_mut(bias.len()) {
         for (number, bias) in row.iter_mut().zip(bias) {
             *number += bias;
@@ -95,6 +104,19 @@ pub fn forward(x: Matrix, weights: Matrix, bias: &[f32], relu: bool) -> Vec<f32>
                 *number = 0.0;
             }
         }
+    }
+    out
+}
+
+/// The product where x is a single row: whole registers of columns, then what is left of them.
+fn single(path: Path, x: Matrix, weights: Matrix) -> Vec<f32> {
+    let [inputs, outputs] = weights.shape;
+    let whole = outputs - outputs % path.lanes;
+    let mut out = vec![0.0; whole];
+    row::product(path, &x.numbers[..inputs], weights.numbers, outputs, &mut out);
+    if whole < outputs {
+        let left = Matrix { numbers: &weights.numbers[whole..], shape: [inputs, outputs - whole], ..weights };
+        out.extend(product(x, left));
     }
     out
 }

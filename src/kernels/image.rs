@@ -254,7 +254,7 @@ impl Layout {
             let (middle, right) = rest.split_at_mut(width * self.channels);
             left.fill(0.0);
             right.fill(0.0);
-            if channel == 1 && column == inputs && self.channels == inputs {
+            if (channel == 1 || inputs == 1) && column == inputs && self.channels == inputs {
                 middle.copy_from_slice(&images.numbers[start..start + width * inputs]);
                 continue;
             }

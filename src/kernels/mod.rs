@@ -14,6 +14,7 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod groups;
 pub mod image;
+mod row;
 mod scratch;
 pub mod simd;
 pub mod squares;

@@ -18,6 +18,7 @@ use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, Place};
 use regulus::config::{Backend, BackendKind};
 use regulus::kernels::conv::{Gradients, Winner, backward, forward};
+use regulus::kernels::dense::{self, Matrix};
 use regulus::kernels::image::{Geometry, Images};
 use regulus::kernels::simd::Path;
 use regulus::kernels::{squares, update};
@@ -240,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn a_dense_layer_is_the_stock_one(batch in 1_usize..40, inputs in 1_usize..70, outputs in 1_usize..40, relu_too in any::<bool>(), turned in any::<bool>(), seed in any::<u64>()) {
+    fn a_dense_layer_is_the_stock_one(batch in prop_oneof![Just(1_usize), 1_usize..40], inputs in 1_usize..70, outputs in 1_usize..140, relu_too in any::<bool>(), turned in any::<bool>(), seed in any::<u64>()) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let (x, w, b) = (halves(&mut random, batch * inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
         let g = halves(&mut random, batch * outputs);
@@ -260,6 +261,21 @@ proptest! {
                 [numbers(out), numbers(x.grad(&gradients).unwrap()), numbers(w.grad(&gradients).unwrap()), numbers(b.grad(&gradients).unwrap())]
             };
             prop_assert_eq!(run(true), run(false));
+        }
+    }
+
+    #[test]
+    fn a_dense_layer_of_one_sample_is_a_sum_of_products(inputs in 1_usize..600, outputs in 1_usize..150, odd in prop_oneof![Just(None), prop::sample::select(vec![f32::NAN, f32::INFINITY]).prop_map(Some)], seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (mut x, w, b) = (halves(&mut random, inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
+        if let Some(odd) = odd {
+            x[random.random_range(0..inputs)] = odd;
+        }
+        let expected: Vec<f32> =
+            (0..outputs).map(|o| b[o] + (0..inputs).map(|i| x[i] * w[i * outputs + o]).sum::<f32>()).collect();
+        for path in Path::all() {
+            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false);
+            prop_assert!(same(&found, &expected), "{}: {found:?} against {expected:?}", path.name);
         }
     }
 
