@@ -14,23 +14,23 @@ const WORTHWHILE: usize = 1 << 14;
 /// The first columns of `row·weights`, as many as `out` has, whole registers. The weights lie row by row, each of `columns` numbers.
 pub(super) fn product(path: Path, row: &[f32], weights: &[f32], columns: usize, out: &mut [f32]) {
     let part = WIDTH * path.lanes;
-    let columns = |number: usize, out| path.run(Columns { row, weights: weights.get(number * part..).unwrap_or(&[]), columns, out });
+    let compute = |number: usize, out| path.run(Part { row, weights: &weights[number * part..], columns, out });
     if row.len() * part < WORTHWHILE {
-        out.chunks_mut(part).enumerate().for_each(|(number, out)| columns(number, out));
+        out.chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));
     } else {
-        out.par_chunks_mut(part).enumerate().for_each(|(number, out)| columns(number, out));
+        out.par_chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));
     }
 }
 
 /// Columns of the product, from the first that `weights` begins with.
-struct Columns<'a> {
+struct Part<'a> {
     row: &'a [f32],
     weights: &'a [f32],
     columns: usize,
     out: &'a mut [f32],
 }
 
-impl WithSimd for Columns<'_> {
+impl WithSimd for Part<'_> {
     type Output = ();
 
     #[inline(always)]
