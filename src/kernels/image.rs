@@ -55,8 +55,15 @@ pub struct Images<'a> {
 }
 
 impl Images<'_> {
+    /// The numbers from image `n` on, where they lie in rows of `columns` pixels, each with its `channels` side by side.
+    #[inline(always)]
+    pub(super) fn lying(&self, n: usize, columns: usize, channels: usize) -> Option<&[f32]> {
+        let [image, channel, row, column] = self.strides;
+        (channel == 1 && column == channels && row == columns * channels).then(|| &self.numbers[n * image..])
+    }
+
     /// The pixels of image `n`, in rows of `columns`, each with its `channels` side by side.
-    #[inline]
+    #[inline(always)]
     pub(super) fn channels_last(&self, n: usize, columns: usize, channels: usize, to: &mut [f32]) {
         let [image, channel, row, column] = self.strides;
         if channel == 1 {
@@ -177,20 +184,20 @@ impl Layout {
     }
 
     /// Numbers that rows `0..rows` of pooled positions walk over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn size(&self, rows: usize) -> usize {
         let (rows, kernel) = (2 * rows, self.geometry.kernel);
         if self.patches { rows * self.row } else { (rows + kernel - 1) * self.row }
     }
 
     /// Whether images that lie channels-last without gaps are laid out as they are.
-    #[inline]
+    #[inline(always)]
     fn plain(&self) -> bool {
         !self.patches && self.geometry.padding == 0 && self.channels == self.geometry.inputs
     }
 
     /// What [`Layout::load`] would lay out, where it lies in memory that way already.
-    #[inline]
+    #[inline(always)]
     pub(super) fn borrow<'a>(&self, images: &Images<'a>, n: usize, first: usize, rows: usize) -> Option<&'a [f32]> {
         let [image, channel, row, column] = images.strides;
         let lies = self.plain() && channel == 1 && column == self.column && row == self.row;
@@ -198,14 +205,14 @@ impl Layout {
     }
 
     /// Where the gradient of an image can be summed in place, the part of `to` that the runs cover.
-    #[inline]
+    #[inline(always)]
     pub(super) fn cover<'a>(&self, to: &'a mut [f32]) -> Option<&'a mut [f32]> {
         let size = self.size(self.geometry.pooled_height());
         if self.plain() { to.get_mut(..size) } else { None }
     }
 
     /// Lays out what the pooled rows from `first` on, `rows` of them, of image `n` walk over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load(&self, images: &Images, n: usize, first: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, kernel, .. } = self.geometry;
         let top = 2 * first;
@@ -233,13 +240,13 @@ impl Layout {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain_row(&self) -> usize {
         (self.geometry.width + 2 * self.geometry.padding) * self.channels
     }
 
     /// Copies rows `top..top + rows` of the padded image, channels-last.
-    #[inline]
+    #[inline(always)]
     fn pad(&self, images: &Images, n: usize, top: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, height, width, padding, .. } = self.geometry;
         let [image, channel, row, column] = images.strides;

@@ -1,5 +1,8 @@
 //! The backward pass.
 
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::runs::{Kernels, Lists, Positions};
@@ -56,7 +59,7 @@ pub fn backward(
     let pass = Pass { path, layout: &layout, images, kernels: &kernels, winners, gradient };
     let task = |number: usize, image_gradients: &mut [f32]| {
         let first = number * per_task;
-        pass.partial(first..(first + per_task).min(batch), image_gradients)
+        path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients })
     };
     let partials: Vec<Partial> = if wants_images {
         image_gradients.par_chunks_mut(per_task * image_size).enumerate().map(|(number, gradients)| task(number, gradients)).collect()
@@ -93,52 +96,68 @@ struct Pass<'a> {
     gradient: &'a Images<'a>,
 }
 
-impl Pass<'_> {
-    /// The gradients over some of the images.
-    fn partial(&self, numbers: std::ops::Range<usize>, image_gradients: &mut [f32]) -> Partial {
-        let layout = self.layout;
+/// Adds up the gradients over some of the images.
+struct Task<'a> {
+    pass: &'a Pass<'a>,
+    numbers: Range<usize>,
+    /// Those of the images themselves; empty where they are not asked for.
+    image_gradients: &'a mut [f32],
+}
+
+impl WithSimd for Task<'_> {
+    type Output = Partial;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Partial {
+        let Self { pass, numbers, image_gradients } = self;
+        let layout = pass.layout;
         let geometry = layout.geometry();
         let (outputs, pooled) = (geometry.outputs, geometry.pooled());
         let length = layout.size(geometry.pooled_height());
         let mut partial = Partial { kernels: scratch::zeros(outputs * layout.kernel_size()), bias: vec![0.0; outputs] };
-        let mut copy = scratch::any(length);
-        let mut gradient = scratch::any(pooled * outputs);
-        let mut lists = Lists::new(layout);
-        let mut taps = Taps::new(layout, self.path);
+        let mut image_copy = scratch::any(length);
+        let mut gradient_copy = scratch::any(pooled * outputs);
+        let mut lists = (!layout.patches || !image_gradients.is_empty()).then(|| Lists::new(layout));
+        let mut taps = layout.patches.then(|| Taps::new(layout, pass.path));
         let image_size = geometry.height * geometry.width * geometry.inputs;
         let mut image_gradients = image_gradients.chunks_exact_mut(image_size);
         for number in numbers {
-            let image = if let Some(lying) = layout.borrow(self.images, number, 0, geometry.pooled_height()) {
+            let image = if let Some(lying) = layout.borrow(pass.images, number, 0, geometry.pooled_height()) {
                 lying
             } else {
-                layout.load(self.images, number, 0, geometry.pooled_height(), &mut copy);
-                &copy
+                layout.load(pass.images, number, 0, geometry.pooled_height(), &mut image_copy);
+                &image_copy
             };
-            self.gradient.channels_last(number, geometry.pooled_width(), outputs, &mut gradient);
-            let winners = &self.winners[number * pooled * outputs..][..pooled * outputs];
+            let gradient = if let Some(lying) = pass.gradient.lying(number, geometry.pooled_width(), outputs) {
+                &lying[..pooled * outputs]
+            } else {
+                pass.gradient.channels_last(number, geometry.pooled_width(), outputs, &mut gradient_copy);
+                &gradient_copy
+            };
+            let winners = &pass.winners[number * pooled * outputs..][..pooled * outputs];
             for (winners, gradient) in winners.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)) {
                 let live = winners.iter().zip(gradient).map(|(winner, number)| if *winner == NONE { 0.0 } else { *number });
                 partial.bias.iter_mut().zip(live).for_each(|(sum, number)| *sum += number);
             }
-            if layout.patches {
-                taps.load(winners, &gradient);
-                self.path.run(Patches { layout, image, taps: &mut taps });
-            } else {
-                lists.by_channel(winners, &gradient);
-                self.path.run(Kernels { layout, lists: &lists, image, sums: &mut partial.kernels });
+            if let Some(taps) = &mut taps {
+                taps.load(winners, gradient);
+                Patches { layout, image, gradient, taps }.with_simd(simd);
+            } else if let Some(lists) = &mut lists {
+                lists.by_channel(winners, gradient);
+                Kernels { layout, lists, image, sums: &mut partial.kernels }.with_simd(simd);
             }
-            if let Some(to) = image_gradients.next() {
-                lists.by_position(winners, &gradient);
+            if let (Some(to), Some(lists)) = (image_gradients.next(), &mut lists) {
+                lists.by_position(winners, gradient);
                 if let Some(sums) = layout.cover(to) {
-                    self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums });
+                    Positions { layout, lists, kernels: pass.kernels, sums }.with_simd(simd);
                 } else {
                     let mut sums = scratch::zeros(length);
-                    self.path.run(Positions { layout, lists: &lists, kernels: self.kernels, sums: &mut sums });
+                    Positions { layout, lists, kernels: pass.kernels, sums: &mut sums }.with_simd(simd);
                     layout.fold(&sums, to);
                 }
             }
         }
-        if layout.patches {
+        if let Some(taps) = taps {
             taps.store(&mut partial.kernels);
         }
         partial

@@ -24,39 +24,11 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     let row = geometry.pooled_width() * geometry.outputs;
     let batch = out.len() / (row * height);
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
-    let tasks = height.div_ceil(rows);
     let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), !winners.is_empty(), weights, bias);
     // Only images that are not finite may need both, and no task should wait for another's packing.
     let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias)) } else { OnceLock::new() };
-    let width = path.padded(geometry.outputs);
-    let task = |task: usize, out: &mut [f32], winners: &mut [Winner]| {
-        let (image, first) = (task / tasks, task % tasks * rows);
-        let count = out.len() / row;
-        let mut copy;
-        let input = if let Some(lying) = layout.borrow(images, image, first, count) {
-            lying
-        } else {
-            copy = scratch::any(layout.size(count));
-            layout.load(images, image, first, count, &mut copy);
-            &copy
-        };
-        let mut padded = scratch::any(if width == geometry.outputs { 0 } else { count * geometry.pooled_width() * width });
-        let values = if padded.is_empty() { &mut *out } else { &mut padded };
-        let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
-        let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
-        let done =
-            transformed.as_ref().is_some_and(|transformed| path.run(Pools { path, layout: &layout, transformed, input, values, places }));
-        if !done {
-            let packed = packed.get_or_init(|| Packed::new(path, &layout, weights, bias));
-            path.run(Rows { path, layout: &layout, packed, input, values, places });
-        }
-        for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
-            to.copy_from_slice(&from[..geometry.outputs]);
-        }
-        for (to, from) in winners.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = small(*from));
-        }
-    };
+    let pass = Pass { path, layout: &layout, images, weights, bias, transformed: transformed.as_deref(), packed, rows };
+    let task = |number, out, winners| path.run(Task { pass: &pass, number, out, winners });
     if winners.is_empty() {
         out.par_chunks_mut(rows * row).enumerate().for_each(|(number, out)| task(number, out, &mut []));
     } else {
@@ -65,9 +37,71 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     }
 }
 
+/// What all tasks read.
+struct Pass<'a> {
+    path: Path,
+    layout: &'a Layout,
+    images: &'a Images<'a>,
+    weights: &'a [f32],
+    bias: &'a [f32],
+    transformed: Option<&'a Transformed>,
+    packed: OnceLock<Packed>,
+    /// Pooled rows of a task.
+    rows: usize,
+}
+
+/// Some rows of one image.
+struct Task<'a> {
+    pass: &'a Pass<'a>,
+    number: usize,
+    out: &'a mut [f32],
+    winners: &'a mut [Winner],
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pass, number, out, winners } = self;
+        let Pass { path, layout, images, weights, bias, transformed, ref packed, rows } = *pass;
+        let geometry = layout.geometry();
+        let tasks = geometry.pooled_height().div_ceil(rows);
+        let (image, first) = (number / tasks, number % tasks * rows);
+        let count = out.len() / (geometry.pooled_width() * geometry.outputs);
+        let mut copy;
+        let input = if let Some(lying) = layout.borrow(images, image, first, count) {
+            lying
+        } else {
+            copy = scratch::any(layout.size(count));
+            layout.load(images, image, first, count, &mut copy);
+            &copy
+        };
+        let width = path.padded(geometry.outputs);
+        let mut padded = scratch::any(if width == geometry.outputs { 0 } else { count * geometry.pooled_width() * width });
+        let values = if padded.is_empty() { &mut *out } else { &mut padded };
+        let mut places = scratch::any(if winners.is_empty() { 0 } else { values.len() });
+        let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
+        let done = match transformed {
+            None => false,
+            Some(transformed) => Pools { path, layout, transformed, input, values: &mut *values, places: &mut *places }.with_simd(simd),
+        };
+        if !done {
+            let packed = packed.get_or_init(|| Packed::new(path, layout, weights, bias));
+            Rows { path, layout, packed, input, values, places }.with_simd(simd);
+        }
+        for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
+            to.copy_from_slice(&from[..geometry.outputs]);
+        }
+        for (to, from) in winners.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = small(*from));
+        }
+    }
+}
+
 /// Winners are at most 4.
 #[expect(clippy::cast_possible_truncation, reason = "a conversion that checks would not be vectorized")]
-#[inline]
+#[inline(always)]
 fn small(winner: u32) -> Winner {
     winner as Winner
 }

@@ -1,16 +1,22 @@
 //! Sums of runs.
 
+use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 
 use super::{NONE, Winner};
 use crate::kernels::image::Layout;
+use crate::kernels::scratch::{self, Aligned};
 
 /// A number of the gradient, and where the runs start that it multiplies.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 struct Entry {
     start: u32,
     gradient: f32,
 }
+
+/// Numbers in whose memory an entry fits.
+const ENTRY: usize = size_of::<Entry>() / size_of::<f32>();
 
 /// Where an image's gradient is not 0.
 pub(super) struct Lists {
@@ -18,7 +24,7 @@ pub(super) struct Lists {
     padded_run: usize,
     /// For each pooled position, where the runs of its four positions start.
     starts: Vec<[u32; 8]>,
-    entries: Vec<Entry>,
+    entries: Aligned,
     /// How many entries each list has.
     counts: Vec<usize>,
 }
@@ -35,20 +41,25 @@ impl Lists {
             outputs: geometry.outputs,
             padded_run: layout.padded_run,
             starts: (0..geometry.pooled()).map(starts).collect(),
-            entries: vec![Entry::default(); 5 * geometry.pooled() * geometry.outputs],
+            entries: scratch::any(5 * geometry.pooled() * geometry.outputs * ENTRY),
             counts: vec![0; geometry.outputs.max(4 * geometry.pooled())],
         }
+    }
+
+    #[inline(always)]
+    fn entries(&self) -> &[Entry] {
+        bytemuck::cast_slice(&self.entries)
     }
 
     /// For each output channel, the positions of the winners. Both arguments are `[position, channel]`.
     ///
     /// Entries are written in any case, and counted only where ReLU let something through: a branch would be guessed wrong half of the
     /// time.
-    #[inline]
+    #[inline(always)]
     pub(super) fn by_channel(&mut self, winners: &[Winner], gradient: &[f32]) {
-        for (output, (list, counted)) in
-            self.entries.chunks_exact_mut(self.starts.len()).zip(&mut self.counts).enumerate().take(self.outputs)
-        {
+        let entries = bytemuck::cast_slice_mut::<f32, Entry>(&mut self.entries);
+        let lists = entries.chunks_exact_mut(self.starts.len()).zip(&mut self.counts);
+        for (output, (list, counted)) in lists.enumerate().take(self.outputs) {
             let mut count = 0;
             for (position, starts) in self.starts.iter().enumerate() {
                 let at = position * self.outputs + output;
@@ -61,10 +72,11 @@ impl Lists {
     }
 
     /// For each position of each pool, the output channels that won there. Both arguments are `[position, channel]`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn by_position(&mut self, winners: &[Winner], gradient: &[f32]) {
         let outputs = self.outputs;
-        let lists = self.entries.chunks_exact_mut(5 * outputs).zip(self.counts.chunks_exact_mut(4));
+        let entries = bytemuck::cast_slice_mut::<f32, Entry>(&mut self.entries);
+        let lists = entries.chunks_exact_mut(5 * outputs).zip(self.counts.chunks_exact_mut(4));
         for ((winners, gradient), (entries, counts)) in winners.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)).zip(lists) {
             let mut lengths = [0; 8];
             for (output, (winner, gradient)) in winners.iter().zip(gradient).enumerate() {
@@ -79,7 +91,7 @@ impl Lists {
 
 /// Offsets within an image and within the kernels of a layer are below 2³².
 #[expect(clippy::cast_possible_truncation, reason = "a network has at most 2^28 parameters, and an image fewer numbers")]
-#[inline]
+#[inline(always)]
 fn offset(at: usize) -> u32 {
     at as u32
 }
@@ -99,8 +111,9 @@ impl WithSimd for Kernels<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layout, lists, image, sums } = self;
         let pooled = layout.geometry().pooled();
+        let all = lists.entries();
         for output in 0..lists.outputs {
-            let entries = &lists.entries[output * pooled..][..lists.counts[output]];
+            let entries = &all[output * pooled..][..lists.counts[output]];
             for run in 0..layout.runs {
                 let to = &mut sums[(output * layout.runs + run) * layout.padded_run..][..layout.padded_run];
                 add_runs(simd, to, entries, image, run * layout.next_run);
@@ -123,13 +136,13 @@ impl WithSimd for Positions<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layout, lists, kernels, sums } = self;
-        let all = lists.outputs * layout.padded_run;
+        let (entries, all) = (lists.entries(), lists.outputs * layout.padded_run);
         // The kernels' runs of one number take turns, so that they stay in the nearest cache.
         for (run, kernels) in kernels.chunks_exact(all).enumerate() {
             let shift = run * layout.next_run;
             for (position, starts) in lists.starts.iter().enumerate() {
                 for winner in 0..4 {
-                    let entries = &lists.entries[(5 * position + winner) * lists.outputs..][..lists.counts[4 * position + winner]];
+                    let entries = &entries[(5 * position + winner) * lists.outputs..][..lists.counts[4 * position + winner]];
                     let to = &mut sums[starts[winner] as usize + shift..][..layout.padded_run];
                     add_runs(simd, to, entries, kernels, 0);
                 }

@@ -18,7 +18,7 @@ pub(super) struct Taps {
     padded_run: usize,
     /// `[tap, channel]`.
     sums: Aligned,
-    /// `[position, channel]`.
+    /// `[position, channel]`; empty where the gradient is taken as it lies.
     gradient: Aligned,
     /// `[position, channel]`.
     winners: Aligned,
@@ -28,15 +28,14 @@ impl Taps {
     pub(super) fn new(layout: &Layout, path: Path) -> Self {
         let geometry = layout.geometry();
         let channels = path.padded(geometry.outputs);
-        // Nothing, where kernels are long.
-        let taps = if layout.patches { layout.run } else { 0 };
-        let size = if layout.patches { geometry.pooled() * channels } else { 0 };
-        let [gradient, winners] = [scratch::zeros(size), scratch::zeros(size)];
-        let sums = scratch::zeros(taps * channels);
+        let size = geometry.pooled() * channels;
+        let gradient = scratch::zeros(if channels == geometry.outputs { 0 } else { size });
+        let (winners, sums) = (scratch::zeros(size), scratch::zeros(layout.run * channels));
         Self { channels, outputs: geometry.outputs, run: layout.run, padded_run: layout.padded_run, sums, gradient, winners }
     }
 
     /// Takes winners and gradient of an image, `[position, channel]`.
+    #[inline(always)]
     pub(super) fn load(&mut self, winners: &[Winner], gradient: &[f32]) {
         for (to, from) in self.gradient.chunks_exact_mut(self.channels).zip(gradient.chunks_exact(self.outputs)) {
             to[..self.outputs].copy_from_slice(from);
@@ -56,10 +55,11 @@ impl Taps {
     }
 }
 
-/// Adds the gradient of an image, laid out in `image`, to the taps.
+/// Adds the gradient of an image, laid out in `image`, to the taps that have loaded it.
 pub(super) struct Patches<'a> {
     pub(super) layout: &'a Layout,
     pub(super) image: &'a [f32],
+    pub(super) gradient: &'a [f32],
     pub(super) taps: &'a mut Taps,
 }
 
@@ -68,8 +68,8 @@ impl WithSimd for Patches<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { layout, image, taps } = self;
-        let (gradient, _) = S::as_simd_f32s(&taps.gradient);
+        let Self { layout, image, gradient, taps } = self;
+        let (gradient, _) = S::as_simd_f32s(if taps.gradient.is_empty() { gradient } else { &taps.gradient });
         let (winners, _) = S::as_simd_f32s(&taps.winners);
         let (sums, _) = S::as_mut_simd_f32s(&mut taps.sums);
         let registers = taps.channels / S::F32_LANES;

@@ -76,20 +76,15 @@ impl Transformed {
     /// The kernels; none where a number is not finite.
     fn of(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Option<Self> {
         let geometry = layout.geometry();
-        if weights.iter().chain(bias).any(|number| !number.is_finite()) {
+        // Sixteen at a time, because a loop that may end at any number is not vectorized.
+        let are_finite = |numbers: &[f32]| numbers.iter().fold(true, |all, number| all & number.is_finite());
+        if !weights.chunks(16).chain(bias.chunks(16)).all(are_finite) {
             return None;
         }
         let (inputs, outputs) = (geometry.inputs, geometry.outputs);
         let registers = outputs.div_ceil(path.lanes);
         let kernels = blocked(path, registers, PRODUCTS * inputs, |first, channels, block| {
-            for input in 0..inputs {
-                for channel in 0..channels.min(outputs - first) {
-                    let from = &weights[((first + channel) * inputs + input) * 9..];
-                    for (product, value) in transform(from).into_iter().enumerate() {
-                        block[(product * inputs + input) * channels + channel] = value;
-                    }
-                }
-            }
+            path.run(Kernels { weights, inputs, first, given: channels.min(outputs - first), block });
         });
         let mut padded = bias.to_vec();
         padded.resize(registers * path.lanes, 0.0);
@@ -97,16 +92,53 @@ impl Transformed {
     }
 }
 
-/// G g Gᵀ of a 3×3 kernel.
-#[inline]
-fn transform(g: &[f32]) -> [f32; PRODUCTS] {
-    let line = |a: f32, b: f32, c: f32| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
-    let columns = [line(g[0], g[3], g[6]), line(g[1], g[4], g[7]), line(g[2], g[5], g[8])];
-    let mut out = [0.0; PRODUCTS];
-    for row in 0..4 {
-        out[4 * row..][..4].copy_from_slice(&line(columns[0][row], columns[1][row], columns[2][row]));
+/// G g Gᵀ of the 3×3 kernels of a block of output channels, of which the first `given` are not padding.
+struct Kernels<'a> {
+    weights: &'a [f32],
+    inputs: usize,
+    first: usize,
+    given: usize,
+    block: &'a mut [f32],
+}
+
+impl WithSimd for Kernels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { weights, inputs, first, given, block } = self;
+        let (block, _) = S::as_mut_simd_f32s(block);
+        let width = block.len() / (PRODUCTS * inputs);
+        // One number of every kernel of an input after the other, so that a register has that of one output channel in each lane.
+        let mut turned = scratch::zeros(9 * width * S::F32_LANES);
+        for input in 0..inputs {
+            for channel in 0..given {
+                let kernel = &weights[((first + channel) * inputs + input) * 9..][..9];
+                for (place, number) in kernel.iter().enumerate() {
+                    turned[place * width * S::F32_LANES + channel] = *number;
+                }
+            }
+            let (g, _) = S::as_simd_f32s(&turned);
+            for register in 0..width {
+                let number = |place: usize| g[place * width + register];
+                let columns = [0, 1, 2].map(|column| line(simd, [number(column), number(3 + column), number(6 + column)]));
+                for row in 0..4 {
+                    let products = line(simd, [columns[0][row], columns[1][row], columns[2][row]]);
+                    for (column, value) in products.into_iter().enumerate() {
+                        block[((4 * row + column) * inputs + input) * width + register] = value;
+                    }
+                }
+            }
+        }
     }
-    out
+}
+
+/// G times a column of three.
+#[inline(always)]
+fn line<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+    let half = simd.splat_f32s(0.5);
+    let (outer, inner) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
+    [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
 }
 
 /// Pooled rows of one image, laid out in `input`; gives false, and no values, if a number in it is not finite.
