@@ -1,7 +1,7 @@
 //! Burn's optimizers, with their state kept by parameter name.
 //!
 //! Burn's own `ModuleOptimizer` keeps it by random identifiers and restores it on the default device, which in a build with a GPU
-//! backend need not be the device of the run. The steps themselves are Burn's.
+//! backend need not be the device of the run. The steps are Burn's, or in place (`in_place`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

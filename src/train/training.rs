@@ -119,10 +119,10 @@ impl Training {
         let mut lambdas: Vec<Option<Rate>> = self.penalties.schedules().map(|known| known.map(lambda)).collect();
         let mut network = self.network.clone().train();
         while self.position.step < steps && !self.out_of_patience(plan) {
-            let order = plan.order(self.position.epoch);
-            let batches: Vec<&[u32]> = order.chunks(size).collect();
             let earlier = self.position.sums.seconds;
             let begun = Instant::now();
+            let order = plan.order(self.position.epoch);
+            let batches: Vec<&[u32]> = order.chunks(size).collect();
             let mut pending = Vec::new();
             let mut last_rate = base;
             let first = usize::try_from(self.position.batch).unwrap_or(usize::MAX);

@@ -156,7 +156,7 @@ impl Case {
         leads.fold(f32::INFINITY, f32::min)
     }
 
-    /// Output, in the stock operations' order, and gradients by the kernels, on images that lie channels-last or channels-first.
+    /// Output, in the stock operations' order, and gradients by the kernels, on images and gradients that lie channels-last or channels-first.
     fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
         let Geometry { inputs, outputs, height, width, .. } = self.geometry;
         let device = &places()[0].device;
@@ -173,9 +173,14 @@ impl Case {
         let mut unkept = vec![f32::NAN; count];
         forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut unkept, &mut []);
         assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without winners");
-        let positions = self.geometry.pooled();
-        let strides = [outputs * positions, positions, self.geometry.pooled_width(), 1];
-        let gradient = Images { numbers: &numbers_in.gradient, strides };
+        let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
+        let (lying, strides) = if channels_last {
+            let shuffled = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
+            (numbers(shuffled), [outputs * positions, 1, columns * outputs, outputs])
+        } else {
+            (numbers_in.gradient.clone(), [outputs * positions, positions, columns, 1])
+        };
+        let gradient = Images { numbers: &lying, strides };
         let found = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, true);
         let without = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, false);
         assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());

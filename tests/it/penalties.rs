@@ -183,16 +183,19 @@ fn networks_without_convolutions_train_resume_and_export() {
     };
     for (kind, parameters) in [("linear", 7850), ("mlp", 101_770)] {
         sandbox.write(&format!("{kind}.toml"), config(kind));
+        let mut losses = Vec::new();
         for backend in present_backends() {
             let (run, set) = (format!("{kind}-{backend}"), format!("backend.kind={backend}"));
             let lines = sandbox.ok(&["train", &format!("{kind}.toml"), "--json", "--run-dir", &run, "--set", &set]).json();
             let summary = &lines.last().unwrap()["summary"];
             assert_eq!(summary["parameters"], parameters);
             assert!(summary["test"]["accuracy"].as_f64().unwrap() > 0.3, "{kind}: {summary}");
+            losses.push(summary["test"]["data_loss"].as_f64().unwrap());
             sandbox.ok(&["export", &run, "--output", &format!("{run}.safetensors")]);
             let bytes = std::fs::read(sandbox.path(&format!("{run}.safetensors"))).unwrap();
             let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             assert_eq!(file.tensor("dense1.weight").unwrap().shape(), [if kind == "linear" { 10 } else { 128 }, 784]);
         }
+        assert!(losses.iter().all(|loss| (loss / losses[0] - 1.0).abs() < 1e-3), "{kind}: {losses:?}");
     }
 }

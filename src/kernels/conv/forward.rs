@@ -25,8 +25,8 @@ pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32],
     let batch = out.len() / (row * height);
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
     let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), !winners.is_empty(), weights, bias);
-    // Only images that are not finite may need both, and no task should wait for another's packing.
-    let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias)) } else { OnceLock::new() };
+    // Only images that are not finite may need both.
+    let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias, true)) } else { OnceLock::new() };
     let pass = Pass { path, layout: &layout, images, weights, bias, transformed: transformed.as_deref(), packed, rows };
     let task = |number, out, winners| path.run(Task { pass: &pass, number, out, winners });
     if winners.is_empty() {
@@ -87,7 +87,8 @@ impl WithSimd for Task<'_> {
             Some(transformed) => Pools { path, layout, transformed, input, values: &mut *values, places: &mut *places }.with_simd(simd),
         };
         if !done {
-            let packed = packed.get_or_init(|| Packed::new(path, layout, weights, bias));
+            // By one thread: one that waits for others takes up another task meanwhile, which would wait here for this very packing.
+            let packed = packed.get_or_init(|| Packed::new(path, layout, weights, bias, false));
             Rows { path, layout, packed, input, values, places }.with_simd(simd);
         }
         for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
@@ -132,7 +133,14 @@ pub(super) fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (us
 }
 
 /// `size` numbers for each of the channels of all registers, block by block; `fill` writes one, given its first channel and how many it has.
-pub(super) fn blocked(path: Path, registers: usize, size: usize, fill: impl Fn(usize, usize, &mut [f32]) + Sync) -> Vec<f32> {
+/// On all threads, if `parallel` says so.
+pub(super) fn blocked(
+    path: Path,
+    registers: usize,
+    size: usize,
+    parallel: bool,
+    fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let mut numbers = vec![0.0; size * registers * path.lanes];
     let mut rest = numbers.as_mut_slice();
     let mut parts = Vec::new();
@@ -141,18 +149,23 @@ pub(super) fn blocked(path: Path, registers: usize, size: usize, fill: impl Fn(u
         parts.push((first * path.lanes, width * path.lanes, part));
         rest = after;
     }
-    parts.into_par_iter().for_each(|(first, channels, part)| fill(first, channels, part));
+    let fill = |(first, channels, part)| fill(first, channels, part);
+    if parallel {
+        parts.into_par_iter().for_each(fill);
+    } else {
+        parts.into_iter().for_each(fill);
+    }
     numbers
 }
 
 impl Packed {
-    fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32]) -> Self {
+    fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32], parallel: bool) -> Self {
         let outputs = bias.len();
         let registers = outputs.div_ceil(path.lanes);
         // The places leave out what pads a run, which no patch has.
         let places: Vec<usize> =
             layout.places().iter().map(|place| place / layout.padded_run * layout.run + place % layout.padded_run).collect();
-        let packed = blocked(path, registers, layout.runs * layout.run, |first, channels, block| {
+        let packed = blocked(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
             for (tap, place) in places.iter().enumerate() {
                 let to = &mut block[place * channels..][..channels.min(outputs - first)];
                 to.iter_mut().zip(weights[first * places.len() + tap..].iter().step_by(places.len())).for_each(|(to, from)| *to = *from);

@@ -2,7 +2,8 @@
 //!
 //! The forward pass computes only the positions that pooling looks at, and keeps of the four values of a pool only the largest and which
 //! of them it was. The backward pass visits only that one position, and only where ReLU let it through: at most a quarter of what a
-//! convolution's own backward pass computes. A position that gets no gradient adds nothing, even where its input is not finite.
+//! convolution's own backward pass computes. Over 8 input channels or more, a position that gets no gradient adds nothing, even where its
+//! input is not finite.
 
 mod backward;
 mod forward;

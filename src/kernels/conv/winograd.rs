@@ -83,7 +83,7 @@ impl Transformed {
         }
         let (inputs, outputs) = (geometry.inputs, geometry.outputs);
         let registers = outputs.div_ceil(path.lanes);
-        let kernels = blocked(path, registers, PRODUCTS * inputs, |first, channels, block| {
+        let kernels = blocked(path, registers, PRODUCTS * inputs, true, |first, channels, block| {
             path.run(Kernels { weights, inputs, first, given: channels.min(outputs - first), block });
         });
         let mut padded = bias.to_vec();
