@@ -183,13 +183,11 @@ pub(super) fn pooled<B: Host>(
 ) -> (FloatTensor<B>, Vec<Winner>) {
     let geometry = geometry::<B>(images, weights, padding);
     let batch = images.shape()[0];
-    let mut out = vec![0.0; batch * geometry.pooled() * geometry.outputs];
-    let mut winners = vec![0; if wants_winners { out.len() } else { 0 }];
-    B::read(images, |numbers, strides| {
+    let (out, winners) = B::read(images, |numbers, strides| {
         let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
         in_order::<B, _>(weights, |weights| {
-            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, &images, weights, bias, &mut out, &mut winners));
-        });
+            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, batch, &images, weights, bias, wants_winners))
+        })
     });
     let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
     let out = if channels_last {

@@ -47,15 +47,15 @@ impl<'a> Matrix<'a> {
 pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
     let ([rows, inner], [also_inner, columns]) = (left.shape, right.shape);
     assert!(inner == also_inner && left.fits() && right.fits(), "{left:?} and {right:?} have no product");
-    let mut out = vec![0.0; rows * columns];
+    let mut out = Vec::with_capacity(rows * columns);
     // gemm splits rows and columns among threads, never a sum.
     let threads = rayon::current_num_threads();
     let parallelism = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
     let [left_down, left_right] = left.strides.map(usize::cast_signed);
     let [right_down, right_right] = right.strides.map(usize::cast_signed);
     #[expect(unsafe_code, reason = "gemm takes pointers")]
-    // SAFETY: `fits` holds for both inputs, so every element read is within its slice; `out` has rows·columns numbers and is borrowed by
-    // nobody else; it is written without being read.
+    // SAFETY: `fits` holds for both inputs, so every element read is within its slice; `out` has room for rows·columns numbers and is borrowed
+    // by nobody else; gemm writes all of them (zeros, where `inner` is 0) and reads none before.
     unsafe {
         gemm::gemm(
             rows,
@@ -78,6 +78,7 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
             false,
             parallelism,
         );
+        out.set_len(rows * columns);
     }
     out
 }

@@ -1,7 +1,6 @@
 //! How the kernels see images: as rows of numbers that a convolution walks over.
 
-use rayon::prelude::*;
-
+use super::fill::{Size, filled};
 use super::scratch;
 use super::simd::Path;
 
@@ -87,14 +86,15 @@ impl Images<'_> {
 /// Images `[image, position, channel]` as `[image, channel, position]`.
 #[must_use]
 pub fn channels_first(images: &[f32], positions: usize, channels: usize) -> Vec<f32> {
-    let mut out = vec![0.0; images.len()];
     let size = (positions * channels).max(1);
-    out.par_chunks_exact_mut(size).zip(images.par_chunks_exact(size)).for_each(|(out, image)| {
+    let out = Size { length: images.len(), per_task: size };
+    let task = |number, out: &mut [f32], _: &mut [u8]| {
+        let image = &images[number * size..][..size];
         for (channel, to) in out.chunks_exact_mut(positions).enumerate() {
             to.iter_mut().zip(image.chunks_exact(channels)).for_each(|(to, pixel)| *to = pixel[channel]);
         }
-    });
-    out
+    };
+    filled(images.len() / size, out, Size::NONE, task).0
 }
 
 /// What a convolution reads at one position: `runs` runs of `run` numbers side by side.

@@ -12,6 +12,7 @@
 pub mod conv;
 pub mod cross_entropy;
 pub mod dense;
+mod fill;
 pub mod groups;
 pub mod image;
 mod row;

@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::fill::{Size, filled};
 use super::simd::Path;
 
 /// Numbers of one task: fixed, so that sums do not depend on threads.
@@ -44,9 +45,9 @@ impl WithSimd for Sum<'_> {
 /// `factor · w`.
 #[must_use]
 pub fn scaled(numbers: &[f32], factor: f32) -> Vec<f32> {
-    let mut out = vec![0.0; numbers.len()];
-    out.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK)).for_each(|(out, numbers)| {
-        out.iter_mut().zip(numbers).for_each(|(to, number)| *to = factor * number);
-    });
-    out
+    let out = Size { length: numbers.len(), per_task: CHUNK };
+    let task = |number, out: &mut [f32], _: &mut [u8]| {
+        out.iter_mut().zip(&numbers[number * CHUNK..]).for_each(|(to, number)| *to = factor * number);
+    };
+    filled(numbers.len().div_ceil(CHUNK), out, Size::NONE, task).0
 }

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, Place};
 use regulus::config::{Backend, BackendKind};
-use regulus::kernels::conv::{Gradients, Winner, backward, forward};
+use regulus::kernels::conv::{Gradients, backward, forward};
 use regulus::kernels::dense::{self, Matrix};
 use regulus::kernels::image::{Geometry, Images};
 use regulus::kernels::simd::Path;
@@ -167,11 +167,9 @@ impl Case {
             (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
         };
         let images = Images { numbers: &lying, strides };
-        let count = self.batch * outputs * self.geometry.pooled();
-        let (mut out, mut winners) = (vec![f32::NAN; count], vec![Winner::MAX; count]);
-        forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut out, &mut winners);
-        let mut unkept = vec![f32::NAN; count];
-        forward(path, self.geometry, &images, &numbers_in.weights, &numbers_in.bias, &mut unkept, &mut []);
+        let pass = |wants| forward(path, self.geometry, self.batch, &images, &numbers_in.weights, &numbers_in.bias, wants);
+        let ((out, winners), (unkept, none)) = (pass(true), pass(false));
+        assert!(winners.len() == out.len() && none.is_empty());
         assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without winners");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
         let (lying, strides) = if channels_last {

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::runs::{Kernels, Lists, Positions};
 use super::taps::{Patches, Taps};
 use super::{NONE, Winner};
+use crate::kernels::fill::{Size, filled};
 use crate::kernels::image::{Geometry, Images, Layout};
 use crate::kernels::scratch::{self, Aligned};
 use crate::kernels::simd::Path;
@@ -55,17 +56,13 @@ pub fn backward(
     let batch = winners.len() / (geometry.pooled() * geometry.outputs);
     let per_task = images_per_task(batch);
     let image_size = geometry.height * geometry.width * geometry.inputs;
-    let mut image_gradients = vec![0.0; if wants_images { batch * image_size } else { 0 }];
     let pass = Pass { path, layout: &layout, images, kernels: &kernels, winners, gradient };
-    let task = |number: usize, image_gradients: &mut [f32]| {
+    let image_gradients = if wants_images { Size { length: batch * image_size, per_task: per_task * image_size } } else { Size::NONE };
+    let task = |number: usize, image_gradients: &mut [f32], _: &mut [u8]| {
         let first = number * per_task;
         path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients })
     };
-    let partials: Vec<Partial> = if wants_images {
-        image_gradients.par_chunks_mut(per_task * image_size).enumerate().map(|(number, gradients)| task(number, gradients)).collect()
-    } else {
-        (0..batch.div_ceil(per_task)).into_par_iter().map(|number| task(number, &mut [])).collect()
-    };
+    let (image_gradients, _, partials) = filled(batch.div_ceil(per_task), image_gradients, Size::NONE, task);
     let mut sums = vec![0.0; weights.len()];
     sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];

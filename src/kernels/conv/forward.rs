@@ -7,34 +7,41 @@ use rayon::prelude::*;
 
 use super::winograd::{Pools, Transformed};
 use super::{NONE, Winner};
+use crate::kernels::fill::{Size, filled};
 use crate::kernels::image::{Geometry, Images, Layout};
 use crate::kernels::scratch;
 use crate::kernels::simd::Path;
 
-/// Pooled activations `[image, row, column, channel]` and, where `winners` is not empty, which value of each pool they are.
+/// Pooled activations `[image, row, column, channel]` of `batch` images and, where they are asked for, which value of each pool they are.
 ///
 /// `weights` is `[output, input, row, column]`, `bias` is `[output]`.
-pub fn forward(path: Path, geometry: Geometry, images: &Images, weights: &[f32], bias: &[f32], out: &mut [f32], winners: &mut [Winner]) {
-    if out.is_empty() {
-        return;
-    }
+#[must_use]
+pub fn forward(
+    path: Path,
+    geometry: Geometry,
+    batch: usize,
+    images: &Images,
+    weights: &[f32],
+    bias: &[f32],
+    wants_winners: bool,
+) -> (Vec<f32>, Vec<Winner>) {
     let layout = Layout::new(geometry, path);
     let height = geometry.pooled_height();
     // A few images are split by rows, so that all threads have some.
-    let row = geometry.pooled_width() * geometry.outputs;
-    let batch = out.len() / (row * height);
     let rows = if batch >= 4 * rayon::current_num_threads() { height } else { 1 };
-    let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), !winners.is_empty(), weights, bias);
+    let length = batch * geometry.pooled() * geometry.outputs;
+    if length == 0 {
+        return (Vec::new(), Vec::new());
+    }
+    let transformed = Transformed::new(path, &layout, batch * geometry.pooled(), wants_winners, weights, bias);
     // Only images that are not finite may need both.
     let packed = if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, weights, bias, true)) } else { OnceLock::new() };
     let pass = Pass { path, layout: &layout, images, weights, bias, transformed: transformed.as_deref(), packed, rows };
-    let task = |number, out, winners| path.run(Task { pass: &pass, number, out, winners });
-    if winners.is_empty() {
-        out.par_chunks_mut(rows * row).enumerate().for_each(|(number, out)| task(number, out, &mut []));
-    } else {
-        let outs = out.par_chunks_mut(rows * row).zip(winners.par_chunks_mut(rows * row));
-        outs.enumerate().for_each(|(number, (out, winners))| task(number, out, winners));
-    }
+    let out = Size { length, per_task: rows * geometry.pooled_width() * geometry.outputs };
+    let winners = if wants_winners { out } else { Size::NONE };
+    let task = |number, out: &mut [f32], winners: &mut [Winner]| path.run(Task { pass: &pass, number, out, winners });
+    let (out, winners, _) = filled(length / out.per_task, out, winners, task);
+    (out, winners)
 }
 
 /// What all tasks read.

@@ -1,0 +1,94 @@
+//! New buffers that all threads fill, each part made zero where it is filled: done beforehand by one thread, while the others wait, that took
+//! up to a tenth of a step.
+
+use std::mem::MaybeUninit;
+
+use bytemuck::Zeroable;
+use rayon::prelude::*;
+
+/// A buffer to be made.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    /// Its numbers.
+    pub(super) length: usize,
+    /// How many of them a task fills; the last ones fewer or none.
+    pub(super) per_task: usize,
+}
+
+impl Size {
+    /// None.
+    pub(super) const NONE: Self = Self { length: 0, per_task: 0 };
+}
+
+/// Two buffers, and what the tasks return in their order. A task is given its number, and its part of both in zeros.
+///
+/// # Panics
+///
+/// When the tasks are too few to fill both.
+pub(super) fn filled<A, B, R>(
+    tasks: usize,
+    a: Size,
+    b: Size,
+    task: impl Fn(usize, &mut [A], &mut [B]) -> R + Sync,
+) -> (Vec<A>, Vec<B>, Vec<R>)
+where
+    A: Copy + Zeroable + Send,
+    B: Copy + Zeroable + Send,
+    R: Send,
+{
+    let (mut made_a, mut made_b) = (Vec::with_capacity(a.length), Vec::with_capacity(b.length));
+    let (mut rest_a, mut rest_b) = (&mut made_a.spare_capacity_mut()[..a.length], &mut made_b.spare_capacity_mut()[..b.length]);
+    let mut parts = Vec::with_capacity(tasks);
+    for _ in 0..tasks {
+        parts.push((first(&mut rest_a, a.per_task), first(&mut rest_b, b.per_task)));
+    }
+    assert!(rest_a.is_empty() && rest_b.is_empty(), "{tasks} tasks do not fill {} and {} numbers", a.length, b.length);
+    let results = parts.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect();
+    #[expect(unsafe_code, reason = "a vector can't know that its spare numbers have been written")]
+    // SAFETY: the parts were all of the `length` numbers of both, and `zeros` has written each: had a task panicked, so would `collect`.
+    unsafe {
+        made_a.set_len(a.length);
+        made_b.set_len(b.length);
+    }
+    (made_a, made_b, results)
+}
+
+/// Takes the first `count` off.
+fn first<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let all = std::mem::take(rest);
+    let (part, others) = all.split_at_mut(count.min(all.len()));
+    *rest = others;
+    part
+}
+
+fn zeros<T: Copy + Zeroable>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
+    part.fill(MaybeUninit::new(T::zeroed()));
+    #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: each was written in the line before.
+    unsafe {
+        part.assume_init_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_task_has_its_part_in_zeros() {
+        let task = |number: usize, a: &mut [f32], b: &mut [u8]| {
+            assert!(a.iter().all(|number| *number == 0.0) && b.iter().all(|number| *number == 0));
+            a.fill(1.0 + f32::from(u8::try_from(number).unwrap()));
+            b.iter_mut().for_each(|number| *number = 9);
+            a.len()
+        };
+        let (a, b, lengths) = filled(4, Size { length: 5, per_task: 2 }, Size { length: 3, per_task: 1 }, task);
+        assert_eq!((a, b, lengths), (vec![1.0, 1.0, 2.0, 2.0, 3.0], vec![9; 3], vec![2, 2, 1, 0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "2 tasks do not fill 5 and 0 numbers")]
+    fn too_few_tasks_are_refused() {
+        let _ = filled(2, Size { length: 5, per_task: 2 }, Size::NONE, |_, _: &mut [f32], _: &mut [u8]| ());
+    }
+}
