@@ -8,7 +8,14 @@ use bytemuck::{Pod, Zeroable};
 /// A cache line of numbers.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub(super) struct Line([f32; 16]);
+
+impl Line {
+    /// Lines that hold `length` numbers.
+    pub(super) const fn count(length: usize) -> usize {
+        length.div_ceil(16)
+    }
+}
 
 /// Buffers a thread keeps, at most.
 const KEPT: usize = 8;
@@ -26,7 +33,7 @@ pub(super) struct Aligned {
 /// `length` numbers of any value.
 pub(super) fn any(length: usize) -> Aligned {
     let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    let count = length.div_ceil(16);
+    let count = Line::count(length);
     if lines.len() < count {
         lines.resize(count, Line::zeroed());
     }

@@ -10,7 +10,7 @@ use super::taps::{Patches, Taps};
 use super::{NONE, Winner};
 use crate::kernels::fill::{Size, filled};
 use crate::kernels::image::{Geometry, Images, Layout};
-use crate::kernels::scratch::{self, Aligned};
+use crate::kernels::scratch::{self, Line};
 use crate::kernels::simd::Path;
 
 /// The gradients of weights and bias, and of the images where they are asked for.
@@ -27,7 +27,7 @@ pub struct Gradients {
 /// The largest number of images whose gradients one task adds up: fixed by the batch alone, so that sums do not depend on threads.
 #[inline]
 fn images_per_task(batch: usize) -> usize {
-    batch.div_ceil(32).max(4)
+    batch.div_ceil(16).max(4)
 }
 
 /// The backward pass: `gradient` is that of the pooled activations, `winners` are the forward pass's.
@@ -57,29 +57,26 @@ pub fn backward(
     let per_task = images_per_task(batch);
     let image_size = geometry.height * geometry.width * geometry.inputs;
     let pass = Pass { path, layout: &layout, images, kernels: &kernels, winners, gradient };
+    let tasks = batch.div_ceil(per_task);
+    let task_sums = Line::count(geometry.outputs * size);
     let image_gradients = if wants_images { Size { length: batch * image_size, per_task: per_task * image_size } } else { Size::NONE };
-    let task = |number: usize, image_gradients: &mut [f32], _: &mut [u8]| {
-        let first = number * per_task;
-        path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients })
+    let partials = Size { length: tasks * task_sums, per_task: task_sums };
+    let task = |number: usize, image_gradients: &mut [f32], sums: &mut [Line]| {
+        let (first, sums) = (number * per_task, bytemuck::cast_slice_mut(sums));
+        path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients, sums })
     };
-    let (image_gradients, _, partials) = filled(batch.div_ceil(per_task), image_gradients, Size::NONE, task);
+    let (image_gradients, partials, biases) = filled(tasks, image_gradients, partials, task);
     let mut sums = vec![0.0; weights.len()];
     sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];
-        for partial in &partials {
-            sum.iter_mut().zip(&partial.kernels[output * size..]).for_each(|(sum, number)| *sum += number);
+        for partial in partials.chunks_exact(task_sums) {
+            let partial: &[f32] = bytemuck::cast_slice(partial);
+            sum.iter_mut().zip(&partial[output * size..]).for_each(|(sum, number)| *sum += number);
         }
         sums.iter_mut().zip(&places).for_each(|(to, place)| *to = sum[*place]);
     });
-    let bias = (0..geometry.outputs).map(|output| partials.iter().map(|partial| partial.bias[output]).sum()).collect();
+    let bias = (0..geometry.outputs).map(|output| biases.iter().map(|bias| bias[output]).sum()).collect();
     Gradients { weights: sums, bias, images: wants_images.then_some(image_gradients) }
-}
-
-/// What one task adds up.
-pub(super) struct Partial {
-    /// The kernels of one output channel after the other.
-    pub(super) kernels: Aligned,
-    pub(super) bias: Vec<f32>,
 }
 
 /// What all tasks read.
@@ -99,19 +96,22 @@ struct Task<'a> {
     numbers: Range<usize>,
     /// Those of the images themselves; empty where they are not asked for.
     image_gradients: &'a mut [f32],
+    /// Those of the kernels of one output channel after the other.
+    sums: &'a mut [f32],
 }
 
 impl WithSimd for Task<'_> {
-    type Output = Partial;
+    /// Those of the bias.
+    type Output = Vec<f32>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Partial {
-        let Self { pass, numbers, image_gradients } = self;
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Self { pass, numbers, image_gradients, sums } = self;
         let layout = pass.layout;
         let geometry = layout.geometry();
         let (outputs, pooled) = (geometry.outputs, geometry.pooled());
         let length = layout.size(geometry.pooled_height());
-        let mut partial = Partial { kernels: scratch::zeros(outputs * layout.kernel_size()), bias: vec![0.0; outputs] };
+        let mut bias = vec![0.0; outputs];
         let mut image_copy = scratch::any(length);
         let mut gradient_copy = scratch::any(pooled * outputs);
         let mut lists = (!layout.patches || !image_gradients.is_empty()).then(|| Lists::new(layout));
@@ -134,29 +134,29 @@ impl WithSimd for Task<'_> {
             let winners = &pass.winners[number * pooled * outputs..][..pooled * outputs];
             for (winners, gradient) in winners.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)) {
                 let live = winners.iter().zip(gradient).map(|(winner, number)| if *winner == NONE { 0.0 } else { *number });
-                partial.bias.iter_mut().zip(live).for_each(|(sum, number)| *sum += number);
+                bias.iter_mut().zip(live).for_each(|(sum, number)| *sum += number);
             }
             if let Some(taps) = &mut taps {
                 taps.load(winners, gradient);
                 Patches { layout, image, gradient, taps }.with_simd(simd);
             } else if let Some(lists) = &mut lists {
                 lists.by_channel(winners, gradient);
-                Kernels { layout, lists, image, sums: &mut partial.kernels }.with_simd(simd);
+                Kernels { layout, lists, image, sums: &mut *sums }.with_simd(simd);
             }
             if let (Some(to), Some(lists)) = (image_gradients.next(), &mut lists) {
                 lists.by_position(winners, gradient);
                 if let Some(sums) = layout.cover(to) {
                     Positions { layout, lists, kernels: pass.kernels, sums }.with_simd(simd);
                 } else {
-                    let mut sums = scratch::zeros(length);
-                    Positions { layout, lists, kernels: pass.kernels, sums: &mut sums }.with_simd(simd);
-                    layout.fold(&sums, to);
+                    let mut runs = scratch::zeros(length);
+                    Positions { layout, lists, kernels: pass.kernels, sums: &mut runs }.with_simd(simd);
+                    layout.fold(&runs, to);
                 }
             }
         }
         if let Some(taps) = taps {
-            taps.store(&mut partial.kernels);
+            taps.store(sums);
         }
-        partial
+        bias
     }
 }
