@@ -32,8 +32,8 @@ pub(super) fn filled<A, B, R>(
     task: impl Fn(usize, &mut [A], &mut [B]) -> R + Sync,
 ) -> (Vec<A>, Vec<B>, Vec<R>)
 where
-    A: Copy + Zeroable + Send,
-    B: Copy + Zeroable + Send,
+    A: Zeroable + Send,
+    B: Zeroable + Send,
     R: Send,
 {
     let (mut made_a, mut made_b) = (Vec::with_capacity(a.length), Vec::with_capacity(b.length));
@@ -61,11 +61,11 @@ fn first<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     part
 }
 
-fn zeros<T: Copy + Zeroable>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
-    part.fill(MaybeUninit::new(T::zeroed()));
-    #[expect(unsafe_code, reason = "as above")]
-    // SAFETY: each was written in the line before.
+fn zeros<T: Zeroable>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
+    #[expect(unsafe_code, reason = "one call of the C library's, twice as fast as a loop")]
+    // SAFETY: the bytes written are all of the part's, and bytes of zero are a value of a type that is `Zeroable`.
     unsafe {
+        part.as_mut_ptr().write_bytes(0, part.len());
         part.assume_init_mut()
     }
 }
