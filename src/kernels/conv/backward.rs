@@ -62,7 +62,8 @@ pub fn backward(
     let image_gradients = if wants_images { Size { length: batch * image_size, per_task: per_task * image_size } } else { Size::NONE };
     let partials = Size { length: tasks * task_sums, per_task: task_sums };
     let task = |number: usize, image_gradients: &mut [f32], sums: &mut [Line]| {
-        let (first, sums) = (number * per_task, bytemuck::cast_slice_mut(sums));
+        let first = number * per_task;
+        let sums = &mut bytemuck::cast_slice_mut(sums)[..geometry.outputs * size];
         path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients, sums })
     };
     let (image_gradients, partials, biases) = filled(tasks, image_gradients, partials, task);
