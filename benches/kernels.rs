@@ -1,10 +1,10 @@
-//! Every kernel, forward and with its gradient, against Burn's stock operations: `cargo bench --bench kernels`.
+//! Every kernel, forward and with its gradient, and the optimizers' steps against Burn's stock operations: `cargo bench --bench kernels`.
 //!
-//! Sizes are those of the reference network at a batch of 32. `REGULUS_SIMD` forces a set of vector instructions.
+//! Sizes are those of the reference network at a batch of 32, and a padded convolution and a dense layer of one sample. `REGULUS_SIMD` forces a set of vector instructions.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, Optimizer};
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, Optimizer, SgdConfig};
 use burn::prelude::*;
 use burn::tensor::Distribution;
 use burn::tensor::activation::relu;
@@ -15,6 +15,7 @@ use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, keep_awake, on_threads};
 use regulus::config::{Backend, Kernels};
 use regulus::kernels::update;
+use regulus::objective::{data_loss, norm_of};
 
 /// The program's own.
 #[global_allocator]
@@ -54,14 +55,14 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
 
 fn convolutions(criterion: &mut Criterion) {
     let device = device();
-    for (inputs, outputs, side) in [(1, 32, 28), (32, 64, 13)] {
+    for (inputs, outputs, side, padding) in [(1, 32, 28, 0), (32, 64, 13, 0), (32, 64, 14, 1)] {
         let images = random([BATCH, inputs, side, side], &device);
         let images = if inputs > 1 { images.require_grad() } else { images };
         let (weights, bias) = (random([outputs, inputs, 3, 3], &device).require_grad(), random([outputs], &device).require_grad());
-        let name = format!("conv {inputs} to {outputs}, ReLU, pool");
-        both(criterion, &name, "fused", || fused::conv_relu_pool(images.clone(), weights.clone(), bias.clone(), 0, true));
+        let name = format!("conv {inputs} to {outputs}, padding {padding}, ReLU, pool");
+        both(criterion, &name, "fused", || fused::conv_relu_pool(images.clone(), weights.clone(), bias.clone(), padding, true));
         both(criterion, &name, "stock", || {
-            let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+            let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
             let convolved = conv2d(images.clone(), weights.clone(), Some(bias.clone()), options);
             max_pool2d(relu(convolved), MaxPoolOptions::new([2, 2]))
         });
@@ -70,52 +71,71 @@ fn convolutions(criterion: &mut Criterion) {
 
 fn dense(criterion: &mut Criterion) {
     let device = device();
-    let x = random([BATCH, 1600], &device).require_grad();
     let (weights, bias) = (random([1600, 128], &device).require_grad(), random([128], &device).require_grad());
-    both(criterion, "dense 1600 to 128, ReLU", "fused", || fused::dense(x.clone(), weights.clone(), bias.clone(), true));
-    both(criterion, "dense 1600 to 128, ReLU", "stock", || relu(x.clone().matmul(weights.clone()) + bias.clone().unsqueeze()));
+    for batch in [1, BATCH] {
+        let x = random([batch, 1600], &device).require_grad();
+        let name = format!("dense 1600 to 128 of {batch}, ReLU");
+        both(criterion, &name, "fused", || fused::dense(x.clone(), weights.clone(), bias.clone(), true));
+        both(criterion, &name, "stock", || relu(x.clone().matmul(weights.clone()) + bias.clone().unsqueeze()));
+    }
 }
 
 fn losses(criterion: &mut Criterion) {
     let device = device();
     let logits = random([BATCH, 10], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([3; BATCH], &device);
-    both(criterion, "cross-entropy", "fused", || fused::cross_entropy(logits.clone(), labels.clone(), 0.0).0);
-    let stock = CrossEntropyLossConfig::new().init(&device);
-    both(criterion, "cross-entropy", "stock", || stock.forward(logits.clone(), labels.clone()));
+    for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
+        both(criterion, "cross-entropy", kind, || data_loss(kernels, logits.clone(), labels.clone(), 0.0).0);
+    }
     let weights = random([1600, 128], &device).require_grad();
-    both(criterion, "sum of squares", "fused", || fused::norm(weights.clone(), Norm::Squares));
-    both(criterion, "sum of squares", "stock", || weights.clone().square().sum());
+    for (name, norm) in [("squares", Norm::Squares), ("absolutes", Norm::Absolutes), ("norms of groups", Norm::Groups)] {
+        for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
+            both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm));
+        }
+    }
 }
 
-fn adam(criterion: &mut Criterion) {
+/// Times the steps that `step` takes from one state to the next.
+fn steps<S>(criterion: &mut Criterion, name: &str, kind: &str, start: S, step: impl Fn(S) -> S + Sync)
+where
+    S: Send,
+{
+    let mut state = Some(start);
+    criterion.benchmark_group(name).bench_function(kind, |bencher| {
+        on_threads(Kernels::Fused, || {
+            bencher.iter(|| {
+                keep_awake();
+                state = state.take().map(&step);
+            });
+        });
+    });
+}
+
+fn optimizers(criterion: &mut Criterion) {
     let device = device().inner();
     let gradient = random([1600, 128], &device);
-    let zeros = || random([1600, 128], &device).mul_scalar(0.0);
-    let mut group = criterion.benchmark_group("Adam, 204,800 weights");
-    let mut state = Some((random([1600, 128], &device), [zeros(), zeros()]));
-    group.bench_function("fused", |bencher| {
-        on_threads(Kernels::Fused, || {
-            bencher.iter(|| {
-                keep_awake();
-                let (weights, moments) = state.take().unwrap();
-                let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, kept: 1.0, step: 10 };
-                state = Some(fused::adam(weights, gradient.clone(), moments, constants));
-            });
-        });
+    let start = || random([1600, 128], &device);
+    let zeros = || start().mul_scalar(0.0);
+    // AdamW is the same pass with another constant.
+    let name = "Adam, 204,800 weights";
+    steps(criterion, name, "fused", (start(), [zeros(), zeros()]), |(weights, moments)| {
+        let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, kept: 1.0, step: 10 };
+        fused::adam(weights, gradient.clone(), moments, constants)
     });
-    let optimizer = AdamConfig::new().build();
-    let mut state = Some((random([1600, 128], &device), None));
-    group.bench_function("stock", |bencher| {
-        on_threads(Kernels::Fused, || {
-            bencher.iter(|| {
-                keep_awake();
-                let (weights, moments) = state.take().unwrap();
-                state = Some(optimizer.step(1e-3, weights, gradient.clone(), moments));
-            });
-        });
+    let stock = AdamConfig::new().build();
+    steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));
+    let name = "SGD, 204,800 weights";
+    steps(criterion, name, "fused", start(), |weights| fused::descend(weights, gradient.clone(), 1e-3));
+    let stock = SgdConfig::new().build();
+    steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));
+    let name = "SGD with momentum, 204,800 weights";
+    let constants = update::Descent { rate: 1e-3, momentum: 0.9, nesterov: false };
+    steps(criterion, name, "fused", (start(), zeros()), |(weights, velocity)| {
+        fused::descend_with_momentum(weights, gradient.clone(), velocity, constants)
     });
+    let stock = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
+    steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));
 }
 
-criterion_group!(benches, convolutions, dense, losses, adam);
+criterion_group!(benches, convolutions, dense, losses, optimizers);
 criterion_main!(benches);

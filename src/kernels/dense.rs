@@ -48,6 +48,10 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
     let ([rows, inner], [also_inner, columns]) = (left.shape, right.shape);
     assert!(inner == also_inner && left.fits() && right.fits(), "{left:?} and {right:?} have no product");
     let mut out = Vec::with_capacity(rows * columns);
+    if rows.min(columns) <= 1 {
+        // gemm looks at such a one as a slice.
+        out.resize(rows * columns, 0.0);
+    }
     // gemm splits rows and columns among threads, never a sum.
     let threads = rayon::current_num_threads();
     let parallelism = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
@@ -55,7 +59,7 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
     let [right_down, right_right] = right.strides.map(usize::cast_signed);
     #[expect(unsafe_code, reason = "gemm takes pointers")]
     // SAFETY: `fits` holds for both inputs, so every element read is within its slice; `out` has room for rows·columns numbers and is borrowed
-    // by nobody else; gemm writes all of them (zeros, where `inner` is 0) and reads none before.
+    // by nobody else; gemm 0.19 writes all of them (zeros, where `inner` is 0) and, with `read_dst` false, reads none before.
     unsafe {
         gemm::gemm(
             rows,

@@ -1,5 +1,5 @@
-//! New buffers that all threads fill, each part made zero where it is filled: done beforehand by one thread, while the others wait, that took
-//! up to a tenth of a step.
+//! New buffers that all threads fill, each part made zero where it is filled: by one thread beforehand, while the others waited, that took a
+//! tenth of a step.
 
 use std::mem::MaybeUninit;
 
@@ -84,6 +84,12 @@ mod tests {
         };
         let (a, b, lengths) = filled(4, Size { length: 5, per_task: 2 }, Size { length: 3, per_task: 1 }, task);
         assert_eq!((a, b, lengths), (vec![1.0, 1.0, 2.0, 2.0, 3.0], vec![9; 3], vec![2, 2, 1, 0]));
+    }
+
+    #[test]
+    fn what_lay_there_before_is_gone() {
+        let mut dirty = [MaybeUninit::new(1.0_f32); 5];
+        assert_eq!(zeros(&mut dirty), [0.0; 5]);
     }
 
     #[test]

@@ -84,6 +84,10 @@ impl Images<'_> {
 }
 
 /// Images `[image, position, channel]` as `[image, channel, position]`.
+///
+/// # Panics
+///
+/// When the numbers are not those of whole images.
 #[must_use]
 pub fn channels_first(images: &[f32], positions: usize, channels: usize) -> Vec<f32> {
     let size = (positions * channels).max(1);

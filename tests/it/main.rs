@@ -19,6 +19,7 @@ mod fetch;
 mod gradients;
 mod kernels;
 mod layering;
+mod norms_and_steps;
 mod objective;
 mod penalties;
 mod readme;

@@ -24,10 +24,11 @@ pub struct Gradients {
     pub images: Option<Vec<f32>>,
 }
 
-/// The largest number of images whose gradients one task adds up: fixed by the batch alone, so that sums do not depend on threads.
+/// The largest number of images whose gradients one task adds up: fixed by the batch alone, so that sums do not depend on threads. No more than
+/// 16 tasks of a batch below 256, and 32 of a larger one, because what each has added up is written and read once more.
 #[inline]
 fn images_per_task(batch: usize) -> usize {
-    batch.div_ceil(16).max(4)
+    batch.div_ceil(if batch < 256 { 16 } else { 32 }).max(4)
 }
 
 /// The backward pass: `gradient` is that of the pooled activations, `winners` are the forward pass's.
