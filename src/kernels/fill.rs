@@ -40,7 +40,9 @@ where
     let (mut rest_a, mut rest_b) = (&mut made_a.spare_capacity_mut()[..a.length], &mut made_b.spare_capacity_mut()[..b.length]);
     let mut parts = Vec::with_capacity(tasks);
     for _ in 0..tasks {
-        parts.push((first(&mut rest_a, a.per_task), first(&mut rest_b, b.per_task)));
+        let part_a = rest_a.split_off_mut(..a.per_task.min(rest_a.len())).unwrap_or_default();
+        let part_b = rest_b.split_off_mut(..b.per_task.min(rest_b.len())).unwrap_or_default();
+        parts.push((part_a, part_b));
     }
     assert!(rest_a.is_empty() && rest_b.is_empty(), "{tasks} tasks do not fill {} and {} numbers", a.length, b.length);
     let results = parts.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect();
@@ -51,14 +53,6 @@ where
         made_b.set_len(b.length);
     }
     (made_a, made_b, results)
-}
-
-/// Takes the first `count` off.
-fn first<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-    let all = std::mem::take(rest);
-    let (part, others) = all.split_at_mut(count.min(all.len()));
-    *rest = others;
-    part
 }
 
 fn zeros<T: Zeroable>(part: &mut [MaybeUninit<T>]) -> &mut [T] {

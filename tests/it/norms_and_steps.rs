@@ -1,9 +1,10 @@
 //! Norms of parameters and steps of optimizers against Burn's stock operations, on random sizes and on every set of vector instructions this
 //! processor has.
 
+#![expect(clippy::float_cmp, reason = "halves are exact in float32")]
+
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, Optimizer, SgdConfig};
-use burn::prelude::*;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
