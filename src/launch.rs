@@ -264,6 +264,7 @@ fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Net
             test: data.test.as_ref().map_or(0, Part::count),
         },
         normalizer: data.normalizer.clone(),
+        resize: experiment.data.resize.unwrap_or_default(),
         classes: data.classes.clone(),
         architecture: network.architecture().clone(),
         parameters: network.num_params(),

@@ -34,6 +34,9 @@ pub struct Data {
     /// `folder`: 1 for grey, 3 for colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_channels: Option<Count>,
+    /// `folder`: how an image of other proportions is brought to `image_size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
     /// `idx`: the names of the classes 0, 1, …; without it their numbers are their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
@@ -89,6 +92,19 @@ impl Source {
     }
 }
 
+/// How an image of other proportions than the network's input is brought to its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// Height and width are scaled apart, which changes the proportions of what is seen.
+    #[default]
+    Stretch,
+    /// Scaled until it covers the size, then cut to its middle.
+    Crop,
+    /// Scaled until it fits into the size, in the middle of a black ground.
+    Pad,
+}
+
 /// How pixels (0 to 255) become numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,6 +151,7 @@ impl Data {
             ("test_labels", self.test_labels.is_some(), source == Idx),
             ("image_size", self.image_size.is_some(), source == Folder),
             ("image_channels", self.image_channels.is_some(), source == Folder),
+            ("resize", self.resize.is_some(), source == Folder),
             ("classes", self.classes.is_some(), source == Idx),
         ];
         super::load::refuse_foreign_keys("data", &format!("source `{}`", source.name()), &given)?;
@@ -156,6 +173,7 @@ impl Data {
                     format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get()),
                 ));
             }
+            self.resize.get_or_insert_default();
             let channels = self.image_channels.get_or_insert(Count::literal(1)).get();
             if channels != 1 && channels != 3 {
                 return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));

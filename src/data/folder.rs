@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{DataError, Images, Picture, Shape};
+use crate::config::Resize;
 
 /// The file names taken for images.
 const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm"];
 
 /// The training set, the test set if there is one, and the class names in the order of their labels.
-pub(super) fn load(dir: &Path, shape: Shape) -> Result<(Images, Option<Images>, Vec<String>), DataError> {
+pub(super) fn load(dir: &Path, shape: Shape, resize: Resize) -> Result<(Images, Option<Images>, Vec<String>), DataError> {
     if !dir.is_dir() {
         let hint = "`data.dir` must be a folder with one subfolder of images for each class".to_owned();
         return Err(DataError::Missing { path: dir.to_owned(), hint });
@@ -25,20 +26,20 @@ pub(super) fn load(dir: &Path, shape: Shape) -> Result<(Images, Option<Images>, 
     if u32::try_from(classes.len()).is_err() {
         return Err(DataError::content(&train_dir, "has too many subfolders"));
     }
-    let train = read(&train_dir, &classes, shape)?;
+    let train = read(&train_dir, &classes, shape, resize)?;
     let test_dir = dir.join("test");
     let test = if train_dir != dir && test_dir.is_dir() {
         if let Some(stranger) = subfolders(&test_dir)?.iter().find(|name| !classes.contains(name)) {
             return Err(DataError::content(&test_dir.join(stranger), "is a class that `train` does not have"));
         }
-        Some(read(&test_dir, &classes, shape)?)
+        Some(read(&test_dir, &classes, shape, resize)?)
     } else {
         None
     };
     Ok((train, test, classes))
 }
 
-fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataError> {
+fn read(dir: &Path, classes: &[String], shape: Shape, resize: Resize) -> Result<Images, DataError> {
     let mut files: Vec<(usize, u32, PathBuf)> = Vec::new();
     for (label, class) in (0_u32..).zip(classes) {
         let folder = dir.join(class);
@@ -51,7 +52,7 @@ fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataErro
     }
     // One of each class in turn, so that the first n are of every class.
     files.sort_by_key(|(place, label, _)| (*place, *label));
-    let pictures: Vec<Result<Picture, DataError>> = files.par_iter().map(|(.., path)| Picture::open(path, shape)).collect();
+    let pictures: Vec<Result<Picture, DataError>> = files.par_iter().map(|(.., path)| Picture::open(path, shape, resize)).collect();
     // Of several bad images the first is told, whichever thread came to it first.
     let pictures = pictures.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Images {

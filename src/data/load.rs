@@ -98,7 +98,7 @@ fn read(config: &Config) -> Result<Sets, DataError> {
             let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
             let channels = config.image_channels.map_or(1, Count::get);
             let dir = dir.ok_or_else(|| DataError::Set("source `folder` names no folder".to_owned()))?;
-            let (train, test, classes) = folder::load(dir, Shape { channels, height, width })?;
+            let (train, test, classes) = folder::load(dir, Shape { channels, height, width }, config.resize.unwrap_or_default())?;
             Ok((train, test, Some(classes)))
         }
     }

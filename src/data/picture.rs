@@ -6,6 +6,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::{DataError, Shape};
+use crate::config::Resize;
 
 /// An image of no more than this many pixels on a side is decoded.
 const LARGEST_SIDE: u32 = 16_384;
@@ -21,12 +22,13 @@ pub struct Picture {
 
 impl Picture {
     /// Decodes the file at `path` (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP, told by its content), turns it to grey or colour, and
-    /// resizes it to `shape` with a triangle filter. A camera's orientation is applied; what is transparent is laid over white.
+    /// brings it to `shape` as `resize` says, with a triangle filter. A camera's orientation is applied; what is transparent is laid over
+    /// white. Grey is 0.2126 R + 0.7152 G + 0.0722 B (ITU-R BT.709) of the values as they are stored.
     ///
     /// # Errors
     ///
     /// When the file is missing, is no image, is damaged or too large.
-    pub fn open(path: &Path, shape: Shape) -> Result<Self, DataError> {
+    pub fn open(path: &Path, shape: Shape, resize: Resize) -> Result<Self, DataError> {
         let failed = |source| DataError::Image { path: path.to_owned(), source };
         let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(DataError::read(path))?;
         let mut limits = Limits::default();
@@ -47,11 +49,8 @@ impl Picture {
         if decoded.color().has_alpha() {
             decoded = over_white(&decoded);
         }
-        let (width, height) = (side(shape.width), side(shape.height));
-        if (decoded.width(), decoded.height()) != (width, height) {
-            decoded = decoded.resize_exact(width, height, FilterType::Triangle);
-        }
-        Ok(Self { pixels: channels_first(&decoded, shape) })
+        let sized = resized(decoded, side(shape.width), side(shape.height), resize);
+        Ok(Self { pixels: channels_first(&sized, shape) })
     }
 
     /// Swaps black and white.
@@ -59,6 +58,24 @@ impl Picture {
     pub fn inverted(mut self) -> Self {
         self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
         self
+    }
+}
+
+/// The image in `width` × `height` pixels.
+fn resized(image: DynamicImage, width: u32, height: u32, resize: Resize) -> DynamicImage {
+    if (image.width(), image.height()) == (width, height) {
+        return image;
+    }
+    match resize {
+        Resize::Stretch => image.resize_exact(width, height, FilterType::Triangle),
+        Resize::Crop => image.resize_to_fill(width, height, FilterType::Triangle),
+        Resize::Pad => {
+            let inside = image.resize(width, height, FilterType::Triangle);
+            let (left, top) = ((width - inside.width()) / 2, (height - inside.height()) / 2);
+            let mut whole = DynamicImage::new(width, height, inside.color());
+            image::imageops::replace(&mut whole, &inside, left.into(), top.into());
+            whole
+        }
     }
 }
 
@@ -100,7 +117,7 @@ mod tests {
         let path = folder.path().join("a.png");
         let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
         RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
-        let picture = Picture::open(&path, Shape { channels: 1, height: 1, width: 4 }).unwrap();
+        let picture = Picture::open(&path, Shape { channels: 1, height: 1, width: 4 }, Resize::Stretch).unwrap();
         // A fifth of 100 and four fifths of 255.
         assert_eq!(picture.pixels, [255, 0, 255, 224]);
         assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Kernels;
+use crate::config::{Kernels, Resize};
 use crate::data::Normalizer;
 use crate::model::Architecture;
 
@@ -31,6 +31,9 @@ pub struct Manifest {
     pub dataset: DatasetManifest,
     /// How pixels become numbers.
     pub normalizer: Normalizer,
+    /// How image files are brought to the network's size.
+    #[serde(default)]
+    pub resize: Resize,
     /// The names of the classes, in the order of their labels.
     pub classes: Vec<String>,
     /// The network.
