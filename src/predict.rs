@@ -42,7 +42,7 @@ pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Resu
             format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels);
         return Err(DataError::Set(message));
     }
-    let mut picture = Picture::open(path, shape, trained.manifest.resize)?;
+    let mut picture = Picture::open(path, &trained.manifest.preprocess())?;
     if invert {
         picture = picture.inverted();
     }

@@ -80,7 +80,7 @@ impl Trained {
 
 /// The data of a run, once they are known to be those it began with.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed) -> Result<Data, Error> {
-    let data = data::load(&experiment.data, seed)?;
+    let data = data::load_with(&experiment.data, seed, manifest.decoding, &|_, _| {})?;
     if data.checksum == manifest.dataset.sha256 {
         return Ok(data);
     }

@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod evaluate;
 mod export;
+mod init;
 mod predict;
 mod print;
 mod progress;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Init(args) => init::init(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
