@@ -25,3 +25,5 @@ mod penalties;
 mod readme;
 mod stopping;
 mod support;
+mod terminal;
+mod using;
