@@ -9,7 +9,7 @@ use burn::module::Module;
 use crate::backend::{self, Opened, Place};
 use crate::checksum::sha256;
 use crate::config::Experiment;
-use crate::data::{self, Batcher, Data, Part};
+use crate::data::{self, Batcher, Data, Decoding, Part};
 use crate::error::Error;
 use crate::metrics::measure;
 use crate::model::{Architecture, Network, Parameter, Weights};
@@ -262,9 +262,11 @@ fn manifest(experiment: &Experiment, opened: &Opened, data: &Data, network: &Net
             train: data.train.count(),
             validation: data.validation.as_ref().map_or(0, Part::count),
             test: data.test.as_ref().map_or(0, Part::count),
+            left_out: data.left_out.counts(),
         },
         normalizer: data.normalizer.clone(),
         resize: experiment.data.resize.unwrap_or_default(),
+        decoding: Decoding::Reduced,
         classes: data.classes.clone(),
         architecture: network.architecture().clone(),
         parameters: network.num_params(),

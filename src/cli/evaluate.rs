@@ -63,10 +63,11 @@ pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained,
 
 /// The samples to measure on: a folder of new images, or a part of the run's own data.
 fn read(args: &EvaluateArgs, trained: &Trained, split: Split) -> Result<Samples, Error> {
-    let _work = Work::begin("reading images");
+    let work = Work::begin("reading images");
+    let progress = |done, total| work.reach(done, total);
     match (&args.data, trained.run()) {
-        (Some(dir), _) => Samples::of_folder(trained, dir),
-        (None, Some(run)) => Samples::of_split(run, split),
+        (Some(dir), _) => Samples::of_folder(trained, dir, &progress),
+        (None, Some(run)) => Samples::of_split(run, split, &progress),
         (None, None) => {
             let path = args.model.model.display();
             let message = format!("`{path}` is a file, which has no data of its own; name a folder of labelled images with `--data DIR`");

@@ -8,6 +8,7 @@ mod confusion;
 mod data;
 mod evaluate;
 mod export;
+mod init;
 mod predict;
 mod print;
 mod progress;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Init(args) => init::init(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),

@@ -18,7 +18,7 @@ impl Experiment {
     ///
     /// When the file can't be read, is not TOML, or has a key or value that can't be used.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = text_of(path)?;
         let mut table: toml::Table = toml::from_str(&text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         for argument in sets {
@@ -47,15 +47,6 @@ impl Experiment {
                 "is empty; expected at least one convolution's output channels; without any, leave it out and set `model.kind` = \"mlp\"",
             ));
         }
-        let watches_validation = [
-            ("early_stopping.patience", self.early_stopping.patience > 0),
-            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
-        ];
-        if self.data.validation.get() == 0.0
-            && let Some((key, _)) = watches_validation.iter().find(|(_, watches)| *watches)
-        {
-            return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
-        }
         self.check_proximal()?;
         self.check_epochs()?;
         if self.augment.rotation.get() > 180.0 {
@@ -63,6 +54,9 @@ impl Experiment {
             return Err(ConfigError::value("augment.rotation", problem));
         }
         self.data.resolve()?;
+        if let Some(has_validation) = self.data.has_validation() {
+            self.check_validation(has_validation)?;
+        }
         if self.backend.threads > MOST_THREADS {
             let problem = format!("is {}; expected at most {MOST_THREADS}, or 0 for one per core", self.backend.threads);
             return Err(ConfigError::value("backend.threads", problem));
@@ -75,6 +69,22 @@ impl Experiment {
             return Err(ConfigError::value(*key, "is under a folder whose name is not UTF-8, which TOML can't hold; rename it"));
         }
         Ok(self)
+    }
+
+    /// Refuses what watches the validation loss where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When `has_validation` is false and a key needs it.
+    pub fn check_validation(&self, has_validation: bool) -> Result<(), ConfigError> {
+        let watches_validation = [
+            ("early_stopping.patience", self.early_stopping.patience > 0),
+            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
+        ];
+        match watches_validation.iter().find(|(_, watches)| *watches && !has_validation) {
+            Some((key, _)) => Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0")),
+            None => Ok(()),
+        }
     }
 
     /// Refuses proximal steps with optimizers that have none.
@@ -133,6 +143,17 @@ impl Experiment {
         let ends = format!("the run ends in epoch {epochs}, after {steps} steps, before that has an effect");
         (!late.is_empty()).then(|| format!("{}, but {ends}", late.join(" and ")))
     }
+}
+
+/// The experiment inside the program, and its name on the command line.
+const QUICKSTART: (&str, &str) = ("quickstart", include_str!("../../configs/quickstart.toml"));
+
+/// The text of the config in `path`, or of the one inside the program of that name.
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    if path == Path::new(QUICKSTART.0) && !path.exists() {
+        return Ok(QUICKSTART.1.to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// The sections that are one table.

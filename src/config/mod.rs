@@ -15,7 +15,7 @@ mod penalty;
 mod regularize;
 mod schedule;
 
-pub use data::{Data, Normalization, Resize, Source};
+pub use data::{Damaged, Data, Normalization, Resize, Source, Validation};
 pub use error::ConfigError;
 pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train};
 pub use lambda::{Lambda, Structure};

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::{DataError, Shape};
+use super::{DataError, Preprocess, Shape};
 use crate::config::Resize;
 
 /// An image of no more than this many pixels on a side is decoded.
@@ -28,7 +28,8 @@ impl Picture {
     /// # Errors
     ///
     /// When the file is missing, is no image, is damaged or too large.
-    pub fn open(path: &Path, shape: Shape, resize: Resize) -> Result<Self, DataError> {
+    pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, DataError> {
+        let Preprocess { shape, resize, .. } = *preprocess;
         let failed = |source| DataError::Image { path: path.to_owned(), source };
         let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(DataError::read(path))?;
         let mut limits = Limits::default();
@@ -110,6 +111,7 @@ mod tests {
     use image::{Rgba, RgbaImage};
 
     use super::*;
+    use crate::data::Decoding;
 
     #[test]
     fn what_is_transparent_is_white_whatever_colour_lies_beneath() {
@@ -117,7 +119,8 @@ mod tests {
         let path = folder.path().join("a.png");
         let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
         RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
-        let picture = Picture::open(&path, Shape { channels: 1, height: 1, width: 4 }, Resize::Stretch).unwrap();
+        let shape = Shape { channels: 1, height: 1, width: 4 };
+        let picture = Picture::open(&path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
         // A fifth of 100 and four fifths of 255.
         assert_eq!(picture.pixels, [255, 0, 255, 224]);
         assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);

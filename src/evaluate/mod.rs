@@ -2,12 +2,13 @@
 
 mod predictions;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use predictions::PredictionsFile;
 use serde::Serialize;
 
-use crate::data::{LabelledFolder, Part, labelled_folder};
+use crate::config::Damaged;
+use crate::data::{LabelledFolder, Part, Progress, load_labelled};
 use crate::error::Error;
 use crate::metrics::{Measures, measure_each};
 use crate::trained::{Trained, TrainedRun};
@@ -40,16 +41,14 @@ impl Split {
 pub struct Samples {
     /// The samples.
     pub part: Part,
-    /// The file of each, where they are files.
-    pub paths: Option<Vec<PathBuf>>,
-    /// What was left out, in words.
+    /// What the user should know of them, such as files that were left out.
     pub warnings: Vec<String>,
 }
 
 /// What a network says of one labelled sample.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SamplePrediction {
-    /// Its file, or `#` with its index in the split, counted from 0.
+    /// Its file, or, where it has none of its own, `#` with its index in the split, counted from 0.
     pub file: String,
     /// Its class.
     pub label: String,
@@ -67,8 +66,8 @@ impl Samples {
     /// # Errors
     ///
     /// When the data are missing or changed, or have no such part.
-    pub fn of_split(run: &TrainedRun, split: Split) -> Result<Self, Error> {
-        let data = run.data()?;
+    pub fn of_split(run: &TrainedRun, split: Split, progress: Progress) -> Result<Self, Error> {
+        let data = run.data(progress)?;
         let part = match split {
             Split::Train => Some(data.train),
             Split::Validation => data.validation,
@@ -81,34 +80,32 @@ impl Samples {
             };
             Error::Usage(format!("run `{}` has no {} part: {why}", run.folder.path().display(), split.name()))
         })?;
-        Ok(Self { part, paths: None, warnings: Vec::new() })
+        Ok(Self { part, warnings: Vec::new() })
     }
 
-    /// The images of `dir`, which has one subfolder for each class of the network, or for some of them.
+    /// The images of `dir`, which has one subfolder for each class of the network, or for some of them. Images that can't be decoded are left out,
+    /// with a warning.
     ///
     /// # Errors
     ///
-    /// When it has a subfolder that is no class of the network, or an image can't be decoded.
-    pub fn of_folder(trained: &Trained, dir: &Path) -> Result<Self, Error> {
+    /// When it has a subfolder that is no class of the network, or no images.
+    pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
-        let LabelledFolder { part, paths, mut warnings } =
-            labelled_folder(dir, &description.classes, description.image_shape()?, description.preprocessing.resize)?;
+        let LabelledFolder { part, mut warnings, .. } =
+            load_labelled(dir, &description.classes, &description.preprocess()?, Damaged::Skip, progress)?;
         let counts = part.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();
         if !empty.is_empty() {
             warnings.push(format!("`{}` has no images of {}", dir.display(), empty.join(", ")));
         }
-        Ok(Self { part, paths: Some(paths), warnings })
+        Ok(Self { part, warnings })
     }
 
-    /// The name of one sample: its file, or `#` with its index.
+    /// The name of one sample: its file, or, where it has none of its own, `#` with its index.
     #[must_use]
     pub fn name(&self, index: usize) -> String {
-        match &self.paths {
-            Some(paths) => paths[index].display().to_string(),
-            None => format!("#{index}"),
-        }
+        self.part.file(index).map_or_else(|| format!("#{index}"), |file| file.display().to_string())
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a run is: recorded once, when it begins.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Kernels, Resize};
-use crate::data::Normalizer;
+use crate::data::{Decoding, Normalizer, Preprocess, Reason};
 use crate::model::Architecture;
 
 /// `manifest.json`.
@@ -34,12 +36,23 @@ pub struct Manifest {
     /// How image files are brought to the network's size.
     #[serde(default)]
     pub resize: Resize,
+    /// How they are decoded. Runs of version 0.1.0 do not say: they decoded in full size.
+    #[serde(default)]
+    pub decoding: Decoding,
     /// The names of the classes, in the order of their labels.
     pub classes: Vec<String>,
     /// The network.
     pub architecture: Architecture,
     /// Numbers the network learns.
     pub parameters: usize,
+}
+
+impl Manifest {
+    /// How an image file becomes the network's input.
+    #[must_use]
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess { shape: self.architecture.input, resize: self.resize, decoding: self.decoding }
+    }
 }
 
 const fn stock() -> Kernels {
@@ -59,4 +72,7 @@ pub struct DatasetManifest {
     pub validation: usize,
     /// Samples to judge by.
     pub test: usize,
+    /// How many files and folders were found and not read, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<Reason, usize>,
 }

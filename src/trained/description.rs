@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Resize;
-use crate::data::{DataError, Normalizer, Shape};
+use crate::data::{DataError, Decoding, Normalizer, Preprocess};
 use crate::model::Architecture;
 use crate::run::Manifest;
 
@@ -36,15 +36,18 @@ pub struct Preprocessing {
     /// How an image of other proportions is brought to the network's size. Files of version 0.1.0 do not say: there was only `stretch`.
     #[serde(default)]
     pub resize: Resize,
-    /// How an image file is decoded.
-    #[serde(flatten)]
+    /// How JPEG files are decoded. Files of version 0.1.0 do not say: they were decoded in full size.
+    #[serde(default)]
     pub decoding: Decoding,
+    /// What else is done to an image file.
+    #[serde(flatten)]
+    pub steps: FileSteps,
 }
 
-/// How an image file becomes pixels. It is the same for every network of this version; a file says it for other programs.
+/// What is done to an image file beside decoding and resizing. It is the same for every network of this version; a file says it for other programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Decoding {
+pub struct FileSteps {
     /// The filter that resizes: `triangle`, wider where an image is made smaller.
     pub filter: String,
     /// A grey pixel is this much of red, green and blue, as the file stores them (ITU-R BT.709).
@@ -55,7 +58,7 @@ pub struct Decoding {
     pub orientation: bool,
 }
 
-impl Default for Decoding {
+impl Default for FileSteps {
     fn default() -> Self {
         Self { filter: "triangle".to_owned(), grey: [0.2126, 0.7152, 0.0722], background: "white".to_owned(), orientation: true }
     }
@@ -69,7 +72,8 @@ impl From<&Manifest> for Description {
             preprocessing: Preprocessing {
                 normalizer: manifest.normalizer.clone(),
                 resize: manifest.resize,
-                decoding: Decoding::default(),
+                decoding: manifest.decoding,
+                steps: FileSteps::default(),
             },
             classes: manifest.classes.clone(),
         }
@@ -103,15 +107,15 @@ impl Description {
         description.check().map(|()| description)
     }
 
-    /// The shape of an image it takes, as files give them.
+    /// How an image file becomes the pixels of an input.
     ///
     /// # Errors
     ///
-    /// When it takes images that are neither grey nor colour.
-    pub fn image_shape(&self) -> Result<Shape, DataError> {
+    /// When the network takes images that are neither grey nor colour.
+    pub fn preprocess(&self) -> Result<Preprocess, DataError> {
         let shape = self.architecture.input;
         if matches!(shape.channels, 1 | 3) {
-            return Ok(shape);
+            return Ok(Preprocess { shape, resize: self.preprocessing.resize, decoding: self.preprocessing.decoding });
         }
         let message =
             format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels);
@@ -121,7 +125,7 @@ impl Description {
     /// Whether its parts fit together and this version can compute with them.
     fn check(&self) -> Result<(), String> {
         let Self { architecture, preprocessing, classes, .. } = self;
-        let Preprocessing { normalizer, decoding, .. } = preprocessing;
+        let Preprocessing { normalizer, steps, .. } = preprocessing;
         let input = architecture.input;
         let sides = [input.height, input.width, architecture.kernel_size];
         if sides.iter().any(|side| !(1..=LARGEST_SIDE).contains(side)) || architecture.padding >= architecture.kernel_size {
@@ -139,7 +143,7 @@ impl Description {
         if [normalizer.mean.len(), normalizer.deviation.len()] != [input.channels; 2] || !finite || !positive {
             return Err("its preprocessing must have one finite mean and one deviation greater than 0 for each channel".to_owned());
         }
-        if *decoding != Decoding::default() {
+        if *steps != FileSteps::default() {
             return Err("its preprocessing decodes images in a way this version does not know; use the version that wrote it".to_owned());
         }
         Ok(())
@@ -175,7 +179,7 @@ mod tests {
     fn metadata_of_version_0_1_0_is_read() {
         let description = Description::from_metadata(&metadata(&[])).unwrap();
         assert_eq!(description.preprocessing.resize, Resize::Stretch);
-        assert_eq!(description.preprocessing.decoding, Decoding::default());
+        assert_eq!(description.preprocessing.decoding, Decoding::Full);
         let again = Description::from_metadata(&description.to_metadata()).unwrap();
         assert_eq!(again, description);
     }

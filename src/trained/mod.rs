@@ -4,11 +4,11 @@ mod description;
 
 use std::path::{Path, PathBuf};
 
-pub use description::{Decoding, Description, Preprocessing};
+pub use description::{Description, FileSteps, Preprocessing};
 
 use crate::backend::{self, Opened};
 use crate::config::{Backend, BackendKind, Experiment};
-use crate::data::{Batcher, Data, DataError};
+use crate::data::{Batcher, Data, DataError, Progress};
 use crate::error::Error;
 use crate::model::{ModelError, Network, Weights};
 use crate::run::{Manifest, RunError, RunFolder, Which};
@@ -146,14 +146,18 @@ impl TrainedRun {
     /// # Errors
     ///
     /// When they are missing, damaged, or no longer the same.
-    pub fn data(&self) -> Result<Data, Error> {
-        same_data(&self.experiment, &self.manifest, &self.folder, self.experiment.seed)
+    pub fn data(&self, progress: Progress) -> Result<Data, Error> {
+        checked_data(&self.experiment, &self.manifest, &self.folder, self.experiment.seed, progress)
     }
 }
 
 /// The data of a run, once they are known to be those it began with.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed) -> Result<Data, Error> {
-    let data = data::load(&experiment.data, seed)?;
+    checked_data(experiment, manifest, folder, seed, &|_, _| {})
+}
+
+fn checked_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed, progress: Progress) -> Result<Data, Error> {
+    let data = data::load_with(&experiment.data, seed, manifest.decoding, progress)?;
     if data.checksum == manifest.dataset.sha256 {
         return Ok(data);
     }

@@ -103,6 +103,10 @@ fn names_with_commas_quotes_and_line_ends_stay_one_field() {
     let lines: Vec<csv::StringRecord> = csv::Reader::from_path(sandbox.path("p.csv")).unwrap().records().map(Result::unwrap).collect();
     assert_eq!(lines.len(), 8);
     assert_eq!((&lines[0][0], &lines[0][1]), (format!("set/{odd}/0, x.png").as_str(), odd));
+    // The run's own images are files too.
+    sandbox.ok(&["evaluate", "run", "--split", "train", "--predictions", "own.jsonl"]);
+    let own = fs::read_to_string(sandbox.path("own.jsonl")).unwrap();
+    assert!(own.lines().all(|line| line.contains(r#""file":"set/"#)), "{own}");
 }
 
 #[test]
@@ -120,6 +124,10 @@ fn what_evaluate_cannot_measure_is_told() {
     tell(&["evaluate", "model.safetensors", "--data", "new", "--checkpoint", "best"], 2, "`--checkpoint` is for run folders");
     let ran = sandbox.ok(&["evaluate", "model.safetensors", "--data", "new"]);
     assert!(ran.stderr().contains("`new` has no images of `0`, `1`, `2`, `3`, `4`, `5`, `6`, `8`, `9`"), "{}", ran.stderr());
+    sandbox.write("new/7/broken.png", "no image");
+    let ran = sandbox.ok(&["evaluate", "run", "--data", "new", "--json"]);
+    assert_eq!(ran.json()[0]["count"], 1);
+    assert!(ran.stderr().contains("new/7/broken.png` is left out"), "{}", ran.stderr());
     png(&sandbox.path("new/cat/a.png"), 28, 28, 3);
     tell(&["evaluate", "run", "--data", "new"], 3, "new/cat`");
 
