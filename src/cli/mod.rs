@@ -2,7 +2,9 @@
 
 mod args;
 mod backends;
+mod bar;
 mod check;
+mod confusion;
 mod data;
 mod evaluate;
 mod export;

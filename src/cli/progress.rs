@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::print;
-use super::table::{percent, rounded};
+use super::table::{grouped, percent, rounded};
+use super::{bar, print};
 use crate::error::Error;
 use crate::train::{Event, Observer, Progress, Row};
 
@@ -35,13 +35,8 @@ impl Teller {
         let way = if json {
             Way::Json
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(done.max(1)).with_position(done);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} steps, {msg}, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style);
-            bar.set_prefix(format!("epoch 1/{epochs}"));
-            bar.set_message("starting");
-            bar.reset_eta();
+            let bar = bar::begin(done, done);
+            bar::draw_words(&bar, "starting");
             Way::Bar(bar)
         } else {
             Way::Lines
@@ -51,17 +46,19 @@ impl Teller {
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
         let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
-        let message = format!("loss {data_loss:.4}, penalty {penalty:.2e}, {} images/s", rounded(images_per_second));
+        let loss = format!("loss {data_loss:.4}");
+        let others = [format!("penalty {penalty:.2e}"), format!("{} images/s", rounded(images_per_second))];
         match &self.way {
             Way::Bar(bar) => {
                 bar.set_length(steps);
                 bar.set_position(step);
-                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
-                bar.set_message(message);
+                let [penalty, speed] = others;
+                let steps = format!("{}/{} steps", grouped(step), grouped(steps));
+                bar::draw(bar, &format!("epoch {epoch}/{epochs}"), &[loss, bar::time_left(bar), steps, speed, penalty]);
             }
             Way::Lines if self.told.elapsed() >= PLAIN => {
                 self.told = Instant::now();
-                print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {message}"));
+                print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {loss}, {}", others.join(", ")));
             }
             Way::Json if self.told.elapsed() >= JSON => {
                 self.told = Instant::now();
@@ -97,11 +94,19 @@ impl Teller {
             let _ = write!(line, "; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
         }
         let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
-        match &self.way {
-            Way::Bar(bar) => bar.suspend(|| print::note(&line)),
-            Way::Lines | Way::Json => print::note(&line),
-        }
+        print::note(&line);
         Ok(())
+    }
+}
+
+impl Teller {
+    /// Says what is being done between steps.
+    fn say(&self, what: &str) {
+        match &self.way {
+            Way::Bar(bar) => bar::draw_words(bar, what),
+            Way::Lines => print::note(what),
+            Way::Json => {}
+        }
     }
 }
 
@@ -112,22 +117,11 @@ impl Observer for Teller {
             Event::Epoch(rows) => self.epoch(rows),
             Event::Checkpoint { .. } => Ok(()),
             Event::Learning => {
-                match &self.way {
-                    Way::Bar(bar) => bar.set_message("finding λ by the evidence of the training data"),
-                    Way::Lines => print::note("finding λ by the evidence of the training data"),
-                    Way::Json => {}
-                }
+                self.say("finding λ by the evidence of the training data");
                 Ok(())
             }
             Event::Measuring => {
-                match &self.way {
-                    Way::Bar(bar) => {
-                        bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-                        bar.set_message("measuring the network");
-                    }
-                    Way::Lines => print::note("measuring the network"),
-                    Way::Json => {}
-                }
+                self.say("measuring the network");
                 Ok(())
             }
         }
@@ -136,8 +130,8 @@ impl Observer for Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        if let Way::Bar(bar) = &self.way {
-            bar.finish_and_clear();
+        if matches!(self.way, Way::Bar(_)) {
+            print::clear_bar();
         }
     }
 }

@@ -68,6 +68,8 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
         while !told.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
         }
+        // A second Ctrl-C ends the program without another word: no bar may be left by then.
+        print::clear_bar();
         print::note("stopping as soon as all is saved; Ctrl-C again ends at once");
     };
     std::thread::Builder::new().spawn(tell).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! Measuring a network on a part of the data.
 
-use super::{Measures, Tally};
+use super::{Measures, Scored, Tally};
 use crate::backend::{keep_awake, numbers, on_threads};
 use crate::data::{Ahead, Batcher, Part};
 use crate::model::Network;
@@ -14,6 +14,11 @@ const ACTIVATION: usize = 1 << 24;
 /// backend's order of summation.
 #[must_use]
 pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
+    measure_each(network, part, batcher, &mut |_, _| {})
+}
+
+/// As [`measure`], and calls `each` with the index and the result of every sample, in order.
+pub fn measure_each(network: &Network, part: &Part, batcher: &Batcher, each: &mut (dyn FnMut(usize, Scored) + Send)) -> Measures {
     on_threads(network.kernels(), || {
         let classes = network.architecture().classes;
         let mut tally = Tally::new(classes);
@@ -29,7 +34,8 @@ pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
             let logits = ahead.during(batcher, assemble, chunk, upcoming, |batch| network.forward(batch.images, None));
             let logits = numbers(logits);
             for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
-                tally.add(logits, part.label(*index as usize) as usize);
+                let index = *index as usize;
+                each(index, tally.add(logits, part.label(index) as usize));
             }
         }
         tally.measures()

@@ -27,3 +27,5 @@ mod penalties;
 mod readme;
 mod stopping;
 mod support;
+mod terminal;
+mod using;
