@@ -28,7 +28,7 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad comman
 pub(super) enum Command {
     /// Train the experiment of a config, in a new run folder
     Train(TrainArgs),
-    /// Go on with an interrupted run, bit for bit
+    /// Go on with an interrupted run, bit for bit, or train one on to more epochs
     Resume(ResumeArgs),
     /// Measure a trained network on a part of its data
     Evaluate(EvaluateArgs),
@@ -69,6 +69,9 @@ pub(super) struct TrainArgs {
     /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels` or `penalty.0`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// The run folder to make, instead of one named after the time under `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -81,6 +84,9 @@ pub(super) struct TrainArgs {
 pub(super) struct ResumeArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Train on to this many epochs in all, also a run that has ended
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
     /// Where the run's data are now, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -94,7 +100,7 @@ pub(super) struct ResumeArgs {
 pub(super) struct RunArgs {
     /// The run folder
     pub run: PathBuf,
-    /// The checkpoint to take [default: best, or last where there was no validation part]
+    /// The checkpoint to take [default: the one `train.keep` names]
     #[arg(long, value_name = "WHICH")]
     pub checkpoint: Option<CheckpointArg>,
     /// The backend to compute on [default: the run's own]
@@ -157,6 +163,9 @@ pub(super) struct CheckArgs {
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// Check the config alone, without looking for the data, the device and the weights it names
     #[arg(long)]
     pub config_only: bool,

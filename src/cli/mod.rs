@@ -3,6 +3,7 @@
 mod args;
 mod backends;
 mod check;
+mod closing;
 mod data;
 mod evaluate;
 mod export;

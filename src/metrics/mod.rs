@@ -3,5 +3,5 @@
 mod measure;
 mod tally;
 
-pub use measure::measure;
+pub use measure::{measure, measure_watched};
 pub use tally::{ClassMeasures, Measures, Tally, softmax};
