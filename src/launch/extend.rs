@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Prepared, now};
+use super::Prepared;
 use crate::checksum::sha256;
+use crate::clock;
 use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
@@ -85,7 +86,7 @@ impl Extending {
         experiment.backend.kernels = manifest.kernels;
         let config_sha256 = sha256(experiment.to_toml().as_bytes());
         let (from_epoch, to_epoch) = (self.from_epoch, self.epochs.get() as u64);
-        manifest.extended.push(Extension { from_epoch, to_epoch, when: now(), config_sha256 });
+        manifest.extended.push(Extension { from_epoch, to_epoch, when: clock::now(), config_sha256 });
         Ok(folder.extend(&experiment, manifest)?)
     }
 }

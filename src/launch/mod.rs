@@ -7,12 +7,12 @@ mod warnings;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
 
 use burn::module::Module;
 
 use crate::backend::Place;
 use crate::checksum::sha256;
+use crate::clock;
 use crate::config::Experiment;
 use crate::config::number::Count;
 use crate::data::{Data, Decoding, Part, Progress};
@@ -110,12 +110,13 @@ impl Launch {
             training.position.stopping.rest();
         }
         let notes = extending.as_ref().map_or_else(Vec::new, |extending| extending.notes(&prepared, &training));
+        let mark = loaded.as_ref().and_then(|loaded| loaded.metrics.clone());
         let mut warnings = warnings_of_going_on(loaded, &manifest, prepared.opened.simd);
         if let Some(extending) = extending {
             extending.record(&folder, &mut manifest)?;
             warnings.append(&mut prepared.warnings);
         }
-        folder.keep_metrics(training.position.epoch)?;
+        folder.keep_metrics(mark.as_ref(), training.position.epoch)?;
         let keep = manifest.keep.unwrap_or(prepared.keep);
         let Prepared { experiment, opened, data, .. } = prepared;
         let place = opened.place.autodiff();
@@ -233,7 +234,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
     Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: sha256(experiment.to_toml().as_bytes()),
-        started: now(),
+        started: clock::now(),
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),
         threads: opened.threads,
@@ -257,9 +258,4 @@ fn manifest(prepared: &Prepared) -> Manifest {
         architecture: network.architecture().clone(),
         parameters: network.num_params(),
     }
-}
-
-/// The time, in UTC.
-fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }

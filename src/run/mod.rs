@@ -13,5 +13,6 @@ pub use checkpoint::Loaded;
 pub use error::RunError;
 pub use folder::RunFolder;
 pub use manifest::{DatasetManifest, Extension, Manifest};
+pub use metrics_log::Mark;
 pub use recorder::Recorder;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
