@@ -118,11 +118,11 @@ fn decoded(
     let outcomes: Vec<Result<(), DataError>> = (0..list.len())
         .into_par_iter()
         .zip(pixels.par_chunks_exact_mut(size.max(1)))
-        .map(|(place, pixels)| {
+        .map_init(Vec::new, |buffer, (place, pixels)| {
             if damaged == Damaged::Refuse && place > first_bad.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let outcome = Picture::open(&list[place].1, preprocess).map(|picture| pixels.copy_from_slice(&picture.pixels));
+            let outcome = Picture::open_into(&list[place].1, preprocess, buffer).map(|picture| pixels.copy_from_slice(&picture.pixels));
             if outcome.is_err() {
                 first_bad.fetch_min(place, Ordering::Relaxed);
             }
