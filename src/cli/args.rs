@@ -30,7 +30,7 @@ pub(super) enum Command {
     Init(InitArgs),
     /// Train the experiment of a config, in a new run folder
     Train(TrainArgs),
-    /// Go on with an interrupted run, bit for bit
+    /// Go on with an interrupted run, bit for bit, or train one on to more epochs
     Resume(ResumeArgs),
     /// Measure a trained network on a part of its data, or on new labelled images
     Evaluate(EvaluateArgs),
@@ -81,6 +81,9 @@ pub(super) struct TrainArgs {
     /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels` or `penalty.0`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// The run folder to make, instead of one named after the time under `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -93,6 +96,9 @@ pub(super) struct TrainArgs {
 pub(super) struct ResumeArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Train on to this many epochs in all, also a run that has ended
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
     /// Where the run's data are now, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -106,7 +112,7 @@ pub(super) struct ResumeArgs {
 pub(super) struct ModelArgs {
     /// A run folder, or a .safetensors file written by `regulus export`
     pub model: PathBuf,
-    /// The checkpoint of a run to take [default: best, or last where there was no validation part]
+    /// The checkpoint of a run to take [default: the one `train.keep` names]
     #[arg(long, value_name = "WHICH")]
     pub checkpoint: Option<CheckpointArg>,
     /// The backend to compute on [default: the run's own; for a file, flex]
@@ -175,6 +181,9 @@ pub(super) struct CheckArgs {
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// Check the config alone, without looking for the data, the device and the weights it names
     #[arg(long)]
     pub config_only: bool,

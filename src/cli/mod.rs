@@ -4,6 +4,7 @@ mod args;
 mod backends;
 mod bar;
 mod check;
+mod closing;
 mod confusion;
 mod data;
 mod evaluate;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::table::{grouped, percent, rounded};
+use super::closing::short;
+use super::table::{duration, grouped, percent, rounded};
 use super::{bar, print};
 use crate::error::Error;
-use crate::train::{Event, Observer, Progress, Row};
+use crate::train::{Event, Observer, Phase, Progress, Row};
 
 /// Time between two plain lines, and between two JSON progress lines.
 const PLAIN: Duration = Duration::from_secs(10);
@@ -21,6 +22,10 @@ pub(super) struct Teller {
     way: Way,
     epochs: u64,
     told: Instant,
+    /// The phase under way, and when it began.
+    phase: Option<(&'static str, Instant)>,
+    /// The penalties whose λ training finds: their place in the config, and what to call them.
+    found: Vec<(usize, String)>,
 }
 
 enum Way {
@@ -41,7 +46,58 @@ impl Teller {
         } else {
             Way::Lines
         };
-        Self { way, epochs, told: Instant::now() }
+        Self { way, epochs, told: Instant::now(), phase: None, found: Vec::new() }
+    }
+
+    /// Tells the λ of these penalties after each epoch, too.
+    pub(super) fn with_found(mut self, found: Vec<(usize, String)>) -> Self {
+        self.found = found;
+        self
+    }
+
+    /// Tells how far a phase besides the steps is, and how long it still takes, once it is seen to take long.
+    fn phase(&mut self, phase: &Phase) -> Result<(), Error> {
+        let Phase { phase: name, done, total } = *phase;
+        let begun = match self.phase {
+            Some((known, begun)) if known == name && done > 1 => begun,
+            _ => Instant::now(),
+        };
+        self.phase = if done < total { Some((name, begun)) } else { None };
+        let seconds = begun.elapsed().as_secs_f64();
+        if seconds < JSON.as_secs_f64() || done == 0 {
+            return Ok(());
+        }
+        let left = seconds * total.saturating_sub(done) as f64 / done as f64;
+        let message = || format!("{name} {:.0} %, {} left", 100.0 * done as f64 / total as f64, duration(left));
+        match &self.way {
+            Way::Bar(bar) => bar::draw_words(bar, &message()),
+            Way::Lines if self.told.elapsed() >= PLAIN => {
+                self.told = Instant::now();
+                print::note(message());
+            }
+            Way::Json if self.told.elapsed() >= JSON => {
+                self.told = Instant::now();
+                let mut line = json!(phase);
+                line["event"] = json!("progress");
+                line["seconds_left"] = json!(left);
+                print::json(&line)?;
+            }
+            Way::Lines | Way::Json => {}
+        }
+        Ok(())
+    }
+
+    /// The λ that training found, for the line of an epoch.
+    fn lambdas(&self, train: &Row) -> String {
+        let mut line = String::new();
+        for (place, label) in &self.found {
+            let Some(lambda) = train.lambdas.get(*place) else { continue };
+            let update = train.evidence.as_ref().and_then(|updates| *updates.get(*place)?);
+            let found = update.map_or(String::new(), |update| format!(" → {}", short(update.lambda)));
+            let label = if train.lambdas.len() > 1 { format!(" ({label})") } else { String::new() };
+            let _ = write!(line, ", λ{label} {}{found}", short(*lambda));
+        }
+        line
     }
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
@@ -83,12 +139,13 @@ impl Teller {
         }
         let Some(train) = rows.first() else { return Ok(()) };
         let mut line = format!(
-            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}",
+            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}{}",
             train.epoch,
             self.epochs,
             train.data_loss,
             percent(train.accuracy),
-            train.penalty
+            train.penalty,
+            self.lambdas(train)
         );
         for row in &rows[1..] {
             let _ = write!(line, "; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
@@ -115,6 +172,7 @@ impl Observer for Teller {
         match event {
             Event::Progress(progress) => self.progress(progress),
             Event::Epoch(rows) => self.epoch(rows),
+            Event::Phase(phase) => self.phase(phase),
             Event::Checkpoint { .. } => Ok(()),
             Event::Learning => {
                 self.say("finding λ by the evidence of the training data");

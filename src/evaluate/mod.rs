@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::Damaged;
 use crate::data::{LabelledFolder, Part, Progress, load_labelled};
 use crate::error::Error;
-use crate::metrics::{Measures, measure_each};
+use crate::metrics::{Measures, Scored, measure_each};
 use crate::trained::{Trained, TrainedRun};
 
 /// A part of the data of a run.
@@ -112,7 +112,7 @@ impl Samples {
 /// Measures `trained` on `samples`; `each` gets what it says of every one, in order.
 pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(SamplePrediction) + Send)) -> Measures {
     let class = |label: usize| trained.description.classes[label].clone();
-    measure_each(&trained.network, &samples.part, &trained.batcher, &mut |index, scored| {
+    let mut each = |index, scored: Scored| {
         each(SamplePrediction {
             file: samples.name(index),
             label: class(scored.label),
@@ -120,5 +120,7 @@ pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(Samp
             probability: scored.probability,
             loss: scored.loss,
         });
-    })
+    };
+    let measures = measure_each(&trained.network, &samples.part, &trained.batcher, &mut each, &mut |_| true);
+    measures.unwrap_or_else(|| unreachable!("nobody stops it"))
 }

@@ -4,6 +4,6 @@ mod measure;
 mod measures;
 mod tally;
 
-pub use measure::{measure, measure_each};
+pub use measure::{measure, measure_each, measure_watched};
 pub use measures::{ClassMeasures, Confusion, Measures};
 pub use tally::{Scored, Tally, softmax};

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::RunError;
 use crate::atomic::sync_folder;
 use crate::checksum::sha256;
+use crate::config::Which;
 use crate::error::WriteError;
 use crate::model::Weights;
 use crate::train::{Position, Snapshot};
@@ -24,26 +25,6 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const POSITION: &str = "position.json";
 /// In the format of `sha256sum`, which can check it too.
 const CHECKSUMS: &str = "SHA256SUMS";
-
-/// Which checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The newest.
-    Last,
-    /// The one with the lowest validation loss.
-    Best,
-}
-
-impl Which {
-    /// Its name, in the folder and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::Best => "best",
-        }
-    }
-}
 
 /// A checkpoint that was read, and what had to be said about it.
 #[derive(Clone, Debug)]

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{self, Loaded, Which};
+use super::checkpoint::{self, Loaded};
 use super::{Manifest, RunError, Summary, metrics_log};
 use crate::atomic;
 use crate::checksum::sha256;
-use crate::config::Experiment;
+use crate::config::{Experiment, Which};
 use crate::error::{Error, WriteError};
 use crate::train::{Row, Snapshot};
 
@@ -115,7 +115,7 @@ impl RunFolder {
     pub fn experiment(&self, data_dir: Option<&Path>) -> Result<Experiment, Error> {
         let path = self.path.join(CONFIG);
         let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        if sha256(&text) != self.manifest()?.config_sha256 {
+        if !self.manifest()?.knows_config(&sha256(&text)) {
             return Err(RunError::OtherConfig { path }.into());
         }
         let mut experiment = Experiment::load(&path, &[])?;
@@ -152,6 +152,22 @@ impl RunFolder {
         self.write_json(SUMMARY, summary)
     }
 
+    /// Records that the run is trained on as `experiment` says. Each file is replaced in one step, in an order in which a kill between two of them leaves
+    /// a run that can be used and extended again.
+    ///
+    /// # Errors
+    ///
+    /// When one can't be written.
+    pub fn extend(&self, experiment: &Experiment, manifest: &Manifest) -> Result<(), WriteError> {
+        let summary = self.path.join(SUMMARY);
+        match std::fs::remove_file(&summary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(WriteError { path: summary, source: error }),
+            _ => {}
+        }
+        self.write_json(MANIFEST, manifest)?;
+        atomic::write(&self.path.join(CONFIG), experiment.to_toml().as_bytes())
+    }
+
     /// Adds rows to `metrics.jsonl`.
     ///
     /// # Errors
@@ -179,14 +195,20 @@ impl RunFolder {
         checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot)
     }
 
-    /// Reads a checkpoint: the one asked for, or the best, or, where there was no validation part, the last.
+    /// Reads a checkpoint: the one asked for, or the one the run keeps. Where the run keeps the best and was cut off before it had one, the last.
     ///
     /// # Errors
     ///
     /// When there is none, or both it and the one before it are damaged.
     pub fn load(&self, which: Option<Which>) -> Result<Loaded, RunError> {
         let folder = self.path.join(CHECKPOINTS);
-        let order = which.map_or(vec![Which::Best, Which::Last], |which| vec![which]);
+        let order = match which {
+            Some(which) => vec![which],
+            None => match self.manifest()?.keep {
+                Some(Which::Last) => vec![Which::Last],
+                Some(Which::Best) | None => vec![Which::Best, Which::Last],
+            },
+        };
         for which in &order {
             if let Some(loaded) = checkpoint::load(&folder, *which)? {
                 return Ok(loaded);

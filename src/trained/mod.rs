@@ -8,12 +8,11 @@ pub use description::{Description, FileSteps, Preprocessing};
 
 use crate::backend::{self, Opened};
 use crate::config::{Backend, BackendKind, Experiment};
-use crate::data::{Batcher, Data, DataError, Progress};
+use crate::data::{self, Batcher, Data, DataError, Progress};
 use crate::error::Error;
 use crate::model::{ModelError, Network, Weights};
 use crate::run::{Manifest, RunError, RunFolder, Which};
 use crate::train::Position;
-use crate::{data, seed::Seed};
 
 /// A trained network with all that is needed to use it.
 #[derive(Debug)]
@@ -147,17 +146,13 @@ impl TrainedRun {
     ///
     /// When they are missing, damaged, or no longer the same.
     pub fn data(&self, progress: Progress) -> Result<Data, Error> {
-        checked_data(&self.experiment, &self.manifest, &self.folder, self.experiment.seed, progress)
+        same_data(&self.experiment, &self.manifest, &self.folder, progress)
     }
 }
 
 /// The data of a run, once they are known to be those it began with.
-pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed) -> Result<Data, Error> {
-    checked_data(experiment, manifest, folder, seed, &|_, _| {})
-}
-
-fn checked_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, seed: Seed, progress: Progress) -> Result<Data, Error> {
-    let data = data::load_with(&experiment.data, seed, manifest.decoding, progress)?;
+pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
+    let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
     if data.checksum == manifest.dataset.sha256 {
         return Ok(data);
     }

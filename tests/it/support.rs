@@ -74,6 +74,11 @@ impl Sandbox {
         ran
     }
 
+    /// A JSON file.
+    pub(crate) fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
     /// Everything in the folder of a run that must not depend on when and how often it was interrupted.
     pub(crate) fn lasting(&self, run: &str) -> Vec<(String, String)> {
         let run = self.path(run);
