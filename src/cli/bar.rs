@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -143,6 +144,14 @@ impl Drop for Work {
     }
 }
 
+/// Whether signals are another's business.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves SIGINT and SIGTERM to the caller, whatever [`Work`] was shown before.
+pub(super) fn leave_signals() {
+    LEFT.store(true, Ordering::Relaxed);
+}
+
 /// From now on SIGINT and SIGTERM take the bar off the terminal before they end the program, as they do by default.
 #[cfg(unix)]
 pub(super) fn clear_on_signals() {
@@ -154,6 +163,9 @@ pub(super) fn clear_on_signals() {
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
         let wait = move || {
             for signal in signals.forever() {
+                if LEFT.load(Ordering::Relaxed) {
+                    continue;
+                }
                 print::clear_bar();
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }

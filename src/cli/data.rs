@@ -96,7 +96,9 @@ fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
             }
             bar::clear_on_signals();
             let bar = bar::begin(total.unwrap_or(u64::MAX), *have);
-            *fetching = Some(Fetching { file: format!("{file}.gz"), total: *total, bar });
+            let begun = Fetching { file: format!("{file}.gz"), total: *total, bar };
+            begun.draw();
+            *fetching = Some(begun);
         }
         FetchProgress::Bytes(count) => {
             if let Some(fetching) = fetching {

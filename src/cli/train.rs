@@ -8,7 +8,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ResumeArgs, TrainArgs};
-use super::bar::Work;
+use super::bar::{self, Work};
 use super::closing::tell_end;
 use super::print;
 use super::progress::Teller;
@@ -68,6 +68,7 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
 /// A flag raised by SIGINT or SIGTERM. A second SIGINT ends the process at once; a second SIGTERM, which some supervisors send to process
 /// and group alike, changes nothing.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+    bar::leave_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let failed = |error: std::io::Error| Error::Usage(format!("cannot listen for signals: {error}"));
     signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&stop)).map_err(failed)?;
