@@ -33,7 +33,7 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Loads the network of a run: the checkpoint asked for, or the best, or, where there was no validation part, the last. It computes on
+    /// Loads the network of a run: the checkpoint asked for, or the one that the run keeps. It computes on
     /// `backend`, or on the run's own; its data are in `data_dir`, if they have moved.
     ///
     /// # Errors
