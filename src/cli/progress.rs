@@ -129,6 +129,7 @@ impl Teller {
 
     fn epoch(&mut self, rows: &[Row]) -> Result<(), Error> {
         self.told = Instant::now();
+        self.phase = None;
         if matches!(self.way, Way::Json) {
             for row in rows {
                 let mut line = json!(row);
