@@ -23,5 +23,6 @@ mod norms_and_steps;
 mod objective;
 mod penalties;
 mod readme;
+mod reference;
 mod stopping;
 mod support;

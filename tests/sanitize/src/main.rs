@@ -127,6 +127,7 @@ fn dense_layer(path: Path, [batch, inputs, outputs]: [usize; 3], odd: bool, rand
             for gradient in [Matrix::rows(&gradient, [batch, outputs]), Matrix::rows(&gradient, [outputs, batch]).transposed()] {
                 let found = dense::backward(x, weights, relu.then_some(out.as_slice()), gradient, relu);
                 assert!(found.weights.len() == w.len() && found.bias.len() == outputs);
+                assert_eq!(found.x.map(|x| x.len()), relu.then_some(batch * inputs));
                 sum += f64::from(found.weights.iter().sum::<f32>());
             }
             sum += f64::from(out.iter().sum::<f32>());
@@ -159,7 +160,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     }
     let divisors = (1..=length).filter(|size| length % size == 0 && (*size < 4 || *size * 3 > length));
     for size in divisors {
-        for groups in [Groups::Runs(size), Groups::Columns(length / size)] {
+        for groups in [Groups::Runs(size), Groups::of(&[size, length / size])] {
             sum += groups::sum_of_norms(&weights, groups).0;
             for step in [Proximal { absolutes: 0.01, squares: 0.1, norms: 0.0 }, Proximal { norms: 0.01, ..Proximal::default() }] {
                 for metric in [Vec::new(), vec![2.0; length]] {
@@ -177,8 +178,14 @@ fn main() {
     for path in paths {
         let mut random = Random(7);
         let (mut calls, mut sum) = (0, 0.0);
+        let tell = |setting: &dyn std::fmt::Debug| {
+            if cfg!(miri) {
+                eprintln!("{setting:?}");
+            }
+        };
         let shapes = SMALL.iter().chain(LARGE.iter().filter(|_| large));
         for shape in shapes {
+            tell(shape);
             for odd in [false, true] {
                 calls += 1;
                 let found = convolution(path, *shape, odd, &mut random);
@@ -188,6 +195,7 @@ fn main() {
         let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
         let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];
         for shape in small.iter().chain(many.iter().filter(|_| large)) {
+            tell(shape);
             for odd in [false, true] {
                 calls += 1;
                 let found = dense_layer(path, *shape, odd, &mut random);
@@ -195,6 +203,7 @@ fn main() {
             }
         }
         for length in [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large)) {
+            tell(&length);
             for odd in [false, true] {
                 calls += 1;
                 let found = losses_penalties_and_steps(path, length, odd, &mut random);
