@@ -49,15 +49,15 @@ const SMALL: [Shape; 14] = [
     [1, 1, 3, 3, 1, 0, 1],
     [1, 3, 5, 6, 3, 0, 2],
     [2, 5, 7, 4, 3, 1, 3],
-    [3, 17, 6, 6, 3, 0, 5],
+    [3, 17, 5, 6, 3, 0, 3],
     [1, 2, 2, 2, 3, 1, 1],
     [1, 4, 4, 5, 2, 0, 2],
-    [4, 7, 7, 7, 5, 2, 2],
+    [4, 7, 5, 5, 5, 2, 1],
     [7, 9, 5, 5, 3, 0, 1],
     [8, 8, 5, 5, 3, 0, 2],
-    [9, 6, 6, 5, 3, 1, 3],
-    [11, 33, 4, 4, 3, 0, 1],
-    [16, 16, 6, 6, 3, 0, 2],
+    [9, 6, 4, 5, 3, 1, 2],
+    [9, 33, 4, 4, 3, 0, 1],
+    [16, 16, 5, 6, 3, 0, 1],
     [8, 5, 7, 6, 5, 0, 1],
     [1, 1, 3, 3, 3, 0, 1],
 ];
@@ -83,34 +83,30 @@ fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, bat
     let bias = random.numbers(outputs, false);
     let gradient = random.numbers(batch * outputs * geometry.pooled(), odd);
     let mut sum = 0.0;
-    // Channels first and channels last.
-    for strides in [
-        [inputs * height * width, height * width, width, 1],
-        [inputs * height * width, 1, width * inputs, inputs],
-    ] {
+    let first = [inputs * height * width, height * width, width, 1];
+    let last = [inputs * height * width, 1, width * inputs, inputs];
+    let (rows, columns) = (geometry.pooled_height(), geometry.pooled_width());
+    let gradient_first = [outputs * rows * columns, rows * columns, columns, 1];
+    let gradient_last = [outputs * rows * columns, 1, columns * outputs, outputs];
+    // Miri takes two of the four layouts.
+    let layouts = [(first, gradient_last), (last, gradient_first), (first, gradient_first), (last, gradient_last)];
+    for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
         let images = Images { numbers: &images, strides };
         let (without, none) = forward(path, geometry, batch, &images, &weights, &bias, false);
         let (out, winners) = forward(path, geometry, batch, &images, &weights, &bias, true);
         assert!(out.len() == without.len() && none.is_empty() && winners.len() == out.len());
-        let (rows, columns) = (geometry.pooled_height(), geometry.pooled_width());
-        for strides in [
-            [outputs * rows * columns, rows * columns, columns, 1],
-            [outputs * rows * columns, 1, columns * outputs, outputs],
-        ] {
-            if out.is_empty() {
-                continue;
-            }
-            let gradient = Images { numbers: &gradient, strides };
-            for wants_images in [true, false] {
-                let found = backward(path, geometry, &images, &weights, &winners, &gradient, wants_images);
-                assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
-                assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
-                sum += f64::from(found.weights.iter().sum::<f32>());
-            }
-        }
         sum += f64::from(out.iter().sum::<f32>());
-        let turned = channels_first(&out, geometry.pooled(), outputs);
-        assert_eq!(turned.len(), out.len());
+        assert_eq!(channels_first(&out, geometry.pooled(), outputs).len(), out.len());
+        if out.is_empty() {
+            continue;
+        }
+        let gradient = Images { numbers: &gradient, strides: gradient_strides };
+        for wants_images in [true, false].into_iter().skip(if cfg!(miri) { number } else { 0 }).take(if cfg!(miri) { 1 } else { 2 }) {
+            let found = backward(path, geometry, &images, &weights, &winners, &gradient, wants_images);
+            assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
+            assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
+            sum += f64::from(found.weights.iter().sum::<f32>());
+        }
     }
     sum
 }
