@@ -123,17 +123,16 @@ def run(program, seed, share, tally):
     images_file, labels_file = prepared / "data" / "train-images", prepared / "data" / "train-labels"
     whole_images, whole_labels = images_file.read_bytes(), labels_file.read_bytes()
     much = gzip_zeros((MEMORY_LIMIT + 512) * MIB)
-    for name, file, whole in (("images", images_file, whole_images), ("labels", labels_file, whole_labels)):
-        for what, content in (
-            ("followed by zeros", gz(whole) + much),
-            ("of zeros", much),
-            ("that promises more than any memory", gz(experiment.idx([0xFFFFFFFF, 0xFFFF, 0xFFFF] if name == "images" else [0xFFFFFFFF], b"")) + much),
-        ):
-            file.write_bytes(content)
-            ended = program.run(["data", "inspect", "config.toml", "--json"], prepared)
-            tally.count("IDX files")
-            judge(tally, ended, {3}, [prepared / "config.toml"])
-            file.write_bytes(whole)
+    bombs = []
+    for file, whole, sizes in ((images_file, whole_images, [0xFFFFFFFF, 0xFFFF, 0xFFFF]), (labels_file, whole_labels, [0xFFFFFFFF])):
+        # Whole and followed by zeros, nothing but zeros, and a promise of more than any memory.
+        bombs += [(file, whole, content) for content in (gz(whole) + much, much, gz(experiment.idx(sizes, b"")) + much)]
+    for file, whole, content in share_of(bombs, max(share, 0.3), stream(seed, "idx bombs")):
+        file.write_bytes(content)
+        ended = program.run(["data", "inspect", "config.toml", "--json"], prepared)
+        tally.count("IDX files")
+        judge(tally, ended, {3}, [prepared / "config.toml"])
+        file.write_bytes(whole)
 
     archive = program.folder("tar")
     (archive / "config.toml").write_text(CIFAR.format("bomb.tar.gz"))

@@ -29,7 +29,7 @@ def run(program, seed, share, tally):
         if problem := resumed.problem({0}):
             tally.fault(problem, resumed, [folder])
         elif found != setting.expected:
-            tally.fault(f"the result differs in {difference(found, setting.expected)}", ended, [folder])
+            tally.fault(f"the result differs in {difference(found, setting.expected)}", ended, [folder], wrong=True)
         else:
             tally.count("same result")
         shutil.rmtree(folder)

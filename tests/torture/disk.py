@@ -31,6 +31,7 @@ def remount(folder, options):
 def run(program, seed, share, tally):
     setting = Setting(program)
     draw = stream(seed, "disk")
+    tally.count("manual repairs", 0)
     calls = {number: call for number, call, _ in setting.calls}
     jobs = [(number, how) for how in ("enospc", "eio-once") for number in calls]
     jobs += [(number, "eintr") for number, call in calls.items() if call in ("open", "write", "sync")]
@@ -75,7 +76,7 @@ def fill(setting, share, tally, draw):
                 tally.count("manual repairs")
                 tally.fault(f"after a full disk of {kib} KiB the run does not go on by itself: {problem}", last, [run])
             elif (found := result_of(run)) != setting.expected:
-                tally.fault(f"after a full disk of {kib} KiB the result differs in {difference(found, setting.expected)}", last, [run])
+                tally.fault(f"after a full disk of {kib} KiB the result differs in {difference(found, setting.expected)}", last, [run], wrong=True)
             else:
                 tally.count("same result")
 
@@ -94,7 +95,7 @@ def read_only(setting, tally):
         if problem := ended.problem(codes):
             tally.fault(problem, ended)
         elif what is not None and ended.stdout != what:
-            tally.fault("the result is another one than in a folder that can be written to", ended)
+            tally.fault("the result is another one than in a folder that can be written to", ended, wrong=True)
 
     def half(run):
         middle = len(setting.calls) // 2

@@ -30,7 +30,7 @@ def judge(tally, ended, codes, files, wrong=None):
     if problem := ended.problem(codes):
         tally.fault(problem, ended, files)
     elif ended.code == 0 and wrong:
-        tally.fault(wrong, ended, files)
+        tally.fault(wrong, ended, files, wrong=True)
     else:
         tally.count("taken" if ended.code == 0 else f"refused with code {ended.code}")
 

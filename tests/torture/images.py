@@ -84,7 +84,7 @@ def run(program, seed, share, tally):
             if beginning and classes is not None:
                 tally.count("cut short where no pixel is")
                 if classes != whole[origin]:
-                    tally.fault(f"`{name}`, the first {(folder / name).stat().st_size} of {len(contents[origin])} bytes of `{origin}`, is predicted in silence", files=[folder / name])
+                    tally.fault(f"`{name}`, the first {(folder / name).stat().st_size} of {len(contents[origin])} bytes of `{origin}`, is predicted in silence", files=[folder / name], wrong=True)
         for name in made:
             (folder / name).unlink()
 

@@ -34,7 +34,9 @@ class Setting:
         self.expected = result_of(whole)
         again = self.folder / "one-core"
         # It is only a comparison of interrupted with uninterrupted where the latter does not depend on threads.
+        begun = time.monotonic()
         ended = program.run(self.train(again), self.folder, cores=self.one_core())
+        self.seconds = min(self.seconds, time.monotonic() - begun)
         if ended.problem({0}) or result_of(again) != self.expected:
             raise SystemExit(f"the uninterrupted training gives other bits on one core: {ended.command}")
 
@@ -62,7 +64,7 @@ class Setting:
             tally.count("manual repairs")
             tally.fault(f"after `{ended.command}` the run does not go on by itself: {problem}", last, [before])
         elif (found := result_of(run)) != self.expected:
-            tally.fault(f"after `{ended.command}` the result differs in {difference(found, self.expected)}", last, [before, run])
+            tally.fault(f"after `{ended.command}` the result differs in {difference(found, self.expected)}", last, [before, run], wrong=True)
         else:
             tally.count("same result")
         for folder in (run, before):
@@ -72,6 +74,7 @@ class Setting:
 def run(program, seed, share, tally):
     setting = Setting(program)
     draw = stream(seed, "kills")
+    tally.count("manual repairs", 0)
     points = [(number, "kill") for number, _, _ in setting.calls]
     points += [(number, "kill-half") for number, call, _ in setting.calls if call == "write"]
     jobs = [(place, *point) for place, point in enumerate(share_of(points, share, draw))]

@@ -57,6 +57,8 @@ class Program:
 
     def __init__(self, path, work):
         self.path, self.work = Path(path).resolve(), Path(work)
+        # The most memory that a start took, in MiB.
+        self.peak = 0.0
         self.shim = self.work / "faults.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.shim, HERE / "faults.c", "-ldl"], check=True)
 
@@ -99,6 +101,7 @@ class Program:
             for file in (stdout, stderr):
                 file.seek(0)
                 texts.append(file.read().decode(errors="replace"))
+        self.peak = max(self.peak, usage.ru_maxrss / 1024)
         settings = "".join(f"FAULTS_{key}={value} " for key, value in (faults or {}).items())
         settings += f"LD_PRELOAD={self.shim} " if faults is not None else ""
         command = f"cd {cwd}; {settings}{self.path} {shlex.join(map(str, arguments))}"
@@ -111,6 +114,7 @@ class Tally:
     def __init__(self, kind, keep):
         self.kind, self.keep = kind, Path(keep)
         self.counts, self.faults, self.alike = collections.Counter(), 0, collections.Counter()
+        self.panics = self.wrong = 0
         self.lock = threading.Lock()
 
     def count(self, what, number=1):
@@ -120,10 +124,12 @@ class Tally:
     def note(self, text):
         print(f"{self.kind}: {text}", flush=True)
 
-    def fault(self, what, ended=None, files=()):
-        """Tells a fault, and keeps the files and folders that led to it."""
+    def fault(self, what, ended=None, files=(), wrong=False):
+        """Tells a fault, and keeps the files and folders that led to it; `wrong`: that a result is not what it should be, and nothing says so."""
         with self.lock:
             self.faults += 1
+            self.panics += ended is not None and ("panicked at" in ended.stderr or ended.code == 101)
+            self.wrong += wrong
             number = self.faults
             alike = re.sub(r"`[^`]*`|\d+", "", what)
             self.alike[alike] += 1
@@ -148,7 +154,7 @@ class Tally:
 
     def line(self):
         counts = ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
-        return f"{self.kind}: {counts or 'nothing'}; faults: {self.faults}"
+        return f"{self.kind}: {counts or 'nothing'}; {self.panics} panics, {self.wrong} wrong results, {self.faults} faults in all"
 
 
 def at_once(work, items):

@@ -100,7 +100,7 @@ def run(program, seed, share, tally):
         elif same:
             tally.count("same result")
         else:
-            tally.fault(f"{told}: another result in silence", ended, files)
+            tally.fault(f"{told}: another result in silence", ended, files, wrong=True)
 
     draw = stream(seed, "bytes")
     at_once(finished, list(enumerate(changes(whole, draw, share))))

@@ -60,7 +60,7 @@ def pair(setting, tally, place, resume):
     if codes not in ([0, 2], [0, 0]) or (codes == [0, 0] and not resume):
         tally.fault(f"of two `{arguments[0]}` at once the exit codes are {codes}; expected 0 and 2", files=[run])
     elif (found := result_of(run)) != setting.expected:
-        tally.fault(f"after two `{arguments[0]}` at once the result differs in {difference(found, setting.expected)}", files=[run])
+        tally.fault(f"after two `{arguments[0]}` at once the result differs in {difference(found, setting.expected)}", files=[run], wrong=True)
     else:
         tally.count("same result")
     shutil.rmtree(run)

@@ -40,12 +40,12 @@ begun = time.monotonic()
 with tempfile.TemporaryDirectory(prefix="torture-") as work:
     program = Program(options.program, work)
     for kind in options.kinds or KINDS:
-        began = time.monotonic()
+        began, program.peak = time.monotonic(), 0.0
         tally = Tally(kind, options.keep)
         importlib.import_module(MODULES.get(kind, kind)).run(program, options.seed, options.share, tally)
-        tallies.append(f"{tally.line()} ({time.monotonic() - began:.0f} s)")
-        print(tallies[-1], flush=True)
-        tallies[-1] = (tallies[-1], tally.faults)
+        line = f"{tally.line()} ({time.monotonic() - began:.0f} s, at most {program.peak:.0f} MiB)"
+        print(line, flush=True)
+        tallies.append((line, tally.faults))
 print(f"\nseed {options.seed}, share {options.share}, {time.monotonic() - begun:.0f} s")
 for line, _ in tallies:
     print(line)
