@@ -3,19 +3,16 @@
     regulus data fetch mnist
     python3 benches/regularizers.py [SEEDS] [-- ARGUMENTS FOR regulus train]
 
-Every run is configs/few_images_l0.toml with the settings below. The runs are kept in artifacts/regularizers; one that is there is not trained again. The program is
-target/release/regulus, or $REGULUS. Cost is the time of training over that without a
-regularizer, medians of the seeds; seeds take turns.
+Every run is configs/few_images_l0.toml with the settings below. The runs are kept in artifacts/regularizers, by a checksum over config, data and program; one that is there
+is not trained again. The program is target/release/regulus, or $REGULUS. Cost is the time of training over that without a regularizer, medians of the seeds; seeds take
+turns.
 """
 
 import json
-import os
 import re
-import shutil
 import statistics
-import subprocess
-import sys
-from pathlib import Path
+
+import runs
 
 PROXIMAL = ["penalty.0.proximal=true"]
 
@@ -56,22 +53,13 @@ ROWS = {
     "SAM, ρ = 0.2": ["optimizer.sam_rho=0.2"],
 }
 
-arguments, extra = sys.argv[1:], []
-if "--" in arguments:
-    place = arguments.index("--")
-    arguments, extra = arguments[:place], arguments[place + 1 :]
-seeds = int(arguments[0]) if arguments else 5
-program = os.environ.get("REGULUS", "target/release/regulus")
+words, extra = runs.arguments()
+seeds = int(words[0]) if words else 5
 results = {name: [] for name in ROWS}
 for seed in range(seeds):
     for name, sets in ROWS.items():
-        settings = " ".join([name, *extra])
-        run = Path("artifacts/regularizers") / f"{re.sub('[^a-z0-9.]+', '_', settings.lower())}-{seed}"
-        if not (run / "summary.json").exists():
-            shutil.rmtree(run, ignore_errors=True)
-            words = [word for one in [*sets, f"seed={seed}"] for word in ("--set", one)]
-            subprocess.run([program, "train", "configs/few_images_l0.toml", "--run-dir", run, *words, *extra], check=True, capture_output=True)
-        results[name].append(json.loads((run / "summary.json").read_text()))
+        folder = f"{re.sub('[^a-z0-9.]+', '_', name.lower())}-{seed}"
+        results[name].append(runs.trained("artifacts/regularizers", folder, "configs/few_images_l0.toml", [*sets, f"seed={seed}"], extra))
 
 
 def told(values, digits, scale=1.0):
@@ -81,12 +69,12 @@ def told(values, digits, scale=1.0):
 
 print("| regularizer | test cross-entropy | test accuracy, % | ‖w‖² | weights 0, % | channels and units 0, % | cost in trainings |\n|---|---|---|---|---|---|---|")
 base = statistics.median(one["seconds"] for one in results["none"])
-for name, runs in results.items():
+for name, found in results.items():
     cells = [
-        told([run["test"]["data_loss"] for run in runs], 4),
-        told([run["test"]["accuracy"] for run in runs], 2, 100),
-        told([run["weight_norm_squared"] for run in runs], 1),
-        *(f"{100 * statistics.mean(run[key] for run in runs):.1f}" for key in ("zero_weights", "zero_channels")),
-        f"{statistics.median(run['seconds'] for run in runs) / base:.2f}",
+        told([run["test"]["data_loss"] for run in found], 4),
+        told([run["test"]["accuracy"] for run in found], 2, 100),
+        told([run["weight_norm_squared"] for run in found], 1),
+        *(f"{100 * statistics.mean(run[key] for run in found):.1f}" for key in ("zero_weights", "zero_channels")),
+        f"{statistics.median(run['seconds'] for run in found) / base:.2f}",
     ]
     print(f"| {name} | " + " | ".join(cells) + " |")

@@ -2,23 +2,17 @@
 
     python3 benches/seeds.py SEEDS CONFIG [CONFIG ...] [-- ARGUMENTS FOR regulus train]
 
-The runs are kept in artifacts/seeds; one that is there is not trained again. The program is target/release/regulus, or $REGULUS.
+The runs are kept in artifacts/seeds, by a checksum over config, data and program; one that is there is not trained again. The program is target/release/regulus, or
+$REGULUS.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-arguments = sys.argv[1:]
-extra = []
-if "--" in arguments:
-    place = arguments.index("--")
-    arguments, extra = arguments[:place], arguments[place + 1 :]
-seeds, configs = int(arguments[0]), arguments[1:]
-program = os.environ.get("REGULUS", "target/release/regulus")
+import runs
+
+words, extra = runs.arguments()
+seeds, configs = int(words[0]), words[1:]
 
 
 def told(values, scale=1.0, digits=4):
@@ -28,12 +22,7 @@ def told(values, scale=1.0, digits=4):
 
 print("| config | seeds | test cross-entropy | test accuracy, % | ‖w‖² | minutes a run | images/s |\n|---|---|---|---|---|---|---|")
 for config in configs:
-    summaries = []
-    for seed in range(seeds):
-        run = Path("artifacts/seeds") / f"{Path(config).stem}-{seed}"
-        if not (run / "summary.json").exists():
-            subprocess.run([program, "train", config, "--set", f"seed={seed}", "--run-dir", str(run), *extra], check=True, stdout=sys.stderr)
-        summaries.append(json.loads((run / "summary.json").read_text()))
+    summaries = [runs.trained("artifacts/seeds", f"{Path(config).stem}-{seed}", config, [f"seed={seed}"], extra) for seed in range(seeds)]
     test = [summary["test"] for summary in summaries]
     columns = [
         config,

@@ -44,6 +44,40 @@ fn threads_change_no_bit() {
     }
 }
 
+/// Arguments of a training of the reference network's convolutions, 32 and 64 channels, which take paths that fewer do not.
+fn reference<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
+    let sets = [
+        backend,
+        "model.channels=[32, 64]",
+        "checkpoint.every_steps=3",
+        "train.epochs=12",
+        "optimizer.sam_rho=0.02",
+        "augment.mixup=0.2",
+        "averaging.kind=ema",
+        "penalty.0.schedule.kind=cosine",
+    ];
+    ["train", "small.toml", "--run-dir", run].into_iter().chain(sets.into_iter().flat_map(|set| ["--set", set])).collect()
+}
+
+#[test]
+fn threads_change_no_bit_of_the_reference_network() {
+    for backend in cpu_backends() {
+        for path in regulus::kernels::simd::Path::all() {
+            let sandbox = Sandbox::new();
+            let kind = format!("backend.kind={backend}");
+            for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("three", "backend.threads=3")] {
+                let arguments = [reference(&kind, run).as_slice(), &["--set", threads, "--set", "train.epochs=3"]].concat();
+                let ran = sandbox.run_with(&[("REGULUS_SIMD", path.name)], &arguments);
+                assert_eq!(ran.code(), 0, "{}", ran.stderr());
+            }
+            let expected = sandbox.lasting("one");
+            assert_eq!(expected.len(), 4 + 6 + 1);
+            assert!(sandbox.lasting("two") == expected, "{backend}, {}: 2 threads", path.name);
+            assert!(sandbox.lasting("three") == expected, "{backend}, {}: 3 threads", path.name);
+        }
+    }
+}
+
 /// Waits until the run has a checkpoint of at least `steps` steps.
 fn wait_for_step(sandbox: &Sandbox, run: &str, steps: u64, child: &mut Child) {
     let begun = Instant::now();
@@ -67,6 +101,17 @@ fn signal(child: &Child, name: &str) {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_ends_as_the_uninterrupted_one() {
+    interrupted_and_whole(training);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_reference_network_ends_as_the_uninterrupted_one() {
+    interrupted_and_whole(reference);
+}
+
+#[cfg(unix)]
+fn interrupted_and_whole(training: for<'a> fn(&'a str, &'a str) -> Vec<&'a str>) {
     for backend in cpu_backends() {
         let sandbox = Sandbox::new();
         let kind = format!("backend.kind={backend}");

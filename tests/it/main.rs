@@ -28,6 +28,7 @@ mod norms_and_steps;
 mod objective;
 mod penalties;
 mod readme;
+mod reference;
 mod stopping;
 mod support;
 mod terminal;

@@ -1,0 +1,212 @@
+//! Runs every kernel, forward and backward, on a fixed list of shapes: one of each size that takes another path, odd sizes, a single number, numbers
+//! that are not finite. It checks little itself; Miri, a sanitizer or valgrind watches its memory.
+//!
+//! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it all of this processor's take their turn. Under Miri, which is a
+//! thousand times slower, the shapes are the small ones.
+
+#[path = "../../../src/kernels/mod.rs"]
+#[expect(unused_imports, reason = "the program names its gradients")]
+mod kernels;
+
+use kernels::conv::{backward, forward};
+use kernels::cross_entropy::cross_entropy;
+use kernels::dense::{self, Matrix};
+use kernels::groups::{self, Groups, Proximal};
+use kernels::image::{Geometry, Images, channels_first};
+use kernels::simd::{Path, VARIABLE};
+use kernels::squares::{scaled, sum_of_squares};
+use kernels::update::{Adam, Descent, adam, descend, descend_with_momentum};
+
+/// Numbers from a 64-bit mixer (Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From -1 to 1; where `odd`, one of eight is not finite.
+    fn numbers(&mut self, count: usize, odd: bool) -> Vec<f32> {
+        let one = |bits: u64| match bits % 24 {
+            0 if odd => f32::NAN,
+            1 if odd => f32::INFINITY,
+            2 if odd => f32::NEG_INFINITY,
+            _ => (bits >> 40) as f32 / (1_u64 << 23) as f32 - 1.0,
+        };
+        (0..count).map(|_| one(self.next())).collect()
+    }
+}
+
+/// Inputs, outputs, height, width, kernel, padding, batch.
+type Shape = [usize; 7];
+
+/// Few input channels (patches), many (runs), many outputs (blocks of registers), sides that leave an odd row or nothing.
+const SMALL: [Shape; 14] = [
+    [1, 1, 3, 3, 1, 0, 1],
+    [1, 3, 5, 6, 3, 0, 2],
+    [2, 5, 7, 4, 3, 1, 3],
+    [3, 17, 5, 6, 3, 0, 3],
+    [1, 2, 2, 2, 3, 1, 1],
+    [1, 4, 4, 5, 2, 0, 2],
+    [4, 7, 5, 5, 5, 2, 1],
+    [7, 9, 5, 5, 3, 0, 1],
+    [8, 8, 5, 5, 3, 0, 2],
+    [9, 6, 4, 5, 3, 1, 2],
+    [9, 33, 4, 4, 3, 0, 1],
+    [16, 16, 5, 6, 3, 0, 1],
+    [8, 5, 7, 6, 5, 0, 1],
+    [1, 1, 3, 3, 3, 0, 1],
+];
+
+/// Those of the reference network and others whose batch is split in other ways.
+const LARGE: [Shape; 10] = [
+    [1, 32, 28, 28, 3, 0, 32],
+    [32, 64, 13, 13, 3, 0, 32],
+    [32, 64, 13, 13, 3, 0, 1],
+    [32, 37, 14, 11, 3, 1, 67],
+    [64, 96, 8, 9, 3, 1, 9],
+    [3, 32, 32, 31, 5, 2, 16],
+    [20, 13, 15, 17, 5, 2, 7],
+    [16, 64, 12, 12, 1, 0, 20],
+    [33, 65, 9, 9, 2, 0, 6],
+    [32, 64, 13, 13, 3, 0, 300],
+];
+
+fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, batch]: Shape, odd: bool, random: &mut Random) -> f64 {
+    let geometry = Geometry { inputs, outputs, height, width, kernel, padding };
+    let images = random.numbers(batch * inputs * height * width, odd);
+    let weights = random.numbers(outputs * inputs * kernel * kernel, false);
+    let bias = random.numbers(outputs, false);
+    let gradient = random.numbers(batch * outputs * geometry.pooled(), odd);
+    let mut sum = 0.0;
+    let first = [inputs * height * width, height * width, width, 1];
+    let last = [inputs * height * width, 1, width * inputs, inputs];
+    let (rows, columns) = (geometry.pooled_height(), geometry.pooled_width());
+    let gradient_first = [outputs * rows * columns, rows * columns, columns, 1];
+    let gradient_last = [outputs * rows * columns, 1, columns * outputs, outputs];
+    // Miri takes two of the four layouts.
+    let layouts = [(first, gradient_last), (last, gradient_first), (first, gradient_first), (last, gradient_last)];
+    for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
+        let images = Images { numbers: &images, strides };
+        let (without, none) = forward(path, geometry, batch, &images, &weights, &bias, false);
+        let (out, winners) = forward(path, geometry, batch, &images, &weights, &bias, true);
+        assert!(out.len() == without.len() && none.is_empty() && winners.len() == out.len());
+        sum += f64::from(out.iter().sum::<f32>());
+        assert_eq!(channels_first(&out, geometry.pooled(), outputs).len(), out.len());
+        if out.is_empty() {
+            continue;
+        }
+        let gradient = Images { numbers: &gradient, strides: gradient_strides };
+        for wants_images in [true, false].into_iter().skip(if cfg!(miri) { number } else { 0 }).take(if cfg!(miri) { 1 } else { 2 }) {
+            let found = backward(path, geometry, &images, &weights, &winners, &gradient, wants_images);
+            assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
+            assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
+            sum += f64::from(found.weights.iter().sum::<f32>());
+        }
+    }
+    sum
+}
+
+fn dense_layer(path: Path, [batch, inputs, outputs]: [usize; 3], odd: bool, random: &mut Random) -> f64 {
+    let (x, w) = (random.numbers(batch * inputs, odd), random.numbers(inputs * outputs, false));
+    let (bias, gradient) = (random.numbers(outputs, false), random.numbers(batch * outputs, odd));
+    let mut sum = 0.0;
+    let weights = Matrix::rows(&w, [inputs, outputs]);
+    for x in [Matrix::rows(&x, [batch, inputs]), Matrix::rows(&x, [inputs, batch]).transposed()] {
+        for relu in [true, false] {
+            let out = dense::forward(path, x, weights, &bias, relu);
+            assert_eq!(out.len(), batch * outputs);
+            for gradient in [Matrix::rows(&gradient, [batch, outputs]), Matrix::rows(&gradient, [outputs, batch]).transposed()] {
+                let found = dense::backward(x, weights, relu.then_some(out.as_slice()), gradient, relu);
+                assert!(found.weights.len() == w.len() && found.bias.len() == outputs);
+                assert_eq!(found.x.map(|x| x.len()), relu.then_some(batch * inputs));
+                sum += f64::from(found.weights.iter().sum::<f32>());
+            }
+            sum += f64::from(out.iter().sum::<f32>());
+        }
+    }
+    sum
+}
+
+fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut Random) -> f64 {
+    let mut sum = 0.0;
+    for classes in [2, 3, 10] {
+        let logits = random.numbers(length * classes, odd);
+        let labels: Vec<usize> = (0..length).map(|place| place % classes).collect();
+        for smoothing in [0.0, 0.1] {
+            sum += f64::from(cross_entropy(&logits, &labels, smoothing).loss);
+        }
+    }
+    let (mut weights, gradient) = (random.numbers(length, odd), random.numbers(length, odd));
+    sum += sum_of_squares(path, &weights);
+    assert_eq!(scaled(&weights, 0.5).len(), length);
+    sum += groups::sum_of_absolutes(&weights).0;
+    let (mut first, mut second) = (vec![0.0; length], vec![0.0; length]);
+    for step in 1..3 {
+        let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, kept: 0.99, step };
+        adam(path, constants, &mut weights, &gradient, &mut first, &mut second);
+    }
+    descend(0.1, &mut weights, &gradient);
+    for nesterov in [true, false] {
+        descend_with_momentum(Descent { rate: 0.1, momentum: 0.9, nesterov }, &mut weights, &gradient, &mut first);
+    }
+    let divisors = (1..=length).filter(|size| length % size == 0 && (*size < 4 || *size * 3 > length));
+    for size in divisors {
+        for groups in [Groups::Runs(size), Groups::of(&[size, length / size])] {
+            sum += groups::sum_of_norms(&weights, groups).0;
+            for step in [Proximal { absolutes: 0.01, squares: 0.1, norms: 0.0 }, Proximal { norms: 0.01, ..Proximal::default() }] {
+                for metric in [Vec::new(), vec![2.0; length]] {
+                    groups::proximal(step, groups, &metric, &mut weights);
+                }
+            }
+        }
+    }
+    sum + weights.iter().map(|weight| f64::from(*weight)).sum::<f64>()
+}
+
+fn main() {
+    let paths = if std::env::var_os(VARIABLE).is_some() { vec![Path::chosen().expect("a path of this processor")] } else { Path::all() };
+    let large = !cfg!(miri) && std::env::var_os("SANITIZE_SMALL").is_none();
+    for path in paths {
+        let mut random = Random(7);
+        let (mut calls, mut sum) = (0, 0.0);
+        let tell = |setting: &dyn std::fmt::Debug| {
+            if cfg!(miri) {
+                eprintln!("{setting:?}");
+            }
+        };
+        let shapes = SMALL.iter().chain(LARGE.iter().filter(|_| large));
+        for shape in shapes {
+            tell(shape);
+            for odd in [false, true] {
+                calls += 1;
+                let found = convolution(path, *shape, odd, &mut random);
+                sum += if odd { 0.0 } else { found };
+            }
+        }
+        let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
+        let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];
+        for shape in small.iter().chain(many.iter().filter(|_| large)) {
+            tell(shape);
+            for odd in [false, true] {
+                calls += 1;
+                let found = dense_layer(path, *shape, odd, &mut random);
+                sum += if odd { 0.0 } else { found };
+            }
+        }
+        for length in [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large)) {
+            tell(&length);
+            for odd in [false, true] {
+                calls += 1;
+                let found = losses_penalties_and_steps(path, length, odd, &mut random);
+                sum += if odd { 0.0 } else { found };
+            }
+        }
+        assert!(sum.is_finite(), "numbers that are finite gave one that is not");
+        println!("{}: {calls} settings, sum {sum}", path.name);
+    }
+}
