@@ -158,9 +158,16 @@ fn a_run_of_before_there_were_lists_of_lambda_goes_on() {
     let read = |name: &str| std::fs::read_to_string(sandbox.path("old").join(name)).unwrap();
     let rows: Vec<String> = read("metrics.jsonl").lines().map(|line| without(line, &["lambdas", "evidence"])).collect();
     sandbox.write("old/metrics.jsonl", rows.join("\n") + "\n");
-    sandbox.write("old/manifest.json", without(&read("manifest.json"), &["keep", "penalties"]));
-    let new = ["ended_by", "kept", "lambdas", "best", "last", "warnings"];
+    sandbox.write("old/manifest.json", without(&read("manifest.json"), &["keep", "penalties", "sha256"]));
+    let new = ["ended_by", "kept", "lambdas", "best", "last", "warnings", "sha256"];
     sandbox.write("old/summary.json", without(&read("summary.json"), &new));
+    for checkpoint in ["best", "best.previous", "last", "last.previous"] {
+        let folder = format!("checkpoints/{checkpoint}");
+        std::fs::remove_file(sandbox.path("old").join(&folder).join("metrics.json")).unwrap();
+        let sums = read(&format!("{folder}/SHA256SUMS"));
+        let sums: Vec<&str> = sums.lines().filter(|line| !line.ends_with("  metrics.json")).collect();
+        sandbox.write(&format!("old/{folder}/SHA256SUMS"), sums.join("\n") + "\n");
+    }
     let again = sandbox.ok(&["resume", "old"]);
     assert!(again.stderr().contains("had ended already") && again.stdout().contains("validation"), "{}", again.stdout());
     assert!(sandbox.ok(&["evaluate", "old"]).stdout().starts_with("checkpoint best"));
