@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use super::table::{duration, grouped};
 const NARROWEST: usize = 10;
 /// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two lines where there is no bar.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// Between two looks at how far the work is.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -71,8 +73,8 @@ fn fitting(width: usize, title: &str, details: &[String]) -> Option<String> {
     Some(fitting.join(", "))
 }
 
-/// A bar for work that may take a while: it appears after a second, where standard error is a terminal, and is gone when this value is dropped.
-/// A signal that ends the program takes it off the terminal too.
+/// A bar for work that may take a while: it appears after a second and is gone when this value is dropped. A signal that ends the program takes it
+/// off the terminal too. Where standard error is no terminal, lines say how far the work is.
 pub(super) struct Work {
     bar: ProgressBar,
     /// Dropped when the work is done.
@@ -92,14 +94,15 @@ impl Work {
     }
 
     fn new(title: &'static str, bar: ProgressBar) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self { bar, done: None, shower: None };
-        }
         let (done, waiting) = channel();
         let shown = bar.clone();
+        let is_terminal = std::io::stderr().is_terminal();
         let show = move || {
             if waiting.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
+            }
+            if !is_terminal {
+                return print_lines(&shown, title, &waiting);
             }
             clear_on_signals();
             shown.set_draw_target(ProgressDrawTarget::stderr());
@@ -131,6 +134,19 @@ impl Work {
     /// Says that one more step is done.
     pub(super) fn advance(&self) {
         self.bar.inc(1);
+    }
+}
+
+/// Prints how far the work is, until `waiting` ends.
+fn print_lines(work: &ProgressBar, title: &str, waiting: &Receiver<()>) {
+    loop {
+        match work.length() {
+            None => print::note(title),
+            Some(total) => print::note(format_args!("{title}: {}/{}, {}", grouped(work.position()), grouped(total), time_left(work))),
+        }
+        if waiting.recv_timeout(BETWEEN_LINES) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
     }
 }
 

@@ -69,8 +69,8 @@ fn from_archive(path: &Path) -> Result<Files, DataError> {
     for entry in archive.entries().map_err(damaged)? {
         let entry = entry.map_err(damaged)?;
         let inside = entry.path().map_err(damaged)?.into_owned();
-        let wanted = |name: &&str| inside.file_name().is_some_and(|found| found == *name);
-        if entry.header().entry_type().is_file() && TRAIN.iter().chain([&TEST]).any(|name| wanted(name)) {
+        let is_wanted = inside.file_name().is_some_and(|found| TRAIN.iter().chain([&TEST]).any(|name| found == *name));
+        if entry.header().entry_type().is_file() && is_wanted {
             let size = entry.size();
             let bytes = limited(&path.join(&inside), entry)?;
             if bytes.len() as u64 != size {

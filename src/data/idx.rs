@@ -41,7 +41,8 @@ pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2
     for (rank, kind) in [("idx3", "images"), ("idx1", "labels")] {
         let fits = |name: &&String| {
             let name = name.to_lowercase();
-            name.contains(rank) && words.iter().any(|word| name.contains(word)) && (name.ends_with("ubyte") || name.ends_with(".gz"))
+            let plain = name.strip_suffix(".gz").unwrap_or(&name);
+            plain.contains(rank) && plain.ends_with("ubyte") && words.iter().any(|word| plain.contains(word))
         };
         let mut found: Vec<&String> = names.iter().filter(fits).collect();
         // Packed and unpacked, it is the same file.

@@ -97,15 +97,14 @@ impl Sets {
     ) -> Result<Self, DataError> {
         let cache = if is_kept { DecodedCache::new(dir, &listing, preprocess, damaged) } else { None };
         let mut warnings = Vec::new();
-        let decoded = match cache.as_ref().and_then(|cache| cache.read(preprocess)) {
-            Some(decoded) => decoded,
-            None => {
-                let decoded = decode(&listing, preprocess, damaged, progress)?;
-                if let Some(Err(error)) = cache.map(|cache| cache.write(&decoded)) {
-                    warnings.push(format!("the decoded images are not kept for the next start: {error} ({})", error.source));
-                }
-                decoded
+        let decoded = if let Some(decoded) = cache.as_ref().and_then(|cache| cache.read(preprocess)) {
+            decoded
+        } else {
+            let decoded = decode(&listing, preprocess, damaged, progress)?;
+            if let Some(Err(error)) = cache.map(|cache| cache.write(&decoded)) {
+                warnings.push(format!("the decoded images are not kept for the next start: {error} ({})", error.source));
             }
+            decoded
         };
         warnings.splice(0..0, listing.warnings);
         warnings.extend(decoded.damaged.iter().map(|file| format!("`{}` is left out: {}", file.path.display(), file.problem)));
