@@ -26,6 +26,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
             own_images(dir, &survey)?
         }
     };
+    let text = text.replace("FILE", &path.display().to_string());
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).open(path).map_err(WriteError::at(path))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(WriteError::at(path))?;
