@@ -47,34 +47,37 @@ pub struct PredictOptions {
 }
 
 /// Image files to predict.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ImageList {
     /// The files, in the order they were named.
     pub paths: Vec<PathBuf>,
     /// What was left out, in words.
     pub warnings: Vec<String>,
+    /// Folders that can't be read or have no images.
+    pub failed: Vec<(PathBuf, DataError)>,
 }
 
 impl ImageList {
     /// The files among `named`, and the images in the folders among them and in the folders below, each folder's sorted by path.
-    ///
-    /// # Errors
-    ///
-    /// When a folder can't be read or has no images.
-    pub fn of(named: &[PathBuf]) -> Result<Self, DataError> {
+    #[must_use]
+    pub fn of(named: &[PathBuf]) -> Self {
         let mut list = Self::default();
         for path in named {
-            if path.is_dir() {
-                let (images, left_out) = images_in(path)?;
-                list.paths.extend(images);
-                if !left_out.is_empty() {
-                    list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
-                }
-            } else {
+            if !path.is_dir() {
                 list.paths.push(path.clone());
+                continue;
+            }
+            match images_in(path) {
+                Ok((images, left_out)) => {
+                    list.paths.extend(images);
+                    if !left_out.is_empty() {
+                        list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
+                    }
+                }
+                Err(error) => list.failed.push((path.clone(), error)),
             }
         }
-        Ok(list)
+        list
     }
 }
 

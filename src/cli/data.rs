@@ -37,7 +37,7 @@ fn list(json: bool) -> Result<(), Error> {
     line(Source::MnistMini, "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
     for set in KNOWN_SETS {
         let folder = set.folder(None)?;
-        let there = set.files.iter().all(|file| KnownSet::find(&folder, file).is_some());
+        let there = set.is_there(&folder);
         let state = if there { "fetched" } else { "not fetched" };
         line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
     }

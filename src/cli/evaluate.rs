@@ -21,6 +21,9 @@ const CLASSES: usize = 20;
 
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     let trained = open(&args.model, args.data_dir.as_deref())?;
+    if let (Some(run), Some(path)) = (trained.run(), &args.predictions) {
+        run.folder.refuse_own(path)?;
+    }
     let mut predictions = args.predictions.as_deref().map(PredictionsFile::new).transpose()?;
     let split = match args.split {
         Some(SplitArg::Train) => Split::Train,

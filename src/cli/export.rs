@@ -21,7 +21,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
         (None, Origin::File(path)) => path.with_extension(format.extension()),
     };
     match &trained.origin {
-        Origin::Run(run) => refuse_own_files(run.folder.path(), &path)?,
+        Origin::Run(run) => run.folder.refuse_own(&path)?,
         Origin::File(source) if real(source) == real(&path) => {
             return Err(Error::Usage(format!("`{}` is the file to export; name another one with `--output`", source.display())));
         }
@@ -71,20 +71,6 @@ fn format(args: &ExportArgs) -> Result<Format, Error> {
         }
         _ => Ok(asked.or(of_output).unwrap_or(Format::Safetensors)),
     }
-}
-
-/// An export must not take the place of a file the run lives by.
-fn refuse_own_files(run: &Path, path: &Path) -> Result<(), Error> {
-    let run = real(run);
-    let target = atomic::target(path).unwrap_or_else(|_| path.to_owned());
-    let own = path.exists()
-        && real(path).starts_with(&run)
-        && !matches!(real(path).extension(), Some(end) if end == "bpk" || end == "safetensors");
-    let inside = target.parent().is_some_and(|parent| real(parent).starts_with(run.join("checkpoints")));
-    if own || inside {
-        return Err(Error::Usage(format!("`{}` belongs to the run; export to another file", path.display())));
-    }
-    Ok(())
 }
 
 fn real(path: &Path) -> std::path::PathBuf {

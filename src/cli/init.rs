@@ -5,8 +5,9 @@ use std::path::Path;
 use super::args::InitArgs;
 use super::print;
 use super::table::{counted, grouped};
+use crate::atomic;
 use crate::data::Survey;
-use crate::error::{Error, WriteError};
+use crate::error::Error;
 
 /// Images are brought to at most so many pixels on their shorter side.
 const SIDE: usize = 64;
@@ -27,9 +28,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
         }
     };
     let text = text.replace("FILE", &path.display().to_string());
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).open(path).map_err(WriteError::at(path))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(WriteError::at(path))?;
+    atomic::write(path, text.as_bytes())?;
     print::out(format_args!("wrote {0}; next: regulus check {0}, regulus train {0}", path.display()))
 }
 

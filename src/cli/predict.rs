@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -16,12 +17,16 @@ use crate::predict::{ImageList, PredictOptions, Prediction, predict as predict_a
 
 pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     let trained = open(&args.model, None)?;
-    let images = ImageList::of(&args.images)?;
+    let images = ImageList::of(&args.images);
     images.warnings.iter().for_each(print::warning);
     let options = PredictOptions { top: args.top as usize, invert: args.invert };
     // Where results go to the terminal, they are the progress.
     let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
-    let mut bad = 0_usize;
+    let folders = images.failed.len();
+    let mut bad = folders;
+    for (path, error) in images.failed {
+        report(&path, error, args.json)?;
+    }
     predict_all(&trained, &images.paths, options, &mut |path, predicted| {
         work.iter().for_each(Work::advance);
         match predicted {
@@ -29,25 +34,28 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
             Ok(prediction) => print::out(line(&prediction))?,
             Err(error) => {
                 bad += 1;
-                if args.json {
-                    print::json(&Failed {
-                        image: path.display().to_string(),
-                        error: [vec![error.to_string()], print::causes(&error)].concat().join(": "),
-                    })?;
-                } else {
-                    print::error(&error.into());
-                }
+                report(path, error, args.json)?;
             }
         }
         Ok(if print::reader_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     drop(work);
-    match (bad, images.paths.len()) {
+    match (bad, images.paths.len() + folders) {
         (0, _) => Ok(()),
         (bad, all) => {
             Err(DataError::Set(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
         }
     }
+}
+
+/// Reports an image or a folder that could not be predicted.
+fn report(path: &Path, error: DataError, json: bool) -> Result<(), Error> {
+    if json {
+        let error = [vec![error.to_string()], print::causes(&error)].concat().join(": ");
+        return print::json(&Failed { image: path.display().to_string(), error });
+    }
+    print::error(&error.into());
+    Ok(())
 }
 
 /// A line of JSON on an image that could not be predicted.

@@ -104,7 +104,10 @@ impl Experiment {
             ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
         ];
         match watches_validation.iter().find(|(_, watches)| *watches && !has_validation) {
-            Some((key, _)) => Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0")),
+            Some((key, _)) => Err(ConfigError::value(
+                *key,
+                "watches the validation loss; it needs `data.validation` > 0, or a folder `val` beside `train`",
+            )),
             None => Ok(()),
         }
     }

@@ -28,9 +28,8 @@ const LARGEST_ARCHIVE: u64 = 1 << 30;
 
 /// Training and test images of the archive or folder at `path`, or in the folder `path`.
 pub(super) fn load(path: &Path) -> Result<(Images, Images), DataError> {
-    let inside = [path.join(FOLDER), path.to_owned()];
-    let mut files = match inside.iter().find(|folder| folder.join(TEST).is_file() || folder.join(TRAIN[0]).is_file()) {
-        Some(folder) => from_folder(folder)?,
+    let mut files = match unpacked(path) {
+        Some(folder) => from_folder(&folder)?,
         None if path.is_file() => from_archive(path)?,
         None if path.join(ARCHIVE).is_file() => from_archive(&path.join(ARCHIVE))?,
         None => {
@@ -49,6 +48,11 @@ pub(super) fn load(path: &Path) -> Result<(Images, Images), DataError> {
     Ok((images(&train)?, images(&[test])?))
 }
 
+/// The folder of unpacked files: in `path`, or `path` itself.
+pub(super) fn unpacked(path: &Path) -> Option<PathBuf> {
+    [path.join(FOLDER), path.to_owned()].into_iter().find(|folder| folder.join(TEST).is_file() || folder.join(TRAIN[0]).is_file())
+}
+
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
 fn from_folder(folder: &Path) -> Result<Files, DataError> {
@@ -64,7 +68,8 @@ fn from_folder(folder: &Path) -> Result<Files, DataError> {
 fn from_archive(path: &Path) -> Result<Files, DataError> {
     let file = BufReader::new(File::open(path).map_err(DataError::read(path))?);
     let damaged = |error: std::io::Error| DataError::content(path, format!("is not a whole .tar.gz archive ({error}); fetch it again"));
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(LARGEST_ARCHIVE));
+    let mut unpacked = MultiGzDecoder::new(file).take(LARGEST_ARCHIVE);
+    let mut archive = tar::Archive::new(&mut unpacked);
     let mut files = Vec::new();
     for entry in archive.entries().map_err(damaged)? {
         let entry = entry.map_err(damaged)?;
@@ -78,6 +83,11 @@ fn from_archive(path: &Path) -> Result<Files, DataError> {
             }
             files.push((path.join(inside), bytes));
         }
+    }
+    // The archive ends before the file does: the checksum is at the end of the file.
+    std::io::copy(&mut unpacked, &mut std::io::sink()).map_err(damaged)?;
+    if unpacked.limit() == 0 {
+        return Err(DataError::content(path, format!("unpacks to more than {} MiB", LARGEST_ARCHIVE >> 20)));
     }
     Ok(files)
 }

@@ -91,7 +91,7 @@ fn images_of(split: &Split, classes: &[String], is_train: bool, left_out: &mut L
     Ok(images.into_iter().map(|(_, label, path)| (label, path)).collect())
 }
 
-/// The images among `files`; the others are added to `left_out`.
+/// The images among `files`, known by their content; the others are added to `left_out`.
 pub(super) fn only_images(files: &[FoundFile], left_out: &mut LeftOut) -> Vec<PathBuf> {
     let kinds: Vec<Result<(), Reason>> = files.par_iter().map(|file| is_image(&file.path)).collect();
     let mut images = Vec::new();

@@ -64,7 +64,7 @@ impl DecodedCache {
         let path = cache_dir().ok()?.join("decoded").join(format!("{}.pixels", &name[..32]));
         let mut key = Sha256::new_with_prefix(way.as_bytes());
         listing.hash_into(&mut key);
-        let newest = listing.files().map(|file| file.stamp[1].max(file.stamp[2])).max().unwrap_or(0);
+        let newest = listing.files().map(|file| if cfg!(unix) { file.stamp[2] } else { file.stamp[1] }).max().unwrap_or(0);
         let listed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(0));
         Some(Self { path, key: hex(key), listed, newest })
     }
@@ -148,5 +148,6 @@ fn checksum(decoded: &Decoded) -> String {
         images.hash_into(&mut hash);
         images.files.iter().for_each(|file| hash.update(file.as_os_str().as_encoded_bytes()));
     }
+    hash.update(serde_json::to_vec(&(&decoded.left_out, &decoded.damaged)).unwrap_or_default());
     hex(hash)
 }

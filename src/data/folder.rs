@@ -10,8 +10,6 @@ use super::scan::{Entry, FoundFile, entries, files};
 
 /// Names of a folder of validation images.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
-/// The endings by which version 0.1.0 knew images.
-const FORMER_EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm"];
 
 /// The files of a set, before it is known which are images.
 #[derive(Debug)]
@@ -67,21 +65,12 @@ impl Listing {
     }
 }
 
-/// How folders are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
-    /// Every file at any depth may be an image, and validation folders count.
-    All,
-    /// As version 0.1.0 did: files with known endings directly in the class folders, for runs that began with it.
-    Former,
-}
-
 /// Lists the files of the set in `dir`.
 ///
 /// # Errors
 ///
 /// When there are no classes to tell apart, a class can't be read, or a split has a class that training does not have.
-pub(super) fn list(dir: &Path, selection: Selection) -> Result<Listing, DataError> {
+pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     if !dir.is_dir() {
         let hint = "`data.dir` must be a folder with one subfolder of images for each class".to_owned();
         return Err(DataError::Missing { path: dir.to_owned(), hint });
@@ -95,29 +84,34 @@ pub(super) fn list(dir: &Path, selection: Selection) -> Result<Listing, DataErro
         match entry {
             Entry::Folder(path) => names.push(path),
             Entry::File(file) => beside.push(file),
-            Entry::Left(reason, path) => left.push((reason, path)),
+            Entry::Left(reason, path) => {
+                if is_named(&path, &VALIDATION) || is_named(&path, &["train", "test"]) {
+                    refuse_in_place_of_folder(reason, &path)?;
+                }
+                left.push((reason, path));
+            }
         }
     }
-    let [train, validation, test] = split_folders(dir, &names, selection)?;
+    let [train, validation, test] = split_folders(dir, &names)?;
     let Some(train_dir) = train else {
         if let Some(test) = names.iter().find(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION)) {
             let name = test.file_name().unwrap_or_default().to_string_lossy();
             warnings.push(format!("`{name}` in `{}` is read as a class, as there is no folder `train` beside it", dir.display()));
         }
         let classes = class_names(dir)?;
-        let train = split(dir, &classes, selection, &mut left_out)?;
+        let train = split(dir, &classes, &mut left_out)?;
         return Ok(Listing { classes, splits: [Some(train), None, None], left_out, warnings });
     };
     left.iter().for_each(|(reason, path)| left_out.add(*reason, path));
     let used = [Some(&train_dir), validation.as_ref(), test.as_ref()];
     names.iter().filter(|path| !used.contains(&Some(path))).for_each(|path| left_out.add(Reason::BesideTrain, path));
     let classes = class_names(&train_dir)?;
-    let mut train = split(&train_dir, &classes, selection, &mut left_out)?;
+    let mut train = split(&train_dir, &classes, &mut left_out)?;
     train.outside.extend(beside);
     let mut held = [None, None];
     for (held, dir) in held.iter_mut().zip([validation, test]) {
         let Some(dir) = dir else { continue };
-        let files = split(&dir, &classes, selection, &mut left_out)?;
+        let files = split(&dir, &classes, &mut left_out)?;
         let empty: Vec<String> =
             classes.iter().zip(&files.by_class).filter(|(_, files)| files.is_empty()).map(|(class, _)| format!("`{class}`")).collect();
         if !empty.is_empty() {
@@ -142,12 +136,12 @@ pub(super) fn list_labelled(dir: &Path, classes: &[String]) -> Result<Listing, D
         });
     }
     let mut left_out = LeftOut::default();
-    let files = split(dir, classes, Selection::All, &mut left_out)?;
+    let files = split(dir, classes, &mut left_out)?;
     Ok(Listing { classes: classes.to_vec(), splits: [None, None, Some(files)], left_out, warnings: Vec::new() })
 }
 
 /// The folders of training, validation and test images in `dir`, if it has one named `train`.
-fn split_folders(dir: &Path, names: &[PathBuf], selection: Selection) -> Result<[Option<PathBuf>; 3], DataError> {
+fn split_folders(dir: &Path, names: &[PathBuf]) -> Result<[Option<PathBuf>; 3], DataError> {
     let one = |wanted: &[&str]| {
         let found: Vec<&PathBuf> = names.iter().filter(|path| is_named(path, wanted)).collect();
         match found.as_slice() {
@@ -164,12 +158,22 @@ fn split_folders(dir: &Path, names: &[PathBuf], selection: Selection) -> Result<
         }
     };
     let Some(train) = one(&["train"])? else { return Ok([None, None, None]) };
-    let validation = if selection == Selection::All { one(&VALIDATION)? } else { None };
-    Ok([Some(train), validation, one(&["test"])?])
+    Ok([Some(train), one(&VALIDATION)?, one(&["test"])?])
 }
 
 fn is_named(path: &Path, names: &[&str]) -> bool {
     path.file_name().is_some_and(|name| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
+}
+
+/// Refuses a link or a folder that can't be read where a folder of images belongs.
+fn refuse_in_place_of_folder(reason: Reason, path: &Path) -> Result<(), DataError> {
+    match reason {
+        Reason::DanglingLink => {
+            Err(DataError::content(path, "is a link whose target is missing; mount or fetch what it points to, or remove the link"))
+        }
+        Reason::Unreadable => Err(DataError::content(path, "may not be read; change its permissions or remove it")),
+        _ => Ok(()),
+    }
 }
 
 /// The names of the class folders in `dir`.
@@ -178,14 +182,11 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
     for entry in entries(dir).map_err(DataError::read(dir))? {
         let path = match entry {
             Entry::Folder(path) => path,
-            Entry::Left(Reason::DanglingLink, path) => {
-                let problem = "is a link whose target is missing; mount or fetch what it points to, or remove the link";
-                return Err(DataError::content(&path, problem));
+            Entry::Left(reason, path) => {
+                refuse_in_place_of_folder(reason, &path)?;
+                continue;
             }
-            Entry::Left(Reason::Unreadable, path) => {
-                return Err(DataError::content(&path, "may not be read; change its permissions or remove it"));
-            }
-            Entry::Left(..) | Entry::File(_) => continue,
+            Entry::File(_) => continue,
         };
         match path.file_name().and_then(|name| name.to_str()) {
             Some(name) => classes.push(name.to_owned()),
@@ -203,7 +204,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// The files in `dir`, one subfolder for each of some of `classes`.
-fn split(dir: &Path, classes: &[String], selection: Selection, left_out: &mut LeftOut) -> Result<Split, DataError> {
+fn split(dir: &Path, classes: &[String], left_out: &mut LeftOut) -> Result<Split, DataError> {
     let mut by_class = vec![Vec::new(); classes.len()];
     let mut outside = Vec::new();
     for entry in entries(dir).map_err(DataError::read(dir))? {
@@ -214,27 +215,20 @@ fn split(dir: &Path, classes: &[String], selection: Selection, left_out: &mut Le
                 continue;
             }
             Entry::Left(reason, path) => {
+                refuse_in_place_of_folder(reason, &path)?;
                 left_out.add(reason, &path);
                 continue;
             }
         };
         let name = folder.file_name().unwrap_or_default();
-        let Some(label) = classes.iter().position(|class| name == class.as_str()) else {
+        let Some(label) = classes.iter().position(|class| name == class.as_str() || name == class.replace('/', "_").as_str()) else {
             let known: Vec<String> = classes.iter().take(10).map(|class| format!("`{class}`")).collect();
             let more = if classes.len() > known.len() { ", …" } else { "" };
             return Err(DataError::content(&folder, format!("is a class that training does not have; it has {}{more}", known.join(", "))));
         };
-        let (mut found, left) = files(&folder)?;
+        let (found, left) = files(&folder)?;
         left_out.join(left);
-        if selection == Selection::Former {
-            found.retain(|file| file.path.parent() == Some(&folder) && has_former_extension(&file.path));
-        }
         by_class[label] = found;
     }
     Ok(Split { dir: dir.to_owned(), by_class, outside })
-}
-
-fn has_former_extension(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-    extension.is_some_and(|extension| FORMER_EXTENSIONS.contains(&extension.as_str()))
 }

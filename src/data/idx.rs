@@ -56,7 +56,15 @@ pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2
             }
         }
     }
-    Ok(<[PathBuf; 2]>::try_from(pair).ok())
+    match pair.as_slice() {
+        [] => Ok(None),
+        [images, labels] => Ok(Some([images.clone(), labels.clone()])),
+        [alone, ..] => {
+            let problem =
+                format!("is there without its other half; images and labels are two files, idx3 and idx1, of one {} set", words[0]);
+            Err(DataError::content(alone, problem))
+        }
+    }
 }
 
 /// Swaps rows and columns of every image.
@@ -74,6 +82,7 @@ pub(super) fn transposed(images: Images) -> Images {
 /// Reads a pair of files into one set.
 pub(super) fn read_pair(images: &Path, labels: &Path) -> Result<Images, DataError> {
     let image_bytes = read_file(images)?;
+    check_labels(labels, images, &image_bytes)?;
     let label_bytes = read_file(labels)?;
     pair((images, image_bytes), (labels, &label_bytes))
 }
@@ -104,6 +113,21 @@ pub(super) fn pair(images: (&Path, Vec<u8>), labels: (&Path, &[u8])) -> Result<I
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     let bytes = std::fs::read(path).map_err(DataError::read(path))?;
     if bytes.starts_with(&[0x1f, 0x8b]) { unpack(path, &bytes) } else { Ok(bytes) }
+}
+
+/// Refuses packed labels of another count than the images before they are unpacked.
+fn check_labels(path: &Path, images: &Path, image_bytes: &[u8]) -> Result<(), DataError> {
+    let count = |bytes: &[u8]| bytes.get(4..8).and_then(|count| Some(u32::from_be_bytes(count.try_into().ok()?)));
+    let mut start = Vec::new();
+    let packed = std::fs::File::open(path).map_err(DataError::read(path))?;
+    // What is not packed, or damaged, is told when it is read.
+    let _ = MultiGzDecoder::new(packed).take(8).read_to_end(&mut start);
+    match (start.starts_with(&[0, 0, 8, 1]), count(&start), count(image_bytes)) {
+        (true, Some(labels), Some(count)) if labels != count => {
+            Err(DataError::content(images, format!("holds {count} images, but `{}` holds {labels} labels", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Unpacks gzip-compressed bytes: no more of them than the IDX header at their start promises, and one.
@@ -227,7 +251,9 @@ mod tests {
         assert_eq!(found("train-labels-idx1-ubyte"), None);
         let pair = find_pair(dir.path(), &["test", "t10k"]).unwrap().unwrap();
         assert_eq!(pair, [dir.path().join(names[0]), dir.path().join(names[1])]);
-        assert!(find_pair(dir.path(), &["train"]).unwrap().is_none(), "a folder and labels are no pair");
+        assert_eq!(find_pair(dir.path(), &["valid"]).unwrap(), None);
+        let alone = find_pair(dir.path(), &["train"]).unwrap_err().to_string();
+        assert!(alone.contains("emnist-train-labels-idx1-ubyte` is there without its other half"), "{alone}");
         std::fs::write(dir.path().join("t10k-images-idx3-ubyte"), "").unwrap();
         let told = find_pair(dir.path(), &["test", "t10k"]).unwrap_err().to_string();
         assert!(told.contains("name the file of images to use, as in `data.test_images`"), "{told}");

@@ -56,7 +56,12 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
     let mut hash = Sha256::new();
     sets.splits.iter().flatten().for_each(|set| set.hash_into(&mut hash));
     let classes = sets.checked_classes()?;
-    let Sets { splits, left_out, mut warnings, .. } = sets;
+    let Sets { mut splits, left_out, mut warnings, .. } = sets;
+    for (split, name) in splits[1..].iter_mut().zip(["validation", "test"]) {
+        if split.take_if(|images| images.labels.is_empty()).is_some() {
+            warnings.push(format!("the {name} folder has no images and is not used"));
+        }
+    }
     let [train, validation, test] = splits.map(|images| images.map(|images| Part::all(Arc::new(images))));
     let train =
         limited(&train.unwrap_or_else(|| unreachable!("classes are checked by the training images")), config.train_limit, &classes)?;
@@ -68,7 +73,7 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
             (train, None)
         }
         (Validation::Fraction(fraction), _) => {
-            let (train, held) = split::hold_out(&train, classes.len(), fraction.get(), seed)?;
+            let (train, held) = split::hold_out(&train, classes.len(), fraction.get(), seed, decoding == Decoding::Reduced)?;
             let missing = missing_classes(&train, &held, &classes);
             if !missing.is_empty() {
                 warnings.push(format!("the validation part has no sample of class {}: too few images", missing.join(", ")));
@@ -91,7 +96,7 @@ pub struct LabelledFolder {
     pub warnings: Vec<String>,
 }
 
-/// Loads the images in `dir`, one subfolder for each of some of `classes`.
+/// Loads the images in `dir`, one subfolder for each of some of `classes`. `is_kept`: the decoded images are kept for the next time.
 ///
 /// # Errors
 ///
@@ -101,9 +106,10 @@ pub fn load_labelled(
     classes: &[String],
     preprocess: &Preprocess,
     damaged: Damaged,
+    is_kept: bool,
     progress: Progress,
 ) -> Result<LabelledFolder, DataError> {
-    let sets = Sets::labelled(dir, classes, preprocess, damaged, progress)?;
+    let sets = Sets::labelled(dir, classes, preprocess, damaged, is_kept, progress)?;
     let [.., Some(images)] = sets.splits else { unreachable!("the folder is listed as the last split") };
     if images.labels.is_empty() {
         let why = if sets.left_out.is_empty() { String::new() } else { format!(", but {}", sets.left_out) };

@@ -132,7 +132,18 @@ impl KnownSet {
     /// The path of one of its files, packed or not, if it is there under its name or one that unpackers give it.
     #[must_use]
     pub fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
+        // An archive is read as it is published.
+        if file.name.ends_with(".tar") {
+            return Some(folder.join(format!("{}.gz", file.name))).filter(|path| path.is_file());
+        }
         SUBFOLDERS.iter().find_map(|inside| idx::find(&folder.join(inside), Path::new(file.name)))
+    }
+
+    /// Whether all of it is in `folder`, as far as names tell.
+    #[must_use]
+    pub fn is_there(&self, folder: &Path) -> bool {
+        self.files.iter().all(|file| Self::find(folder, file).is_some())
+            || self.source == Source::Cifar10 && cifar10::unpacked(folder).is_some()
     }
 
     pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images), DataError> {

@@ -10,6 +10,7 @@ mod decoded_cache;
 mod error;
 mod fetch;
 mod folder;
+mod former;
 mod idx;
 mod image_list;
 mod images;
@@ -27,6 +28,7 @@ mod scan;
 mod sets;
 mod split;
 mod survey;
+mod whole_file;
 
 pub use ahead::Ahead;
 pub use augment::Placement;

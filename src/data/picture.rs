@@ -8,6 +8,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::resize::Bytes;
+use super::whole_file::has_end;
 use super::{DataError, Decoding, Preprocess, Shape, jpeg};
 
 /// An image of no more than this many pixels on a side is decoded.
@@ -47,13 +48,23 @@ impl Picture {
             Decoding::Reduced if bytes.starts_with(JPEG) => {
                 jpeg::decode(bytes, height, width).map_err(|problem| DataError::Picture { path: path.to_owned(), problem })?
             }
+            Decoding::Reduced if !has_end(bytes) => {
+                let problem = "it is cut short: the file ends before the image does".to_owned();
+                return Err(DataError::Picture { path: path.to_owned(), problem });
+            }
             Decoding::Reduced | Decoding::Full => in_full(path, bytes)?,
         };
+        if decoded.width() == 0 || decoded.height() == 0 {
+            return Err(DataError::Picture { path: path.to_owned(), problem: "it has no pixels".to_owned() });
+        }
         if decoded.color().has_alpha() {
             decoded = over_white(&decoded);
         }
         if preprocess.decoding == Decoding::Full && (decoded.width(), decoded.height()) != (width, height) {
             decoded = decoded.resize_exact(width, height, FilterType::Triangle);
+        }
+        if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
+            return Ok(Self { pixels: decoded.to_luma8().into_raw() });
         }
         let sized = bytes_of(&decoded).resized(height, width, preprocess.resize);
         Ok(Self { pixels: channels_first(&sized, preprocess.shape.channels) })

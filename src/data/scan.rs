@@ -12,6 +12,9 @@ use super::left_out::{LeftOut, Reason};
 const EXTENSIONS: [&str; 16] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm", "pam"];
 
+/// The endings of cameras' own formats.
+const RAW_EXTENSIONS: [&str; 10] = ["arw", "cr2", "dng", "erf", "nef", "nrw", "orf", "pef", "rw2", "srw"];
+
 /// Files and folders that systems and archivers leave behind.
 const SYSTEM: [&str; 4] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"];
 
@@ -25,6 +28,11 @@ pub(super) struct FoundFile {
 }
 
 impl FoundFile {
+    /// The file at `path`.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(path.to_owned(), &std::fs::metadata(path)?))
+    }
+
     fn new(path: PathBuf, metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |time| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX));
@@ -132,6 +140,7 @@ pub(super) fn is_image(path: &Path) -> Result<(), Reason> {
     });
     match length {
         Ok(length) => match kind(&start[..length]) {
+            Some(Ok(())) if is_raw(path) => Err(Reason::OtherImageFormat),
             Some(known) => known,
             None if has_image_extension(path) => Ok(()),
             None => Err(Reason::NotAnImage),
@@ -166,8 +175,14 @@ fn kind(start: &[u8]) -> Option<Result<(), Reason>> {
     (is_bitmap || is_anymap || is_webp || signatures.iter().any(|signature| at(0, signature))).then_some(Ok(()))
 }
 
+/// Whether a file's name ends as a camera's own format does: such files begin as TIFF files do, and hold a small preview.
+fn is_raw(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    RAW_EXTENSIONS.contains(&extension.as_str())
+}
+
 /// Whether a file's name ends as an image's does.
-pub(super) fn has_image_extension(path: &Path) -> bool {
+fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     EXTENSIONS.contains(&extension.as_str())
 }
@@ -227,6 +242,7 @@ mod tests {
         assert_eq!(of("bmw.txt", b"BMW, Mercedes, Opel"), Err(Reason::NotAnImage));
         assert_eq!(of("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), Err(Reason::Heic));
         assert_eq!(of("a.avif", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf"), Err(Reason::Avif));
+        assert_eq!(of("camera.NEF", b"MM\0*\0\0\0\x08"), Err(Reason::OtherImageFormat));
         assert_eq!(of("a.jxl", b"\xff\x0a\xfa\x7f"), Err(Reason::OtherImageFormat));
         assert_eq!(of("film.mp4", b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2"), Err(Reason::NotAnImage));
     }

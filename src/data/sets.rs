@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::decode::decode;
 use super::decoded_cache::DecodedCache;
-use super::folder::{self, Listing, Selection};
-use super::{CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownSet, LeftOut, MNIST, Preprocess, Progress, Shape, idx, mnist_mini};
+use super::folder::{self, Listing};
+use super::{
+    CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownSet, LeftOut, MNIST, Preprocess, Progress, Shape, former, idx, mnist_mini,
+};
 use crate::config::number::Count;
 use crate::config::{Damaged, Data as Config, Source};
 
@@ -47,10 +49,13 @@ impl Sets {
     }
 
     fn from_idx(config: &Config, dir: &Path) -> Result<Self, DataError> {
-        let pair = |images: Option<&Path>, labels: Option<&Path>, words: &[&str]| {
-            let (Some(images), Some(labels)) = (images, labels) else { return idx::find_pair(dir, words) };
-            // A name that is not found is told as it was given.
-            Ok(Some([images, labels].map(|name| idx::find(dir, name).unwrap_or_else(|| dir.join(name)))))
+        // With names for the training files, only files that are named are read.
+        let is_named = config.train_images.is_some();
+        let pair = |images: Option<&Path>, labels: Option<&Path>, words: &[&str]| match (images, labels) {
+            // A name that is not found stays as it was given, for the error.
+            (Some(images), Some(labels)) => Ok(Some([images, labels].map(|name| idx::find(dir, name).unwrap_or_else(|| dir.join(name))))),
+            _ if is_named => Ok(None),
+            _ => idx::find_pair(dir, words),
         };
         let train =
             pair(config.train_images.as_deref(), config.train_labels.as_deref(), &["train"])?.ok_or_else(|| DataError::Missing {
@@ -70,8 +75,7 @@ impl Sets {
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
         let preprocess = Preprocess { shape: Shape { channels, height, width }, resize: config.resize.unwrap_or_default(), decoding };
-        let selection = if decoding == Decoding::Full { Selection::Former } else { Selection::All };
-        let listing = folder::list(dir, selection)?;
+        let listing = if decoding == Decoding::Full { former::list(dir)? } else { folder::list(dir)? };
         let (damaged, is_kept) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
         Self::decoded(dir, listing, &preprocess, damaged, is_kept, progress)
     }
@@ -82,9 +86,10 @@ impl Sets {
         classes: &[String],
         preprocess: &Preprocess,
         damaged: Damaged,
+        is_kept: bool,
         progress: Progress,
     ) -> Result<Self, DataError> {
-        Self::decoded(dir, folder::list_labelled(dir, classes)?, preprocess, damaged, true, progress)
+        Self::decoded(dir, folder::list_labelled(dir, classes)?, preprocess, damaged, is_kept, progress)
     }
 
     fn decoded(

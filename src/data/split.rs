@@ -5,13 +5,13 @@ use rand::seq::SliceRandom;
 use super::{DataError, Part};
 use crate::seed::Seed;
 
-/// Takes `fraction` of every class off `part`, by chance, but never its last sample: the part to train on, and the part held out. Both keep the
-/// order of `part`.
+/// Takes `fraction` of every class off `part`, by chance: the part to train on, and the part held out. Both keep the order of `part`. With
+/// `spares_last` the last sample of a class is never taken; version 0.1.0 took it.
 ///
 /// # Errors
 ///
 /// When a part would be left without a sample.
-pub(super) fn hold_out(part: &Part, classes: usize, fraction: f64, seed: Seed) -> Result<(Part, Part), DataError> {
+pub(super) fn hold_out(part: &Part, classes: usize, fraction: f64, seed: Seed, spares_last: bool) -> Result<(Part, Part), DataError> {
     let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (place, label) in part.labels().enumerate() {
         by_class[label as usize].push(place);
@@ -20,7 +20,7 @@ pub(super) fn hold_out(part: &Part, classes: usize, fraction: f64, seed: Seed) -
     for (class, places) in (0..).zip(&mut by_class) {
         places.shuffle(&mut seed.stream("hold out", class));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a count")]
-        let count = ((places.len() as f64 * fraction).round() as usize).min(places.len().saturating_sub(1));
+        let count = ((places.len() as f64 * fraction).round() as usize).min(places.len().saturating_sub(usize::from(spares_last)));
         places.iter().take(count).for_each(|place| held[*place] = true);
     }
     let select = |wanted: bool| {
@@ -52,17 +52,17 @@ mod tests {
         let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 4 == 0)).collect();
         let images = Images { shape: Shape { channels: 1, height: 1, width: 1 }, pixels: (0..100).collect(), labels, files: Vec::new() };
         let part = Part::all(Arc::new(images));
-        let (train, validation) = hold_out(&part, 2, 0.2, Seed(1)).unwrap();
+        let (train, validation) = hold_out(&part, 2, 0.2, Seed(1), true).unwrap();
         assert_eq!(train.class_counts(2), [60, 20]);
         assert_eq!(validation.class_counts(2), [15, 5]);
         let mut all: Vec<u32> = train.indices().iter().chain(validation.indices()).copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<u32>>());
-        let (most, _) = hold_out(&part, 2, 0.999, Seed(1)).unwrap();
+        let (most, _) = hold_out(&part, 2, 0.999, Seed(1), true).unwrap();
         assert_eq!(most.class_counts(2), [1, 1], "the last sample of a class stays");
-        let (again, _) = hold_out(&part, 2, 0.2, Seed(1)).unwrap();
+        let (again, _) = hold_out(&part, 2, 0.2, Seed(1), true).unwrap();
         assert_eq!(again.indices(), train.indices());
-        let (other, _) = hold_out(&part, 2, 0.2, Seed(2)).unwrap();
+        let (other, _) = hold_out(&part, 2, 0.2, Seed(2), true).unwrap();
         assert_ne!(other.indices(), train.indices());
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
-use super::folder::{self, Selection};
+use super::decode::only_images;
 use super::left_out::LeftOut;
-use super::scan::is_image;
-use super::{DataError, Decoding, Picture, Preprocess, Shape};
+use super::scan::FoundFile;
+use super::{DataError, Decoding, Picture, Preprocess, Shape, folder};
 use crate::config::Resize;
 
 /// Images whose size and colour are looked at.
@@ -48,23 +49,13 @@ impl Survey {
     ///
     /// When it has no class folders, a class has no image, or none of the sample can be decoded.
     pub fn of(dir: &Path) -> Result<Self, DataError> {
-        let listing = folder::list(dir, Selection::All)?;
+        let listing = folder::list(dir)?;
         let mut left_out = listing.left_out.clone();
-        let mut images = |files: &[super::scan::FoundFile]| {
-            let kinds: Vec<_> = files.par_iter().map(|file| is_image(&file.path)).collect();
-            let mut found: Vec<PathBuf> = Vec::new();
-            for (file, kind) in files.iter().zip(kinds) {
-                match kind {
-                    Ok(()) => found.push(file.path.clone()),
-                    Err(reason) => left_out.add(reason, &file.path),
-                }
-            }
-            found
-        };
+        let mut images = |files: &Vec<FoundFile>| only_images(files, &mut left_out);
         let [train, validation, test] = listing
             .splits
             .each_ref()
-            .map(|split| split.as_ref().map(|split| split.by_class.iter().map(|files| images(files)).collect::<Vec<Vec<PathBuf>>>()));
+            .map(|split| split.as_ref().map(|split| split.by_class.iter().map(&mut images).collect::<Vec<Vec<PathBuf>>>()));
         let train = train.unwrap_or_default();
         if let Some((class, _)) = listing.classes.iter().zip(&train).find(|(_, images)| images.is_empty()) {
             return Err(DataError::content(dir, format!("has no images of class `{class}`")));
@@ -101,8 +92,13 @@ impl Survey {
 
 /// Height, width, and whether an image is grey; none where it can't be decoded.
 fn look(path: &Path) -> Option<(u32, u32, bool)> {
-    let decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
-    let (width, height) = decoder.dimensions();
+    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+    let turned = [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];
+    let is_turned = decoder.orientation().is_ok_and(|orientation| turned.contains(&orientation));
+    let (width, height) = match decoder.dimensions() {
+        (width, height) if is_turned => (height, width),
+        sides => sides,
+    };
     let is_grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) || {
         let shape = Shape { channels: 3, height: 16, width: 16 };
         let picture = Picture::open(path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).ok()?;

@@ -75,7 +75,7 @@ impl Samples {
         };
         let part = part.ok_or_else(|| {
             let why = match split {
-                Split::Validation => "`data.validation` is 0",
+                Split::Validation => "it has no validation folder, and `data.validation` is 0",
                 _ => "its data source names no test set",
             };
             Error::Usage(format!("run `{}` has no {} part: {why}", run.folder.path().display(), split.name()))
@@ -91,8 +91,9 @@ impl Samples {
     /// When it has a subfolder that is no class of the network, or no images.
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
+        let is_kept = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
         let LabelledFolder { part, mut warnings, .. } =
-            load_labelled(dir, &description.classes, &description.preprocess()?, Damaged::Skip, progress)?;
+            load_labelled(dir, &description.classes, &description.preprocess()?, Damaged::Skip, is_kept, progress)?;
         let counts = part.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();

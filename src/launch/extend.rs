@@ -49,9 +49,9 @@ impl Extending {
         let mut notes = vec![format!("training on from epoch {} to epoch {}", self.from_epoch, self.epochs.get())];
         let position = &training.position;
         let moved = |name: &str, base: f64, schedule: &Schedule, last: Option<f64>| {
-            let kind = match schedule.decay {
-                Decay::Cosine { .. } => "cosine",
-                Decay::Linear { .. } => "linear",
+            let (kind, end) = match schedule.decay {
+                Decay::Cosine { final_fraction } => ("cosine", base * final_fraction.get()),
+                Decay::Linear { final_fraction } => ("linear", base * final_fraction.get()),
                 Decay::Constant | Decay::Step { .. } | Decay::Plateau { .. } => return None,
             };
             let (ended, ends) = (before.train.steps(samples), now.train.steps(samples));
@@ -63,7 +63,7 @@ impl Extending {
                     "the {kind} schedule of {name} ends at step {ends} now, not {ended}: it goes on from {} at step {}{was} and falls to {} at the end",
                     short(at(position.step)),
                     position.step + 1,
-                    short(at(ends - 1))
+                    short(end)
                 )
             })
         };

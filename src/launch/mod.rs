@@ -84,7 +84,7 @@ impl Launch {
         // A run that began before there were kernels goes on without them, to the same bits.
         experiment.backend.kernels = manifest.kernels;
         let loaded = match folder.load(Some(Which::Last)) {
-            Err(RunError::NoCheckpoint { .. }) => None,
+            Err(RunError::NoCheckpoint { .. }) if !ended => None,
             loaded => Some(loaded?),
         };
         let extending = match epochs {

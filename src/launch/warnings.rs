@@ -41,6 +41,10 @@ fn collapsed(outcome: &Outcome) -> Option<String> {
 }
 
 fn no_better_than_one_class(part: &str, measures: &Measures, names: &[String]) -> Option<String> {
+    // Of one class alone, every sample may be right.
+    if measures.classes.iter().filter(|class| class.count > 0).count() < 2 {
+        return None;
+    }
     let (largest, class) = measures.classes.iter().enumerate().rev().max_by_key(|(_, class)| class.count)?;
     let share = class.count as f64 / measures.count as f64;
     let percent = |fraction: f64| 100.0 * fraction;

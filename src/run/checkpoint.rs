@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::RunError;
 use super::metrics_log::Mark;
@@ -28,6 +29,10 @@ const POSITION: &str = "position.json";
 const METRICS: &str = "metrics.json";
 /// In the format of `sha256sum`, which can check it too.
 const CHECKSUMS: &str = "SHA256SUMS";
+
+/// How often a checkpoint that is damaged or missing is looked at again.
+const RETRIES: usize = 4;
+const RETRY_AFTER: Duration = Duration::from_millis(25);
 
 /// A checkpoint that was read, and what had to be said about it.
 #[derive(Clone, Debug)]
@@ -88,7 +93,16 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) ->
 pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunError> {
     let place = folder.join(which.name());
     let previous = previous(folder, which);
-    let problem = match place.exists().then(|| read(&place)) {
+    // Beside a training that commits one, it may be missing or half renamed for a moment.
+    let mut found = place.exists().then(|| read(&place));
+    for _ in 0..RETRIES {
+        if matches!(found, Some(Ok(_))) || !previous.exists() {
+            break;
+        }
+        std::thread::sleep(RETRY_AFTER);
+        found = place.exists().then(|| read(&place));
+    }
+    let problem = match found {
         Some(Ok((snapshot, metrics))) => return Ok(Some(Loaded { snapshot, which, metrics, warning: None })),
         None if !previous.exists() => return Ok(None),
         Some(Err(damage)) if !previous.exists() => return Err(damage),

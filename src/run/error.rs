@@ -27,6 +27,12 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file that is to be written is one of it.
+    #[error("`{}` belongs to the run; write to another file", path.display())]
+    Own {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of it can't be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -95,6 +101,7 @@ impl RunError {
             Self::OtherConfig { .. }
             | Self::NotARun { .. }
             | Self::Taken { .. }
+            | Self::Own { .. }
             | Self::InUse { .. }
             | Self::NoCheckpoint { .. }
             | Self::Extension { .. }

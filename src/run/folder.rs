@@ -48,6 +48,10 @@ impl RunFolder {
         }
         let mut folder = Self { path, lock: None };
         folder.lock()?;
+        // Another process may have made a run in it, and ended, since.
+        if folder.path.join(MANIFEST).exists() {
+            return Err(RunError::Taken { path: folder.path }.into());
+        }
         atomic::write(&folder.path.join(CONFIG), experiment.to_toml().as_bytes())?;
         folder.write_json(MANIFEST, manifest)?;
         Ok(folder)
@@ -103,6 +107,23 @@ impl RunFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Refuses to write over a file that the run lives by.
+    ///
+    /// # Errors
+    ///
+    /// When `path`, or what it links to, is one of them.
+    pub fn refuse_own(&self, path: &Path) -> Result<(), RunError> {
+        let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+        let (run, target) = (real(&self.path), atomic::target(path).unwrap_or_else(|_| path.to_owned()));
+        let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| real(Path::new(".")), real);
+        let is_file =
+            folder == run && [CONFIG, MANIFEST, METRICS, SUMMARY, LOCK].iter().any(|own| target.file_name() == Some(own.as_ref()));
+        if is_file || folder.starts_with(run.join(CHECKPOINTS)) {
+            return Err(RunError::Own { path: path.to_owned() });
+        }
+        Ok(())
     }
 
     /// The experiment, with its data in `data_dir` if they have moved there.

@@ -80,7 +80,8 @@ impl Manifest {
     #[must_use]
     pub fn knows_config(&self, sha256: &str) -> bool {
         let extended = self.extended.iter().map(|extension| &extension.config_sha256);
-        std::iter::once(&self.config_sha256).chain(extended).any(|known| known == sha256)
+        let known: Vec<&String> = std::iter::once(&self.config_sha256).chain(extended).collect();
+        known.iter().rev().take(2).any(|known| *known == sha256)
     }
 }
 

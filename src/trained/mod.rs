@@ -58,7 +58,7 @@ pub struct TrainedRun {
 /// How to load a trained network.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The checkpoint of a run; if none, the best, or, where there was no validation part, the last.
+    /// The checkpoint of a run; if none, the one that `train.keep` names.
     pub which: Option<Which>,
     /// The backend to compute on; if none, the run's own, or, for a file, the default.
     pub backend: Option<BackendKind>,

@@ -194,6 +194,12 @@ fn cifar_10_is_read_from_its_folder_and_its_archive() {
     for same in ["unpacked/cifar-10-batches-bin", "packed", "packed/cifar-10-binary.tar.gz"] {
         assert_eq!(inspected(same)["sha256"], unpacked["sha256"], "{same}");
     }
+    for (place, dir) in [(archive.len() / 2, "flipped"), (archive.len() - 6, "sum")] {
+        let mut damaged = archive.clone();
+        damaged[place] ^= 1;
+        sandbox.write(&format!("{dir}/cifar-10-binary.tar.gz"), damaged);
+        assert_eq!(sandbox.run(&["data", "inspect", "cifar10", "--dir", dir]).code(), 3, "{dir}");
+    }
     for (dir, words) in [("cut", "is not a whole .tar.gz archive"), ("nowhere", "fetch it with `regulus data fetch cifar10`")] {
         let ran = sandbox.run(&["data", "inspect", "cifar10", "--dir", dir]);
         assert_eq!(ran.code(), 3, "{dir}");
