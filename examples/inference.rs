@@ -1,4 +1,4 @@
-//! Loads the network of a run and times it: `cargo run --release --example inference -- artifacts/first`.
+//! Loads the network of a run or of an exported file and times it: `cargo run --release --example inference -- artifacts/first`.
 //!
 //! Prints one JSON line: the median and the 90th percentile of the time for one image, in µs, and the images per second in batches of 1000.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what an example is for")]
@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use regulus::backend::{keep_awake, on_threads};
 use regulus::error::Error;
-use regulus::run::RunFolder;
-use regulus::trained::Trained;
+use regulus::trained::{LoadOptions, Trained};
 
 fn main() -> ExitCode {
     match time() {
@@ -24,9 +23,8 @@ fn main() -> ExitCode {
 
 fn time() -> Result<(), Error> {
     let run = std::env::args().nth(1).unwrap_or_else(|| "artifacts/first".to_owned());
-    let folder = RunFolder::open(Path::new(&run))?;
-    let trained = Trained::load(&folder, None, None, None)?;
-    let shape = trained.manifest.architecture.input;
+    let trained = Trained::open(Path::new(&run), &LoadOptions::default())?;
+    let shape = trained.description.architecture.input;
     let noise: Vec<u8> = (0..1000 * shape.size()).map(|at| u8::try_from(at * 31 % 251).unwrap_or(0)).collect();
     let images = |count: usize| trained.batcher.images(shape, noise.chunks_exact(shape.size()).take(count));
     // The seconds of each call, sorted; the first ones, which also allocate, are left out.

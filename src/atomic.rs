@@ -1,26 +1,73 @@
 //! Files that are whole or not there: written aside, synced, renamed.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use crate::error::WriteError;
 
-/// Writes `bytes` to `path`, in place of what was there, in one step: a kill or a full disk leaves the old file as it was.
+/// Links that are followed from one to the next, at most; as many as Linux follows.
+const LINKS: usize = 40;
+
+/// Writes `bytes` to `path`, in place of what was there, in one step: a kill or a full disk leaves the old file as it was, and the new one has
+/// its permissions. A symbolic link stays, and the file it points to is written. A pipe, socket or device is opened and written to.
 ///
 /// # Errors
 ///
-/// When the folder can't be written to, or the disk is full.
+/// When it is a folder, can't be written to, or the disk is full.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     try_write(path, bytes).map_err(WriteError::at(path))
 }
 
+/// Whether `path` is a pipe, socket or device, or a link to one.
+#[must_use]
+pub fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// The file that is written when `path` is: where its last symbolic link points, whether there is a file or not.
+///
+/// # Errors
+///
+/// When a link can't be read, or they go in a circle.
+pub fn target(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_owned();
+    for _ in 0..LINKS {
+        match target.symlink_metadata() {
+            Ok(metadata) if metadata.is_symlink() => {
+                let next = std::fs::read_link(&target)?;
+                target = folder_of(&target).join(next);
+            }
+            _ => return Ok(target),
+        }
+    }
+    Err(io::Error::other("its symbolic links go in a circle"))
+}
+
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = match std::fs::metadata(path) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match found {
+        Some(metadata) if metadata.is_dir() => Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder; expected a file")),
+        Some(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(bytes),
+        found => replace(&target(path)?, bytes, found.as_ref()),
+    }
+}
+
+/// Writes aside and renames to `path`, which is no link. `before` is of the file that is there.
+fn replace(path: &Path, bytes: &[u8], before: Option<&Metadata>) -> io::Result<()> {
+    let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
     let aside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let written = File::create(&aside).and_then(|mut file| {
         file.write_all(bytes)?;
+        if let Some(before) = before {
+            keep_owner(&aside, before);
+            file.set_permissions(before.permissions())?;
+        }
         file.sync_all()?;
         std::fs::rename(&aside, path)
     });
@@ -29,6 +76,21 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     written?;
     sync_folder(folder)
+}
+
+/// Gives the file the owner and group of the one it replaces, where that is allowed.
+#[cfg(unix)]
+fn keep_owner(path: &Path, before: &Metadata) {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let _ = chown(path, Some(before.uid()), Some(before.gid()));
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_path: &Path, _before: &Metadata) {}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes renames in a folder last through a power cut, where the system can.
@@ -42,6 +104,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     #[test]
     fn a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -49,7 +113,59 @@ mod tests {
         super::write(&path, b"old").unwrap();
         assert!(super::write(&path.join("b"), b"new").is_err());
         super::write(&path, b"newer").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = super::write(folder.path(), b"new").unwrap_err();
+        assert!(error.source.to_string().contains("it is a folder; expected a file"), "{error:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_the_file_it_points_to_is_written_with_its_permissions() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("store")).unwrap();
+        fs::write(at("store/old"), b"old").unwrap();
+        fs::set_permissions(at("store/old"), fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("old", at("store/link")).unwrap();
+        symlink("store/link", at("chain")).unwrap();
+        symlink("store/none", at("dangling")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        super::write(&at("chain"), b"new").unwrap();
+        super::write(&at("dangling"), b"made").unwrap();
+        assert!(super::write(&at("circle"), b"new").is_err());
+        for link in ["chain", "store/link", "dangling", "circle"] {
+            assert!(at(link).is_symlink(), "{link}");
+        }
+        assert_eq!(fs::read(at("store/old")).unwrap(), b"new");
+        assert_eq!(fs::metadata(at("store/old")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read(at("store/none")).unwrap(), b"made");
+        assert_eq!(fs::read_dir(at("store")).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_device_is_written_to_and_never_replaced() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        symlink("pipe", at("link")).unwrap();
+        for name in ["pipe", "link"] {
+            let path = at(name);
+            let reader = std::thread::spawn(move || fs::read(path).unwrap());
+            super::write(&at(name), b"bytes").unwrap();
+            assert_eq!(reader.join().unwrap(), b"bytes");
+            assert!(super::is_special(&at(name)));
+        }
+        assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+        assert!(at("link").is_symlink());
+        symlink("/dev/null", at("null")).unwrap();
+        super::write(&at("null"), b"bytes").unwrap();
+        assert!(at("null").is_symlink() && fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 of `bytes` in lower-case hexadecimal digits.
@@ -19,8 +21,52 @@ pub fn hex(hash: Sha256) -> String {
     })
 }
 
+/// The key of a JSON file's own checksum.
+const KEY: &str = "sha256";
+
+/// `value`, which is an object, as lines of JSON with a key `sha256` over all others.
+///
+/// # Panics
+///
+/// When `value` can't be written as a JSON object.
+#[must_use]
+pub fn with_checksum(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
+    let content: Value = serde_json::from_str(&text).unwrap_or_else(|error| unreachable!("what was just written: {error}"));
+    let body = text.strip_suffix("\n}").unwrap_or_else(|| unreachable!("an object of several keys"));
+    format!("{body},\n  \"{KEY}\": \"{}\"\n}}\n", sha256(content.to_string().as_bytes()))
+}
+
+/// The content of a JSON file without its checksum.
+///
+/// # Errors
+///
+/// What is wrong with it, in words, where it is no JSON, or its content is not what its checksum is of. A file without one passes.
+pub fn without_checksum(bytes: &[u8]) -> Result<Value, String> {
+    let mut content: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let stated = content.as_object_mut().and_then(|object| object.remove(KEY));
+    match stated {
+        Some(stated) if stated != sha256(content.to_string().as_bytes()).as_str() => {
+            Err(format!("its content is not what its `{KEY}` is of; put the file back as it was"))
+        }
+        _ => Ok(content),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_file_states_its_checksum() {
+        let text = with_checksum(&serde_json::json!({ "b": [1.5, null], "a": "é" }));
+        assert!(text.ends_with("\"\n}\n") && text.contains("\"sha256\": \""), "{text}");
+        assert_eq!(without_checksum(text.as_bytes()).unwrap(), serde_json::json!({ "b": [1.5, null], "a": "é" }));
+        assert!(without_checksum(text.replace("1.5", "1.25").as_bytes()).unwrap_err().contains("put the file back"));
+        assert_eq!(without_checksum(b"{\"a\": 1}").unwrap(), serde_json::json!({ "a": 1 }), "files of version 0.1.0");
+        assert!(without_checksum(b"{").is_err());
+    }
+
     #[test]
     fn the_standards_own_example() {
         // FIPS 180-2, appendix B.1.

@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod backend;
 pub mod checksum;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod data;
 pub mod error;

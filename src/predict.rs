@@ -1,13 +1,21 @@
 //! Predicting the class of images.
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::backend::numbers;
-use crate::data::{DataError, Picture};
+use crate::backend::{numbers, on_threads};
+use crate::data::{DataError, Picture, Preprocess, Shape, images_in};
+use crate::error::Error;
 use crate::metrics::softmax;
 use crate::trained::Trained;
+
+/// Images that are decoded at once: few at first, so that the first result comes early.
+const BATCHES: [usize; 4] = [8, 8, 16, 32];
+/// Images that are computed at once.
+const GROUP: usize = 8;
 
 /// The classes of one image, most probable first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,32 +37,116 @@ pub struct ClassProbability {
     pub probability: f64,
 }
 
-/// Predicts the `top` most probable classes of the image file at `path`, prepared as the training images were; `invert` swaps black
-/// and white first.
+/// How to predict.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictOptions {
+    /// The number of classes to name for an image.
+    pub top: usize,
+    /// Whether black and white are swapped first.
+    pub invert: bool,
+}
+
+/// Image files to predict.
+#[derive(Clone, Debug, Default)]
+pub struct ImageList {
+    /// The files, in the order they were named.
+    pub paths: Vec<PathBuf>,
+    /// What was left out, in words.
+    pub warnings: Vec<String>,
+}
+
+impl ImageList {
+    /// The files among `named`, and the images in the folders among them and in the folders below, each folder's sorted by path.
+    ///
+    /// # Errors
+    ///
+    /// When a folder can't be read or has no images.
+    pub fn of(named: &[PathBuf]) -> Result<Self, DataError> {
+        let mut list = Self::default();
+        for path in named {
+            if path.is_dir() {
+                let (images, left_out) = images_in(path)?;
+                list.paths.extend(images);
+                if !left_out.is_empty() {
+                    list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
+                }
+            } else {
+                list.paths.push(path.clone());
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// Gets the path and the prediction of every image, and may end the predicting.
+pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) -> Result<ControlFlow<()>, Error> + 'a;
+
+/// Predicts the classes of the image files at `paths`, prepared as the training images were. Calls `each` with the path and the result of
+/// every one, in order, until it breaks off; an image that is missing, damaged or no image is an error of its own.
 ///
 /// # Errors
 ///
-/// When the file is missing, is no image, or is damaged.
-pub fn predict(trained: &Trained, path: &Path, top: usize, invert: bool) -> Result<Prediction, DataError> {
-    let shape = trained.manifest.architecture.input;
-    if !matches!(shape.channels, 1 | 3) {
-        let message =
-            format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels);
-        return Err(DataError::Set(message));
+/// When the network takes images that no file gives, or `each` fails.
+pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, each: &mut EachPrediction) -> Result<(), Error> {
+    let preprocess = trained.description.preprocess()?;
+    let mut rest = paths;
+    let mut sizes = BATCHES.into_iter();
+    let mut size = BATCHES[0];
+    while !rest.is_empty() {
+        size = sizes.next().unwrap_or(size);
+        let (batch, after) = rest.split_at(size.min(rest.len()));
+        rest = after;
+        let predictions = on_threads(trained.network.kernels(), || predict_batch(trained, batch, &preprocess, options));
+        for (path, prediction) in batch.iter().zip(predictions) {
+            if each(path, prediction)?.is_break() {
+                return Ok(());
+            }
+        }
     }
-    let mut picture = Picture::open(path, shape)?;
-    if invert {
-        picture = picture.inverted();
-    }
-    let images = trained.batcher.images(shape, [picture.pixels.as_slice()].into_iter());
-    let logits = numbers(trained.network.forward(images, None));
-    let mut classes: Vec<ClassProbability> = softmax(&logits)
+    Ok(())
+}
+
+fn predict_batch(
+    trained: &Trained,
+    paths: &[PathBuf],
+    preprocess: &Preprocess,
+    options: PredictOptions,
+) -> Vec<Result<Prediction, DataError>> {
+    let decode = |path: &PathBuf| {
+        let picture = Picture::open(path, preprocess)?;
+        Ok(if options.invert { picture.inverted() } else { picture })
+    };
+    let pictures: Vec<Result<Picture, DataError>> = paths.par_iter().map(decode).collect();
+    let pixels: Vec<&[u8]> = pictures.iter().flatten().map(|picture| picture.pixels.as_slice()).collect();
+    let logits = logits(trained, &pixels, preprocess.shape);
+    let mut logits = logits.chunks_exact(trained.description.classes.len());
+    let predictions = paths.iter().zip(pictures).map(|(path, picture)| {
+        picture.map(|_| prediction(path, logits.next().unwrap_or_default(), &trained.description.classes, options.top))
+    });
+    predictions.collect()
+}
+
+/// The logits of images, computed in groups of one size, so that an image has the same ones whatever others there are: sums are rounded differently
+/// in tensors of other sizes.
+fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
+    let none = vec![0; shape.size()];
+    let group = |group: &[&[u8]]| {
+        let filled: [&[u8]; GROUP] = std::array::from_fn(|place| group.get(place).copied().unwrap_or(&none));
+        let mut logits = numbers(trained.network.forward(trained.batcher.images(shape, filled.into_iter()), None));
+        logits.truncate(group.len() * trained.description.classes.len());
+        logits
+    };
+    images.chunks(GROUP).flat_map(group).collect()
+}
+
+fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Prediction {
+    let mut classes: Vec<ClassProbability> = softmax(logits)
         .into_iter()
-        .zip(&trained.manifest.classes)
+        .zip(names)
         .enumerate()
         .map(|(label, (probability, class))| ClassProbability { class: class.clone(), label, probability })
         .collect();
     classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     classes.truncate(top);
-    Ok(Prediction { image: path.display().to_string(), classes })
+    Prediction { image: path.display().to_string(), classes }
 }

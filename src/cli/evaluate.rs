@@ -1,74 +1,142 @@
 //! `regulus evaluate`.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
+use console::Term;
 use serde_json::json;
 
-use super::args::{BackendArg, CheckpointArg, EvaluateArgs, RunArgs, SplitArg};
-use super::print;
-use super::table::{grouped, percent, table};
+use super::args::{BackendArg, CheckpointArg, EvaluateArgs, ModelArgs, SplitArg};
+use super::bar::Work;
+use super::table::{grouped, percent, shortened, table};
+use super::{confusion, print};
 use crate::error::Error;
-use crate::evaluate::{Split, evaluate as measure};
-use crate::metrics::Measures;
-use crate::run::{RunFolder, Which};
-use crate::trained::Trained;
+use crate::evaluate::{PredictionsFile, Samples, Split, evaluate as measure};
+use crate::metrics::{ClassMeasures, Measures};
+use crate::run::Which;
+use crate::trained::{LoadOptions, Trained};
+
+/// Classes in the table of classes, at most.
+const CLASSES: usize = 20;
 
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
-    let (folder, trained) = load(&args.run, args.data_dir.as_deref())?;
+    let trained = open(&args.model, args.data_dir.as_deref())?;
+    let mut predictions = args.predictions.as_deref().map(PredictionsFile::new).transpose()?;
     let split = match args.split {
-        SplitArg::Train => Split::Train,
-        SplitArg::Validation => Split::Validation,
-        SplitArg::Test => Split::Test,
+        Some(SplitArg::Train) => Split::Train,
+        Some(SplitArg::Validation) => Split::Validation,
+        Some(SplitArg::Test) | None => Split::Test,
     };
-    let measures = measure(&trained, &folder, split)?;
+    let samples = read(args, &trained, split)?;
+    samples.warnings.iter().for_each(print::warning);
+    let work = Work::of("measuring", samples.part.count() as u64);
+    let measures = measure(&trained, &samples, &mut |prediction| {
+        work.advance();
+        predictions.iter_mut().for_each(|file| file.add(&prediction));
+    });
+    drop(work);
+    predictions.map_or(Ok(()), PredictionsFile::write)?;
+    let title = args.data.as_deref().map_or_else(|| split.name().to_owned(), |dir| dir.display().to_string());
     if args.json {
-        let mut line = json!(measures);
-        line["run"] = json!(folder.path().display().to_string());
-        line["split"] = json!(split.name());
-        line["checkpoint"] = json!(trained.which.name());
-        line["epoch"] = json!(trained.position.epoch);
-        line["step"] = json!(trained.position.step);
-        line["class_names"] = json!(trained.manifest.classes);
-        return print::json(&line);
+        return tell_json(args, &trained, &measures, split);
     }
-    let (epoch, step) = (trained.position.epoch, trained.position.step);
-    print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", trained.which.name()))?;
-    tell(&measures, split, &trained.manifest.classes)
+    if let Some(run) = trained.run() {
+        let (epoch, step) = (run.position.epoch, run.position.step);
+        print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", run.which.name()))?;
+    }
+    tell(&measures, &title, &trained.description.classes)
 }
 
-/// Opens the run and loads its network, passing on a warning.
-pub(super) fn load(args: &RunArgs, data_dir: Option<&Path>) -> Result<(RunFolder, Trained), Error> {
-    let folder = RunFolder::open(&args.run)?;
+/// Opens the model, passing on a warning.
+pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained, Error> {
     let which = args.checkpoint.map(|which| match which {
         CheckpointArg::Last => Which::Last,
         CheckpointArg::Best => Which::Best,
     });
-    let trained = Trained::load(&folder, which, args.backend.map(|BackendArg(kind)| kind), data_dir)?;
-    if let Some(warning) = &trained.warning {
+    let backend = args.backend.map(|BackendArg(kind)| kind);
+    let trained = Trained::open(&args.model, &LoadOptions { which, backend, data_dir: data_dir.map(Path::to_owned) })?;
+    if let Some(warning) = trained.run().and_then(|run| run.warning.as_ref()) {
         print::warning(warning);
     }
-    Ok((folder, trained))
+    Ok(trained)
 }
 
-fn tell(measures: &Measures, split: Split, names: &[String]) -> Result<(), Error> {
-    let Measures { count, data_loss, accuracy, calibration_error, .. } = measures;
+/// The samples to measure on: a folder of new images, or a part of the run's own data.
+fn read(args: &EvaluateArgs, trained: &Trained, split: Split) -> Result<Samples, Error> {
+    let work = Work::begin("reading images");
+    let progress = |done, total| work.reach(done, total);
+    match (&args.data, trained.run()) {
+        (Some(dir), _) => Samples::of_folder(trained, dir, &progress),
+        (None, Some(run)) => Samples::of_split(run, split, &progress),
+        (None, None) => {
+            let path = args.model.model.display();
+            let message = format!("`{path}` is a file, which has no data of its own; name a folder of labelled images with `--data DIR`");
+            Err(Error::Usage(message))
+        }
+    }
+}
+
+fn tell_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split: Split) -> Result<(), Error> {
+    let mut line = json!(measures);
+    match trained.run() {
+        Some(run) => {
+            line["run"] = json!(run.folder.path().display().to_string());
+            line["checkpoint"] = json!(run.which.name());
+            line["epoch"] = json!(run.position.epoch);
+            line["step"] = json!(run.position.step);
+        }
+        None => line["file"] = json!(args.model.model.display().to_string()),
+    }
+    match &args.data {
+        Some(dir) => line["data"] = json!(dir.display().to_string()),
+        None => line["split"] = json!(split.name()),
+    }
+    line["class_names"] = json!(trained.description.classes);
+    line["top_confusions"] = confusion::json(measures, &trained.description.classes);
+    print::json(&line)
+}
+
+fn tell(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error> {
+    let Measures { count, data_loss, accuracy, balanced_accuracy, macro_f1, calibration_error, .. } = measures;
+    print::out(format_args!("{title}: {} samples, data loss {data_loss:.4}, accuracy {}", grouped(*count), percent(*accuracy)))?;
     print::out(format_args!(
-        "{}: {} samples, data loss {data_loss:.4}, accuracy {}, calibration error {calibration_error:.4}\n",
-        split.name(),
-        grouped(*count),
-        percent(*accuracy)
+        "balanced accuracy {}, macro-F1 {}, calibration error {calibration_error:.4}\n",
+        shown(*balanced_accuracy),
+        shown(*macro_f1)
     ))?;
-    let shown = |fraction: Option<f64>| fraction.map_or("-".to_owned(), percent);
-    let classes = names
-        .iter()
-        .zip(&measures.classes)
-        .map(|(name, class)| vec![name.clone(), grouped(class.count), shown(class.precision), shown(class.recall)]);
-    print::out(table(&["class", "samples", "precision", "recall"], classes))?;
-    let labels: Vec<String> = (0..names.len()).map(|label| label.to_string()).collect();
-    let header: Vec<&str> = std::iter::once("actual \\ predicted").chain(labels.iter().map(String::as_str)).collect();
-    let rows = names.iter().zip(&measures.confusion).enumerate().map(|(label, (name, row))| {
-        let title = if *name == label.to_string() { name.clone() } else { format!("{label} {name}") };
-        std::iter::once(title).chain(row.iter().map(ToString::to_string)).collect()
+    let width = std::io::stdout().is_terminal().then(|| usize::from(Term::stdout().size().1));
+    print::out(class_table(measures, names, width))?;
+    let matrix = confusion::matrix(measures, names, width);
+    let limit = if matrix.is_some() { 5 } else { confusion::LISTED };
+    if let Some(matrix) = matrix {
+        print::out(format_args!("\n{matrix}"))?;
+    }
+    match confusion::list(measures, names, limit) {
+        Some(list) => print::out(format_args!("\nmost frequent confusions (actual → predicted)\n{list}")),
+        None => Ok(()),
+    }
+}
+
+fn shown(fraction: Option<f64>) -> String {
+    fraction.map_or("-".to_owned(), percent)
+}
+
+/// How well each class is found; of many classes, those with the lowest F1.
+fn class_table(measures: &Measures, names: &[String], width: Option<usize>) -> String {
+    // What the columns of numbers take.
+    const NUMBERS: usize = 4 * 12;
+    let longest = width.map_or(usize::MAX, |width| width.saturating_sub(NUMBERS).max(10));
+    let mut classes: Vec<(&String, &ClassMeasures)> = names.iter().zip(&measures.classes).collect();
+    let all = classes.len();
+    let is_long = all > CLASSES;
+    if is_long {
+        classes.retain(|(_, class)| class.f1.is_some());
+        classes.sort_by(|(_, a), (_, b)| a.f1.unwrap_or(0.0).total_cmp(&b.f1.unwrap_or(0.0)));
+        classes.truncate(CLASSES);
+    }
+    let rows = classes.iter().map(|(name, class)| {
+        vec![shortened(name, longest), grouped(class.count), shown(class.precision), shown(class.recall), shown(class.f1)]
     });
-    print::out(format_args!("\n{}", table(&header, rows)))
+    let table = table(&["class", "samples", "precision", "recall", "F1"], rows);
+    if is_long { format!("the {} of {all} classes with the lowest F1; `--json` has all\n{table}", classes.len()) } else { table }
 }

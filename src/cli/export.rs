@@ -5,41 +5,88 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{ExportArgs, FormatArg};
-use super::evaluate::load;
+use super::evaluate::open;
 use super::print;
+use crate::atomic;
 use crate::error::{Error, WriteError};
 use crate::export::{Format, export as write};
+use crate::trained::{Origin, Trained};
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
-    let (folder, trained) = load(&args.run, None)?;
-    let format = match args.format {
-        FormatArg::Safetensors => Format::Safetensors,
-        FormatArg::Burnpack => Format::Burnpack,
+    let format = format(args)?;
+    let trained = open(&args.model, None)?;
+    let path = match (&args.output, &trained.origin) {
+        (Some(path), _) => path.clone(),
+        (None, Origin::Run(run)) => run.folder.path().join(format!("model.{}", format.extension())),
+        (None, Origin::File(path)) => path.with_extension(format.extension()),
     };
-    let path = args.output.clone().unwrap_or_else(|| folder.path().join(format!("model.{}", format.extension())));
-    refuse_own_files(folder.path(), &path)?;
+    match &trained.origin {
+        Origin::Run(run) => refuse_own_files(run.folder.path(), &path)?,
+        Origin::File(source) if real(source) == real(&path) => {
+            return Err(Error::Usage(format!("`{}` is the file to export; name another one with `--output`", source.display())));
+        }
+        Origin::File(_) => {}
+    }
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
     }
     write(&trained, format, &path)?;
-    if args.json {
-        return print::json(
-            &json!({ "output": path.display().to_string(), "epoch": trained.position.epoch, "step": trained.position.step }),
-        );
+    tell(&trained, &path, args.json)
+}
+
+fn tell(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
+    let position = trained.run().map(|run| &run.position);
+    if json {
+        let (epoch, step) = position.map(|position| (position.epoch, position.step)).unzip();
+        return print::json(&json!({ "output": path.display().to_string(), "epoch": epoch, "step": step }));
     }
-    print::out(format_args!("wrote {} (weights after epoch {}, step {})", path.display(), trained.position.epoch, trained.position.step))
+    let weights = position.map_or(String::new(), |position| format!(" (weights after epoch {}, step {})", position.epoch, position.step));
+    let line = format!("wrote {}{weights}", path.display());
+    // Where the model goes to a pipe or terminal, that may be standard output.
+    if atomic::is_special(path) {
+        print::note(line);
+        return Ok(());
+    }
+    print::out(line)
+}
+
+/// The format asked for, with which the ending of the output must agree. A pipe or device may have any name.
+fn format(args: &ExportArgs) -> Result<Format, Error> {
+    let asked = args.format.map(|format| match format {
+        FormatArg::Safetensors => Format::Safetensors,
+        FormatArg::Burnpack => Format::Burnpack,
+    });
+    let of_output = match &args.output {
+        Some(path) if !atomic::is_special(path) => Format::of(path)?,
+        _ => None,
+    };
+    match (asked, of_output, &args.output) {
+        (Some(asked), Some(other), Some(path)) if asked != other => {
+            let (name, end) = (asked.name(), asked.extension());
+            Err(Error::Usage(format!(
+                "`{}` does not end as {name} files do; expected `.{end}`, or `--format {}`",
+                path.display(),
+                other.name()
+            )))
+        }
+        _ => Ok(asked.or(of_output).unwrap_or(Format::Safetensors)),
+    }
 }
 
 /// An export must not take the place of a file the run lives by.
 fn refuse_own_files(run: &Path, path: &Path) -> Result<(), Error> {
-    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let run = real(run);
+    let target = atomic::target(path).unwrap_or_else(|_| path.to_owned());
     let own = path.exists()
         && real(path).starts_with(&run)
         && !matches!(real(path).extension(), Some(end) if end == "bpk" || end == "safetensors");
-    let inside = path.parent().is_some_and(|parent| real(parent).starts_with(run.join("checkpoints")));
+    let inside = target.parent().is_some_and(|parent| real(parent).starts_with(run.join("checkpoints")));
     if own || inside {
         return Err(Error::Usage(format!("`{}` belongs to the run; export to another file", path.display())));
     }
     Ok(())
+}
+
+fn real(path: &Path) -> std::path::PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }

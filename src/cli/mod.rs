@@ -2,10 +2,14 @@
 
 mod args;
 mod backends;
+mod bar;
 mod check;
+mod closing;
+mod confusion;
 mod data;
 mod evaluate;
 mod export;
+mod init;
 mod predict;
 mod print;
 mod progress;
@@ -36,6 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Init(args) => init::init(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),

@@ -1,23 +1,64 @@
 //! `regulus predict`.
 
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
 use super::args::PredictArgs;
-use super::evaluate::load;
+use super::bar::Work;
+use super::evaluate::open;
 use super::print;
-use super::table::percent;
+use super::table::{counted, grouped, one_line, percent};
+use crate::data::DataError;
 use crate::error::Error;
-use crate::predict::predict as predict_one;
+use crate::predict::{ImageList, PredictOptions, Prediction, predict as predict_all};
 
 pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
-    let (_, trained) = load(&args.run, None)?;
-    for image in &args.images {
-        let prediction = predict_one(&trained, image, args.top as usize, args.invert)?;
-        if args.json {
-            print::json(&prediction)?;
-            continue;
+    let trained = open(&args.model, None)?;
+    let images = ImageList::of(&args.images)?;
+    images.warnings.iter().for_each(print::warning);
+    let options = PredictOptions { top: args.top as usize, invert: args.invert };
+    // Where results go to the terminal, they are the progress.
+    let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
+    let mut bad = 0_usize;
+    predict_all(&trained, &images.paths, options, &mut |path, predicted| {
+        work.iter().for_each(Work::advance);
+        match predicted {
+            Ok(prediction) if args.json => print::json(&prediction)?,
+            Ok(prediction) => print::out(line(&prediction))?,
+            Err(error) => {
+                bad += 1;
+                if args.json {
+                    print::json(&Failed {
+                        image: path.display().to_string(),
+                        error: [vec![error.to_string()], print::causes(&error)].concat().join(": "),
+                    })?;
+                } else {
+                    print::error(&error.into());
+                }
+            }
         }
-        let classes: Vec<String> =
-            prediction.classes.iter().map(|class| format!("{} {}", class.class, percent(class.probability))).collect();
-        print::out(format_args!("{}: {}", image.display(), classes.join(", ")))?;
+        Ok(if print::reader_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    drop(work);
+    match (bad, images.paths.len()) {
+        (0, _) => Ok(()),
+        (bad, all) => {
+            Err(DataError::Set(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
+        }
     }
-    Ok(())
+}
+
+/// A line of JSON on an image that could not be predicted.
+#[derive(Serialize)]
+struct Failed {
+    image: String,
+    error: String,
+}
+
+fn line(prediction: &Prediction) -> String {
+    let classes: Vec<String> =
+        prediction.classes.iter().map(|class| format!("{} {}", one_line(&class.class), percent(class.probability))).collect();
+    format!("{}: {}", one_line(&prediction.image), classes.join(", "))
 }

@@ -1,22 +1,45 @@
-//! Writing to the terminal: results to standard output, all else to standard error.
+//! Writing to the terminal: results to standard output, all else to standard error. There is at most one progress bar; lines are written above
+//! it.
 
-use std::error::Error as _;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
 use crate::error::{Error, WriteError};
 
+/// The progress bar on the terminal.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// Whether the reader of standard output has gone.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
 /// A line of results. A reader that has gone away is no error.
 pub(super) fn out(line: impl Display) -> Result<(), Error> {
-    let mut stdout = anstream::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(WriteError { path: PathBuf::from("standard output"), source }.into()),
-        _ => Ok(()),
+    // As one piece, so that an end by a signal leaves no half line.
+    let line = format!("{line}\n");
+    let write = || {
+        let mut stdout = anstream::stdout().lock();
+        stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush())
+    };
+    let written = if std::io::stdout().is_terminal() { above_bar(write) } else { write() };
+    match written {
+        Err(source) if source.kind() == ErrorKind::BrokenPipe => {
+            READER_GONE.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Err(source) => Err(WriteError { path: PathBuf::from("standard output"), source }.into()),
+        Ok(()) => Ok(()),
     }
+}
+
+/// Whether the reader of standard output has gone, so that more results are of no use.
+pub(super) fn reader_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
 }
 
 /// A line of JSON results.
@@ -26,7 +49,10 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
 
 /// A line for people.
 pub(super) fn note(line: impl Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{line}");
+    let line = format!("{line}\n");
+    above_bar(|| {
+        let _ = anstream::stderr().lock().write_all(line.as_bytes());
+    });
 }
 
 /// A line of warning.
@@ -41,16 +67,48 @@ pub(super) fn error(error: &Error) {
         Error::Interrupted(_) => (Style::new().bold(), "note"),
         _ => (AnsiColor::Red.on_default().bold(), "error"),
     };
-    note(format_args!("{style}{word}:{style:#} {error}"));
+    let causes = causes(error).into_iter().map(|cause| format!("\n  caused by: {cause}"));
+    note(format_args!("{style}{word}:{style:#} {error}{}", causes.collect::<String>()));
+}
+
+/// The causes of an error, the nearest first.
+pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut told = error.to_string();
+    let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(source) = cause {
         let text = source.to_string();
         // Some libraries say their cause in their own words already.
         if !told.ends_with(&text) {
-            note(format_args!("  caused by: {text}"));
+            causes.push(text.clone());
         }
         told = text;
         cause = source.source();
     }
+    causes
+}
+
+/// Makes `bar` the one that lines are written above.
+pub(super) fn show_bar(bar: &ProgressBar) {
+    *lock_bar() = Some(bar.clone());
+}
+
+/// Removes the progress bar from the terminal for good, if there is one.
+pub(super) fn clear_bar() {
+    if let Some(bar) = lock_bar().take() {
+        bar.finish_and_clear();
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
+
+/// Does `write` while the progress bar is off the terminal.
+fn above_bar<R>(write: impl FnOnce() -> R) -> R {
+    match &*lock_bar() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+fn lock_bar() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
+    BAR.lock().unwrap_or_else(PoisonError::into_inner)
 }

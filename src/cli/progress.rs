@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::print;
-use super::table::{percent, rounded};
+use super::closing::short;
+use super::table::{duration, grouped, percent, rounded};
+use super::{bar, print};
 use crate::error::Error;
-use crate::train::{Event, Observer, Progress, Row};
+use crate::train::{Event, Observer, Phase, Progress, Row};
 
 /// Time between two plain lines, and between two JSON progress lines.
 const PLAIN: Duration = Duration::from_secs(10);
@@ -21,6 +22,10 @@ pub(super) struct Teller {
     way: Way,
     epochs: u64,
     told: Instant,
+    /// The phase under way, and when it began.
+    phase: Option<(&'static str, Instant)>,
+    /// The penalties whose λ training finds: their place in the config, and what to call them.
+    found: Vec<(usize, String)>,
 }
 
 enum Way {
@@ -35,33 +40,81 @@ impl Teller {
         let way = if json {
             Way::Json
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new(done.max(1)).with_position(done);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} steps, {msg}, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style);
-            bar.set_prefix(format!("epoch 1/{epochs}"));
-            bar.set_message("starting");
-            bar.reset_eta();
+            let bar = bar::begin(done, done);
+            bar::draw_words(&bar, "starting");
             Way::Bar(bar)
         } else {
             Way::Lines
         };
-        Self { way, epochs, told: Instant::now() }
+        Self { way, epochs, told: Instant::now(), phase: None, found: Vec::new() }
+    }
+
+    /// Tells the λ of these penalties after each epoch, too.
+    pub(super) fn with_found(mut self, found: Vec<(usize, String)>) -> Self {
+        self.found = found;
+        self
+    }
+
+    /// Tells how far a phase besides the steps is, and how long it still takes, once it is seen to take long.
+    fn phase(&mut self, phase: &Phase) -> Result<(), Error> {
+        let Phase { phase: name, done, total } = *phase;
+        let begun = match self.phase {
+            Some((known, begun)) if known == name && done > 1 => begun,
+            _ => Instant::now(),
+        };
+        self.phase = if done < total { Some((name, begun)) } else { None };
+        let seconds = begun.elapsed().as_secs_f64();
+        if seconds < JSON.as_secs_f64() || done == 0 {
+            return Ok(());
+        }
+        let left = seconds * total.saturating_sub(done) as f64 / done as f64;
+        let message = || format!("{name} {:.0} %, {} left", 100.0 * done as f64 / total as f64, duration(left));
+        match &self.way {
+            Way::Bar(bar) => bar::draw_words(bar, &message()),
+            Way::Lines if self.told.elapsed() >= PLAIN => {
+                self.told = Instant::now();
+                print::note(message());
+            }
+            Way::Json if self.told.elapsed() >= JSON => {
+                self.told = Instant::now();
+                let mut line = json!(phase);
+                line["event"] = json!("progress");
+                line["seconds_left"] = json!(left);
+                print::json(&line)?;
+            }
+            Way::Lines | Way::Json => {}
+        }
+        Ok(())
+    }
+
+    /// The λ that training found, for the line of an epoch.
+    fn lambdas(&self, train: &Row) -> String {
+        let mut line = String::new();
+        for (place, label) in &self.found {
+            let Some(lambda) = train.lambdas.get(*place) else { continue };
+            let update = train.evidence.as_ref().and_then(|updates| *updates.get(*place)?);
+            let found = update.map_or(String::new(), |update| format!(" → {}", short(update.lambda)));
+            let label = if train.lambdas.len() > 1 { format!(" ({label})") } else { String::new() };
+            let _ = write!(line, ", λ{label} {}{found}", short(*lambda));
+        }
+        line
     }
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
         let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
-        let message = format!("loss {data_loss:.4}, penalty {penalty:.2e}, {} images/s", rounded(images_per_second));
+        let loss = format!("loss {data_loss:.4}");
+        let others = [format!("penalty {penalty:.2e}"), format!("{} images/s", rounded(images_per_second))];
         match &self.way {
             Way::Bar(bar) => {
                 bar.set_length(steps);
                 bar.set_position(step);
-                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
-                bar.set_message(message);
+                let [penalty, speed] = others;
+                let steps = format!("{}/{} steps", grouped(step), grouped(steps));
+                bar::draw(bar, &format!("epoch {epoch}/{epochs}"), &[loss, bar::time_left(bar), steps, speed, penalty]);
             }
             Way::Lines if self.told.elapsed() >= PLAIN => {
                 self.told = Instant::now();
-                print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {message}"));
+                print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {loss}, {}", others.join(", ")));
             }
             Way::Json if self.told.elapsed() >= JSON => {
                 self.told = Instant::now();
@@ -76,6 +129,7 @@ impl Teller {
 
     fn epoch(&mut self, rows: &[Row]) -> Result<(), Error> {
         self.told = Instant::now();
+        self.phase = None;
         if matches!(self.way, Way::Json) {
             for row in rows {
                 let mut line = json!(row);
@@ -86,22 +140,31 @@ impl Teller {
         }
         let Some(train) = rows.first() else { return Ok(()) };
         let mut line = format!(
-            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}",
+            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}{}",
             train.epoch,
             self.epochs,
             train.data_loss,
             percent(train.accuracy),
-            train.penalty
+            train.penalty,
+            self.lambdas(train)
         );
         for row in &rows[1..] {
             let _ = write!(line, "; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
         }
         let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
-        match &self.way {
-            Way::Bar(bar) => bar.suspend(|| print::note(&line)),
-            Way::Lines | Way::Json => print::note(&line),
-        }
+        print::note(&line);
         Ok(())
+    }
+}
+
+impl Teller {
+    /// Says what is being done between steps.
+    fn say(&self, what: &str) {
+        match &self.way {
+            Way::Bar(bar) => bar::draw_words(bar, what),
+            Way::Lines => print::note(what),
+            Way::Json => {}
+        }
     }
 }
 
@@ -110,24 +173,14 @@ impl Observer for Teller {
         match event {
             Event::Progress(progress) => self.progress(progress),
             Event::Epoch(rows) => self.epoch(rows),
+            Event::Phase(phase) => self.phase(phase),
             Event::Checkpoint { .. } => Ok(()),
             Event::Learning => {
-                match &self.way {
-                    Way::Bar(bar) => bar.set_message("finding λ by the evidence of the training data"),
-                    Way::Lines => print::note("finding λ by the evidence of the training data"),
-                    Way::Json => {}
-                }
+                self.say("finding λ by the evidence of the training data");
                 Ok(())
             }
             Event::Measuring => {
-                match &self.way {
-                    Way::Bar(bar) => {
-                        bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-                        bar.set_message("measuring the network");
-                    }
-                    Way::Lines => print::note("measuring the network"),
-                    Way::Json => {}
-                }
+                self.say("measuring the network");
                 Ok(())
             }
         }
@@ -136,8 +189,8 @@ impl Observer for Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        if let Way::Bar(bar) = &self.way {
-            bar.finish_and_clear();
+        if matches!(self.way, Way::Bar(_)) {
+            print::clear_bar();
         }
     }
 }

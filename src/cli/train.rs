@@ -8,55 +8,67 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ResumeArgs, TrainArgs};
+use super::bar::{self, Work};
+use super::closing::tell_end;
 use super::print;
 use super::progress::Teller;
-use super::table::{counted, duration, grouped, percent, rounded, table};
-use crate::config::Experiment;
+use super::table::{counted, grouped};
+use crate::config::number::Count;
+use crate::config::{Experiment, Lambda};
 use crate::error::Error;
 use crate::launch::Launch;
-use crate::run::{RunFolder, SplitSummary, Status, Summary};
+use crate::run::{RunFolder, Status};
 
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
-    let experiment = Experiment::load(&args.config, &args.set)?;
-    let launch = Launch::new(experiment, args.run_dir.as_deref())?;
+    let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
+    let work = Work::begin("reading images");
+    let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
+    drop(work);
     run(launch, args.json)
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    if let Some(launch) = Launch::resume(&args.run, args.data_dir.as_deref())? {
+    let epochs = args.epochs.map(Count::try_from).transpose();
+    let epochs = epochs.map_err(|problem| Error::Usage(format!("`--epochs` {problem}")))?;
+    let work = Work::begin("reading images");
+    let launch = Launch::resume(&args.run, args.data_dir.as_deref(), epochs, &|done, total| work.reach(done, total))?;
+    drop(work);
+    if let Some(launch) = launch {
         return run(launch, args.json);
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
-    folder.summary()?.map_or(Ok(()), |summary| tell_end(&folder, &summary, args.json))
+    let labels = folder.manifest()?.penalties;
+    folder.summary()?.map_or(Ok(()), |summary| tell_end(&folder, &summary, &labels, args.json))
 }
 
 fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
     tell_begin(&launch, json)?;
     let epochs = launch.experiment.train.epochs.get() as u64;
-    let mut teller = Teller::new(json, epochs, launch.steps_done());
+    let found = launch.experiment.penalty.iter().zip(&launch.manifest.penalties).enumerate();
+    let found = found.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
+    let found = found.map(|(place, (_, label))| (place, label.clone())).collect();
+    let mut teller = Teller::new(json, epochs, launch.steps_done()).with_found(found);
     let summary = launch.run(&stop, &mut teller);
     drop(teller);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
-        print::json(&json!({ "event": "end", "run": launch.folder.path().display().to_string(), "summary": summary }))?;
+        tell_end(&launch.folder, &summary, &[], true)?;
     }
     let summary = summary?;
-    if let Some(warning) = &launch.closing_warning {
-        print::warning(warning);
-    }
     if summary.status == Status::Interrupted {
         if json {
-            print::json(&json!({ "event": "end", "run": launch.folder.path().display().to_string(), "summary": summary }))?;
+            tell_end(&launch.folder, &summary, &[], true)?;
         }
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
-    tell_end(&launch.folder, &summary, json)
+    tell_end(&launch.folder, &summary, &launch.manifest.penalties, json)
 }
 
 /// A flag raised by SIGINT or SIGTERM. A second SIGINT ends the process at once; a second SIGTERM, which some supervisors send to process
 /// and group alike, changes nothing.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+    bar::leave_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let failed = |error: std::io::Error| Error::Usage(format!("cannot listen for signals: {error}"));
     signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&stop)).map_err(failed)?;
@@ -68,6 +80,8 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
         while !told.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
         }
+        // A second Ctrl-C ends the program without another word: no bar may be left by then.
+        print::clear_bar();
         print::note("stopping as soon as all is saved; Ctrl-C again ends at once");
     };
     std::thread::Builder::new().spawn(tell).map_err(failed)?;
@@ -76,15 +90,18 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
 
 fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     let manifest = &launch.manifest;
-    if let Some(warning) = &launch.warning {
-        print::warning(warning);
-    }
     if json {
-        let step = launch.steps_done();
-        return print::json(
-            &json!({ "event": "begin", "run": launch.folder.path().display().to_string(), "step": step, "manifest": manifest }),
-        );
+        return print::json(&json!({
+            "event": "begin",
+            "run": launch.folder.path().display().to_string(),
+            "step": launch.steps_done(),
+            "manifest": manifest,
+            "warnings": launch.warnings,
+            "notes": launch.notes,
+        }));
     }
+    launch.warnings.iter().for_each(print::warning);
+    launch.notes.iter().for_each(print::note);
     let dataset = &manifest.dataset;
     print::note(format_args!(
         "training {} parameters on {} images of {} ({} held out, {} to test) with {} on {}, {}",
@@ -102,34 +119,4 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),
     }
     Ok(())
-}
-
-fn tell_end(folder: &RunFolder, summary: &Summary, json: bool) -> Result<(), Error> {
-    if json {
-        return print::json(&json!({ "event": "end", "run": folder.path().display().to_string(), "summary": summary }));
-    }
-    let parts = [("train", summary.train), ("validation", summary.validation), ("test", summary.test)];
-    let row = |(name, part): (&str, Option<SplitSummary>)| {
-        part.map(|part| vec![name.to_owned(), grouped(part.count), format!("{:.4}", part.data_loss), percent(part.accuracy)])
-    };
-    print::out(table(&["part", "samples", "data loss", "accuracy"], parts.into_iter().filter_map(row)))?;
-    let epochs = format!("{}, {}", counted(summary.epochs, "epoch"), counted(summary.steps, "step"));
-    let ended = match (summary.status, summary.best_epoch) {
-        (Status::EarlyStopped, Some(best)) => {
-            format!("stopped early after {epochs}; the weights are those of epoch {best}")
-        }
-        (_, Some(best)) => format!("{epochs}; the weights are those of epoch {best}, the best on the validation part"),
-        (_, None) => epochs,
-    };
-    print::out(format_args!("\n{ended}"))?;
-    if let (Some(penalty), Some(norm)) = (summary.penalty, summary.weight_norm_squared) {
-        let zeros = summary
-            .zero_weights
-            .filter(|zeros| *zeros > 0.0)
-            .map_or(String::new(), |zeros| format!(", {} of the weights 0", percent(zeros)));
-        print::out(format_args!("penalty {penalty:.4e}, ‖w‖² {norm:.3}{zeros}"))?;
-    }
-    let speed = summary.images_per_second.map_or(String::new(), |speed| format!(", {} images/s", rounded(speed)));
-    print::out(format_args!("{} of training{speed}", duration(summary.seconds)))?;
-    print::out(format_args!("run folder: {}", folder.path().display()))
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ConfigError;
-use super::number::{Count, Fraction};
+use super::number::{Count, Fraction, number_or_word};
 
 /// What an experiment learns from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ use super::number::{Count, Fraction};
 pub struct Data {
     /// The source.
     pub source: Source,
-    /// The folder of the files; for `mnist` and `fashion_mnist` in place of the cache folder.
+    /// The folder of the files; for sets that can be fetched in place of the cache folder; for `cifar10` the archive, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// `idx`: the file of training images.
@@ -34,15 +35,27 @@ pub struct Data {
     /// `folder`: 1 for grey, 3 for colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_channels: Option<Count>,
+    /// `folder`: how an image of other proportions is brought to `image_size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
     /// `idx`: the names of the classes 0, 1, …; without it their numbers are their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
     /// The first so many training samples; 0: all.
     #[serde(default)]
     pub train_limit: usize,
-    /// Fraction of the training samples held out for validation, of every class alike; 0: none.
-    #[serde(default = "no_validation")]
-    pub validation: Fraction,
+    /// `folder`: what to do with an image file that can't be decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Damaged>,
+    /// `folder`: whether decoded images are kept in the cache folder for the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
+    /// `idx`: whether rows and columns of each image are swapped, as EMNIST's files need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transpose: Option<bool>,
+    /// What is held out for validation. Without it, source `folder` uses a validation folder where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Whether each epoch sees the samples in an order of its own.
     #[serde(default = "yes")]
     pub shuffle: bool,
@@ -51,12 +64,56 @@ pub struct Data {
     pub normalization: Normalization,
 }
 
-fn no_validation() -> Fraction {
-    Fraction::literal(0.0)
-}
-
 fn yes() -> bool {
     true
+}
+
+/// What is held out for validation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Validation {
+    /// This fraction of the training samples, of every class alike, by chance; 0: none.
+    Fraction(Fraction),
+    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`.
+    Folder,
+}
+
+impl Validation {
+    /// Nothing.
+    pub const NONE: Self = Self::Fraction(Fraction::literal(0.0));
+}
+
+impl Serialize for Validation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fraction(fraction) => fraction.serialize(serializer),
+            Self::Folder => serializer.serialize_str(FOLDER),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Validation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a number in [0, 1) or \"folder\"";
+        match number_or_word(deserializer, &[FOLDER], expected)? {
+            Ok(number) => {
+                Fraction::try_from(number).map(Self::Fraction).map_err(|_| de::Error::custom(format!("is {number}; expected {expected}")))
+            }
+            Err(_) => Ok(Self::Folder),
+        }
+    }
+}
+
+const FOLDER: &str = "folder";
+
+/// What to do with an image file that can't be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Damaged {
+    /// Nothing is trained; the first such file is named.
+    #[default]
+    Refuse,
+    /// It is left out; each is named, and the manifest counts them.
+    Skip,
 }
 
 /// Where images come from.
@@ -69,6 +126,8 @@ pub enum Source {
     Mnist,
     /// Fashion-MNIST: articles of clothing.
     FashionMnist,
+    /// CIFAR-10: small colour photographs, in the official binary version.
+    Cifar10,
     /// Any pair of IDX files.
     Idx,
     /// A folder with one subfolder of image files for each class.
@@ -83,10 +142,24 @@ impl Source {
             Self::MnistMini => "mnist_mini",
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion_mnist",
+            Self::Cifar10 => "cifar10",
             Self::Idx => "idx",
             Self::Folder => "folder",
         }
     }
+}
+
+/// How an image of other proportions than the network's input is brought to its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// Height and width are scaled apart, which changes the proportions of what is seen.
+    #[default]
+    Stretch,
+    /// Scaled until it covers the size, then cut to its middle.
+    Crop,
+    /// Scaled until it fits into the size, in the middle of a black ground.
+    Pad,
 }
 
 /// How pixels (0 to 255) become numbers.
@@ -123,6 +196,15 @@ impl Data {
         Ok(data)
     }
 
+    /// Whether samples are held out for validation; none where that depends on what is in the folder.
+    #[must_use]
+    pub fn has_validation(&self) -> Option<bool> {
+        self.validation.map(|validation| match validation {
+            Validation::Fraction(fraction) => fraction.get() > 0.0,
+            Validation::Folder => true,
+        })
+    }
+
     /// Checks that the keys given are those of the source, and fills in the defaults of that source.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
         use Source::{Folder, Idx, MnistMini};
@@ -135,6 +217,10 @@ impl Data {
             ("test_labels", self.test_labels.is_some(), source == Idx),
             ("image_size", self.image_size.is_some(), source == Folder),
             ("image_channels", self.image_channels.is_some(), source == Folder),
+            ("resize", self.resize.is_some(), source == Folder),
+            ("damaged", self.damaged.is_some(), source == Folder),
+            ("cache", self.cache.is_some(), source == Folder),
+            ("transpose", self.transpose.is_some(), source == Idx),
             ("classes", self.classes.is_some(), source == Idx),
         ];
         super::load::refuse_foreign_keys("data", &format!("source `{}`", source.name()), &given)?;
@@ -142,7 +228,7 @@ impl Data {
         if matches!(source, Idx | Folder) && self.dir.is_none() {
             return Err(missing("dir"));
         }
-        if source == Idx && (self.train_images.is_none() || self.train_labels.is_none()) {
+        if self.train_images.is_some() != self.train_labels.is_some() {
             return Err(missing(if self.train_images.is_none() { "train_images" } else { "train_labels" }));
         }
         if self.test_images.is_some() != self.test_labels.is_some() {
@@ -156,10 +242,25 @@ impl Data {
                     format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get()),
                 ));
             }
+            self.resize.get_or_insert_default();
+            self.damaged.get_or_insert_default();
+            self.cache.get_or_insert(true);
             let channels = self.image_channels.get_or_insert(Count::literal(1)).get();
             if channels != 1 && channels != 3 {
                 return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));
             }
+        }
+        if source == Idx {
+            self.transpose.get_or_insert(false);
+        }
+        match self.validation {
+            None if source != Folder => self.validation = Some(Validation::NONE),
+            Some(Validation::Folder) if source != Folder => {
+                let problem =
+                    format!("is \"folder\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
+                return Err(ConfigError::value("data.validation", problem));
+            }
+            _ => {}
         }
         if let Some(classes) = &self.classes
             && let Some(twice) = classes.iter().enumerate().find_map(|(place, class)| classes[..place].contains(class).then_some(class))

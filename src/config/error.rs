@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use figment::error::{Actual, Kind};
 
+use super::keys;
+
 /// A config that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -50,6 +52,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An `--unset` of a key that is not there.
+    #[error("`--unset {key}`: {problem}")]
+    Unset {
+        /// What was typed.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl ConfigError {
@@ -63,7 +73,8 @@ impl ConfigError {
         match error.kind {
             Kind::UnknownField(field, known) => {
                 let key = if error.path.last() == Some(&field) { key } else { dotted_with(&error.path, &field) };
-                Self::UnknownKey { key, hint: nearest(&field, known) }
+                let hint = if key.contains('.') { hint_in_section(&field, known) } else { hint_at_root(&field, known) };
+                Self::UnknownKey { key, hint }
             }
             Kind::UnknownVariant(found, known) => Self::value(key, format!("is {found:?}; expected one of {}", listed(known))),
             Kind::MissingField(field) => Self::value(dotted_with(&error.path, &field), "is missing; it has no default"),
@@ -97,15 +108,32 @@ fn listed(words: &[&str]) -> String {
 
 /// The known word nearest to what was typed, or, where none is near, all of them.
 pub(crate) fn nearest(typed: &str, known: &[&str]) -> String {
-    let near = known
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3)
-        .min();
-    match near {
-        Some((_, word)) => format!("did you mean `{word}`?"),
-        None => format!("expected one of {}", listed(known)),
+    near(typed, known).map_or_else(|| format!("expected one of {}", listed(known)), |word| format!("did you mean `{word}`?"))
+}
+
+fn near<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distances = known.iter().map(|word| (strsim::damerau_levenshtein(typed, word), *word));
+    distances.filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3).min().map(|(_, word)| word)
+}
+
+/// What to write instead of an unknown key of a section: one of the section's, or the same key of another section.
+fn hint_in_section(typed: &str, known: &[&str]) -> String {
+    let elsewhere = keys::paths_to(typed);
+    if near(typed, known).is_some() || elsewhere.is_empty() {
+        return nearest(typed, known);
     }
+    keys::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What to write instead of an unknown key outside of any section: most often it is one whose section was left out.
+fn hint_at_root(typed: &str, known: &[&str]) -> String {
+    let mut elsewhere = keys::paths_to(typed);
+    if elsewhere.is_empty() && near(typed, known).is_none() {
+        let all = keys::all_paths();
+        let last: Vec<&str> = all.iter().filter_map(|path| path.rsplit_once('.').map(|(_, key)| key)).collect();
+        elsewhere = near(typed, &last).map(keys::paths_to).unwrap_or_default();
+    }
+    if elsewhere.is_empty() { nearest(typed, known) } else { keys::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>()) }
 }
 
 fn shown(found: &Actual) -> String {

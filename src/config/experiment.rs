@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
-use super::{Augment, Averaging, Data, Model, Optimizer, Penalty, Schedule};
+use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule};
 use crate::seed::Seed;
 
 /// One experiment: everything that decides what a run computes.
@@ -144,6 +144,30 @@ pub struct Train {
     pub max_steps: u64,
     /// The part of a training sample's target that is spread evenly over the classes.
     pub label_smoothing: Fraction,
+    /// The checkpoint that commands take and the summary is about; none: the best where there is a validation part, else the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Which>,
+}
+
+/// A checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    /// The newest.
+    Last,
+    /// The one with the lowest validation loss.
+    Best,
+}
+
+impl Which {
+    /// Its name, in configs, in the run folder and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
 }
 
 impl Default for Train {
@@ -154,11 +178,29 @@ impl Default for Train {
             micro_batch: Count::literal(1000),
             max_steps: 0,
             label_smoothing: Fraction::literal(0.0),
+            keep: None,
         }
     }
 }
 
 impl Train {
+    /// The checkpoint that is kept, where there is a validation part or not.
+    ///
+    /// # Errors
+    ///
+    /// When it is the best, and nothing tells which that is.
+    pub fn kept(&self, has_validation: bool) -> Result<Which, ConfigError> {
+        match (self.keep, has_validation) {
+            (Some(Which::Best), false) => Err(ConfigError::value(
+                "train.keep",
+                "is \"best\", which is known by the loss of a validation part; set `data.validation`, or `train.keep` = \"last\", or leave it out",
+            )),
+            (Some(which), _) => Ok(which),
+            (None, true) => Ok(Which::Best),
+            (None, false) => Ok(Which::Last),
+        }
+    }
+
     /// Samples of one step, where there are `samples` to train on.
     #[must_use]
     pub fn batch(&self, samples: usize) -> usize {
@@ -186,7 +228,7 @@ impl Train {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EarlyStopping {
-    /// Epochs in a row without improvement after which to stop and restore the best weights; 0: never.
+    /// Epochs in a row without improvement after which to stop; 0: never. Which weights are kept then, `train.keep` says.
     pub patience: u64,
     /// How far below the best loss counts as improvement.
     pub min_delta: NonNegative,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 
+use super::change::{Typed, set, set_text, unset};
 use super::number::Count;
 use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind};
 
@@ -18,15 +19,36 @@ impl Experiment {
     ///
     /// When the file can't be read, is not TOML, or has a key or value that can't be used.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::load_changed(path, &[], sets)
+    }
+
+    /// Reads the experiment in `path` without the keys in `unsets`, then with `sets` (each `KEY=VALUE`) in place of what the file says.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, is not TOML, lacks a key that is to be unset, or has a key or value that can't be used.
+    pub fn load_changed(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
+        let text = text_of(path)?;
         let mut table: toml::Table = toml::from_str(&text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+        unset(&mut table, unsets)?;
+        let mut typed = Vec::new();
         for argument in sets {
-            set(&mut table, argument)?;
+            typed.push(set(&mut table, argument)?);
         }
         check_sections(&table)?;
-        let experiment: Self = Figment::from(Serialized::defaults(table)).extract().map_err(ConfigError::from_figment)?;
-        experiment.resolve()
+        read(&mut table, &typed)?.resolve()
+    }
+
+    /// The same experiment over another number of epochs.
+    ///
+    /// # Errors
+    ///
+    /// When something of it would begin only after the last epoch.
+    pub fn with_epochs(mut self, epochs: Count) -> Result<Self, ConfigError> {
+        self.train.epochs = epochs;
+        self.check_epochs()?;
+        Ok(self)
     }
 
     /// The experiment as TOML, every default written out; [`Experiment::load`] gives the same experiment back.
@@ -47,15 +69,6 @@ impl Experiment {
                 "is empty; expected at least one convolution's output channels; without any, leave it out and set `model.kind` = \"mlp\"",
             ));
         }
-        let watches_validation = [
-            ("early_stopping.patience", self.early_stopping.patience > 0),
-            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
-        ];
-        if self.data.validation.get() == 0.0
-            && let Some((key, _)) = watches_validation.iter().find(|(_, watches)| *watches)
-        {
-            return Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0"));
-        }
         self.check_proximal()?;
         self.check_epochs()?;
         if self.augment.rotation.get() > 180.0 {
@@ -63,6 +76,9 @@ impl Experiment {
             return Err(ConfigError::value("augment.rotation", problem));
         }
         self.data.resolve()?;
+        if let Some(has_validation) = self.data.has_validation() {
+            self.check_validation(has_validation)?;
+        }
         if self.backend.threads > MOST_THREADS {
             let problem = format!("is {}; expected at most {MOST_THREADS}, or 0 for one per core", self.backend.threads);
             return Err(ConfigError::value("backend.threads", problem));
@@ -75,6 +91,22 @@ impl Experiment {
             return Err(ConfigError::value(*key, "is under a folder whose name is not UTF-8, which TOML can't hold; rename it"));
         }
         Ok(self)
+    }
+
+    /// Refuses what watches the validation loss where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When `has_validation` is false and a key needs it.
+    pub fn check_validation(&self, has_validation: bool) -> Result<(), ConfigError> {
+        let watches_validation = [
+            ("early_stopping.patience", self.early_stopping.patience > 0),
+            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
+        ];
+        match watches_validation.iter().find(|(_, watches)| *watches && !has_validation) {
+            Some((key, _)) => Err(ConfigError::value(*key, "watches the validation loss; it needs `data.validation` > 0")),
+            None => Ok(()),
+        }
     }
 
     /// Refuses proximal steps with optimizers that have none.
@@ -108,31 +140,42 @@ impl Experiment {
         }
         Ok(())
     }
+}
 
-    /// What of the experiment begins only after its last step, in words, where there are `samples` to train on; none if all of it begins.
-    #[must_use]
-    pub fn unreached(&self, samples: usize) -> Option<String> {
-        let steps = self.train.steps(samples);
-        let epochs = steps.div_ceil(self.train.steps_per_epoch(samples));
-        let averaging = match self.averaging.0 {
-            Average::Swa { from_epoch } if from_epoch.get() as u64 > epochs => {
-                Some(("averaging.from_epoch".to_owned(), from_epoch.get() as u64))
-            }
-            _ => None,
+/// Reads a table. Where a key that was set holds something else than the string it expects, the text that was typed is that string.
+fn read(table: &mut toml::Table, typed: &[Typed]) -> Result<Experiment, ConfigError> {
+    let extract = |table: &toml::Table| Figment::from(Serialized::defaults(table.clone())).extract::<Experiment>().map_err(Box::new);
+    loop {
+        let error = match extract(table) {
+            Ok(experiment) => return Ok(experiment),
+            Err(error) => error,
         };
-        let penalties = self.penalty.iter().enumerate().filter_map(|(place, penalty)| match penalty.schedule {
-            Lambda::Evidence { burn_in_epochs, .. } if burn_in_epochs.get() as u64 >= epochs => {
-                Some((format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs.get() as u64))
-            }
-            Lambda::Cpr { warm_start_steps, .. } if warm_start_steps >= steps => {
-                Some((format!("penalty.{place}.schedule.warm_start_steps"), warm_start_steps))
-            }
-            _ => None,
-        });
-        let late: Vec<String> = averaging.into_iter().chain(penalties).map(|(key, first)| format!("`{key}` is {first}")).collect();
-        let ends = format!("the run ends in epoch {epochs}, after {steps} steps, before that has an effect");
-        (!late.is_empty()).then(|| format!("{}, but {ends}", late.join(" and ")))
+        let key = error.path.join(".");
+        let is_type = matches!(error.kind, figment::error::Kind::InvalidType(..));
+        let Some(typed) = typed.iter().rev().find(|typed| is_type && typed.key == key) else {
+            return Err(ConfigError::from_figment(*error));
+        };
+        let mut with_text = table.clone();
+        if !set_text(&mut with_text, typed) {
+            return Err(ConfigError::from_figment(*error));
+        }
+        match extract(&with_text) {
+            // It is no string that is expected: the type that was found is what to tell.
+            Err(other) if other.path == error.path => return Err(ConfigError::from_figment(*error)),
+            _ => *table = with_text,
+        }
     }
+}
+
+/// The experiment inside the program, and its name on the command line.
+const QUICKSTART: (&str, &str) = ("quickstart", include_str!("../../configs/quickstart.toml"));
+
+/// The text of the config in `path`, or of the one inside the program of that name.
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    if path == Path::new(QUICKSTART.0) && !path.exists() {
+        return Ok(QUICKSTART.1.to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// The sections that are one table.
@@ -161,53 +204,6 @@ fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-/// Sets the value at a dotted key, such as `penalty.0.lambda=20`. A value that is not TOML is taken as a string.
-fn set(table: &mut toml::Table, argument: &str) -> Result<(), ConfigError> {
-    let fail = |problem: String| ConfigError::Set { argument: argument.to_owned(), problem };
-    let Some((key, typed)) = argument.split_once('=') else {
-        return Err(fail("expected KEY=VALUE, such as `train.epochs=3`".to_owned()));
-    };
-    let value = match toml::from_str::<toml::Table>(&format!("value = {typed}")).map(|mut parsed| parsed.remove("value")) {
-        Ok(Some(value)) => value,
-        _ => toml::Value::String(typed.to_owned()),
-    };
-    let parts: Vec<&str> = key.trim().split('.').collect();
-    if parts.iter().any(|part| part.is_empty()) {
-        return Err(fail("expected KEY=VALUE, such as `train.epochs=3`".to_owned()));
-    }
-    let mut root = toml::Value::Table(std::mem::take(table));
-    let mut place = &mut root;
-    for (number, part) in parts.iter().enumerate() {
-        // What is not there yet is a list if its own key is a number.
-        let is_list = parts.get(number + 1).is_some_and(|next| next.parse::<usize>().is_ok());
-        let blank = if is_list { toml::Value::Array(Vec::new()) } else { toml::Value::Table(toml::Table::new()) };
-        place = step_into(place, part, blank).map_err(fail)?;
-    }
-    *place = value;
-    if let toml::Value::Table(root) = root {
-        *table = root;
-    }
-    Ok(())
-}
-
-/// The place called `part`, made as `blank` if it is a new key or the first place after the end of a list.
-fn step_into<'a>(place: &'a mut toml::Value, part: &str, blank: toml::Value) -> Result<&'a mut toml::Value, String> {
-    match place {
-        toml::Value::Table(table) => Ok(table.entry(part).or_insert(blank)),
-        toml::Value::Array(array) => {
-            let count = array.len();
-            let index = part.parse().ok().filter(|index: &usize| *index <= count);
-            let index =
-                index.ok_or_else(|| format!("`{part}` is no place in a list of {count}; name one by its number, counted from 0"))?;
-            if index == count {
-                array.push(blank);
-            }
-            Ok(&mut array[index])
-        }
-        _ => Err(format!("the key of `{part}` holds a single value, not a table")),
-    }
 }
 
 /// A kind as messages call it.
@@ -265,21 +261,50 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_does_not_reach_is_told() {
-        // 100 samples in batches of 32 are 4 steps an epoch: 6 steps end in the second.
-        let told = |sets: &[&str]| load(SMALL, &[&["train.max_steps=6"], sets].concat()).unwrap().unreached(100);
-        assert_eq!(told(&[]), None);
-        let swa = |from: &'static str| told(&["averaging.kind=swa", from]);
-        assert_eq!(swa("averaging.from_epoch=2"), None);
-        let late = "`averaging.from_epoch` is 3, but the run ends in epoch 2, after 6 steps, before that has an effect";
-        assert_eq!(swa("averaging.from_epoch=3").as_deref(), Some(late));
-        let evidence = |first: &'static str| told(&["penalty.0.schedule.kind=evidence", first]).is_some();
-        assert!(!evidence("penalty.0.schedule.burn_in_epochs=1") && evidence("penalty.0.schedule.burn_in_epochs=2"));
-        let cpr = |steps: u64| {
-            let schedule = format!("penalty.1.schedule={{ kind = \"cpr\", warm_start_steps = {steps} }}");
-            told(&["penalty.1.kind=decoupled", &schedule]).is_some()
+    fn a_key_that_expects_a_string_takes_what_was_typed() {
+        for text in ["2024-01-01", "1e3", "true", "12:30:00", "0x10", "nan"] {
+            assert_eq!(load(SMALL, &[&format!("name={text}").replace(':', "-")]).unwrap().name, text.replace(':', "-"));
+        }
+        let sets = ["data.source=folder", "data.dir=2024-01-01", "penalty.0.scope=1e3"];
+        let experiment = load(SMALL, &sets).unwrap();
+        assert!(experiment.data.dir.unwrap().ends_with("2024-01-01"));
+        assert_eq!(String::from(experiment.penalty[0].scope.clone()), "1e3");
+        let message = load(SMALL, &["train.epochs=true"]).unwrap_err().to_string();
+        assert_eq!(message, "`train.epochs` is true; expected a whole number >= 1", "what is no string is told by its type");
+        let message = load(SMALL, &["train.epochs=2024-01-01"]).unwrap_err().to_string();
+        assert_eq!(message, "`train.epochs` is \"2024-01-01\"; expected a whole number >= 1");
+    }
+
+    #[test]
+    fn unset_takes_keys_away() {
+        let unset = |text: &str, unsets: &[&str], sets: &[&str]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let [unsets, sets] = [unsets, sets].map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+            Experiment::load_changed(file.path(), &unsets, &sets)
         };
-        assert!(!cpr(5) && cpr(6));
+        let wide = format!("{SMALL}[model]\nchannels = [3]\n[[penalty]]\nkind = \"l1\"\nlambda = 2\n");
+        assert!(unset(&wide, &[], &["model.kind=linear"]).is_err(), "a linear model has no channels");
+        let experiment = unset(&wide, &["model.channels"], &["model.kind=linear"]).unwrap();
+        assert_eq!(experiment.model.kind, ModelKind::Linear);
+        let kinds = |unsets: &[&str]| {
+            let experiment = unset(&wide, unsets, &[]).unwrap();
+            experiment.penalty.iter().map(|penalty| penalty.kind.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&["penalty.0"]), ["l1"]);
+        assert_eq!(kinds(&["penalty.0", "penalty.1"]), [""; 0]);
+        assert_eq!(kinds(&["penalty"]), [""; 0]);
+        let message = |key: &str| unset(&wide, &[key], &[]).unwrap_err().to_string();
+        let messages = ["model.chanels", "channels", "penalty.2.lambda", "train.epochs", "model.", "a.b.c"].map(message);
+        insta::assert_snapshot!(messages.join("\n"));
+    }
+
+    #[test]
+    fn every_key_has_a_path() {
+        let paths = super::super::keys::all_paths();
+        for path in ["seed", "penalty.0.schedule.burn_in_epochs", "data.classes", "train.keep", "model.init", "averaging.from_epoch"] {
+            assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
+        }
     }
 
     #[test]
@@ -322,6 +347,13 @@ mod tests {
             "penalty.0.schedule.0.kind=cosine",
             "penalty.0.schedule.ratio=1",
             "averaging.decay=0.9",
+            "lambda=1",
+            "epochs=3",
+            "epoch=3",
+            "learning_rte=0.1",
+            "model.batch_size=3",
+            "kind=l2",
+            "zzz=1",
         ];
         let told: Vec<String> = messages.iter().map(|set| format!("{set}\n    {}", message(set))).collect();
         insta::assert_snapshot!(told.join("\n"));

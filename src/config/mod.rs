@@ -3,9 +3,11 @@
 //! Numbers check their own range where they are read ([`number`]); what depends on several keys is checked by
 //! [`Experiment::load`], which also fills in every default, so that the resolved config states all it does.
 
+mod change;
 mod data;
 mod error;
 mod experiment;
+mod keys;
 mod lambda;
 mod load;
 mod model;
@@ -14,10 +16,11 @@ mod optimizer;
 mod penalty;
 mod regularize;
 mod schedule;
+mod unreached;
 
-pub use data::{Data, Normalization, Source};
+pub use data::{Damaged, Data, Normalization, Resize, Source, Validation};
 pub use error::ConfigError;
-pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train};
+pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train, Which};
 pub use lambda::{Lambda, Structure};
 pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};

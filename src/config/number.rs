@@ -158,6 +158,44 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(CountOrWord(words))
 }
 
+/// Reads a number that may also be one of a few words, such as `validation = 0.1` or `validation = "folder"`. `expected` says what is allowed.
+pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    words: &'static [&'static str],
+    expected: &'static str,
+) -> Result<Result<f64, &'static str>, D::Error> {
+    struct NumberOrWord(&'static [&'static str], &'static str);
+
+    impl Visitor<'_> for NumberOrWord {
+        type Value = Result<f64, &'static str>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+            formatter.write_str(self.1)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+            Ok(Ok(value as f64))
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+            Ok(Ok(value as f64))
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+            Ok(Ok(value))
+        }
+
+        fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+            match self.0.iter().find(|word| **word == value) {
+                Some(word) => Ok(Err(word)),
+                None => Err(E::custom(format!("is {value:?}; expected {}", self.1))),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(NumberOrWord(words, expected))
+}
+
 /// How many samples make one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {

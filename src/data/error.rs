@@ -37,6 +37,22 @@ pub enum DataError {
         /// Why.
         source: image::ImageError,
     },
+    /// An image that can't be decoded, in words.
+    #[error("cannot decode image `{}`: {problem}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An image of a training set that can't be decoded.
+    #[error("cannot decode image `{}`: {problem}; replace or remove it, or leave such files out with `data.damaged` = \"skip\"", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A whole set that can't be used.
     #[error("{0}")]
     Set(String),
@@ -71,6 +87,16 @@ impl DataError {
             } else {
                 Self::Read { path, source }
             }
+        }
+    }
+
+    /// What is wrong, without the file it is wrong with.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Content { problem, .. } | Self::Picture { problem, .. } | Self::Damaged { problem, .. } => problem.clone(),
+            Self::Image { source, .. } => source.to_string(),
+            Self::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
         }
     }
 

@@ -55,7 +55,7 @@ pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Re
         Some(mirror) => vec![mirror],
         None => set.mirrors.to_vec(),
     };
-    for file in &set.files {
+    for file in set.files {
         let there = KnownSet::find(folder, file);
         if let Some(path) = &there
             && is_whole(path, file)?
@@ -65,7 +65,7 @@ pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Re
         }
         fetch_file(file, folder, &mirrors, progress)?;
         // A damaged unpacked file would be read before the packed one that has just come.
-        if let Some(damaged) = there.filter(|path| path.extension().is_none()) {
+        if let Some(damaged) = there.filter(|path| !is_packed(path)) {
             let renamed = damaged.with_extension("damaged");
             std::fs::rename(&damaged, &renamed).map_err(WriteError::at(&renamed))?;
         }
@@ -168,8 +168,12 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
 /// Whether the file at `path` can be used as it is: it has the published content, or was unpacked by its owner where only the packed file
 /// has a published checksum; its header is checked when it is read.
 pub(super) fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
-    let unpacked_by_owner = path.extension().is_none() && matches!(file.sha256, Sha256Of::Packed(_));
+    let unpacked_by_owner = !is_packed(path) && matches!(file.sha256, Sha256Of::Packed(_));
     Ok(unpacked_by_owner || is_published(path, file)?)
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
 }
 
 /// Whether the file at `path` has the published content.

@@ -1,95 +1,240 @@
-//! A folder of image files, one subfolder a class: `train/CLASS/…` with an optional `test/CLASS/…`, or `CLASS/…` alone.
+//! A folder of image files, one subfolder a class: `train/CLASS/…` with optional `val/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
-use super::{DataError, Images, Picture, Shape};
+use super::DataError;
+use super::left_out::{LeftOut, Reason};
+use super::scan::{Entry, FoundFile, entries, files};
 
-/// The file names taken for images.
-const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm"];
+/// Names of a folder of validation images.
+const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+/// The endings by which version 0.1.0 knew images.
+const FORMER_EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm"];
 
-/// The training set, the test set if there is one, and the class names in the order of their labels.
-pub(super) fn load(dir: &Path, shape: Shape) -> Result<(Images, Option<Images>, Vec<String>), DataError> {
+/// The files of a set, before it is known which are images.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// The class names in the order of their labels.
+    pub(super) classes: Vec<String>,
+    /// The training, validation and test files.
+    pub(super) splits: [Option<Split>; 3],
+    /// What is not read, whatever it holds.
+    pub(super) left_out: LeftOut,
+    /// Something the user should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The files of one split.
+#[derive(Debug)]
+pub(super) struct Split {
+    /// The folder of its classes.
+    pub(super) dir: PathBuf,
+    /// The files of each class.
+    pub(super) by_class: Vec<Vec<FoundFile>>,
+    /// The files beside the class folders.
+    pub(super) outside: Vec<FoundFile>,
+}
+
+impl Listing {
+    /// Every file that may be an image.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FoundFile> {
+        self.splits.iter().flatten().flat_map(|split| split.by_class.iter().flatten().chain(&split.outside))
+    }
+
+    /// Adds names, sizes and times to a checksum.
+    pub(super) fn hash_into(&self, hash: &mut Sha256) {
+        let mut text = |text: &[u8]| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        self.classes.iter().for_each(|class| text(class.as_bytes()));
+        text(self.left_out.to_string().as_bytes());
+        for split in &self.splits {
+            let Some(split) = split else {
+                text(b"none");
+                continue;
+            };
+            for files in split.by_class.iter().chain([&split.outside]) {
+                text(&(files.len() as u64).to_le_bytes());
+                for file in files {
+                    text(file.path.as_os_str().as_encoded_bytes());
+                    file.stamp.iter().for_each(|number| text(&number.to_le_bytes()));
+                }
+            }
+        }
+    }
+}
+
+/// How folders are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// Every file at any depth may be an image, and validation folders count.
+    All,
+    /// As version 0.1.0 did: files with known endings directly in the class folders, for runs that began with it.
+    Former,
+}
+
+/// Lists the files of the set in `dir`.
+///
+/// # Errors
+///
+/// When there are no classes to tell apart, a class can't be read, or a split has a class that training does not have.
+pub(super) fn list(dir: &Path, selection: Selection) -> Result<Listing, DataError> {
     if !dir.is_dir() {
         let hint = "`data.dir` must be a folder with one subfolder of images for each class".to_owned();
         return Err(DataError::Missing { path: dir.to_owned(), hint });
     }
-    let parted = dir.join("train");
-    let train_dir = if parted.is_dir() { parted } else { dir.to_owned() };
-    let classes = subfolders(&train_dir)?;
+    let mut left_out = LeftOut::default();
+    let mut warnings = Vec::new();
+    let mut names = Vec::new();
+    let mut beside = Vec::new();
+    let mut left = Vec::new();
+    for entry in entries(dir).map_err(DataError::read(dir))? {
+        match entry {
+            Entry::Folder(path) => names.push(path),
+            Entry::File(file) => beside.push(file),
+            Entry::Left(reason, path) => left.push((reason, path)),
+        }
+    }
+    let [train, validation, test] = split_folders(dir, &names, selection)?;
+    let Some(train_dir) = train else {
+        if let Some(test) = names.iter().find(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION)) {
+            let name = test.file_name().unwrap_or_default().to_string_lossy();
+            warnings.push(format!("`{name}` in `{}` is read as a class, as there is no folder `train` beside it", dir.display()));
+        }
+        let classes = class_names(dir)?;
+        let train = split(dir, &classes, selection, &mut left_out)?;
+        return Ok(Listing { classes, splits: [Some(train), None, None], left_out, warnings });
+    };
+    left.iter().for_each(|(reason, path)| left_out.add(*reason, path));
+    let used = [Some(&train_dir), validation.as_ref(), test.as_ref()];
+    names.iter().filter(|path| !used.contains(&Some(path))).for_each(|path| left_out.add(Reason::BesideTrain, path));
+    let classes = class_names(&train_dir)?;
+    let mut train = split(&train_dir, &classes, selection, &mut left_out)?;
+    train.outside.extend(beside);
+    let mut held = [None, None];
+    for (held, dir) in held.iter_mut().zip([validation, test]) {
+        let Some(dir) = dir else { continue };
+        let files = split(&dir, &classes, selection, &mut left_out)?;
+        let empty: Vec<String> =
+            classes.iter().zip(&files.by_class).filter(|(_, files)| files.is_empty()).map(|(class, _)| format!("`{class}`")).collect();
+        if !empty.is_empty() {
+            warnings.push(format!("`{}` has no images of class {}", dir.display(), empty.join(", ")));
+        }
+        *held = Some(files);
+    }
+    let [validation, test] = held;
+    Ok(Listing { classes, splits: [Some(train), validation, test], left_out, warnings })
+}
+
+/// Lists the files in `dir`, one subfolder for each of some of `classes`.
+///
+/// # Errors
+///
+/// When a folder can't be read, or is of no class.
+pub(super) fn list_labelled(dir: &Path, classes: &[String]) -> Result<Listing, DataError> {
+    if !dir.is_dir() {
+        return Err(DataError::Missing {
+            path: dir.to_owned(),
+            hint: "expected a folder with one subfolder of images for each class".to_owned(),
+        });
+    }
+    let mut left_out = LeftOut::default();
+    let files = split(dir, classes, Selection::All, &mut left_out)?;
+    Ok(Listing { classes: classes.to_vec(), splits: [None, None, Some(files)], left_out, warnings: Vec::new() })
+}
+
+/// The folders of training, validation and test images in `dir`, if it has one named `train`.
+fn split_folders(dir: &Path, names: &[PathBuf], selection: Selection) -> Result<[Option<PathBuf>; 3], DataError> {
+    let one = |wanted: &[&str]| {
+        let found: Vec<&PathBuf> = names.iter().filter(|path| is_named(path, wanted)).collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some((*one).clone())),
+            [first, second, ..] => Err(DataError::content(
+                dir,
+                format!(
+                    "has both `{}` and `{}`; expected one folder of that kind",
+                    first.file_name().unwrap_or_default().to_string_lossy(),
+                    second.file_name().unwrap_or_default().to_string_lossy()
+                ),
+            )),
+        }
+    };
+    let Some(train) = one(&["train"])? else { return Ok([None, None, None]) };
+    let validation = if selection == Selection::All { one(&VALIDATION)? } else { None };
+    Ok([Some(train), validation, one(&["test"])?])
+}
+
+fn is_named(path: &Path, names: &[&str]) -> bool {
+    path.file_name().is_some_and(|name| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
+}
+
+/// The names of the class folders in `dir`.
+fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
+    let mut classes = Vec::new();
+    for entry in entries(dir).map_err(DataError::read(dir))? {
+        let path = match entry {
+            Entry::Folder(path) => path,
+            Entry::Left(Reason::DanglingLink, path) => {
+                let problem = "is a link whose target is missing; mount or fetch what it points to, or remove the link";
+                return Err(DataError::content(&path, problem));
+            }
+            Entry::Left(Reason::Unreadable, path) => {
+                return Err(DataError::content(&path, "may not be read; change its permissions or remove it"));
+            }
+            Entry::Left(..) | Entry::File(_) => continue,
+        };
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => classes.push(name.to_owned()),
+            None => return Err(DataError::content(&path, "has a name that is not UTF-8; rename it")),
+        }
+    }
     if classes.len() < 2 {
         let problem = format!("has {} subfolders; expected at least 2, one for each class", classes.len());
-        return Err(DataError::content(&train_dir, problem));
+        return Err(DataError::content(dir, problem));
     }
     if u32::try_from(classes.len()).is_err() {
-        return Err(DataError::content(&train_dir, "has too many subfolders"));
+        return Err(DataError::content(dir, "has too many subfolders"));
     }
-    let train = read(&train_dir, &classes, shape)?;
-    let test_dir = dir.join("test");
-    let test = if train_dir != dir && test_dir.is_dir() {
-        if let Some(stranger) = subfolders(&test_dir)?.iter().find(|name| !classes.contains(name)) {
-            return Err(DataError::content(&test_dir.join(stranger), "is a class that `train` does not have"));
+    Ok(classes)
+}
+
+/// The files in `dir`, one subfolder for each of some of `classes`.
+fn split(dir: &Path, classes: &[String], selection: Selection, left_out: &mut LeftOut) -> Result<Split, DataError> {
+    let mut by_class = vec![Vec::new(); classes.len()];
+    let mut outside = Vec::new();
+    for entry in entries(dir).map_err(DataError::read(dir))? {
+        let folder = match entry {
+            Entry::Folder(path) => path,
+            Entry::File(file) => {
+                outside.push(file);
+                continue;
+            }
+            Entry::Left(reason, path) => {
+                left_out.add(reason, &path);
+                continue;
+            }
+        };
+        let name = folder.file_name().unwrap_or_default();
+        let Some(label) = classes.iter().position(|class| name == class.as_str()) else {
+            let known: Vec<String> = classes.iter().take(10).map(|class| format!("`{class}`")).collect();
+            let more = if classes.len() > known.len() { ", …" } else { "" };
+            return Err(DataError::content(&folder, format!("is a class that training does not have; it has {}{more}", known.join(", "))));
+        };
+        let (mut found, left) = files(&folder)?;
+        left_out.join(left);
+        if selection == Selection::Former {
+            found.retain(|file| file.path.parent() == Some(&folder) && has_former_extension(&file.path));
         }
-        Some(read(&test_dir, &classes, shape)?)
-    } else {
-        None
-    };
-    Ok((train, test, classes))
-}
-
-fn read(dir: &Path, classes: &[String], shape: Shape) -> Result<Images, DataError> {
-    let mut files: Vec<(usize, u32, PathBuf)> = Vec::new();
-    for (label, class) in (0_u32..).zip(classes) {
-        let folder = dir.join(class);
-        let own = image_files(&folder)?;
-        if own.is_empty() {
-            let problem = format!("has no images; expected files ending in {}", EXTENSIONS.map(|end| format!(".{end}")).join(", "));
-            return Err(DataError::content(&folder, problem));
-        }
-        files.extend((0_usize..).zip(own).map(|(place, path)| (place, label, path)));
+        by_class[label] = found;
     }
-    // One of each class in turn, so that the first n are of every class.
-    files.sort_by_key(|(place, label, _)| (*place, *label));
-    let pictures: Vec<Result<Picture, DataError>> = files.par_iter().map(|(.., path)| Picture::open(path, shape)).collect();
-    // Of several bad images the first is told, whichever thread came to it first.
-    let pictures = pictures.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Images {
-        shape,
-        pixels: pictures.into_iter().flat_map(|picture| picture.pixels).collect(),
-        labels: files.into_iter().map(|(_, label, _)| label).collect(),
-    })
+    Ok(Split { dir: dir.to_owned(), by_class, outside })
 }
 
-fn subfolders(dir: &Path) -> Result<Vec<String>, DataError> {
-    sorted(dir, Path::is_dir)?
-        .into_iter()
-        .map(|path| match path.file_name().and_then(|name| name.to_str()) {
-            Some(name) => Ok(name.to_owned()),
-            None => Err(DataError::content(&path, "has a name that is not UTF-8; rename it")),
-        })
-        .filter(|name| !matches!(name, Ok(name) if name.starts_with('.')))
-        .collect()
-}
-
-fn image_files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    sorted(dir, |path| {
-        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-        path.is_file() && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
-    })
-}
-
-fn sorted(dir: &Path, keep: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataError> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(DataError::read(dir))? {
-        let path = entry.map_err(DataError::read(dir))?.path();
-        if keep(&path) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+fn has_former_extension(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+    extension.is_some_and(|extension| FORMER_EXTENSIONS.contains(&extension.as_str()))
 }

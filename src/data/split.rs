@@ -5,8 +5,8 @@ use rand::seq::SliceRandom;
 use super::{DataError, Part};
 use crate::seed::Seed;
 
-/// Takes `fraction` of every class off `part`, by chance: the part to train on, and the part held out. Both keep the order of
-/// `part`.
+/// Takes `fraction` of every class off `part`, by chance, but never its last sample: the part to train on, and the part held out. Both keep the
+/// order of `part`.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub(super) fn hold_out(part: &Part, classes: usize, fraction: f64, seed: Seed) -
     for (class, places) in (0..).zip(&mut by_class) {
         places.shuffle(&mut seed.stream("hold out", class));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a count")]
-        let count = (places.len() as f64 * fraction).round() as usize;
+        let count = ((places.len() as f64 * fraction).round() as usize).min(places.len().saturating_sub(1));
         places.iter().take(count).for_each(|place| held[*place] = true);
     }
     let select = |wanted: bool| {
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn every_class_gives_its_share_and_every_sample_is_in_one_part() {
         let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 4 == 0)).collect();
-        let images = Images { shape: Shape { channels: 1, height: 1, width: 1 }, pixels: (0..100).collect(), labels };
+        let images = Images { shape: Shape { channels: 1, height: 1, width: 1 }, pixels: (0..100).collect(), labels, files: Vec::new() };
         let part = Part::all(Arc::new(images));
         let (train, validation) = hold_out(&part, 2, 0.2, Seed(1)).unwrap();
         assert_eq!(train.class_counts(2), [60, 20]);
@@ -58,6 +58,8 @@ mod tests {
         let mut all: Vec<u32> = train.indices().iter().chain(validation.indices()).copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<u32>>());
+        let (most, _) = hold_out(&part, 2, 0.999, Seed(1)).unwrap();
+        assert_eq!(most.class_counts(2), [1, 1], "the last sample of a class stays");
         let (again, _) = hold_out(&part, 2, 0.2, Seed(1)).unwrap();
         assert_eq!(again.indices(), train.indices());
         let (other, _) = hold_out(&part, 2, 0.2, Seed(2)).unwrap();

@@ -18,6 +18,32 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Safetensors, Self::Burnpack];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::Burnpack => "burnpack",
+        }
+    }
+
+    /// The format of files that end as `path` does; none if `path` has no ending.
+    ///
+    /// # Errors
+    ///
+    /// When the ending belongs to no format.
+    pub fn of(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(end) = path.extension() else { return Ok(None) };
+        let found = Self::ALL.into_iter().find(|format| end.eq_ignore_ascii_case(format.extension()));
+        found.map(Some).ok_or_else(|| {
+            let known = Self::ALL.map(|format| format!("`.{}` ({})", format.extension(), format.name())).join(" or ");
+            Error::Usage(format!("`{}` ends in `.{}`; expected {known}", path.display(), end.display()))
+        })
+    }
+
     /// The ending of its files.
     #[must_use]
     pub const fn extension(self) -> &'static str {

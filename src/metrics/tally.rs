@@ -1,6 +1,6 @@
 //! Counting predictions against labels.
 
-use serde::{Deserialize, Serialize};
+use super::{ClassMeasures, Measures};
 
 /// Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
@@ -21,32 +21,17 @@ struct Bin {
     confidence: f64,
 }
 
-/// What a network is worth on a part of the data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measures {
-    /// Samples.
-    pub count: u64,
-    /// Mean cross-entropy in nats, without any penalty.
-    pub data_loss: f64,
-    /// Fraction of samples whose most probable class is theirs.
-    pub accuracy: f64,
-    /// Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3).
-    pub calibration_error: f64,
-    /// For each class, how well it is found.
-    pub classes: Vec<ClassMeasures>,
-    /// `[actual class][predicted class]`.
-    pub confusion: Vec<Vec<u64>>,
-}
-
-/// How well one class is found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassMeasures {
-    /// Samples of the class.
-    pub count: u64,
-    /// Of those predicted to be of the class, the fraction that are; none if none are predicted.
-    pub precision: Option<f64>,
-    /// Of those of the class, the fraction predicted to be; none if there are none.
-    pub recall: Option<f64>,
+/// How one sample was classified.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// Its class.
+    pub label: usize,
+    /// The most probable class.
+    pub predicted: usize,
+    /// The probability of that class.
+    pub probability: f64,
+    /// The cross-entropy in nats.
+    pub loss: f64,
 }
 
 impl Tally {
@@ -56,13 +41,14 @@ impl Tally {
         Self { loss: 0.0, confusion: vec![vec![0; classes]; classes], bins: [Bin::default(); BINS] }
     }
 
-    /// Adds one sample with its logits.
-    pub fn add(&mut self, logits: &[f32], label: usize) {
+    /// Adds one sample with its logits; returns how it was classified.
+    pub fn add(&mut self, logits: &[f32], label: usize) -> Scored {
         let probabilities = softmax(logits);
         let predicted = most_probable(logits);
         let largest = f64::from(logits[predicted]);
         let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
-        self.loss += sum.ln() + largest - f64::from(logits[label]);
+        let loss = sum.ln() + largest - f64::from(logits[label]);
+        self.loss += loss;
         self.confusion[label][predicted] += 1;
         let confidence = probabilities[predicted];
         // Bin k holds the confidences in (k/15, (k+1)/15].
@@ -71,6 +57,7 @@ impl Tally {
         self.bins[bin].count += 1;
         self.bins[bin].correct += u64::from(predicted == label);
         self.bins[bin].confidence += confidence;
+        Scored { label, predicted, probability: confidence, loss }
     }
 
     /// The measures of everything added. Nothing added gives losses and accuracies that are not numbers.
@@ -78,13 +65,17 @@ impl Tally {
     pub fn measures(&self) -> Measures {
         let count: u64 = self.confusion.iter().flatten().sum();
         let correct: u64 = (0..).zip(&self.confusion).map(|(class, row): (usize, _)| row[class]).sum();
-        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-        let classes = (0..self.confusion.len())
+        let classes: Vec<ClassMeasures> = (0..self.confusion.len())
             .map(|class| {
                 let actual = self.confusion[class].iter().sum();
                 let predicted = self.confusion.iter().map(|row| row[class]).sum();
                 let both = self.confusion[class][class];
-                ClassMeasures { count: actual, precision: ratio(both, predicted), recall: ratio(both, actual) }
+                ClassMeasures {
+                    count: actual,
+                    precision: ratio(both, predicted),
+                    recall: ratio(both, actual),
+                    f1: ratio(2 * both, actual + predicted),
+                }
             })
             .collect();
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum::<f64>();
@@ -92,11 +83,23 @@ impl Tally {
             count,
             data_loss: self.loss / count as f64,
             accuracy: correct as f64 / count as f64,
+            balanced_accuracy: mean(classes.iter().filter_map(|class| class.recall)),
+            macro_f1: mean(classes.iter().filter_map(|class| class.f1)),
             calibration_error: gaps / count as f64,
             classes,
             confusion: self.confusion.clone(),
         }
     }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// The mean; none if there are no values.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The probabilities of logits, in float64.
@@ -139,8 +142,8 @@ mod tests {
         // All confidences are 0.75 and three of four are right: perfectly calibrated.
         assert!(measures.calibration_error < 1e-7);
         assert_eq!(measures.confusion, [[2, 0], [1, 1]]);
-        assert_eq!(measures.classes[0], ClassMeasures { count: 2, precision: Some(2.0 / 3.0), recall: Some(1.0) });
-        assert_eq!(measures.classes[1], ClassMeasures { count: 2, precision: Some(1.0), recall: Some(0.5) });
+        assert_eq!(measures.classes[0], ClassMeasures { count: 2, precision: Some(2.0 / 3.0), recall: Some(1.0), f1: Some(0.8) });
+        assert_eq!(measures.classes[1], ClassMeasures { count: 2, precision: Some(1.0), recall: Some(0.5), f1: Some(2.0 / 3.0) });
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+    /// A safetensors file that does not say which network it is of.
+    #[error("`{}` cannot be used as a model: {problem}; expected a file written by `regulus export --format safetensors`", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What its metadata lack.
+        problem: String,
+    },
     /// Weights for another network.
     #[error("weights `{}` do not fit the model: {problem}", path.display())]
     Fit {

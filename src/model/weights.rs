@@ -108,7 +108,18 @@ impl Weights {
     ///
     /// When it is damaged or holds a type other than float32; `path` is for the message.
     pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::with_metadata(path, bytes).map(|(weights, _)| weights)
+    }
+
+    /// As [`from_safetensors`](Self::from_safetensors), with the metadata in the file's header.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn with_metadata(path: &Path, bytes: &[u8]) -> Result<(Self, BTreeMap<String, String>), ModelError> {
         let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::format(path, &error))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| ModelError::format(path, &error))?;
+        let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         let mut weights = BTreeMap::new();
         for (name, view) in file.iter() {
             if view.dtype() != Dtype::F32 {
@@ -117,7 +128,7 @@ impl Weights {
             let numbers = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
             weights.insert(name.to_owned(), Values { shape: view.shape().to_vec(), numbers });
         }
-        Ok(Self(weights))
+        Ok((Self(weights), metadata))
     }
 
     /// The first difference in names or shapes, in words.

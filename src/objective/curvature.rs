@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::prelude::*;
 use burn::tensor::activation::{log_softmax, softmax};
-use nalgebra::DMatrix;
 use rayon::prelude::*;
 
+use super::Stopped;
+use super::eigenvalues::{eigenvalues, work};
 use crate::backend::{numbers, on_threads};
 use crate::config::{Kernels, Structure};
 use crate::data::{Batch, Batcher, Part};
@@ -52,20 +54,50 @@ impl Curvature {
     /// The curvature of `network` over every sample of `part`, without dropout. `network` and `batcher` are on a device without autodiff.
     /// A diagonal is exact. A kernel's Kronecker product is (Σ g·gᵀ) ⊗ (Σ a·aᵀ)/(samples · places), with sums over samples, places and the
     /// columns g of H's root: the `expand` setting of Eschenhagen et al. 2023, arXiv 2311.00636. A bias has Σ g·gᵀ.
-    #[must_use]
-    pub fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When `watch` says not to go on.
+    pub fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, watch: &Watch) -> Result<Self, Stopped> {
         let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
         let strips: Vec<&[u32]> = indices.chunks(indices.len().div_ceil(STRIPS)).collect();
-        let summed = |strip: &&[u32]| Strip::of(network, part, batcher, structure, strip);
+        let done = Done::of("curvature of the loss", part.count() as u64, watch);
+        let summed = |strip: &&[u32]| Strip::of(network, part, batcher, structure, strip, &done);
         // A GPU's queue belongs to one thread.
-        let strips: Vec<Strip> = on_threads(network.kernels(), || match network.kernels() {
+        let strips: Result<Vec<Strip>, Stopped> = on_threads(network.kernels(), || match network.kernels() {
             Kernels::Fused => strips.par_iter().map(summed).collect(),
             Kernels::Stock => strips.iter().map(summed).collect(),
         });
         let mut all = Strip::default();
-        strips.into_iter().for_each(|strip| all.join(strip));
-        let spectra = all.layers.into_par_iter().flat_map_iter(|(name, sums)| sums.spectra(structure, &name, part.count()));
-        Self { loss: all.loss, spectra: spectra.collect() }
+        strips?.into_iter().for_each(|strip| all.join(strip));
+        let done = Done::of("eigenvalues", all.layers.values().map(|sums| sums.work(structure)).sum(), watch);
+        let spectra = all.layers.into_par_iter().map(|(name, sums)| sums.spectra(structure, &name, part.count(), &done));
+        let spectra: Vec<[(String, Spectrum); 2]> = spectra.collect::<Result<_, Stopped>>()?;
+        Ok(Self { loss: all.loss, spectra: spectra.into_iter().flatten().collect() })
+    }
+}
+
+/// Watches the making of a curvature, from several threads: it hears the part of the work, how much of it is done, and how much there is, and says
+/// whether to go on.
+pub type Watch<'a> = dyn Fn(&'static str, u64, u64) -> bool + Sync + 'a;
+
+/// How much of a part of the work is done.
+struct Done<'a> {
+    name: &'static str,
+    so_far: AtomicU64,
+    all: u64,
+    watch: &'a Watch<'a>,
+}
+
+impl<'a> Done<'a> {
+    fn of(name: &'static str, all: u64, watch: &'a Watch<'a>) -> Self {
+        Self { name, so_far: AtomicU64::new(0), all, watch }
+    }
+
+    /// Adds what was done; whether to go on.
+    fn add(&self, work: u64) -> bool {
+        let done = self.so_far.fetch_add(work, Ordering::Relaxed) + work;
+        (self.watch)(self.name, done, self.all)
     }
 }
 
@@ -77,7 +109,7 @@ struct Strip {
 }
 
 impl Strip {
-    fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, indices: &[u32]) -> Self {
+    fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, indices: &[u32], done: &Done) -> Result<Self, Stopped> {
         let architecture = network.architecture();
         let kernel = architecture.kernel_size.pow(2);
         let largest = architecture.largest_activation() * architecture.classes.max(kernel);
@@ -91,8 +123,11 @@ impl Strip {
                 roots(logits)
             };
             network.linearized(images, vectors, |layer| strip.layers.entry(layer.name.clone()).or_default().add(structure, layer));
+            if !done.add(chunk.len() as u64) {
+                return Err(Stopped);
+            }
         }
-        strip
+        Ok(strip)
     }
 
     fn join(&mut self, other: Self) {
@@ -161,17 +196,26 @@ impl Sums {
         }
     }
 
+    /// How much work the spectra are.
+    fn work(&self, structure: Structure) -> u64 {
+        match structure {
+            Structure::Diagonal => 0,
+            Structure::Kronecker => [&self.first, &self.second].iter().map(|factor| work(factor.len().isqrt())).sum(),
+        }
+    }
+
     /// The spectra of kernel and bias.
-    fn spectra(self, structure: Structure, layer: &str, samples: usize) -> [(String, Spectrum); 2] {
+    fn spectra(self, structure: Structure, layer: &str, samples: usize, done: &Done) -> Result<[(String, Spectrum); 2], Stopped> {
         let [kernel, bias] = match structure {
             Structure::Diagonal => [self.first, self.second].map(|left| Spectrum { left, right: vec![1.0] }),
             Structure::Kronecker => {
-                let left = eigenvalues(&self.first);
-                let right = eigenvalues(&self.second).iter().map(|value| value / (samples * self.places) as f64).collect();
+                let left = eigenvalues(self.first, |work| done.add(work))?;
+                let right = eigenvalues(self.second, |work| done.add(work))?;
+                let right = right.iter().map(|value| value / (samples * self.places) as f64).collect();
                 [Spectrum { left: left.clone(), right }, Spectrum { left, right: vec![1.0] }]
             }
         };
-        [(format!("{layer}.weight"), kernel), (format!("{layer}.bias"), bias)]
+        Ok([(format!("{layer}.weight"), kernel), (format!("{layer}.bias"), bias)])
     }
 }
 
@@ -180,13 +224,4 @@ fn add<const D: usize>(sums: &mut Vec<f64>, tensor: Tensor<D>) {
     let numbers = numbers(tensor);
     sums.resize(numbers.len(), 0.0);
     sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += f64::from(number));
-}
-
-/// The eigenvalues of a symmetric matrix, given row by row.
-fn eigenvalues(numbers: &[f64]) -> Vec<f64> {
-    let size = numbers.len().isqrt();
-    if numbers.iter().any(|number| !number.is_finite()) {
-        return vec![f64::NAN; size];
-    }
-    DMatrix::from_row_slice(size, size, numbers).symmetric_eigenvalues().iter().copied().collect()
 }

@@ -10,7 +10,9 @@
 
 mod cpr;
 mod curvature;
+mod eigenvalues;
 mod evidence;
+mod learned;
 mod norm;
 mod penalty;
 mod sparsity;
@@ -21,14 +23,19 @@ use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 
 pub use cpr::{Bound, Rule};
-pub use curvature::{Curvature, Spectrum};
+pub use curvature::{Curvature, Spectrum, Watch};
 pub use evidence::Evidence;
+pub use learned::{Learned, Update};
 pub use norm::norm_of;
-pub use penalty::{Around, Learned, Penalties};
+pub use penalty::{Around, Penalties};
 pub use sparsity::Sparsity;
 
 use crate::backend::fused;
 use crate::config::Kernels;
+
+/// Long work was asked to stop before its end, and left nothing behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
 
 /// The data loss of a batch, mean cross-entropy in nats against targets of which the part `smoothing` is spread evenly over the classes (Szegedy et al.
 /// 2016, arXiv 1512.00567, section 7); and how many samples are classified rightly.

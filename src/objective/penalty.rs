@@ -7,9 +7,6 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 
 use super::cpr::{Bound, Rule};
-use super::curvature::{Curvature, Spectrum};
-use super::evidence::Evidence;
-
 use super::norm::{Norms, norm_of, normed};
 use super::term::Term;
 use crate::backend::fused::Norm;
@@ -29,19 +26,10 @@ pub struct Around {
 /// The widest layer of which a Kronecker factor is made: 2 GiB of float64.
 const WIDEST: usize = 1 << 14;
 
-/// What the training data told of the λ of `evidence`, with the weights as they were and the λ before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Learned {
-    /// γ, the effective number of parameters, summed over the penalties.
-    pub gamma: f64,
-    /// ln p(data | λ), in nats.
-    pub log_evidence: f64,
-}
-
 /// Every regularization term of an objective.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Penalties {
-    terms: Vec<Term>,
+    pub(super) terms: Vec<Term>,
     bounds: BTreeMap<String, Bound>,
     train_samples: usize,
 }
@@ -77,7 +65,8 @@ impl Penalties {
             }
             let Penalty { kind, samples, proximal, .. } = *penalty;
             let (base, schedule) = (penalty.lambda.get(), penalty.schedule.clone());
-            terms.push(Term { kind, lambda: base, base, schedule, samples, proximal, names });
+            let scope = String::from(penalty.scope.clone());
+            terms.push(Term { kind, scope, lambda: base, base, schedule, samples, proximal, names });
         }
         Ok(Self { terms, bounds: BTreeMap::new(), train_samples })
     }
@@ -113,10 +102,29 @@ impl Penalties {
         &self.bounds
     }
 
-    /// The sum of the terms' coefficients in force; none without terms.
+    /// The λ in force of the only term; none where there are several, whose λ do not compare, or none.
     #[must_use]
     pub fn lambda(&self) -> Option<f64> {
-        (!self.terms.is_empty()).then(|| self.terms.iter().map(|term| term.lambda).sum())
+        if let [term] = self.terms.as_slice() { Some(term.lambda) } else { None }
+    }
+
+    /// What each term is called: `l2 on kernels`.
+    #[must_use]
+    pub fn labels(&self) -> Vec<String> {
+        self.terms.iter().map(|term| format!("{} on {}", term.kind.name(), term.scope)).collect()
+    }
+
+    /// Such λ of the terms for a message: `0.5`, or `0.5 (l2 on kernels), 2 (l1 on conv*.weight)`.
+    #[must_use]
+    pub fn in_words(&self, lambdas: &[f64]) -> String {
+        match lambdas {
+            [] => "none".to_owned(),
+            [lambda] => lambda.to_string(),
+            _ => {
+                let each = lambdas.iter().zip(self.labels()).map(|(lambda, label)| format!("{lambda} ({label})"));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        }
     }
 
     /// What is on a parameter, in words: `l1 with λ = 2, proximal`.
@@ -246,33 +254,6 @@ impl Penalties {
             }
         }
         Ok(())
-    }
-
-    /// Whether a λ of `evidence` is due after `epoch`, counted from 1.
-    #[must_use]
-    pub fn learn_after(&self, epoch: u64) -> bool {
-        self.terms.iter().any(|term| term.structure_after(epoch).is_some())
-    }
-
-    /// Updates the λ of `evidence` that are due after `epoch`, counted from 1, by the curvature around `weights`; none where none is due.
-    pub fn learn(&mut self, epoch: u64, weights: &Weights, mut curvature: impl FnMut(Structure) -> Curvature) -> Option<Learned> {
-        let mut known: Vec<(Structure, Curvature)> = Vec::new();
-        let mut learned: Option<Learned> = None;
-        for term in &mut self.terms {
-            let Some(structure) = term.structure_after(epoch) else { continue };
-            if known.iter().all(|(other, _)| *other != structure) {
-                known.push((structure, curvature(structure)));
-            }
-            let Some((_, curvature)) = known.iter().find(|(other, _)| *other == structure) else { continue };
-            let inside = |(name, values): (&String, &Values)| term.names.contains(name).then(|| normed(Norm::Squares, values));
-            let spectra: Vec<&Spectrum> = term.names.iter().filter_map(|name| curvature.spectra.get(name)).collect();
-            let evidence = Evidence::of(term.lambda, &spectra, weights.iter().filter_map(inside).sum());
-            term.lambda = evidence.lambda;
-            let learned = learned.get_or_insert(Learned { gamma: 0.0, log_evidence: -curvature.loss });
-            learned.gamma += evidence.gamma;
-            learned.log_evidence += evidence.log_evidence;
-        }
-        learned
     }
 
     /// The penalty of weights on the host, in float64, for a step of `batch` samples.

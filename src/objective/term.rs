@@ -10,6 +10,8 @@ use crate::config::{Lambda, PenaltyKind, Structure};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
     pub(super) kind: PenaltyKind,
+    /// As it is written in the config.
+    pub(super) scope: String,
     /// λ in force.
     pub(super) lambda: f64,
     /// λ before its schedule.

@@ -10,8 +10,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
+use super::metrics_log::Mark;
 use crate::atomic::sync_folder;
 use crate::checksum::sha256;
+use crate::config::Which;
 use crate::error::WriteError;
 use crate::model::Weights;
 use crate::train::{Position, Snapshot};
@@ -22,28 +24,10 @@ const WEIGHTS: &str = "model.safetensors";
 const TRAINED: &str = "trained.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const POSITION: &str = "position.json";
+/// What was in `metrics.jsonl` then.
+const METRICS: &str = "metrics.json";
 /// In the format of `sha256sum`, which can check it too.
 const CHECKSUMS: &str = "SHA256SUMS";
-
-/// Which checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The newest.
-    Last,
-    /// The one with the lowest validation loss.
-    Best,
-}
-
-impl Which {
-    /// Its name, in the folder and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::Best => "best",
-        }
-    }
-}
 
 /// A checkpoint that was read, and what had to be said about it.
 #[derive(Clone, Debug)]
@@ -52,17 +36,19 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// Which it is.
     pub which: Which,
+    /// The rows of `metrics.jsonl` then; none in checkpoints of before there were marks.
+    pub metrics: Option<Mark>,
     /// That the newer one is damaged or missing, and this is the one before it.
     pub warning: Option<String>,
 }
 
 /// Commits `snapshot` under `name` in `folder`.
-pub(super) fn save(folder: &Path, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
+pub(super) fn save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> Result<(), WriteError> {
     let place = folder.join(which.name());
-    try_save(folder, which, snapshot).map_err(WriteError::at(&place))
+    try_save(folder, which, snapshot, metrics).map_err(WriteError::at(&place))
 }
 
-fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> {
+fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let aside = folder.join(format!(".{}.new", which.name()));
     remove_if_there(&aside)?;
@@ -72,6 +58,7 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot) -> io::Result<()> 
         (WEIGHTS, snapshot.measured().to_safetensors(&BTreeMap::new())),
         (OPTIMIZER, snapshot.optimizer.clone()),
         (POSITION, position),
+        (METRICS, serde_json::to_vec(metrics)?),
     ];
     if snapshot.averaged.is_some() {
         files.push((TRAINED, snapshot.weights.to_safetensors(&BTreeMap::new())));
@@ -102,22 +89,22 @@ pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunErr
     let place = folder.join(which.name());
     let previous = previous(folder, which);
     let problem = match place.exists().then(|| read(&place)) {
-        Some(Ok(snapshot)) => return Ok(Some(Loaded { snapshot, which, warning: None })),
+        Some(Ok((snapshot, metrics))) => return Ok(Some(Loaded { snapshot, which, metrics, warning: None })),
         None if !previous.exists() => return Ok(None),
         Some(Err(damage)) if !previous.exists() => return Err(damage),
         Some(Err(damage)) => damage.to_string(),
         None => format!("`{}` is missing", place.display()),
     };
-    let snapshot = read(&previous)?;
+    let (snapshot, metrics) = read(&previous)?;
     let warning = format!("{problem}; using the checkpoint before it, after step {}", snapshot.position.step);
-    Ok(Some(Loaded { snapshot, which, warning: Some(warning) }))
+    Ok(Some(Loaded { snapshot, which, metrics, warning: Some(warning) }))
 }
 
 fn previous(folder: &Path, which: Which) -> PathBuf {
     folder.join(format!("{}.previous", which.name()))
 }
 
-fn read(place: &Path) -> Result<Snapshot, RunError> {
+fn read(place: &Path) -> Result<(Snapshot, Option<Mark>), RunError> {
     let damaged = |path: &Path, problem: String| RunError::Damaged { path: path.to_owned(), problem };
     let bytes = |name: &str| {
         let path = place.join(name);
@@ -139,11 +126,13 @@ fn read(place: &Path) -> Result<Snapshot, RunError> {
         let path = place.join(name);
         Weights::from_safetensors(&path, &checked(name)?).map_err(|error| damaged(&path, error.to_string()))
     };
-    let is_averaged = checksums.lines().any(|line| line.ends_with(&format!("  {TRAINED}")));
-    let (weights, averaged) = if is_averaged { (weights(TRAINED)?, Some(weights(WEIGHTS)?)) } else { (weights(WEIGHTS)?, None) };
-    let position: Position =
-        serde_json::from_slice(&checked(POSITION)?).map_err(|error| damaged(&place.join(POSITION), error.to_string()))?;
-    Ok(Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, position })
+    // A file that is there and not in the list is a damaged list.
+    let has = |name: &str| checksums.lines().any(|line| line.ends_with(&format!("  {name}"))) || place.join(name).exists();
+    let (weights, averaged) = if has(TRAINED) { (weights(TRAINED)?, Some(weights(WEIGHTS)?)) } else { (weights(WEIGHTS)?, None) };
+    let in_json = |name: &'static str| move |error: serde_json::Error| damaged(&place.join(name), error.to_string());
+    let position: Position = serde_json::from_slice(&checked(POSITION)?).map_err(in_json(POSITION))?;
+    let metrics = if has(METRICS) { Some(serde_json::from_slice(&checked(METRICS)?).map_err(in_json(METRICS))?) } else { None };
+    Ok((Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, position }, metrics))
 }
 
 fn remove_if_there(folder: &Path) -> io::Result<()> {

@@ -69,6 +69,16 @@ pub enum RunError {
         /// The file.
         path: PathBuf,
     },
+    /// It can't be trained on to so many epochs.
+    #[error("run `{}` can't be trained on to {epochs} epochs: {problem}", path.display())]
+    Extension {
+        /// The run.
+        path: PathBuf,
+        /// Epochs in all.
+        epochs: u64,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// It ended, and there is nothing to go on with.
     #[error("run `{}` diverged and would diverge again; start a new run with a smaller learning rate or lambda", path.display())]
     Ended {
@@ -87,6 +97,7 @@ impl RunError {
             | Self::Taken { .. }
             | Self::InUse { .. }
             | Self::NoCheckpoint { .. }
+            | Self::Extension { .. }
             | Self::Ended { .. } => exit_code::USAGE,
             Self::Read { .. } | Self::Damaged { .. } | Self::OtherData { .. } => exit_code::DATA,
         }

@@ -2,16 +2,17 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{self, Loaded, Which};
-use super::{Manifest, RunError, Summary, metrics_log};
+use super::checkpoint::{self, Loaded};
+use super::metrics_log::{self, Mark};
+use super::{Manifest, RunError, Summary};
 use crate::atomic;
-use crate::checksum::sha256;
-use crate::config::Experiment;
+use crate::checksum::{sha256, with_checksum, without_checksum};
+use crate::clock;
+use crate::config::{Experiment, Which};
 use crate::error::{Error, WriteError};
 use crate::train::{Row, Snapshot};
 
@@ -42,9 +43,7 @@ impl RunFolder {
             None => Self::fresh(&experiment.artifacts.join(&experiment.name))?,
         };
         std::fs::create_dir_all(&path).map_err(WriteError::at(&path))?;
-        let entries = std::fs::read_dir(&path).map_err(WriteError::at(&path))?;
-        // A lock alone is what a start that failed leaves.
-        if entries.filter_map(Result::ok).any(|entry| entry.file_name() != LOCK) {
+        if !is_free(&path)? {
             return Err(RunError::Taken { path }.into());
         }
         let mut folder = Self { path, lock: None };
@@ -57,8 +56,7 @@ impl RunFolder {
     /// A folder under `parent` that no other process has taken.
     fn fresh(parent: &Path) -> Result<PathBuf, WriteError> {
         std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let id: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
+        let id: String = clock::now().chars().filter(char::is_ascii_alphanumeric).collect();
         for number in 1_u32.. {
             let path = parent.join(if number == 1 { id.clone() } else { format!("{id}-{number}") });
             match std::fs::create_dir(&path) {
@@ -115,7 +113,7 @@ impl RunFolder {
     pub fn experiment(&self, data_dir: Option<&Path>) -> Result<Experiment, Error> {
         let path = self.path.join(CONFIG);
         let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        if sha256(&text) != self.manifest()?.config_sha256 {
+        if !self.manifest()?.knows_config(&sha256(&text)) {
             return Err(RunError::OtherConfig { path }.into());
         }
         let mut experiment = Experiment::load(&path, &[])?;
@@ -152,6 +150,22 @@ impl RunFolder {
         self.write_json(SUMMARY, summary)
     }
 
+    /// Records that the run is trained on as `experiment` says. Each file is replaced in one step, in an order in which a kill between two of them leaves
+    /// a run that can be used and extended again.
+    ///
+    /// # Errors
+    ///
+    /// When one can't be written.
+    pub fn extend(&self, experiment: &Experiment, manifest: &Manifest) -> Result<(), WriteError> {
+        let summary = self.path.join(SUMMARY);
+        match std::fs::remove_file(&summary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(WriteError { path: summary, source: error }),
+            _ => {}
+        }
+        self.write_json(MANIFEST, manifest)?;
+        atomic::write(&self.path.join(CONFIG), experiment.to_toml().as_bytes())
+    }
+
     /// Adds rows to `metrics.jsonl`.
     ///
     /// # Errors
@@ -161,13 +175,17 @@ impl RunFolder {
         metrics_log::append(&self.path.join(METRICS), rows)
     }
 
-    /// Drops the rows after the first `epochs` epochs.
+    /// Drops the rows that are not of a checkpoint, given as `mark`; of a run of before there were marks, those after the first `epochs` epochs.
     ///
     /// # Errors
     ///
-    /// When `metrics.jsonl` can't be read or written.
-    pub fn keep_metrics(&self, epochs: u64) -> Result<(), Error> {
-        metrics_log::keep(&self.path.join(METRICS), epochs)
+    /// When `metrics.jsonl` can't be read or written, or its rows of before the checkpoint are not those it was saved with.
+    pub fn keep_metrics(&self, mark: Option<&Mark>, epochs: u64) -> Result<(), Error> {
+        let path = self.path.join(METRICS);
+        match mark {
+            Some(mark) => metrics_log::keep_marked(&path, mark),
+            None => metrics_log::keep(&path, epochs),
+        }
     }
 
     /// Commits a checkpoint.
@@ -176,17 +194,25 @@ impl RunFolder {
     ///
     /// When it can't be written; the one before it is untouched.
     pub fn save(&self, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
-        checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot)
+        let metrics = self.path.join(METRICS);
+        let mark = Mark::of(&metrics).map_err(WriteError::at(&metrics))?;
+        checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot, &mark)
     }
 
-    /// Reads a checkpoint: the one asked for, or the best, or, where there was no validation part, the last.
+    /// Reads a checkpoint: the one asked for, or the one the run keeps. Where the run keeps the best and was cut off before it had one, the last.
     ///
     /// # Errors
     ///
     /// When there is none, or both it and the one before it are damaged.
     pub fn load(&self, which: Option<Which>) -> Result<Loaded, RunError> {
         let folder = self.path.join(CHECKPOINTS);
-        let order = which.map_or(vec![Which::Best, Which::Last], |which| vec![which]);
+        let order = match which {
+            Some(which) => vec![which],
+            None => match self.manifest()?.keep {
+                Some(Which::Last) => vec![Which::Last],
+                Some(Which::Best) | None => vec![Which::Best, Which::Last],
+            },
+        };
         for which in &order {
             if let Some(loaded) = checkpoint::load(&folder, *which)? {
                 return Ok(loaded);
@@ -202,12 +228,22 @@ impl RunFolder {
     fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
         let path = self.path.join(name);
         let bytes = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        serde_json::from_slice(&bytes).map_err(|error| RunError::Damaged { path, problem: error.to_string() })
+        let checked = without_checksum(&bytes).map_err(|problem| RunError::Damaged { path: path.clone(), problem })?;
+        serde_json::from_value(checked).map_err(|error| RunError::Damaged { path, problem: error.to_string() })
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), WriteError> {
-        let mut text = serde_json::to_string_pretty(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
-        text.push('\n');
-        atomic::write(&self.path.join(name), text.as_bytes())
+        atomic::write(&self.path.join(name), with_checksum(value).as_bytes())
     }
+}
+
+/// Whether a run can begin in the folder: it is empty, or has only what a start that was cut off before its manifest leaves. The lock is the first
+/// file of a run, so that a config of one's own is no such thing.
+fn is_free(path: &Path) -> Result<bool, WriteError> {
+    let entries = std::fs::read_dir(path).map_err(WriteError::at(path))?;
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let has_lock = names.iter().any(|name| name == LOCK);
+    let aside = [CONFIG, MANIFEST].map(|name| format!(".{name}."));
+    let is_left = |name: &String| name == LOCK || name == CONFIG || aside.iter().any(|aside| name.starts_with(aside));
+    Ok(names.is_empty() || has_lock && names.iter().all(is_left))
 }

@@ -1,9 +1,11 @@
-//! What a run is: recorded once, when it begins.
+//! What a run is: recorded when it begins, and when it is extended.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Kernels;
-use crate::data::Normalizer;
+use crate::config::{Kernels, Resize, Which};
+use crate::data::{Decoding, Normalizer, Preprocess, Reason};
 use crate::model::Architecture;
 
 /// `manifest.json`.
@@ -11,7 +13,7 @@ use crate::model::Architecture;
 pub struct Manifest {
     /// The version of Regulus that began it.
     pub version: String,
-    /// SHA-256 of `config.toml`.
+    /// SHA-256 of the `config.toml` it began with.
     pub config_sha256: String,
     /// When it began, in UTC.
     pub started: String,
@@ -31,12 +33,55 @@ pub struct Manifest {
     pub dataset: DatasetManifest,
     /// How pixels become numbers.
     pub normalizer: Normalizer,
+    /// How image files are brought to the network's size.
+    #[serde(default)]
+    pub resize: Resize,
+    /// How they are decoded. Runs of version 0.1.0 do not say: they decoded in full size.
+    #[serde(default)]
+    pub decoding: Decoding,
     /// The names of the classes, in the order of their labels.
     pub classes: Vec<String>,
+    /// The checkpoint that commands take and the summary is about. Runs of before there was a choice do not say: the best, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Which>,
+    /// What each penalty is called, in the order of every list of λ.
+    #[serde(default)]
+    pub penalties: Vec<String>,
+    /// How it was trained on after it had ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extension>,
     /// The network.
     pub architecture: Architecture,
     /// Numbers the network learns.
     pub parameters: usize,
+}
+
+/// A run that is trained on, to more epochs than it had: recorded before its `config.toml` is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Epochs done before.
+    pub from_epoch: u64,
+    /// Epochs in all.
+    pub to_epoch: u64,
+    /// When, in UTC.
+    pub when: String,
+    /// SHA-256 of `config.toml` from then on.
+    pub config_sha256: String,
+}
+
+impl Manifest {
+    /// How an image file becomes the network's input.
+    #[must_use]
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess { shape: self.architecture.input, resize: self.resize, decoding: self.decoding }
+    }
+
+    /// Whether a `config.toml` of this SHA-256 is the run's. While an extension is written it may still be the one before.
+    #[must_use]
+    pub fn knows_config(&self, sha256: &str) -> bool {
+        let extended = self.extended.iter().map(|extension| &extension.config_sha256);
+        std::iter::once(&self.config_sha256).chain(extended).any(|known| known == sha256)
+    }
 }
 
 const fn stock() -> Kernels {
@@ -56,4 +101,7 @@ pub struct DatasetManifest {
     pub validation: usize,
     /// Samples to judge by.
     pub test: usize,
+    /// How many files and folders were found and not read, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<Reason, usize>,
 }

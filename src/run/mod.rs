@@ -8,9 +8,11 @@ mod metrics_log;
 mod recorder;
 mod summary;
 
-pub use checkpoint::{Loaded, Which};
+pub use crate::config::Which;
+pub use checkpoint::Loaded;
 pub use error::RunError;
 pub use folder::RunFolder;
-pub use manifest::{DatasetManifest, Manifest};
+pub use manifest::{DatasetManifest, Extension, Manifest};
+pub use metrics_log::Mark;
 pub use recorder::Recorder;
-pub use summary::{SplitSummary, Status, Summary};
+pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};

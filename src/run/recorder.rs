@@ -11,7 +11,7 @@ pub struct Recorder<'a>(pub &'a RunFolder);
 impl Observer for Recorder<'_> {
     fn on(&mut self, event: &Event) -> Result<(), Error> {
         match event {
-            Event::Progress(_) | Event::Learning | Event::Measuring => {}
+            Event::Progress(_) | Event::Learning | Event::Measuring | Event::Phase(_) => {}
             Event::Epoch(rows) => self.0.append_metrics(rows)?,
             Event::Checkpoint { snapshot, best } => {
                 if *best {

@@ -8,6 +8,7 @@ use crate::config;
 use crate::model::{Change, Look, Network};
 
 /// An average of a network's weights, on a device without autodiff.
+#[derive(Clone)]
 pub(super) struct Average {
     kind: config::Average,
     network: Option<Network>,

@@ -14,6 +14,6 @@ pub struct Diverged {
     pub epoch: u64,
     /// The learning rate of the step.
     pub learning_rate: f64,
-    /// The penalties' λ.
+    /// λ, or the λ of each penalty with its name.
     pub lambda: String,
 }

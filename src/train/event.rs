@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use crate::error::Error;
+use crate::objective::Update;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -23,6 +24,19 @@ pub enum Event<'a> {
     Learning,
     /// Training is over, and the network is about to be measured.
     Measuring,
+    /// A part of one of the long phases besides the steps was done.
+    Phase(Phase),
+}
+
+/// Where a phase besides the steps is: validation, an update of λ, the measurement at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Phase {
+    /// What it is, in words.
+    pub phase: &'static str,
+    /// How much is done, in units of its own.
+    pub done: u64,
+    /// How much there is.
+    pub total: u64,
 }
 
 /// Where training is.
@@ -79,9 +93,15 @@ pub struct Row {
     /// The fraction of their output channels and units into which every weight is 0.
     #[serde(default)]
     pub zero_channels: Option<f64>,
-    /// The sum of the penalties' coefficients in the last step.
+    /// λ of the last step, where there is one penalty; none where there are several, whose λ do not compare.
     pub lambda: Option<f64>,
-    /// γ, the effective number of parameters, where this epoch's end has updated a λ by evidence.
+    /// λ of each penalty in the last step, in the order of the config. Rows of version 0.1.0 have none.
+    #[serde(default)]
+    pub lambdas: Vec<f64>,
+    /// What evidence found of each penalty at this epoch's end, null for those it did not update; absent where none was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Vec<Option<Update>>>,
+    /// γ, the effective number of parameters, summed over the penalties whose λ this epoch's end has updated by evidence.
     #[serde(default)]
     pub gamma: Option<f64>,
     /// ln p(data | λ) in nats, there.

@@ -2,6 +2,7 @@
 
 mod average;
 mod diverged;
+mod epoch_end;
 mod event;
 mod in_place;
 mod optimizer;
@@ -11,11 +12,14 @@ mod rate;
 mod snapshot;
 mod step;
 mod training;
+mod watched;
 
 pub use diverged::Diverged;
-pub use event::{Event, Observer, Progress, Row, Split};
+pub use event::{Event, Observer, Phase, Progress, Row, Split};
 pub use optimizer::ParameterOptimizer;
 pub use position::{EpochSums, Position};
+pub(crate) use rate::rate_at;
 pub use snapshot::Snapshot;
 pub use step::{StepSums, Stepper, Turn};
 pub use training::{Ending, Plan, Training};
+pub(crate) use watched::Watched;

@@ -23,12 +23,12 @@ impl Patience {
     }
 
     /// Epochs since the last improvement.
-    pub(super) fn waited(&self) -> u64 {
+    pub(crate) fn waited(&self) -> u64 {
         self.waited
     }
 
     /// Starts waiting anew, from the same best loss.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.waited = 0;
     }
 }

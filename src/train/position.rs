@@ -12,7 +12,7 @@ use crate::objective::Bound;
 pub struct Position {
     /// Epochs completed.
     pub epoch: u64,
-    /// Batches done in the epoch under way.
+    /// Batches done in the epoch under way; all of them where it has not been measured yet.
     pub batch: u64,
     /// Steps done over all epochs.
     pub step: u64,
@@ -32,6 +32,12 @@ pub struct Position {
     pub plateau: Patience,
     /// What the plateau schedule multiplies the rate by.
     pub plateau_factor: Option<f64>,
+    /// The learning rate of the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// ‖w‖² before the first step, over the penalized parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_weight_norm_squared: Option<f64>,
     /// The λ of each penalty in the last step, or found by evidence after it.
     #[serde(default)]
     pub lambdas: Vec<f64>,

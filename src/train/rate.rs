@@ -51,6 +51,11 @@ impl Rate {
     }
 }
 
+/// The rate of the step after `done` steps, of `steps` in all.
+pub(crate) fn rate_at(base: f64, schedule: &Schedule, steps: u64, per_epoch: u64, done: u64) -> f64 {
+    Rate::new(base, schedule, steps, per_epoch, done).next(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

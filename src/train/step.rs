@@ -1,5 +1,7 @@
 //! The training step: gradient of data loss plus penalty, clipped, and one step of the optimizer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::module::ParamId;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
@@ -26,6 +28,7 @@ pub struct Stepper<'a> {
     experiment: &'a Experiment,
     part: &'a Part,
     batcher: &'a Batcher,
+    stop: Option<&'a AtomicBool>,
     ahead: Ahead,
 }
 
@@ -51,7 +54,13 @@ impl<'a> Stepper<'a> {
     /// Takes steps on the samples of `part`, as `experiment` says.
     #[must_use]
     pub fn new(experiment: &'a Experiment, part: &'a Part, batcher: &'a Batcher) -> Self {
-        Self { experiment, part, batcher, ahead: Ahead::default() }
+        Self { experiment, part, batcher, stop: None, ahead: Ahead::default() }
+    }
+
+    /// Gives up a step of several parts, and leaves all as it was, where `stop` is raised between two of them.
+    #[must_use]
+    pub fn until(self, stop: &'a AtomicBool) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     /// One step: the network after it, and the sums before it.
@@ -67,27 +76,55 @@ impl<'a> Stepper<'a> {
         (optimizer.step(network, gradients, penalties, turn), sums)
     }
 
+    /// One step, or none: then the network is as it was.
+    #[must_use]
+    pub fn step_unless_stopped(
+        &mut self,
+        network: Network,
+        optimizer: &mut ParameterOptimizer,
+        penalties: &mut Penalties,
+        turn: Turn,
+    ) -> (Network, Option<StepSums>) {
+        match self.gradients_unless_stopped(&network, penalties, turn) {
+            Some((gradients, sums)) => (optimizer.step(network, gradients, penalties, turn), Some(sums)),
+            None => (network, None),
+        }
+    }
+
     /// The gradient of the objective for every parameter, clipped, and the sums. With `sam_rho` that of the data loss is taken where the
     /// loss is higher, the penalty's where the weights are. Adaptive λ are set by the data loss's gradient.
+    ///
+    /// # Panics
+    ///
+    /// Where it is told to stop: then use [`Stepper::step_unless_stopped`].
     #[must_use]
     pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, turn: Turn) -> (GradientsParams, StepSums) {
+        self.gradients_unless_stopped(network, penalties, turn).unwrap_or_else(|| unreachable!("nobody stops it"))
+    }
+
+    fn gradients_unless_stopped(
+        &mut self,
+        network: &Network,
+        penalties: &mut Penalties,
+        turn: Turn,
+    ) -> Option<(GradientsParams, StepSums)> {
         let batch = turn.indices.len();
         let sam_rho = self.experiment.optimizer.sam_rho;
         if sam_rho.is_none() && !penalties.follow_gradient() {
-            let (gradients, sums) = self.passes(network, penalties.on(network, batch), turn);
-            return (self.clipped(network, gradients), sums);
+            let (gradients, sums) = self.passes(network, penalties.on(network, batch), turn)?;
+            return Some((self.clipped(network, gradients), sums));
         }
-        let (mut gradients, sums) = self.passes(network, None, turn);
+        let (mut gradients, sums) = self.passes(network, None, turn)?;
         if let Some(rho) = sam_rho
             && let Some(length) = length(network, &gradients)
         {
             let factor = length.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
             let above = network.clone().changed(&mut Climb { gradients, factor });
-            gradients = self.passes(&above, None, Turn { upcoming: &[], ..turn }).0;
+            gradients = self.passes(&above, None, Turn { upcoming: &[], ..turn })?.0;
         }
         penalties.adapt(network, &gradients);
         let Some(penalty) = penalties.on(network, batch) else {
-            return (self.clipped(network, gradients), sums);
+            return Some((self.clipped(network, gradients), sums));
         };
         let zero = sums.zeros_like().narrow(0, 0, 1);
         let sums = sums + Tensor::cat(vec![zero.clone(), penalty.clone().inner(), zero], 0);
@@ -96,14 +133,15 @@ impl<'a> Stepper<'a> {
         if penalties.have_gradient() {
             accumulator.accumulate(network, GradientsParams::from_grads(penalty.backward(), network));
         }
-        (self.clipped(network, accumulator.grads()), sums)
+        Some((self.clipped(network, accumulator.grads()), sums))
     }
 
     /// The gradient of the data loss, and of `penalty` where there is one, and the sums.
     ///
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
-    /// is added once, so that the gradient is that of the whole batch; with mixup, partners are of the same part.
-    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: Turn) -> (GradientsParams, StepSums) {
+    /// is added once, so that the gradient is that of the whole batch; with mixup, partners are of the same part. None if it was stopped between
+    /// two parts.
+    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: Turn) -> Option<(GradientsParams, StepSums)> {
         let Turn { indices, upcoming, epoch, step, .. } = turn;
         let Experiment { seed, augment, train, .. } = self.experiment;
         let (part, batcher) = (self.part, self.batcher);
@@ -114,7 +152,10 @@ impl<'a> Stepper<'a> {
         let mixed_share = Mix::share(augment.mixup.get(), &mut mixing);
         let assemble = |indices: &[u32]| batcher.assemble_placed(part, indices, |index| Placement::drawn(augment, *seed, epoch, index));
         let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
-        for _ in 0..indices.len().div_ceil(micro_batch) {
+        for number in 0..indices.len().div_ceil(micro_batch) {
+            if number > 0 && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return None;
+            }
             let Some(chunk) = chunks.next() else { break };
             let kept = self.kept(network, chunk.len(), &mut dropping);
             let mix = mixed_share.map(|share| Mix::drawn(share, chunk.len(), &mut mixing));
@@ -136,14 +177,14 @@ impl<'a> Stepper<'a> {
             let (gradients, told) = self.ahead.during(batcher, assemble, chunk, chunks.peek().copied(), work);
             match sums.take() {
                 // The common step is one chunk: its gradients are passed on as they are.
-                None if chunk.len() == indices.len() => return (gradients, told),
+                None if chunk.len() == indices.len() => return Some((gradients, told)),
                 None => sums = Some(told),
                 Some(sum) => sums = Some(sum + told),
             }
             accumulator.accumulate(network, gradients);
         }
         let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.batcher.device().clone().inner()));
-        (accumulator.grads(), sums)
+        Some((accumulator.grads(), sums))
     }
 
     /// What hidden units are multiplied by: 0 with the probability of dropout, else 1/(1 − probability).

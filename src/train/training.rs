@@ -10,14 +10,13 @@ use rand::seq::SliceRandom;
 use super::average::Average;
 use super::rate::Rate;
 use super::step::{StepSums, Stepper, Turn};
-use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Row, Snapshot, Split};
+use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Snapshot};
 use crate::backend::{keep_awake, on_threads};
-use crate::config::{self, Decay, Experiment};
+use crate::config::{self, Experiment};
 use crate::data::{Batcher, Data};
 use crate::error::Error;
-use crate::metrics::{Measures, measure};
 use crate::model::{Network, Weights};
-use crate::objective::{Curvature, Penalties, Sparsity};
+use crate::objective::Penalties;
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -30,7 +29,7 @@ pub struct Plan<'a> {
     pub data: &'a Data,
     /// Where it computes, with autodiff.
     pub device: &'a Device,
-    /// Raised from outside to end it at the next step.
+    /// Raised from outside to end it at the next step, or the next part of what takes long after an epoch.
     pub stop: &'a AtomicBool,
 }
 
@@ -47,10 +46,10 @@ pub enum Ending {
 
 /// A training under way.
 pub struct Training {
-    network: Network,
-    optimizer: ParameterOptimizer,
-    penalties: Penalties,
-    average: Average,
+    pub(super) network: Network,
+    pub(super) optimizer: ParameterOptimizer,
+    pub(super) penalties: Penalties,
+    pub(super) average: Average,
     /// Where it stands.
     pub position: Position,
 }
@@ -59,7 +58,7 @@ pub struct Training {
 struct Pending {
     sums: StepSums,
     rate: f64,
-    lambda: Option<f64>,
+    lambdas: Vec<f64>,
     samples: usize,
 }
 
@@ -67,7 +66,9 @@ impl Training {
     /// A training that has not begun.
     #[must_use]
     pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties, averaging: config::Average) -> Self {
-        Self { network, optimizer, penalties, average: Average::new(averaging), position: Position::default() }
+        let first = penalties.weight_norm_squared(&Weights::of(&network));
+        let position = Position { first_weight_norm_squared: Some(first), ..Position::default() };
+        Self { network, optimizer, penalties, average: Average::new(averaging), position }
     }
 
     /// The network that is trained, as it is.
@@ -112,60 +113,75 @@ impl Training {
         let (size, per_epoch, steps) =
             (experiment.train.batch(samples), experiment.train.steps_per_epoch(samples), experiment.train.steps(samples));
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
-        let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher);
+        let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher).until(plan.stop);
         let base = experiment.optimizer.learning_rate.get();
         let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.position.step);
         let lambda = |(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.position.step);
         let mut lambdas: Vec<Option<Rate>> = self.penalties.schedules().map(|known| known.map(lambda)).collect();
         let mut network = self.network.clone().train();
-        while self.position.step < steps && !self.out_of_patience(plan) {
+        while self.ends_epoch(per_epoch, steps) || (self.position.step < steps && !self.out_of_patience(plan)) {
             let earlier = self.position.sums.seconds;
             let begun = Instant::now();
             let order = plan.order(self.position.epoch);
             let batches: Vec<&[u32]> = order.chunks(size).collect();
             let mut pending = Vec::new();
-            let mut last_rate = base;
-            let first = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
-            for (number, indices) in batches.iter().enumerate().skip(first) {
-                let upcoming = batches.get(number + 1).copied().unwrap_or_default();
-                last_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
+            while !self.ends_epoch(per_epoch, steps) {
+                let number = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
+                let [indices, upcoming] = [number, number + 1].map(|number| batches.get(number).copied().unwrap_or_default());
+                let step_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
                 self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
                 keep_awake();
-                let turn = Turn { indices, upcoming, rate: last_rate, epoch: self.position.epoch, step: self.position.step };
-                let (next, sums) = stepper.step(network, &mut self.optimizer, &mut self.penalties, turn);
+                let turn = Turn { indices, upcoming, rate: step_rate, epoch: self.position.epoch, step: self.position.step };
+                let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, turn);
                 network = next;
-                self.average.after_step(&network);
-                pending.push(Pending { sums, rate: last_rate, lambda: self.penalties.lambda(), samples: indices.len() });
-                self.position.step += 1;
-                self.position.batch += 1;
-                let stop = plan.stop.load(Ordering::Relaxed);
-                let ends = self.position.batch == per_epoch || self.position.step == steps;
+                let is_whole = sums.is_some();
+                if let Some(sums) = sums {
+                    self.average.after_step(&network);
+                    pending.push(Pending { sums, rate: step_rate, lambdas: self.penalties.lambdas(), samples: indices.len() });
+                    self.position.rate = Some(step_rate);
+                    self.position.step += 1;
+                    self.position.batch += 1;
+                }
+                let stop = plan.stop.load(Ordering::Relaxed) || !is_whole;
+                let ends = self.ends_epoch(per_epoch, steps);
                 let every = experiment.checkpoint.every_steps;
                 let saves = every > 0 && self.position.step.is_multiple_of(every) && !ends;
                 if stop || saves || ends || pending.len() >= READ_EVERY {
                     self.read(&mut pending)?;
                     self.position.sums.seconds = earlier + begun.elapsed().as_secs_f64();
-                    observer.on(&Event::Progress(self.progress(epochs, steps)))?;
+                    if self.position.sums.samples > 0.0 {
+                        observer.on(&Event::Progress(self.progress(epochs, steps)))?;
+                    }
                 }
                 if (stop && !ends) || saves {
                     self.network = network.clone();
-                    let snapshot = self.snapshot(last_rate)?;
-                    observer.on(&Event::Checkpoint { snapshot: &snapshot, best: false })?;
+                    self.save(observer)?;
                 }
                 if stop && !ends {
                     return Ok(Ending::Interrupted);
                 }
-                if ends {
-                    break;
-                }
             }
             self.network = network.clone();
-            self.end_epoch(plan, last_rate, observer)?;
+            if !self.end_epoch(plan, observer)? {
+                self.save(observer)?;
+                return Ok(Ending::Interrupted);
+            }
             if self.position.step < steps && plan.stop.load(Ordering::Relaxed) && !self.out_of_patience(plan) {
                 return Ok(Ending::Interrupted);
             }
         }
         Ok(if self.out_of_patience(plan) { Ending::EarlyStopped } else { Ending::Completed })
+    }
+
+    /// Whether all steps of the epoch under way are done, and it is to be measured.
+    fn ends_epoch(&self, per_epoch: u64, steps: u64) -> bool {
+        self.position.batch > 0 && (self.position.batch >= per_epoch || self.position.step >= steps)
+    }
+
+    /// Saves the state between two steps.
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let snapshot = self.snapshot(self.position.rate.unwrap_or_default())?;
+        observer.on(&Event::Checkpoint { snapshot: &snapshot, best: false })
     }
 
     /// Reads the sums of pending steps and adds them up.
@@ -176,11 +192,12 @@ impl Training {
         let sums = Tensor::cat(pending.iter().map(|pending| pending.sums.clone()).collect(), 0);
         let values: Vec<f64> = sums.into_data().iter::<f64>().collect();
         let first = self.position.step - pending.len() as u64;
-        for ((step, values), Pending { rate, lambda, samples, .. }) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
+        for ((step, values), Pending { rate, lambdas, samples, .. }) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
             let &[data_loss, penalty, correct] = values else { continue };
             for (what, value) in [("the data loss", data_loss), ("the penalty", penalty)] {
                 if !value.is_finite() {
-                    return Err(Diverged { lambda: told(lambda), ..self.diverged(what, step + 1, self.position.epoch + 1, rate) });
+                    let lambda = self.penalties.in_words(&lambdas);
+                    return Err(Diverged { lambda, ..self.diverged(what, step + 1, self.position.epoch + 1, rate) });
                 }
             }
             let sums = &mut self.position.sums;
@@ -205,7 +222,7 @@ impl Training {
         }
     }
 
-    fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
+    pub(super) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = Weights::of(&self.network);
         self.position.lambdas = self.penalties.lambdas();
         self.position.bounds.clone_from(self.penalties.bounds());
@@ -218,99 +235,14 @@ impl Training {
         }
     }
 
-    /// Measures, tells and saves after an epoch.
-    fn end_epoch(&mut self, plan: &Plan, rate: f64, observer: &mut dyn Observer) -> Result<(), Error> {
-        let sums = std::mem::take(&mut self.position.sums);
-        let speed = sums.samples / sums.seconds;
-        self.position.seconds += sums.seconds;
-        self.position.speeds.push(speed);
-        self.position.epoch += 1;
-        self.position.batch = 0;
-        let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
-        self.average.after_epoch(&self.network, self.position.epoch);
-        let mut snapshot = self.snapshot(rate).map_err(|diverged| Diverged { epoch: self.position.epoch, ..diverged })?;
-        let validation = plan.data.validation.as_ref().map(|part| measure(&self.measured_network(), part, &batcher));
-        if validation.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
-            return Err(self.diverged("the validation loss", self.position.step, self.position.epoch, rate).into());
-        }
-        let weights = snapshot.measured();
-        let zeros = Sparsity::of(weights);
-        let lambda = self.penalties.lambda();
-        let penalty = self.penalties.value(weights, plan.experiment.train.batch(plan.data.train.count()));
-        let weight_norm_squared = self.penalties.weight_norm_squared(weights);
-        let network = self.network.valid();
-        let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure);
-        if self.penalties.learn_after(self.position.epoch) {
-            observer.on(&Event::Learning)?;
-        }
-        let begun = Instant::now();
-        let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
-        self.position.seconds += if learned.is_some() { begun.elapsed().as_secs_f64() } else { 0.0 };
-        if learned.is_some_and(|learned| !learned.log_evidence.is_finite()) {
-            return Err(self.diverged("the evidence", self.position.step, self.position.epoch, rate).into());
-        }
-        let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
-            epoch: self.position.epoch,
-            step: self.position.step,
-            split,
-            data_loss,
-            penalty,
-            objective: data_loss + penalty,
-            accuracy,
-            weight_norm_squared,
-            zero_weights: Some(zeros.weights),
-            zero_channels: Some(zeros.channels),
-            lambda,
-            gamma: learned.map(|learned| learned.gamma),
-            log_evidence: learned.map(|learned| learned.log_evidence),
-            learning_rate: rate,
-            seconds: self.position.seconds,
-            images_per_second: speed,
-        };
-        let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
-        if let Some(Measures { data_loss, accuracy, .. }) = &validation {
-            rows.push(row(Split::Validation, *data_loss, penalty, *accuracy));
-        }
-        observer.on(&Event::Epoch(&rows))?;
-        let best = validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
-        // The λ that is learned here is in force from the next step on.
-        self.position.lambdas = self.penalties.lambdas();
-        snapshot.position = self.position.clone();
-        observer.on(&Event::Checkpoint { snapshot: &snapshot, best })?;
-        Ok(())
-    }
-
     pub(crate) fn diverged(&self, what: &'static str, step: u64, epoch: u64, learning_rate: f64) -> Diverged {
-        Diverged { what, step, epoch, learning_rate, lambda: told(self.penalties.lambda()) }
+        Diverged { what, step, epoch, learning_rate, lambda: self.penalties.in_words(&self.penalties.lambdas()) }
     }
 
-    fn out_of_patience(&self, plan: &Plan) -> bool {
+    pub(super) fn out_of_patience(&self, plan: &Plan) -> bool {
         let patience = plan.experiment.early_stopping.patience;
         patience > 0 && self.position.stopping.waited() >= patience
     }
-
-    /// Takes note of a validation loss; whether it is the best so far.
-    fn judge(&mut self, plan: &Plan, loss: f64) -> bool {
-        let position = &mut self.position;
-        position.stopping.improves(loss, plan.experiment.early_stopping.min_delta.get());
-        if let Decay::Plateau { patience, factor, min_delta } = plan.experiment.schedule.decay
-            && !position.plateau.improves(loss, min_delta.get())
-            && position.plateau.waited() >= patience.get() as u64
-        {
-            position.plateau.rest();
-            position.plateau_factor = Some(position.plateau_factor.unwrap_or(1.0) * factor.get());
-        }
-        let best = position.best.improves(loss, 0.0);
-        if best {
-            position.best_epoch = Some(position.epoch);
-        }
-        best
-    }
-}
-
-/// λ for a message.
-fn told(lambda: Option<f64>) -> String {
-    lambda.map_or("none".to_owned(), |lambda| lambda.to_string())
 }
 
 impl Plan<'_> {

@@ -111,3 +111,96 @@ fn changed_data_are_noticed() {
     assert_eq!(ran.code(), 3);
     assert!(ran.stderr().contains("the data have changed since run `r` began"), "{}", ran.stderr());
 }
+
+const IDX: &str = "name = \"own\"\n[data]\nsource = \"idx\"\ndir = \"own\"\n[model]\nkind = \"linear\"\n[train]\nepochs = 1\n";
+
+#[test]
+fn idx_files_are_found_by_their_usual_names_and_transposed() {
+    let sandbox = Sandbox::new();
+    let images: Vec<u8> = (0..12 * 2 * 3_u32).map(|i| u8::try_from(i % 6).unwrap()).collect();
+    let labels: Vec<u8> = (0..12).map(|i| i % 2).collect();
+    sandbox.write("own/train-images.idx3-ubyte", idx(0x0803, &[12, 2, 3], &images));
+    sandbox.write("own/train-labels.idx1-ubyte", idx(0x0801, &[12], &labels));
+    sandbox.write("own/t10k-images-idx3-ubyte.gz", gz(&idx(0x0803, &[12, 2, 3], &images)));
+    sandbox.write("own/t10k-labels-idx1-ubyte.gz", gz(&idx(0x0801, &[12], &labels)));
+    sandbox.write("own.toml", IDX);
+    let shape = |config: &str| sandbox.ok(&["data", "inspect", config, "--json"]).json()[0]["shape"].clone();
+    assert_eq!(shape("own.toml"), serde_json::json!({ "channels": 1, "height": 2, "width": 3 }));
+    sandbox.write("turned.toml", IDX.replace("[model]", "transpose = true\n[model]"));
+    assert_eq!(shape("turned.toml"), serde_json::json!({ "channels": 1, "height": 3, "width": 2 }));
+    let named = "train_images = \"train-images-idx3-ubyte\"\ntrain_labels = \"train-labels-idx1-ubyte.gz\"\n[model]";
+    sandbox.write("named.toml", IDX.replace("[model]", named));
+    assert_eq!(shape("named.toml"), shape("own.toml"));
+    std::fs::remove_file(sandbox.path("own/train-images.idx3-ubyte")).unwrap();
+    let ran = sandbox.run(&["check", "own.toml"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("name the files in `data.train_images`"), "{}", ran.stderr());
+}
+
+#[test]
+fn classes_without_training_samples_are_reported_and_test_labels_must_be_known() {
+    let sandbox = Sandbox::new();
+    let write = |part: &str, labels: &[u8]| {
+        let count = u32::try_from(labels.len()).unwrap();
+        sandbox.write(&format!("own/{part}-images-idx3-ubyte"), idx(0x0803, &[count, 4, 4], &vec![9; labels.len() * 16]));
+        sandbox.write(&format!("own/{part}-labels-idx1-ubyte"), idx(0x0801, &[count], labels));
+    };
+    sandbox.write("own.toml", IDX);
+    write("train", &[1, 2, 4, 1, 2, 4]);
+    for command in [["train", "own.toml"], ["check", "own.toml"]] {
+        let warning = "warning: no training sample is of class `0`, `3`; labels start at 1, while classes are counted from 0";
+        assert!(sandbox.ok(&command).stderr().contains(warning), "{command:?}");
+    }
+    write("t10k", &[1, 3]);
+    let ran = sandbox.run(&["check", "own.toml"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("test samples have the label 3 (class `3`), but no training sample has it"), "{}", ran.stderr());
+}
+
+/// The files of the binary version of CIFAR-10, with `count` images each.
+fn cifar10(count: usize) -> Vec<(String, Vec<u8>)> {
+    let batch = |first: usize| {
+        let record = |place: usize| {
+            let label = u8::try_from((first + place) % 10).unwrap();
+            [vec![label], vec![label * 20; 1024], vec![200; 1024], vec![7; 1024]].concat()
+        };
+        (0..count).flat_map(record).collect::<Vec<u8>>()
+    };
+    let names = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
+    names.iter().enumerate().map(|(place, name)| (format!("cifar-10-batches-bin/{name}.bin"), batch(place * 3))).collect()
+}
+
+#[test]
+fn cifar_10_is_read_from_its_folder_and_its_archive() {
+    let sandbox = Sandbox::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in cifar10(20) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, &name, bytes.as_slice()).unwrap();
+        sandbox.write(&format!("unpacked/{name}"), bytes);
+    }
+    let archive = gz(&archive.into_inner().unwrap());
+    sandbox.write("packed/cifar-10-binary.tar.gz", &archive);
+    sandbox.write("cut/cifar-10-binary.tar.gz", &archive[..archive.len() - 20]);
+    let inspected = |dir: &str| sandbox.ok(&["data", "inspect", "cifar10", "--dir", dir, "--json"]).json()[0].clone();
+    let unpacked = inspected("unpacked");
+    assert_eq!(unpacked["shape"], serde_json::json!({ "channels": 3, "height": 32, "width": 32 }));
+    assert_eq!((&unpacked["parts"]["train"]["count"], &unpacked["parts"]["test"]["count"]), (&100.into(), &20.into()));
+    assert_eq!(unpacked["classes"][3], "cat");
+    let green = unpacked["parts"]["train"]["mean"][1].as_f64().unwrap();
+    assert!((green - 200.0 / 255.0).abs() < 1e-9, "{green}");
+    for same in ["unpacked/cifar-10-batches-bin", "packed", "packed/cifar-10-binary.tar.gz"] {
+        assert_eq!(inspected(same)["sha256"], unpacked["sha256"], "{same}");
+    }
+    for (dir, words) in [("cut", "is not a whole .tar.gz archive"), ("nowhere", "fetch it with `regulus data fetch cifar10`")] {
+        let ran = sandbox.run(&["data", "inspect", "cifar10", "--dir", dir]);
+        assert_eq!(ran.code(), 3, "{dir}");
+        assert!(ran.stderr().contains(words), "{dir}: {}", ran.stderr());
+    }
+    std::fs::remove_file(sandbox.path("unpacked/cifar-10-batches-bin/data_batch_4.bin")).unwrap();
+    let ran = sandbox.run(&["data", "inspect", "cifar10", "--dir", "unpacked"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("data_batch_4.bin"), "{}", ran.stderr());
+}

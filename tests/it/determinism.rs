@@ -170,6 +170,55 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
 }
 
 #[test]
+fn damaged_files_of_a_run_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run"]);
+    let change = |file: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(sandbox.path(file)).unwrap();
+        assert!(text.contains(from), "{file}");
+        std::fs::write(sandbox.path(file), text.replacen(from, to, 1)).unwrap();
+        text
+    };
+    for (file, from, to, command) in [
+        ("run/manifest.json", "\"0\"", "\"8\"", ["evaluate", "run"]),
+        ("run/summary.json", "\"steps\": 39", "\"steps\": 38", ["resume", "run"]),
+    ] {
+        let text = change(file, from, to);
+        let ran = sandbox.run(&command);
+        assert_eq!(ran.code(), 3, "{file}");
+        assert!(ran.stderr().contains("is damaged: its content is not what its `sha256` is of"), "{}", ran.stderr());
+        std::fs::write(sandbox.path(file), text).unwrap();
+    }
+    std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
+    let text = change("run/metrics.jsonl", "\"epoch\":1", "\"epoch\":7");
+    let ran = sandbox.run(&["resume", "run"]);
+    assert_eq!(ran.code(), 3);
+    assert!(
+        ran.stderr().contains("metrics.jsonl` is damaged: its rows are not those the last checkpoint was saved with"),
+        "{}",
+        ran.stderr()
+    );
+    std::fs::write(sandbox.path("run/metrics.jsonl"), text + "{\"half\":").unwrap();
+    sandbox.ok(&["resume", "run"]);
+    let rows = std::fs::read_to_string(sandbox.path("run/metrics.jsonl")).unwrap();
+    assert!(rows.lines().count() == 6 && !rows.contains("half"), "what came after the checkpoint is dropped");
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_begun_anew() {
+    let sandbox = Sandbox::new();
+    for left in ["run/lock", "run/config.toml", "run/.config.toml.123", "run/.manifest.json.123"] {
+        sandbox.write(left, "half");
+    }
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--set", "train.epochs=1"]);
+    // Without a lock it is not a run's: the config may be the user's own.
+    let own = sandbox.write("own/config.toml", crate::support::SMALL);
+    let ran = sandbox.run(&["train", "own/config.toml", "--run-dir", "own"]);
+    assert_eq!(ran.code(), 2);
+    assert_eq!(std::fs::read_to_string(own).unwrap(), crate::support::SMALL);
+}
+
+#[test]
 fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
     let sandbox = Sandbox::new();
     let backend = format!("backend.kind={}", cpu_backends()[0]);
@@ -223,7 +272,9 @@ fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
     };
     let config = without(&std::fs::read_to_string(sandbox.path("old/config.toml")).unwrap());
     let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("old/manifest.json")).unwrap()).unwrap();
-    manifest.as_object_mut().unwrap().remove("kernels").unwrap();
+    for key in ["kernels", "sha256"] {
+        manifest.as_object_mut().unwrap().remove(key).unwrap();
+    }
     manifest["architecture"].as_object_mut().unwrap().remove("padding").unwrap();
     manifest["config_sha256"] = regulus::checksum::sha256(config.as_bytes()).into();
     sandbox.write("old/config.toml", config);

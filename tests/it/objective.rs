@@ -361,15 +361,18 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let weights = Weights::from_file(&path).unwrap();
             let network = network.valid().with_weights(&weights, &path).unwrap();
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
-            let curvature = |structure| Curvature::of(&network, &data.train, &batcher, structure);
-            assert!(penalties.learn(4, &weights, curvature).is_none(), "the burn-in is 5 epochs");
+            let curvature = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true);
+            assert!(penalties.learn(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
-                let found = Curvature::of(&network, &data.train, &batcher, structure);
+                let found = Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true)?;
                 loss = found.loss;
-                found
+                Ok(found)
             };
-            let found = penalties.learn(5, &weights, curvature).unwrap();
+            let stopped = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| false);
+            let before = penalties.clone();
+            assert!(penalties.learn(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
+            let found = penalties.learn(5, &weights, curvature).unwrap().unwrap();
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-4;
             let told = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
             assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{told}");

@@ -1,0 +1,61 @@
+//! Which classes are taken for which: the matrix where it is readable, and the most frequent confusions.
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use super::table::{Cell, grouped, one_line, percent, shortened, table};
+use crate::metrics::Measures;
+
+/// The most classes whose matrix is readable.
+pub(super) const MATRIX: usize = 12;
+/// Confusions in a list of them.
+pub(super) const LISTED: usize = 10;
+/// Columns for the name of a class beside the matrix.
+const NAME: usize = 24;
+
+/// The confusion matrix: right ones plain, mistakes in colour. None if there are too many classes to read it on a line of `width` columns; where
+/// there is no `width`, a line may be as long as it likes.
+pub(super) fn matrix(measures: &Measures, names: &[String], width: Option<usize>) -> Option<String> {
+    if names.len() > MATRIX {
+        return None;
+    }
+    let labels: Vec<String> = (0..names.len()).map(|label| label.to_string()).collect();
+    let header: Vec<&str> = std::iter::once("actual \\ predicted").chain(labels.iter().map(String::as_str)).collect();
+    let rows = names.iter().zip(&measures.confusion).enumerate().map(|(label, (name, row))| {
+        let title = if *name == label.to_string() { name.clone() } else { format!("{label} {}", shortened(name, NAME)) };
+        let counts = row.iter().enumerate().map(|(predicted, count)| {
+            let style = match (predicted == label, count) {
+                (true, _) => Style::new().bold(),
+                (false, 0) => Style::new().dimmed(),
+                (false, _) => AnsiColor::Red.on_default(),
+            };
+            Cell::styled(count, style)
+        });
+        std::iter::once(Cell::from(title)).chain(counts).collect::<Vec<Cell>>()
+    });
+    let matrix = table(&header, rows);
+    let widest = matrix.lines().map(console::measure_text_width).max().unwrap_or(0);
+    width.is_none_or(|width| widest <= width).then_some(matrix)
+}
+
+/// The most frequent confusions, one a line; none if there are no mistakes.
+pub(super) fn list(measures: &Measures, names: &[String], limit: usize) -> Option<String> {
+    let lines: Vec<String> = measures
+        .top_confusions(limit)
+        .iter()
+        .map(|top| {
+            let (actual, predicted) = (one_line(&names[top.actual]), one_line(&names[top.predicted]));
+            format!("{actual} → {predicted}: {} ({} of class {actual})", grouped(top.count), percent(top.share))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The most frequent confusions as JSON.
+pub(super) fn json(measures: &Measures, names: &[String]) -> Value {
+    let top = measures.top_confusions(LISTED);
+    let top = top
+        .iter()
+        .map(|top| json!({ "actual": names[top.actual], "predicted": names[top.predicted], "count": top.count, "share": top.share }));
+    top.collect()
+}

@@ -1,0 +1,114 @@
+//! A look at a folder of images, to fit a config to it.
+
+use std::path::{Path, PathBuf};
+
+use image::{ColorType, ImageDecoder, ImageReader};
+use rayon::prelude::*;
+
+use super::folder::{self, Selection};
+use super::left_out::LeftOut;
+use super::scan::is_image;
+use super::{DataError, Decoding, Picture, Preprocess, Shape};
+use crate::config::Resize;
+
+/// Images whose size and colour are looked at.
+const SAMPLE: usize = 200;
+
+/// What is in a folder of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// The class names in the order of their labels.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub train: usize,
+    /// Images of the smallest class.
+    pub smallest_class: usize,
+    /// Images of a validation folder, if there is one.
+    pub validation: Option<usize>,
+    /// Images of a test folder, if there is one.
+    pub test: Option<usize>,
+    /// The median height and width of a sample of the training images, in pixels.
+    pub height: usize,
+    /// The median width.
+    pub width: usize,
+    /// Whether all of the sample have the same proportions, within 2 %.
+    pub is_uniform: bool,
+    /// Whether all of the sample are grey.
+    pub is_grey: bool,
+    /// What is not read.
+    pub left_out: LeftOut,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Survey {
+    /// Looks at the folder `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When it has no class folders, a class has no image, or none of the sample can be decoded.
+    pub fn of(dir: &Path) -> Result<Self, DataError> {
+        let listing = folder::list(dir, Selection::All)?;
+        let mut left_out = listing.left_out.clone();
+        let mut images = |files: &[super::scan::FoundFile]| {
+            let kinds: Vec<_> = files.par_iter().map(|file| is_image(&file.path)).collect();
+            let mut found: Vec<PathBuf> = Vec::new();
+            for (file, kind) in files.iter().zip(kinds) {
+                match kind {
+                    Ok(()) => found.push(file.path.clone()),
+                    Err(reason) => left_out.add(reason, &file.path),
+                }
+            }
+            found
+        };
+        let [train, validation, test] = listing
+            .splits
+            .each_ref()
+            .map(|split| split.as_ref().map(|split| split.by_class.iter().map(|files| images(files)).collect::<Vec<Vec<PathBuf>>>()));
+        let train = train.unwrap_or_default();
+        if let Some((class, _)) = listing.classes.iter().zip(&train).find(|(_, images)| images.is_empty()) {
+            return Err(DataError::content(dir, format!("has no images of class `{class}`")));
+        }
+        let count = |classes: &Vec<Vec<PathBuf>>| classes.iter().map(Vec::len).sum();
+        let per_class = SAMPLE.div_ceil(train.len().max(1));
+        let sample: Vec<&PathBuf> = train.iter().flat_map(|images| images.iter().take(per_class)).collect();
+        let looks: Vec<(u32, u32, bool)> = sample.par_iter().filter_map(|path| look(path)).collect();
+        let median = |side: fn(&(u32, u32, bool)) -> u32| {
+            let mut sides: Vec<u32> = looks.iter().map(side).collect();
+            sides.sort_unstable();
+            sides.get(sides.len() / 2).map(|side| *side as usize)
+        };
+        let (Some(height), Some(width)) = (median(|look| look.0), median(|look| look.1)) else {
+            return Err(DataError::content(dir, "has no image that can be decoded among the first of each class"));
+        };
+        let proportion = width as f64 / height as f64;
+        let is_alike = |(height, width, _): &(u32, u32, bool)| (f64::from(*width) / f64::from(*height) / proportion - 1.0).abs() <= 0.02;
+        Ok(Self {
+            train: count(&train),
+            smallest_class: train.iter().map(Vec::len).min().unwrap_or(0),
+            validation: validation.as_ref().map(count),
+            test: test.as_ref().map(count),
+            height,
+            width,
+            is_uniform: looks.iter().all(is_alike),
+            is_grey: looks.iter().all(|(.., is_grey)| *is_grey),
+            left_out,
+            warnings: listing.warnings,
+            classes: listing.classes,
+        })
+    }
+}
+
+/// Height, width, and whether an image is grey; none where it can't be decoded.
+fn look(path: &Path) -> Option<(u32, u32, bool)> {
+    let decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    let is_grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) || {
+        let shape = Shape { channels: 3, height: 16, width: 16 };
+        let picture = Picture::open(path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).ok()?;
+        let (red, rest) = picture.pixels.split_at(256);
+        let (green, blue) = rest.split_at(256);
+        red.iter().zip(green).zip(blue).all(|((red, green), blue)| red.abs_diff(*green) <= 2 && red.abs_diff(*blue) <= 2)
+    };
+    (width > 0 && height > 0).then_some((height, width, is_grey))
+}

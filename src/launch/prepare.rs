@@ -1,0 +1,72 @@
+//! An experiment put together: config, backend, data, network and penalties, each known to be good. Nothing is written yet.
+
+use crate::backend::{self, Opened};
+use crate::config::{Experiment, Which};
+use crate::data::{self, Data, Decoding, Progress};
+use crate::error::Error;
+use crate::model::{Architecture, Network, Parameter, Weights};
+use crate::objective::Penalties;
+use crate::train::{ParameterOptimizer, Training};
+
+/// An experiment that can begin.
+pub struct Prepared {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Where it computes.
+    pub opened: Opened,
+    /// Its data.
+    pub data: Data,
+    /// The network before the first step, with autodiff.
+    pub network: Network,
+    /// Its regularization terms.
+    pub penalties: Penalties,
+    /// The checkpoint that is kept.
+    pub keep: Which,
+    /// What the user should know before it begins.
+    pub warnings: Vec<String>,
+}
+
+/// Prepares an experiment that is to begin; `progress` hears of image files that are decoded.
+///
+/// # Errors
+///
+/// When config, backend, data, model or penalties can't be used.
+pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Prepared, Error> {
+    let load = |experiment: &Experiment| Ok(data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?);
+    let mut prepared = prepare_with(experiment, load)?;
+    prepared.network = prepared.initial_network()?;
+    Ok(prepared)
+}
+
+/// Prepares an experiment on the data that `load` gives, with a network that has no weights yet.
+pub(super) fn prepare_with(mut experiment: Experiment, load: impl FnOnce(&Experiment) -> Result<Data, Error>) -> Result<Prepared, Error> {
+    let opened = backend::open(&experiment.backend)?;
+    let data = load(&experiment)?;
+    experiment.data.validation.get_or_insert(data.held_out);
+    experiment.check_validation(data.validation.is_some())?;
+    let keep = experiment.train.kept(data.validation.is_some())?;
+    let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
+    experiment.augment.check(architecture.input.height, architecture.input.width)?;
+    let network = Network::blank(&architecture, &opened.place.clone().autodiff());
+    let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
+    penalties.check_curvature(&architecture)?;
+    let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
+    Ok(Prepared { experiment, opened, data, network, penalties, keep, warnings })
+}
+
+impl Prepared {
+    /// The network before the first step.
+    pub(super) fn initial_network(&self) -> Result<Network, Error> {
+        let (architecture, model) = (self.network.architecture(), &self.experiment.model);
+        Ok(match &model.init {
+            None => Network::new(architecture, model.initializer, self.experiment.seed, &self.opened.place.clone().autodiff()),
+            Some(path) => self.network.clone().with_weights(&Weights::from_file(path)?, path)?,
+        })
+    }
+
+    /// A training that has not begun, of the network as it is.
+    pub(super) fn training(&self) -> Training {
+        let optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.opened.place.kernels);
+        Training::new(self.network.clone(), optimizer, self.penalties.clone(), self.experiment.averaging.0)
+    }
+}

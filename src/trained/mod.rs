@@ -1,0 +1,161 @@
+//! A trained network, loaded from its run or from an exported file.
+
+mod description;
+
+use std::path::{Path, PathBuf};
+
+pub use description::{Description, FileSteps, Preprocessing};
+
+use crate::backend::{self, Opened};
+use crate::config::{Backend, BackendKind, Experiment};
+use crate::data::{self, Batcher, Data, DataError, Progress};
+use crate::error::Error;
+use crate::model::{ModelError, Network, Weights};
+use crate::run::{Manifest, RunError, RunFolder, Which};
+use crate::train::Position;
+
+/// A trained network with all that is needed to use it.
+#[derive(Debug)]
+pub struct Trained {
+    /// The network, on its device, without autodiff.
+    pub network: Network,
+    /// Its weights on the host.
+    pub weights: Weights,
+    /// What it is, how its input is made, and what its outputs mean.
+    pub description: Description,
+    /// Makes its input.
+    pub batcher: Batcher,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+/// Where a trained network is from.
+#[derive(Debug)]
+pub enum Origin {
+    /// A run, with its data.
+    Run(Box<TrainedRun>),
+    /// An exported file.
+    File(PathBuf),
+}
+
+/// The run of a trained network.
+#[derive(Debug)]
+pub struct TrainedRun {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// What it is.
+    pub manifest: Manifest,
+    /// Its experiment.
+    pub experiment: Experiment,
+    /// Where training stood when the weights were saved.
+    pub position: Position,
+    /// The checkpoint they are from.
+    pub which: Which,
+    /// That an older checkpoint had to be taken.
+    pub warning: Option<String>,
+}
+
+/// How to load a trained network.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The checkpoint of a run; if none, the best, or, where there was no validation part, the last.
+    pub which: Option<Which>,
+    /// The backend to compute on; if none, the run's own, or, for a file, the default.
+    pub backend: Option<BackendKind>,
+    /// Where the data of a run are, if they have moved.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Trained {
+    /// Loads the network at `path`: a run folder, or a safetensors file written by `regulus export`.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither, or is damaged, the run has no such checkpoint, or the backend can't be used.
+    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        if path.is_dir() {
+            return Self::of_run(path, options);
+        }
+        if !path.exists() {
+            let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
+            return Err(DataError::Missing { path: path.to_owned(), hint }.into());
+        }
+        let run_only = |option: &str| {
+            let problem = format!("`{option}` is for run folders, but `{}` is a file; leave it out", path.display());
+            Err(Error::Usage(problem))
+        };
+        match options {
+            LoadOptions { which: Some(_), .. } => run_only("--checkpoint"),
+            LoadOptions { data_dir: Some(_), .. } => run_only("--data-dir"),
+            _ => Self::of_file(path, options.backend),
+        }
+    }
+
+    fn of_run(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let experiment = folder.experiment(options.data_dir.as_deref())?;
+        let manifest = folder.manifest()?;
+        let mut config = experiment.backend.clone();
+        if let Some(kind) = options.backend {
+            config.kind = kind;
+            config.device = 0;
+        }
+        let loaded = folder.load(options.which)?;
+        manifest.architecture.check().map_err(|(_, problem)| RunError::Damaged {
+            path: folder.path().join("manifest.json"),
+            problem: format!("its architecture {problem}"),
+        })?;
+        let position = loaded.snapshot.position.clone();
+        let weights = loaded.snapshot.into_measured();
+        let description = Description::from(&manifest);
+        let run = TrainedRun { folder, manifest, experiment, position, which: loaded.which, warning: loaded.warning };
+        Self::new(path, &config, weights, description, Origin::Run(Box::new(run)))
+    }
+
+    fn of_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let (weights, metadata) = Weights::with_metadata(path, &bytes)?;
+        let description =
+            Description::from_metadata(&metadata).map_err(|problem| ModelError::Metadata { path: path.to_owned(), problem })?;
+        let default = Backend::default();
+        let config = Backend { kind: backend.unwrap_or(default.kind), ..default };
+        Self::new(path, &config, weights, description, Origin::File(path.to_owned()))
+    }
+
+    fn new(path: &Path, backend: &Backend, weights: Weights, description: Description, origin: Origin) -> Result<Self, Error> {
+        let Opened { place, .. } = backend::open(backend)?;
+        let network = Network::blank(&description.architecture, &place).with_weights(&weights, path)?;
+        let batcher = Batcher::new(&description.preprocessing.normalizer, &place.device);
+        Ok(Self { network, weights, description, batcher, origin })
+    }
+
+    /// The run it is from; none if it is from a file.
+    #[must_use]
+    pub fn run(&self) -> Option<&TrainedRun> {
+        match &self.origin {
+            Origin::Run(run) => Some(run),
+            Origin::File(_) => None,
+        }
+    }
+}
+
+impl TrainedRun {
+    /// The data the run was trained on, split as then.
+    ///
+    /// # Errors
+    ///
+    /// When they are missing, damaged, or no longer the same.
+    pub fn data(&self, progress: Progress) -> Result<Data, Error> {
+        same_data(&self.experiment, &self.manifest, &self.folder, progress)
+    }
+}
+
+/// The data of a run, once they are known to be those it began with.
+pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
+    let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
+    if data.checksum == manifest.dataset.sha256 {
+        return Ok(data);
+    }
+    let expected = manifest.dataset.sha256.clone();
+    Err(RunError::OtherData { path: folder.path().to_owned(), expected, found: data.checksum }.into())
+}

@@ -1,0 +1,138 @@
+//! What is seen on a terminal: bars that fit it, colours, and what Ctrl-C leaves.
+
+use std::process::Output;
+
+use crate::support::{Sandbox, png};
+
+/// The long training that is interrupted.
+const ENDLESS: [&str; 4] = ["--set", "train.epochs=100000", "--run-dir", "run"];
+
+/// Runs the program on a terminal of `columns` columns, and types Ctrl-C so many times.
+fn on_terminal(sandbox: &Sandbox, columns: usize, interrupts: usize, arguments: &[&str]) -> (Option<i32>, String) {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/terminal.py");
+    let mut command = std::process::Command::new("python3");
+    command.arg(script).args([columns.to_string(), interrupts.to_string()]).arg(env!("CARGO_BIN_EXE_regulus"));
+    command.args(arguments).current_dir(sandbox.path("")).env_remove("NO_COLOR").env("TERM", "xterm");
+    let Output { stdout, stderr, .. } = command.output().expect("python3 is there");
+    let told = String::from_utf8(stderr).unwrap();
+    let code = told.trim().strip_prefix("exit ").and_then(|code| code.parse().ok());
+    (code, String::from_utf8(stdout).unwrap())
+}
+
+/// The lines as they are drawn, one after the other, without control sequences.
+fn drawn(written: &str) -> Vec<String> {
+    written.split(['\r', '\n']).map(|line| console::strip_ansi_codes(line).into_owned()).collect()
+}
+
+/// What is on the screen at the end, line by line: a line that is drawn again takes the place of the one before.
+fn on_screen(written: &str) -> String {
+    let mut screen = vec![String::new()];
+    for line in written.split_inclusive(['\r', '\n']) {
+        let text = console::strip_ansi_codes(line.trim_end_matches(['\r', '\n'])).into_owned();
+        let current = screen.last_mut().unwrap();
+        if line.contains("\u{1b}[2K") {
+            *current = text;
+        } else if !text.is_empty() {
+            current.push_str(&text);
+        }
+        if line.ends_with('\n') {
+            screen.push(String::new());
+        }
+    }
+    screen.join("\n")
+}
+
+#[test]
+fn a_progress_bar_fits_any_width_and_is_gone_at_the_end() {
+    let sandbox = Sandbox::new();
+    for columns in [20, 40, 60, 80, 120, 200] {
+        let run = format!("run{columns}");
+        let (code, written) = on_terminal(&sandbox, columns, 0, &["train", "small.toml", "--set", "train.epochs=20", "--run-dir", &run]);
+        assert_eq!(code, Some(0), "{written}");
+        let bars: Vec<String> = drawn(&written).into_iter().filter(|line| line.contains(['█', '░'])).collect();
+        let widest = bars.iter().map(|bar| console::measure_text_width(bar)).max();
+        match columns {
+            20 => assert_eq!(widest, None, "there is no room for a bar"),
+            _ => assert_eq!(widest, Some(columns), "{bars:#?}"),
+        }
+        assert!(!on_screen(&written).contains(['█', '░']), "{written}");
+        let message = drawn(&written).into_iter().filter(|line| line.starts_with("starting") || line.starts_with("epoch 1/20 ")).max();
+        assert!(message.is_some_and(|line| columns > 20 || console::measure_text_width(line.trim_end()) <= columns || line.contains(':')));
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_no_half_bar() {
+    let sandbox = Sandbox::new();
+    let (code, written) = on_terminal(&sandbox, 80, 1, &[["train", "small.toml"].as_slice(), &ENDLESS].concat());
+    assert_eq!(code, Some(75), "{written}");
+    let screen = on_screen(&written);
+    assert!(screen.contains("\nnote: interrupted after saving"), "{screen}");
+    assert!(!screen.contains(['█', '░']), "{screen}");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_no_half_bar_either_and_a_cursor() {
+    let sandbox = Sandbox::new();
+    // One epoch of averaging by every image keeps it from ending before the second.
+    let slow = [
+        "--set",
+        "train.batch_size=full",
+        "--set",
+        "model.channels=[64, 64]",
+        "--set",
+        "model.hidden=512",
+        "--set",
+        "data.train_limit=5000",
+    ];
+    let (code, written) = on_terminal(&sandbox, 80, 2, &[["train", "small.toml"].as_slice(), &ENDLESS, &slow].concat());
+    assert!(matches!(code, Some(75 | 130 | -2)), "{code:?}: {written}");
+    assert!(!on_screen(&written).contains(['█', '░']), "{written}");
+    assert!(!written.contains("\u{1b}[?25l") || written.rfind("\u{1b}[?25h") > written.rfind("\u{1b}[?25l"), "{written}");
+}
+
+#[test]
+fn mistakes_are_coloured_on_a_terminal_and_nowhere_else() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--set", "train.epochs=1", "--run-dir", "run"]);
+    let (code, written) = on_terminal(&sandbox, 100, 0, &["evaluate", "run"]);
+    assert_eq!(code, Some(0), "{written}");
+    assert!(written.contains("\u{1b}[31m"), "{written}");
+    let plain = console::strip_ansi_codes(&written).replace('\r', "");
+    assert!(plain.contains("actual \\ predicted"), "{plain}");
+    let piped = sandbox.ok(&["evaluate", "run"]).stdout();
+    assert_eq!(plain, piped, "the same words");
+    let (_, narrow) = on_terminal(&sandbox, 40, 0, &["evaluate", "run"]);
+    assert!(!narrow.contains("actual \\ predicted") && narrow.contains("most frequent confusions"), "{narrow}");
+}
+
+#[test]
+fn many_classes_give_the_most_frequent_confusions_in_the_place_of_a_matrix() {
+    let sandbox = Sandbox::new();
+    // A network that has learnt nothing, and classes whose names are long, wide, or odd.
+    let name = |class: u32| match class {
+        0 => "a\tb".to_owned(),
+        1 => "猫".repeat(40),
+        2 => "x".repeat(150),
+        _ => format!("class {class}"),
+    };
+    for class in 0..40 {
+        for image in 0..3 {
+            png(&sandbox.path(&format!("set/train/{}/{image}.png", name(class))), 8, 8, u8::try_from(class * 6 + image).unwrap());
+        }
+    }
+    sandbox.write("c.toml", "name = \"x\"\n[data]\nsource = \"folder\"\ndir = \"set\"\nimage_size = [8, 8]\n[model]\nkind = \"linear\"\n");
+    sandbox.ok(&["train", "c.toml", "--set", "train.epochs=1", "--run-dir", "run"]);
+    let (code, written) = on_terminal(&sandbox, 80, 0, &["evaluate", "run", "--split", "train"]);
+    assert_eq!(code, Some(0), "{written}");
+    assert!(!written.contains("actual \\ predicted") && !written.contains('\t'), "{written}");
+    let list = written.split("most frequent confusions").nth(1).unwrap();
+    assert_eq!(list.matches(" → ").count(), 1 + 10, "a heading and ten lines: {written}");
+    let table = written.split("classes with the lowest F1").nth(1).unwrap().split("most frequent").next().unwrap();
+    assert_eq!(table.lines().filter(|line| line.contains(" %")).count(), 20, "{table}");
+    assert!(table.lines().all(|line| console::measure_text_width(line.trim_end()) <= 80), "{table}");
+    let json = &sandbox.ok(&["evaluate", "run", "--split", "train", "--json"]).json()[0];
+    assert_eq!(json["confusion"].as_array().unwrap().len(), 40);
+    assert_eq!(json["top_confusions"].as_array().unwrap().len(), 10);
+    assert_eq!(json["class_names"][0], "a\tb");
+}
