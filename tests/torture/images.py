@@ -23,38 +23,29 @@ def trained(program, draw):
     return folder
 
 
-def predictions(ended):
-    """The predictions, by the file's name."""
-    found = {}
-    for line in ended.stdout.splitlines():
-        value = json.loads(line)
-        found[value["image"]] = value["classes"]
-    return found
-
-
 def predict(program, folder, names, tally):
-    """Predicts all of them and returns prediction or None for each; a start that stops early is followed by another with what is left."""
+    """Predicts all of them and returns prediction or None for each. A start that a fault ended is followed by another with what is left."""
     found, left = {}, list(names)
     while left:
         ended = program.run(["predict", "run", "--json", *left], folder)
-        if not ended.hung and ended.code >= 0 and ended.code != 101:
-            found |= predictions(ended)
-        refused = {name for name in left if name not in found and f"`{name}`" in ended.stderr}
-        found |= dict.fromkeys(refused)
+        lines = [json.loads(line) for line in ended.stdout.splitlines() if line.endswith("}")]
+        refused = [line for line in lines if "error" in line]
+        found |= {line["image"]: line.get("classes") for line in lines}
         unseen = [name for name in left if name not in found]
         if problem := ended.problem({0, 3}):
             # The one after those that were printed; if it is not that alone, all are kept.
             alone = [name for name in unseen[:1] if program.run(["predict", "run", "--json", name], folder).problem({0, 3})]
             kept = alone or unseen
             tally.fault(f"{problem}; " + (f"`{alone[0]}` alone does it" if alone else "no image alone does it"), ended, [folder / name for name in kept])
-            unseen = [name for name in unseen if name not in kept]
             found |= dict.fromkeys(kept)
-        elif len(unseen) == len(left):
-            tally.fault("it names none of the images", ended, [folder / name for name in left])
-            return found
-        elif (ended.code == 3) != bool(refused):
-            tally.fault(f"exit code {ended.code}, and {len(refused)} images are named in a message", ended)
-        left = unseen
+            left = [name for name in unseen if name not in kept]
+            continue
+        if unseen:
+            tally.fault(f"it says nothing of {len(unseen)} images", ended, [folder / name for name in unseen])
+            found |= dict.fromkeys(unseen)
+        if (ended.code == 3) != bool(refused) or not all(f"`{line['image']}`" in line["error"] for line in refused):
+            tally.fault(f"exit code {ended.code}, and {len(refused)} images are refused by name", ended)
+        return found
     return found
 
 
