@@ -40,8 +40,10 @@ data_checksums = {}
 
 def key_of(config, words):
     """The checksums of the resolved config, the data and the program."""
-    resolved = asked("check", config, "--config-only", *words).rstrip() + "\n"
-    data = json.dumps(json.loads(asked("check", config, "--config-only", "--json", *words))["data"], sort_keys=True)
+    # Not `--config-only`: some defaults depend on what is in the data's folder. Lines that start with `#` tell of the parameters.
+    lines = asked("check", config, *words).splitlines()
+    resolved = "\n".join(line for line in lines if not line.startswith("#")).rstrip() + "\n"
+    data = json.dumps(json.loads(asked("check", config, "--json", *words).splitlines()[0])["data"], sort_keys=True)
     if data not in data_checksums:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "resolved.toml"

@@ -176,7 +176,7 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The experiment, a TOML file
+    /// The experiment, a TOML file; or `quickstart`, which is inside the program
     pub config: PathBuf,
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
@@ -228,6 +228,9 @@ pub(super) struct InspectArgs {
     /// The folder the files are in, for sets and `folder`; or the archive of `cifar10`
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Set a value of the config, such as `data.damaged=skip`; can be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -133,8 +133,11 @@ fn source(args: &InspectArgs) -> Result<(Config, Seed), Error> {
         if args.dir.is_some() {
             return Err(Error::Usage("`--dir` is for a set named without a config; the config has `data.dir`".to_owned()));
         }
-        let experiment = Experiment::load(path, &[])?;
+        let experiment = Experiment::load(path, &args.set)?;
         return Ok((experiment.data, experiment.seed));
+    }
+    if !args.set.is_empty() {
+        return Err(Error::Usage("`--set` is for a config, not for a set named without one".to_owned()));
     }
     Ok((Config::named(&args.source, args.dir.as_deref())?, Seed::default()))
 }

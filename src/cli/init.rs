@@ -11,6 +11,8 @@ use crate::error::Error;
 
 /// Images are brought to at most so many pixels on their shorter side.
 const SIDE: usize = 64;
+/// A class of so many images has one held out by a fifth of them.
+const ENOUGH: usize = 3;
 /// With fewer training images than this, more epochs and a stronger penalty are a better start.
 const FEW: usize = 5_000;
 
@@ -33,12 +35,12 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
 }
 
 fn tell(dir: &Path, survey: &Survey) {
-    let Survey { classes, train, validation, test, height, width, is_grey, .. } = survey;
+    let Survey { classes, class_counts, validation, test, height, width, is_grey, .. } = survey;
     let held = |count: &Option<usize>| count.map_or("no".to_owned(), |count| grouped(count as u64));
     print::note(format_args!(
         "{}: {} in {} classes, {} validation and {} test images; median {height}×{width} (height×width), {}",
         dir.display(),
-        counted(*train as u64, "training image"),
+        counted(class_counts.iter().sum::<usize>() as u64, "training image"),
         grouped(classes.len() as u64),
         held(validation),
         held(test),
@@ -67,18 +69,22 @@ fn own_images(dir: &Path, survey: &Survey) -> Result<String, Error> {
         return Err(Error::Usage(format!("`{}` is not UTF-8, which TOML can't hold; rename the folder", dir.display())));
     };
     let [height, width] = size(survey);
-    let (resize, why) = if survey.is_uniform {
+    let (way, why) = if survey.is_uniform {
         ("stretch", "all images have the same proportions")
     } else {
         ("crop", "the middle of each image; or \"pad\": all of it on black, \"stretch\": without its proportions")
     };
+    let resize = format!("resize = \"{way}\"");
     let validation = match survey.validation {
         Some(count) => format!("validation = \"folder\"         # {count} images in a folder of their own"),
-        None => "validation = 0.2              # the fraction of the training images that is held out".to_owned(),
+        None if survey.class_counts.iter().any(|count| *count >= ENOUGH) => {
+            "validation = 0.2              # the fraction of the training images that is held out".to_owned()
+        }
+        None => "validation = 0                # there are too few images to hold some out".to_owned(),
     };
     let data = format!(
         "source = \"folder\"\ndir = {}\nimage_size = [{height}, {width}]         # height, width; images have {}×{}\n\
-         image_channels = {}            # 1: grey, 3: colour\nresize = \"{resize}\"            # {why}\n\
+         image_channels = {}            # 1: grey, 3: colour\n{resize:29} # {why}\n\
          # damaged = \"skip\"            # leave damaged images out instead of refusing them\n{validation}\nnormalization = \"standard\"    # by mean and deviation of the training images",
         toml::Value::String(written.to_owned()),
         survey.height,
@@ -90,7 +96,7 @@ fn own_images(dir: &Path, survey: &Survey) -> Result<String, Error> {
         10..24 => "channels = [32, 64]",
         _ => "channels = [32, 64, 64]       # output channels of each convolution",
     };
-    let few = survey.train < FEW;
+    let few = survey.class_counts.iter().sum::<usize>() < FEW;
     let start = Start {
         epochs: if few { 40 } else { 15 },
         lambda: if few { "1.0" } else { "0.1" },

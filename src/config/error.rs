@@ -17,6 +17,12 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// A folder in the place of a file.
+    #[error("config `{}` is a folder; expected a TOML file, which `regulus init --images {}` writes for a folder of images", path.display(), path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file is not TOML.
     #[error("config `{}` is not valid TOML: {message}", path.display())]
     Syntax {

@@ -178,6 +178,9 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
     if path == Path::new(QUICKSTART.0) && !path.exists() {
         return Ok(QUICKSTART.1.to_owned());
     }
+    if path.is_dir() {
+        return Err(ConfigError::Folder { path: path.to_owned() });
+    }
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 

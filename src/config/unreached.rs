@@ -6,7 +6,21 @@ impl Experiment {
     /// What the user should know before such a training begins, where there are `samples` to train on.
     #[must_use]
     pub fn warnings(&self, samples: usize) -> Vec<String> {
-        self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).collect()
+        self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples)).collect()
+    }
+
+    /// That a moving average is still mostly of the first weights when the run ends: they keep the share d^(steps − 1).
+    fn slow_average(&self, samples: usize) -> Option<String> {
+        let Average::Ema { decay } = self.averaging.0 else { return None };
+        let steps = self.train.steps(samples);
+        let share = decay.get().powf(steps.saturating_sub(1) as f64);
+        (share > 0.5).then(|| {
+            format!(
+                "`averaging.decay` is {}: after {steps} steps {:.0} % of the average are still the weights after the first; use a smaller decay",
+                decay.get(),
+                100.0 * share
+            )
+        })
     }
 
     /// The warm-ups that last as long as the run or longer.
@@ -77,6 +91,9 @@ mod tests {
             told(&["penalty.1.kind=decoupled", &schedule]).len() == 1
         };
         assert!(!cpr(5) && cpr(6));
+        // 0.9^5 = 0.59, 0.8^5 = 0.33.
+        let ema = |decay: &'static str| told(&["averaging.kind=ema", decay]).len() == 1;
+        assert!(ema("averaging.decay=0.9") && !ema("averaging.decay=0.8"));
     }
 
     #[test]

@@ -68,7 +68,12 @@ pub(super) fn decode(listing: &Listing, preprocess: &Preprocess, damaged: Damage
 }
 
 /// The images among the files of a split, with their labels: one of each class in turn, so that the first n are of every class.
-fn images_of(split: &Split, classes: &[String], is_train: bool, left_out: &mut LeftOut) -> Result<Vec<(u32, PathBuf)>, DataError> {
+pub(super) fn images_of(
+    split: &Split,
+    classes: &[String],
+    is_train: bool,
+    left_out: &mut LeftOut,
+) -> Result<Vec<(u32, PathBuf)>, DataError> {
     let mut images: Vec<(usize, u32, PathBuf)> = Vec::new();
     for (label, (class, files)) in (0_u32..).zip(classes.iter().zip(&split.by_class)) {
         let mut own = LeftOut::default();

@@ -72,7 +72,8 @@ impl Listing {
 /// When there are no classes to tell apart, a class can't be read, or a split has a class that training does not have.
 pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     if !dir.is_dir() {
-        let hint = "`data.dir` must be a folder with one subfolder of images for each class".to_owned();
+        let hint = "`data.dir` must be a folder with one subfolder of images for each class; where the data of a run have moved, give `--data-dir`";
+        let hint = hint.to_owned();
         return Err(DataError::Missing { path: dir.to_owned(), hint });
     }
     let mut left_out = LeftOut::default();
@@ -94,9 +95,8 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     }
     let [train, validation, test] = split_folders(dir, &names)?;
     let Some(train_dir) = train else {
-        if let Some(test) = names.iter().find(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION)) {
-            let name = test.file_name().unwrap_or_default().to_string_lossy();
-            warnings.push(format!("`{name}` in `{}` is read as a class, as there is no folder `train` beside it", dir.display()));
+        for path in names.iter().filter(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION)) {
+            warnings.push(format!("`{}` is read as a class, as there is no folder `train` beside it", path.display()));
         }
         let classes = class_names(dir)?;
         let train = split(dir, &classes, &mut left_out)?;
@@ -194,7 +194,11 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         }
     }
     if classes.len() < 2 {
-        let problem = format!("has {} subfolders; expected at least 2, one for each class", classes.len());
+        let is_train = is_named(dir, &["train"]);
+        let hint =
+            if is_train { "; a folder named `train` holds the training part, and the folders beside it are not classes" } else { "" };
+        let (count, noun) = (classes.len(), if classes.len() == 1 { "subfolder" } else { "subfolders" });
+        let problem = format!("has {count} {noun}; expected at least 2, one for each class{hint}");
         return Err(DataError::content(dir, problem));
     }
     if u32::try_from(classes.len()).is_err() {

@@ -133,7 +133,7 @@ impl KnownSet {
     #[must_use]
     pub fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
         // An archive is read as it is published.
-        if file.name.ends_with(".tar") {
+        if Path::new(file.name).extension().is_some() {
             return Some(folder.join(format!("{}.gz", file.name))).filter(|path| path.is_file());
         }
         SUBFOLDERS.iter().find_map(|inside| idx::find(&folder.join(inside), Path::new(file.name)))

@@ -83,11 +83,14 @@ fn in_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let failed = |source| DataError::Image { path: path.to_owned(), source };
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(DataError::read(path))?;
     let mut limits = Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE);
-    limits.max_image_height = Some(LARGEST_SIDE);
     limits.max_alloc = Some(LARGEST_MEMORY);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > LARGEST_SIDE {
+        let problem = format!("it has {height}×{width} pixels; expected at most {LARGEST_SIDE} on a side");
+        return Err(DataError::Picture { path: path.to_owned(), problem });
+    }
     if decoder.total_bytes() > LARGEST_MEMORY {
         return Err(DataError::content(
             path,

@@ -6,9 +6,8 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
-use super::decode::only_images;
+use super::decode::images_of;
 use super::left_out::LeftOut;
-use super::scan::FoundFile;
 use super::{DataError, Decoding, Picture, Preprocess, Shape, folder};
 use crate::config::Resize;
 
@@ -20,10 +19,8 @@ const SAMPLE: usize = 200;
 pub struct Survey {
     /// The class names in the order of their labels.
     pub classes: Vec<String>,
-    /// Training images.
-    pub train: usize,
-    /// Images of the smallest class.
-    pub smallest_class: usize,
+    /// Training images of each class.
+    pub class_counts: Vec<usize>,
     /// Images of a validation folder, if there is one.
     pub validation: Option<usize>,
     /// Images of a test folder, if there is one.
@@ -51,18 +48,18 @@ impl Survey {
     pub fn of(dir: &Path) -> Result<Self, DataError> {
         let listing = folder::list(dir)?;
         let mut left_out = listing.left_out.clone();
-        let mut images = |files: &Vec<FoundFile>| only_images(files, &mut left_out);
-        let [train, validation, test] = listing
-            .splits
-            .each_ref()
-            .map(|split| split.as_ref().map(|split| split.by_class.iter().map(&mut images).collect::<Vec<Vec<PathBuf>>>()));
-        let train = train.unwrap_or_default();
-        if let Some((class, _)) = listing.classes.iter().zip(&train).find(|(_, images)| images.is_empty()) {
-            return Err(DataError::content(dir, format!("has no images of class `{class}`")));
+        let mut images = [const { None }; 3];
+        for (place, split) in listing.splits.iter().enumerate() {
+            let Some(split) = split else { continue };
+            images[place] = Some(images_of(split, &listing.classes, place == 0, &mut left_out)?);
         }
-        let count = |classes: &Vec<Vec<PathBuf>>| classes.iter().map(Vec::len).sum();
-        let per_class = SAMPLE.div_ceil(train.len().max(1));
-        let sample: Vec<&PathBuf> = train.iter().flat_map(|images| images.iter().take(per_class)).collect();
+        let [train, validation, test] = images;
+        let mut by_class: Vec<Vec<PathBuf>> = vec![Vec::new(); listing.classes.len()];
+        for (label, path) in train.unwrap_or_default() {
+            by_class[label as usize].push(path);
+        }
+        let per_class = SAMPLE.div_ceil(by_class.len().max(1));
+        let sample: Vec<&PathBuf> = by_class.iter().flat_map(|images| images.iter().take(per_class)).collect();
         let looks: Vec<(u32, u32, bool)> = sample.par_iter().filter_map(|path| look(path)).collect();
         let median = |side: fn(&(u32, u32, bool)) -> u32| {
             let mut sides: Vec<u32> = looks.iter().map(side).collect();
@@ -75,10 +72,9 @@ impl Survey {
         let proportion = width as f64 / height as f64;
         let is_alike = |(height, width, _): &(u32, u32, bool)| (f64::from(*width) / f64::from(*height) / proportion - 1.0).abs() <= 0.02;
         Ok(Self {
-            train: count(&train),
-            smallest_class: train.iter().map(Vec::len).min().unwrap_or(0),
-            validation: validation.as_ref().map(count),
-            test: test.as_ref().map(count),
+            class_counts: by_class.iter().map(Vec::len).collect(),
+            validation: validation.as_ref().map(Vec::len),
+            test: test.as_ref().map(Vec::len),
             height,
             width,
             is_uniform: looks.iter().all(is_alike),

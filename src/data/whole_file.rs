@@ -25,16 +25,15 @@ fn png_has_end(mut chunks: &[u8]) -> bool {
     }
 }
 
-/// Blocks after the logical screen descriptor, up to the trailer (GIF89a specification, sections 18 to 27).
+/// Blocks after the logical screen descriptor, up to the trailer (`GIF89a` specification, sections 18 to 27).
 fn gif_has_end(rest: &[u8]) -> Option<()> {
     let colours = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     let mut place = 7 + colours(*rest.get(4)?);
     loop {
         match rest.get(place)? {
-            0x3b => return Some(()),
             0x21 => place += 2,
             0x2c => place += 11 + colours(*rest.get(place + 9)?),
-            // Not a block: the decoder says what it makes of it.
+            // The trailer; or no block at all, of which the decoder says what it makes.
             _ => return Some(()),
         }
         loop {

@@ -78,7 +78,8 @@ impl Samples {
                 Split::Validation => "it has no validation folder, and `data.validation` is 0",
                 _ => "its data source names no test set",
             };
-            Error::Usage(format!("run `{}` has no {} part: {why}", run.folder.path().display(), split.name()))
+            let others = "measure another part with `--split`, or new images with `--data DIR`";
+            Error::Usage(format!("run `{}` has no {} part: {why}; {others}", run.folder.path().display(), split.name()))
         })?;
         Ok(Self { part, warnings: Vec::new() })
     }

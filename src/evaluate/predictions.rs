@@ -18,7 +18,7 @@ enum Lines {
 }
 
 impl PredictionsFile {
-    /// A file that is not written yet. Its folder is made.
+    /// A file that is not written yet. Its folder is made. A pipe or device of another name gets CSV.
     ///
     /// # Errors
     ///
@@ -27,6 +27,7 @@ impl PredictionsFile {
         let lines = match path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("csv") => Lines::Csv(Box::new(csv::Writer::from_writer(Vec::new()))),
             Some("jsonl" | "ndjson") => Lines::Json(Vec::new()),
+            _ if atomic::is_special(path) => Lines::Csv(Box::new(csv::Writer::from_writer(Vec::new()))),
             _ => {
                 let message = format!("`{}` must end in `.csv` or, for JSON lines, in `.jsonl`", path.display());
                 return Err(Error::Usage(message));

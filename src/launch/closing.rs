@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::Launch;
-use super::warnings::{Outcome, warnings};
+use super::warnings::{Outcome, collapsed_last, warnings};
 use crate::data::{Batcher, Part};
 use crate::error::Error;
 use crate::metrics::{Measures, measure_watched};
@@ -57,19 +57,28 @@ impl Launch {
             (Which::Best, Some(best)) => (self.told(best, of_best), of_best),
             _ => (self.told(&last, &of_last), &of_last),
         };
-        told.extend(warnings(&Outcome {
+        // Also where the kept network is of an epoch before.
+        if self.keep == Which::Best && best.is_some() {
+            told.extend(collapsed_last(&self.outcome(&of_last, self.told(&last, &of_last).weight_norm_squared)));
+        }
+        told.extend(warnings(&self.outcome(parts, kept.weight_norm_squared)));
+        let both = best.map(|best| (self.told(&best, of_best), self.told(&last, &of_last)));
+        let (best, last) = both.unzip();
+        let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
+        Ok(Some(Summary { best_epoch, best, last, warnings: told, ..summary }.with_kept(self.keep, &kept)))
+    }
+
+    /// What a network is judged by for its warnings.
+    fn outcome<'a>(&'a self, parts: &'a Parts, weight_norm_squared: f64) -> Outcome<'a> {
+        Outcome {
             train: &parts.train,
             validation: parts.validation.as_ref(),
             test: parts.test.as_ref(),
             classes: &self.manifest.classes,
             penalties: &self.manifest.penalties,
             first_weight_norm_squared: self.training.position.first_weight_norm_squared,
-            weight_norm_squared: kept.weight_norm_squared,
-        }));
-        let both = best.map(|best| (self.told(&best, of_best), self.told(&last, &of_last)));
-        let (best, last) = both.unzip();
-        let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
-        Ok(Some(Summary { best_epoch, best, last, warnings: told, ..summary }.with_kept(self.keep, &kept)))
+            weight_norm_squared,
+        }
     }
 
     /// The network as the last step left it.

@@ -35,6 +35,7 @@ pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Prepared, E
     let load = |experiment: &Experiment| Ok(data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?);
     let mut prepared = prepare_with(experiment, load)?;
     prepared.network = prepared.initial_network()?;
+    prepared.experiment.train.keep = Some(prepared.keep);
     Ok(prepared)
 }
 

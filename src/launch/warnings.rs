@@ -20,14 +20,26 @@ pub(super) struct Outcome<'a> {
 
 /// What is wrong with it, judged by the validation part, else the test part, else the part trained on.
 pub(super) fn warnings(outcome: &Outcome) -> Vec<String> {
-    let (part, measures) = match (outcome.validation, outcome.test) {
-        (Some(validation), _) => ("validation", validation),
-        (None, Some(test)) => ("test", test),
-        (None, None) => ("training", outcome.train),
-    };
+    let (part, measures) = judged_by(outcome);
     let blind = no_better_than_one_class(part, measures, outcome.classes);
     let collapsed = blind.as_ref().and_then(|_| collapsed(outcome));
     collapsed.into_iter().chain(blind).chain(never_predicted(part, measures, outcome.classes)).collect()
+}
+
+/// That the last weights have collapsed, where the network that is kept is of an earlier epoch.
+pub(super) fn collapsed_last(outcome: &Outcome) -> Option<String> {
+    let (part, measures) = judged_by(outcome);
+    no_better_than_one_class(part, measures, outcome.classes)
+        .and_then(|_| collapsed(outcome))
+        .map(|warning| format!("by the last epoch {warning}"))
+}
+
+fn judged_by<'a>(outcome: &Outcome<'a>) -> (&'static str, &'a Measures) {
+    match (outcome.validation, outcome.test) {
+        (Some(validation), _) => ("validation", validation),
+        (None, Some(test)) => ("test", test),
+        (None, None) => ("training", outcome.train),
+    }
 }
 
 fn collapsed(outcome: &Outcome) -> Option<String> {

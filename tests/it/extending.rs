@@ -117,4 +117,8 @@ fn what_cannot_be_trained_on_is_refused() {
         assert!(ran.stderr().contains(expected), "{}", ran.stderr());
     }
     assert_eq!(sandbox.json("done/summary.json")["status"], "completed", "a refusal changes nothing");
+    std::fs::remove_dir_all(sandbox.path("done/checkpoints")).unwrap();
+    let ran = sandbox.run(&["resume", "done", "--epochs", "100"]);
+    assert_eq!(ran.code(), 2);
+    assert!(ran.stderr().contains("has no checkpoint `last`") && sandbox.path("done/summary.json").exists(), "{}", ran.stderr());
 }

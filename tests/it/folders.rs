@@ -157,6 +157,50 @@ fn a_validation_folder_is_the_validation_part() {
 }
 
 #[test]
+fn a_split_without_an_image_is_not_used() {
+    let folder = Folder::new();
+    folder.images("train/cat", 4, 10);
+    folder.images("train/dog", 4, 200);
+    folder.0.write("d/val/cat/.keep", "");
+    folder.0.write("d/test/.keep", "");
+    let ran = folder.0.ok(&["train", "c.toml", "--run-dir", "r"]);
+    for name in ["validation", "test"] {
+        assert!(ran.stderr().contains(&format!("the {name} folder has no images and is not used")), "{}", ran.stderr());
+    }
+    assert_eq!(folder.manifest("r")["dataset"]["test"], 0);
+    let ran = folder.train(&["data.validation=folder"]);
+    assert_eq!(ran.code(), 3, "{}", ran.stderr());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dangling_link_in_place_of_a_split_or_its_class_is_refused() {
+    use std::os::unix::fs::symlink;
+    for (link, inside) in [("val", false), ("test/cat", true)] {
+        let folder = Folder::new();
+        folder.images("train/cat", 2, 10);
+        folder.images("train/dog", 2, 200);
+        if inside {
+            folder.images("test/dog", 1, 200);
+        }
+        symlink("/nowhere", folder.0.path(&format!("d/{link}"))).unwrap();
+        let ran = folder.train(&[]);
+        assert_eq!(ran.code(), 3, "{link}");
+        assert!(ran.stderr().contains("is a link whose target is missing"), "{link}: {}", ran.stderr());
+    }
+}
+
+#[test]
+fn one_class_alone_in_test_is_no_reason_for_a_warning() {
+    let folder = Folder::new();
+    folder.images("train/cat", 20, 10);
+    folder.images("train/dog", 20, 240);
+    folder.images("test/cat", 3, 10);
+    let ran = folder.train(&["train.epochs=60", "optimizer.learning_rate=0.05"]);
+    assert!(ran.stdout().contains("100.00 %") && !ran.stderr().contains("tells nothing"), "{}{}", ran.stdout(), ran.stderr());
+}
+
+#[test]
 fn a_class_may_be_missing_in_test_but_not_in_training() {
     let folder = Folder::new();
     for class in ["cat", "dog", "emu"] {

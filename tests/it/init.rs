@@ -34,6 +34,41 @@ fn a_config_fits_the_images_found() {
     assert!(!sandbox.path("other.toml").exists());
 }
 
+/// A JPEG of 40×20 pixels (width×height) which a camera held upright: Exif orientation 6.
+fn upright(path: &std::path::Path, grey: u8) {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(40, 20, image::Luma([grey])).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let bytes = bytes.into_inner();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, [&bytes[..2], exif, &bytes[2..]].concat()).unwrap();
+}
+
+#[test]
+fn a_few_images_get_a_config_that_trains_too() {
+    let sandbox = Sandbox::new();
+    for class in ["a", "b"] {
+        png(&sandbox.path(&format!("d/{class}/1.png")), 20, 20, 10);
+    }
+    png(&sandbox.path("d/outside.png"), 20, 20, 10);
+    let ran = sandbox.ok(&["init", "--images", "d"]);
+    assert!(ran.stderr().contains("1 image outside the class folders"), "{}", ran.stderr());
+    sandbox.ok(&["train", "experiment.toml", "--set", "train.epochs=1", "--run-dir", "r"]);
+}
+
+#[test]
+fn photographs_of_an_upright_camera_are_upright() {
+    let sandbox = Sandbox::new();
+    for class in ["a", "b"] {
+        (0..3).for_each(|number| upright(&sandbox.path(&format!("d/{class}/{number}.jpg")), 10 + number));
+    }
+    let ran = sandbox.ok(&["init", "--images", "d"]);
+    assert!(ran.stderr().contains("median 40×20 (height×width)"), "{}", ran.stderr());
+    (0..3).for_each(|number| png(&sandbox.path(&format!("d/b/{number}.png")), 40, 20, 10));
+    sandbox.ok(&["init", "--images", "d", "--output", "mixed.toml"]);
+    assert!(std::fs::read_to_string(sandbox.path("mixed.toml")).unwrap().contains("resize = \"crop\""));
+}
+
 #[test]
 fn the_quick_start_needs_no_file() {
     let sandbox = Sandbox::new();

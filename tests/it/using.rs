@@ -89,6 +89,29 @@ fn predictions_of_a_run_s_own_split_are_numbered() {
 }
 
 #[test]
+fn a_file_of_the_run_is_not_written_over() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--set", "train.epochs=1", "--run-dir", "run"]);
+    for file in ["run/metrics.jsonl", "run/checkpoints/best/p.csv"] {
+        let ran = sandbox.run(&["evaluate", "run", "--predictions", file]);
+        assert_eq!(ran.code(), 2, "{file}");
+        assert!(ran.stderr().contains("belongs to the run; write to another file"), "{}", ran.stderr());
+    }
+    sandbox.ok(&["evaluate", "run", "--predictions", "run/predictions.csv"]);
+}
+
+#[test]
+fn a_folder_without_images_does_not_keep_the_others_from_being_predicted() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--set", "train.epochs=1", "--run-dir", "run"]);
+    png(&sandbox.path("a.png"), 28, 28, 0);
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    let ran = sandbox.run(&["predict", "run", "empty", "a.png"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stdout().starts_with("a.png: ") && ran.stderr().contains("1 of 2"), "{}{}", ran.stdout(), ran.stderr());
+}
+
+#[test]
 fn names_with_commas_quotes_and_line_ends_stay_one_field() {
     let sandbox = Sandbox::new();
     let odd = "a \"b\", c";
