@@ -14,7 +14,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file that is not safetensors, or damaged.
-    #[error("`{}` is not a safetensors file: {problem}; expected one that `regulus export` wrote (a .bpk file is for Burn programs)", path.display())]
+    #[error("`{}` is not a safetensors file: {problem}", path.display())]
     Format {
         /// The file.
         path: PathBuf,

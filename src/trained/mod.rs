@@ -80,6 +80,13 @@ impl Trained {
             let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
             return Err(DataError::Missing { path: path.to_owned(), hint }.into());
         }
+        if path.extension().is_some_and(|extension| extension == "bpk") {
+            let problem = format!(
+                "`{}` is for Burn programs; expected a run folder, or a .safetensors file written by `regulus export`",
+                path.display()
+            );
+            return Err(Error::Usage(problem));
+        }
         let run_only = |option: &str| {
             let problem = format!("`{option}` is for run folders, but `{}` is a file; leave it out", path.display());
             Err(Error::Usage(problem))

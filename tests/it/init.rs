@@ -47,8 +47,8 @@ fn upright(path: &std::path::Path, grey: u8) {
 #[test]
 fn a_few_images_get_a_config_that_trains_too() {
     let sandbox = Sandbox::new();
-    for class in ["a", "b"] {
-        png(&sandbox.path(&format!("d/{class}/1.png")), 20, 20, 10);
+    for (class, grey) in [("a", 10), ("b", 200)] {
+        png(&sandbox.path(&format!("d/{class}/1.png")), 20, 20, grey);
     }
     png(&sandbox.path("d/outside.png"), 20, 20, 10);
     let ran = sandbox.ok(&["init", "--images", "d"]);
