@@ -1,6 +1,6 @@
 """That a figure is the figure of what was asked for.
 
-    python3 benches/test_runs.py          # with target/release/regulus, or $REGULUS
+    python3 benches/test_runs.py          # Python 3.11; with target/release/regulus, or $REGULUS
 """
 
 import json
