@@ -109,7 +109,7 @@ impl Work {
             print::show_bar(&shown);
             loop {
                 match shown.length() {
-                    None => draw_words(&shown, title),
+                    None => draw_words(&shown, "preparing"),
                     Some(total) => {
                         let count = format!("{}/{}", grouped(shown.position()), grouped(total));
                         draw(&shown, title, &[count, time_left(&shown)]);
@@ -140,9 +140,8 @@ impl Work {
 /// Prints how far the work is, until `waiting` ends.
 fn print_lines(work: &ProgressBar, title: &str, waiting: &Receiver<()>) {
     loop {
-        match work.length() {
-            None => print::note(title),
-            Some(total) => print::note(format_args!("{title}: {}/{}, {}", grouped(work.position()), grouped(total), time_left(work))),
+        if let Some(total) = work.length() {
+            print::note(format_args!("{title}: {}/{}, {}", grouped(work.position()), grouped(total), time_left(work)));
         }
         if waiting.recv_timeout(BETWEEN_LINES) != Err(RecvTimeoutError::Timeout) {
             return;

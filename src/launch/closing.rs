@@ -57,11 +57,12 @@ impl Launch {
             (Which::Best, Some(best)) => (self.told(best, of_best), of_best),
             _ => (self.told(&last, &of_last), &of_last),
         };
-        // Also where the kept network is of an epoch before.
-        if self.keep == Which::Best && best.is_some() {
+        let judged = self.outcome(parts, kept.weight_norm_squared);
+        // The kept network may be of an epoch before the collapse.
+        if self.keep == Which::Best && collapsed_last(&judged).is_none() {
             told.extend(collapsed_last(&self.outcome(&of_last, self.told(&last, &of_last).weight_norm_squared)));
         }
-        told.extend(warnings(&self.outcome(parts, kept.weight_norm_squared)));
+        told.extend(warnings(&judged));
         let both = best.map(|best| (self.told(&best, of_best), self.told(&last, &of_last)));
         let (best, last) = both.unzip();
         let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
