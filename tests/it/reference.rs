@@ -165,7 +165,7 @@ fn training_with_fused_operations_is_training_with_stock_ones() {
             let kernels = format!("backend.kernels={kernels}");
             let own = ["--set", &kind, "--set", &kernels, "--run-dir", &run];
             let rows = sandbox.ok(&[common.as_slice(), &own, &["--json"]].concat()).json();
-            let losses: Vec<f64> = rows.iter().filter_map(|row| row["data_loss"].as_f64()).collect();
+            let losses: Vec<f64> = rows.iter().filter(|row| row["event"] == "epoch").filter_map(|row| row["data_loss"].as_f64()).collect();
             (losses, weights_of(&sandbox, &run))
         });
         let [(fused_losses, fused), (stock_losses, stock)] = runs;
