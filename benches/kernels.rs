@@ -13,8 +13,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, keep_awake, on_threads};
-use regulus::config::{Backend, Kernels};
-use regulus::kernels::update;
+use regulus::config::{Backend, Implementation};
+use regulus_kernels::update;
 use regulus::objective::{data_loss, norm_of};
 
 /// The program's own.
@@ -36,7 +36,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
     let mut group = criterion.benchmark_group(name);
     group.sample_size(50);
     group.bench_function(format!("{kind}/forward"), |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward()
@@ -44,7 +44,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
         });
     });
     group.bench_function(format!("{kind}/with gradients"), |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward().sum().backward()
@@ -84,12 +84,12 @@ fn losses(criterion: &mut Criterion) {
     let device = device();
     let logits = random([BATCH, 10], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([3; BATCH], &device);
-    for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
+    for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
         both(criterion, "cross-entropy", kind, || data_loss(kernels, logits.clone(), labels.clone(), 0.0).0);
     }
     let weights = random([1600, 128], &device).require_grad();
     for (name, norm) in [("squares", Norm::Squares), ("absolutes", Norm::Absolutes), ("norms of groups", Norm::Groups)] {
-        for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
+        for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
             both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm));
         }
     }
@@ -102,7 +102,7 @@ where
 {
     let mut state = Some(start);
     criterion.benchmark_group(name).bench_function(kind, |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 state = state.take().map(&step);

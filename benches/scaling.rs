@@ -12,13 +12,13 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use regulus::backend::{self, Place, keep_awake, on_threads};
+use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
 use regulus::config::{Experiment, ModelKind};
 use regulus::data::Shape;
-use regulus::kernels::dense::{Matrix, product};
+use regulus_kernels::dense::{Matrix, product};
 use regulus::model::{Architecture, Network};
 use regulus::objective::{Penalties, data_loss};
-use regulus::train::{ParameterOptimizer, Turn};
+use regulus::train::{ParameterOptimizer, StepContext};
 
 /// The program's own.
 #[global_allocator]
@@ -55,7 +55,7 @@ fn flop(architecture: &Architecture) -> f64 {
     (flop + 6 * architecture.hidden * (shape.size() + architecture.classes)) as f64
 }
 
-fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widening: usize) -> (f64, f64) {
+fn step(experiment: &Experiment, place: &ComputeDevice, batch: usize, side: usize, widening: usize) -> (f64, f64) {
     let architecture = Architecture {
         kind: ModelKind::Cnn,
         input: Shape { channels: 1, height: side, width: side },
@@ -70,7 +70,7 @@ fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widen
     let mut network = Some(Network::new(&architecture, experiment.model.initializer, experiment.seed, place));
     let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &place.device);
     let indices: Vec<u32> = (0..u32::try_from(batch).unwrap()).collect();
-    let turn = Turn { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
+    let turn = StepContext { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
     let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
     let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &place.device);
     let seconds = median(|| {

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use regulus::backend::{self, Place, keep_awake, on_threads};
+use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
 use regulus::model::{Architecture, Network, Parameter};
 use regulus::objective::Penalties;
-use regulus::train::{ParameterOptimizer, Stepper, Turn};
+use regulus::train::{ParameterOptimizer, Stepper, StepContext};
 
 /// The program's own.
 #[global_allocator]
@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Setting {
     experiment: Experiment,
-    place: Place,
+    place: ComputeDevice,
     data: Data,
     network: Network,
 }
@@ -67,7 +67,7 @@ fn train(criterion: &mut Criterion) {
                 on_threads(setting.place.kernels, || {
                     bencher.iter(|| {
                         keep_awake();
-                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
+                        let turn = StepContext { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
                         let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, turn);
                         network = Some(next);
                         sums.into_data()

@@ -10,14 +10,14 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
 use super::host::{Host, give, in_order, take};
-use crate::kernels::conv::{self, Winner};
-use crate::kernels::cross_entropy;
-use crate::kernels::dense::{self, Matrix};
-use crate::kernels::groups::{Groups, sum_of_absolutes, sum_of_norms};
-use crate::kernels::image::{Geometry, Images, channels_first};
-use crate::kernels::simd::Path;
-use crate::kernels::squares::sum_of_squares;
-use crate::kernels::update::{self, Adam, Descent};
+use regulus_kernels::conv::{self, ArgMax};
+use regulus_kernels::cross_entropy;
+use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::groups::{Groups, sum_of_absolutes, sum_of_norms};
+use regulus_kernels::image::{Geometry, Images, channels_first};
+use regulus_kernels::simd::Path;
+use regulus_kernels::squares::sum_of_squares;
+use regulus_kernels::update::{self, Adam, Descent};
 
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -172,21 +172,21 @@ pub(super) fn geometry<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B
     Geometry { inputs: images[1], outputs: weights[0], height: images[2], width: images[3], kernel: weights[2], padding }
 }
 
-/// The forward pass; the winners of the pools, where they are asked for.
+/// The forward pass; the argmax of the pools, where they are asked for.
 pub(super) fn pooled<B: Host>(
     images: &FloatTensor<B>,
     weights: &FloatTensor<B>,
     bias: &FloatTensor<B>,
     padding: usize,
     channels_last: bool,
-    wants_winners: bool,
-) -> (FloatTensor<B>, Vec<Winner>) {
+    wants_argmax: bool,
+) -> (FloatTensor<B>, Vec<ArgMax>) {
     let geometry = geometry::<B>(images, weights, padding);
     let batch = images.shape()[0];
-    let (out, winners) = B::read(images, |numbers, strides| {
+    let (out, argmax) = B::read(images, |numbers, strides| {
         let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
         in_order::<B, _>(weights, |weights| {
-            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, batch, &images, weights, bias, wants_winners))
+            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, batch, &images, weights, bias, wants_argmax))
         })
     });
     let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
@@ -195,7 +195,7 @@ pub(super) fn pooled<B: Host>(
     } else {
         give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs), [batch, geometry.outputs, height, width], &device)
     };
-    (out, winners)
+    (out, argmax)
 }
 
 /// The same numbers seen as `[batch, channel, row, column]`.

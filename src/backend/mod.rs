@@ -11,8 +11,8 @@ use burn::tensor::DeviceType;
 
 pub use threads::{keep_awake, on_threads};
 
-use crate::config::{Backend, BackendKind, Kernels};
-use crate::kernels::simd::{self, NoSuchPath};
+use crate::config::{Backend, BackendKind, Implementation};
+use regulus_kernels::simd::{self, NoSuchPath};
 
 /// The numbers of a tensor, in order, on the host.
 #[must_use]
@@ -61,14 +61,14 @@ pub enum BackendError {
 
 /// Where to compute, and with what.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ComputeDevice {
     /// The device.
     pub device: Device,
     /// The operations; stock ones on all devices but CPUs.
-    pub kernels: Kernels,
+    pub kernels: Implementation,
 }
 
-impl Place {
+impl ComputeDevice {
     /// The same place, where gradients are followed.
     #[must_use]
     pub fn autodiff(self) -> Self {
@@ -86,7 +86,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// The place, without autodiff.
-    pub place: Place,
+    pub place: ComputeDevice,
     /// Its name.
     pub name: String,
     /// Threads of the CPU backends.
@@ -115,9 +115,9 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Kernels::Stock };
-    let simd = (kernels == Kernels::Fused).then_some(path.name);
-    Ok(Opened { place: Place { device, kernels }, name, threads, simd })
+    let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let simd = (kernels == Implementation::Fused).then_some(path.name);
+    Ok(Opened { place: ComputeDevice { device, kernels }, name, threads, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -170,9 +170,9 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
 
 /// A CPU of this build, for tests of what is the same on every backend.
 #[cfg(test)]
-pub(crate) fn any_cpu() -> Place {
+pub(crate) fn any_cpu() -> ComputeDevice {
     let cpu = [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices);
-    Place { device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"), kernels: Kernels::Fused }
+    ComputeDevice { device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"), kernels: Implementation::Fused }
 }
 
 #[cfg(test)]

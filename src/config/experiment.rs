@@ -73,21 +73,21 @@ pub struct Backend {
     /// Threads of the CPU backends; 0: one per core.
     pub threads: usize,
     /// What the CPU backends compute with.
-    pub kernels: Kernels,
+    pub kernels: Implementation,
     /// Which device of the backend, counted from 0 as `regulus backends` lists them.
     pub device: usize,
 }
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { kind: BackendKind::Flex, threads: 0, kernels: Kernels::Fused, device: 0 }
+        Self { kind: BackendKind::Flex, threads: 0, kernels: Implementation::Fused, device: 0 }
     }
 }
 
 /// What a CPU backend computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kernels {
+pub enum Implementation {
     /// This program's own fused operations.
     Fused,
     /// Burn's stock operations, as on GPUs.

@@ -20,7 +20,7 @@ mod unreached;
 
 pub use data::{Damaged, Data, Normalization, Resize, Source, Validation};
 pub use error::ConfigError;
-pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train, Which};
+pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Implementation, Train, Which};
 pub use lambda::{Lambda, Structure};
 pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};

@@ -47,7 +47,7 @@ pub enum PenaltyKind {
 pub enum Scope {
     /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
     #[default]
-    Kernels,
+    Implementation,
     /// Parameters of rank 1.
     Biases,
     /// Every parameter.
@@ -59,7 +59,7 @@ pub enum Scope {
 impl From<String> for Scope {
     fn from(text: String) -> Self {
         match text.as_str() {
-            "kernels" => Self::Kernels,
+            "kernels" => Self::Implementation,
             "biases" => Self::Biases,
             "all" => Self::All,
             _ => Self::Named(text),
@@ -70,7 +70,7 @@ impl From<String> for Scope {
 impl From<Scope> for String {
     fn from(scope: Scope) -> Self {
         match scope {
-            Scope::Kernels => "kernels".to_owned(),
+            Scope::Implementation => "kernels".to_owned(),
             Scope::Biases => "biases".to_owned(),
             Scope::All => "all".to_owned(),
             Scope::Named(pattern) => pattern,
@@ -83,7 +83,7 @@ impl Scope {
     #[must_use]
     pub fn has(&self, name: &str, rank: usize) -> bool {
         match self {
-            Self::Kernels => rank >= 2,
+            Self::Implementation => rank >= 2,
             Self::Biases => rank < 2,
             Self::All => true,
             Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(name),

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
-use super::{Normalizer, Part, Placement, Shape};
+use super::{Normalizer, Subset, Placement, Shape};
 
 /// Samples as a network takes them.
 #[derive(Clone, Debug)]
@@ -43,18 +43,18 @@ impl Batcher {
 
     /// The samples of `part` at `indices`, in that order.
     #[must_use]
-    pub fn batch(&self, part: &Part, indices: &[u32]) -> Batch {
+    pub fn batch(&self, part: &Subset, indices: &[u32]) -> Batch {
         self.tensors(self.assemble(part, indices))
     }
 
     /// The numbers of the samples of `part` at `indices`.
     #[must_use]
-    pub fn assemble(&self, part: &Part, indices: &[u32]) -> Assembled {
+    pub fn assemble(&self, part: &Subset, indices: &[u32]) -> Assembled {
         self.assemble_placed(part, indices, |_| None)
     }
 
     /// The numbers of the samples of `part` at `indices`, each changed as `placement` of its index says.
-    pub fn assemble_placed(&self, part: &Part, indices: &[u32], placement: impl Fn(u32) -> Option<Placement>) -> Assembled {
+    pub fn assemble_placed(&self, part: &Subset, indices: &[u32], placement: impl Fn(u32) -> Option<Placement>) -> Assembled {
         let labels: Vec<i32> = indices.iter().map(|index| part.label(*index as usize).cast_signed()).collect();
         let images = indices.iter().map(|index| (part.pixels(*index as usize), placement(*index)));
         Assembled { images: self.numbers(part.shape(), images), labels: TensorData::new(labels, [indices.len()]) }

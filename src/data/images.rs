@@ -76,12 +76,12 @@ pub struct LabelledImage {
 
 /// Some of the images of a set, in an order of its own.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Subset {
     images: Arc<Images>,
     indices: Vec<u32>,
 }
 
-impl Part {
+impl Subset {
     /// All images of a set, in its order.
     #[must_use]
     pub fn all(images: Arc<Images>) -> Self {
@@ -144,7 +144,7 @@ impl Part {
 }
 
 /// For Burn's own data loaders and transforms.
-impl Dataset<LabelledImage> for Part {
+impl Dataset<LabelledImage> for Subset {
     fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
         Ok(LabelledImage { pixels: self.pixels(index).to_vec(), label: self.label(index) })
     }
@@ -166,7 +166,7 @@ mod tests {
             labels: vec![0, 1, 2],
             files: Vec::new(),
         };
-        let part = Part::all(Arc::new(images)).select(vec![2, 0]);
+        let part = Subset::all(Arc::new(images)).select(vec![2, 0]);
         let items: Vec<LabelledImage> = Dataset::iter(&part).map(Result::unwrap).collect();
         assert_eq!(items, [LabelledImage { pixels: vec![4, 5], label: 2 }, LabelledImage { pixels: vec![0, 1], label: 0 }]);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::sets::Sets;
-use super::{DataError, Decoding, LeftOut, Normalizer, Part, Preprocess, split};
+use super::{DataError, Decoding, LeftOut, Normalizer, Subset, Preprocess, split};
 use crate::checksum::hex;
 use crate::config::{Damaged, Data as Config, Validation};
 use crate::seed::Seed;
@@ -18,11 +18,11 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 #[derive(Clone, Debug)]
 pub struct Data {
     /// The samples to train on.
-    pub train: Part,
+    pub train: Subset,
     /// The samples held out to steer by.
-    pub validation: Option<Part>,
+    pub validation: Option<Subset>,
     /// The samples to judge by.
-    pub test: Option<Part>,
+    pub test: Option<Subset>,
     /// The names of the classes, in the order of their labels.
     pub classes: Vec<String>,
     /// How pixels become numbers.
@@ -62,7 +62,7 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
             warnings.push(format!("the {name} folder has no images and is not used"));
         }
     }
-    let [train, validation, test] = splits.map(|images| images.map(|images| Part::all(Arc::new(images))));
+    let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
     let train =
         limited(&train.unwrap_or_else(|| unreachable!("classes are checked by the training images")), config.train_limit, &classes)?;
     let held_out = held_out(config, validation.is_some())?;
@@ -89,7 +89,7 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
 #[derive(Clone, Debug)]
 pub struct LabelledFolder {
     /// The images; their labels are places in the list of classes.
-    pub part: Part,
+    pub part: Subset,
     /// What was found and not read.
     pub left_out: LeftOut,
     /// What the user should know.
@@ -115,11 +115,11 @@ pub fn load_labelled(
         let why = if sets.left_out.is_empty() { String::new() } else { format!(", but {}", sets.left_out) };
         return Err(DataError::content(dir, format!("has no images in subfolders named after classes{why}")));
     }
-    Ok(LabelledFolder { part: Part::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
+    Ok(LabelledFolder { part: Subset::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
 }
 
 /// The first `limit` samples, or all.
-fn limited(all: &Part, limit: usize, classes: &[String]) -> Result<Part, DataError> {
+fn limited(all: &Subset, limit: usize, classes: &[String]) -> Result<Subset, DataError> {
     let limited = match limit {
         0 => return Ok(all.clone()),
         limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
@@ -138,7 +138,7 @@ fn limited(all: &Part, limit: usize, classes: &[String]) -> Result<Part, DataErr
 }
 
 /// The classes that `whole` has and `part` has not.
-fn missing_classes(whole: &Part, part: &Part, classes: &[String]) -> Vec<String> {
+fn missing_classes(whole: &Subset, part: &Subset, classes: &[String]) -> Vec<String> {
     let counts = whole.class_counts(classes.len()).into_iter().zip(part.class_counts(classes.len()));
     classes.iter().zip(counts).filter(|(_, (whole, part))| *whole > 0 && *part == 0).map(|(class, _)| format!("`{class}`")).collect()
 }

@@ -1,6 +1,6 @@
 //! Images and their classes, from any source, as bytes in memory.
 
-mod ahead;
+mod prefetch;
 mod augment;
 mod batch;
 mod cache;
@@ -30,14 +30,14 @@ mod split;
 mod survey;
 mod whole_file;
 
-pub use ahead::Ahead;
+pub use prefetch::Prefetch;
 pub use augment::Placement;
 pub use batch::{Assembled, Batch, Batcher};
 pub use cache::cache_dir;
 pub use error::DataError;
 pub use fetch::{Download, FetchProgress, fetch};
 pub use image_list::images_in;
-pub use images::{Images, LabelledImage, Part, Shape};
+pub use images::{Images, LabelledImage, Subset, Shape};
 pub use left_out::{Left, LeftOut, Reason};
 pub use load::{Data, LabelledFolder, Progress, load, load_labelled, load_with};
 pub use mnist::{CIFAR10, FASHION_MNIST, KNOWN_SETS, KnownFile, KnownSet, MNIST};

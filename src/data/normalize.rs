@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Part};
+use super::{DataError, Subset};
 use crate::config::Normalization;
 
 /// For each channel, what is subtracted from pixel / 255 and what the difference is divided by.
@@ -20,7 +20,7 @@ impl Normalizer {
     /// # Errors
     ///
     /// When the training part is of one colour, so that there is no deviation to divide by.
-    pub(super) fn new(kind: Normalization, train: &Part) -> Result<Self, DataError> {
+    pub(super) fn new(kind: Normalization, train: &Subset) -> Result<Self, DataError> {
         let channels = train.shape().channels;
         match kind {
             Normalization::Unit => Ok(Self { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
@@ -38,7 +38,7 @@ impl Normalizer {
 
     /// Mean and deviation of pixel / 255 over a part, channel by channel.
     #[must_use]
-    pub fn standard(part: &Part) -> Self {
+    pub fn standard(part: &Subset) -> Self {
         let shape = part.shape();
         let area = shape.height * shape.width;
         let mut counts = vec![[0_u64; 256]; shape.channels];
@@ -88,7 +88,7 @@ mod tests {
         // Two images of 1×2 pixels: channel 0 holds 0, 255, 0, 255; channel 1 holds 51 throughout.
         let shape = Shape { channels: 2, height: 1, width: 2 };
         let images = Images { shape, pixels: vec![0, 255, 51, 51, 0, 255, 51, 51], labels: vec![0, 1], files: Vec::new() };
-        let part = Part::all(Arc::new(images));
+        let part = Subset::all(Arc::new(images));
         let standard = Normalizer::standard(&part);
         assert!((standard.mean[0] - 0.5).abs() < 1e-12 && (standard.mean[1] - 0.2).abs() < 1e-12);
         assert!((standard.deviation[0] - 0.5).abs() < 1e-12);

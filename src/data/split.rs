@@ -2,7 +2,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::{DataError, Part};
+use super::{DataError, Subset};
 use crate::seed::Seed;
 
 /// Takes `fraction` of every class off `part`, by chance: the part to train on, and the part held out. Both keep the order of `part`. With
@@ -11,7 +11,7 @@ use crate::seed::Seed;
 /// # Errors
 ///
 /// When a part would be left without a sample.
-pub(super) fn hold_out(part: &Part, classes: usize, fraction: f64, seed: Seed, spares_last: bool) -> Result<(Part, Part), DataError> {
+pub(super) fn hold_out(part: &Subset, classes: usize, fraction: f64, seed: Seed, spares_last: bool) -> Result<(Subset, Subset), DataError> {
     let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (place, label) in part.labels().enumerate() {
         by_class[label as usize].push(place);
@@ -51,7 +51,7 @@ mod tests {
     fn every_class_gives_its_share_and_every_sample_is_in_one_part() {
         let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 4 == 0)).collect();
         let images = Images { shape: Shape { channels: 1, height: 1, width: 1 }, pixels: (0..100).collect(), labels, files: Vec::new() };
-        let part = Part::all(Arc::new(images));
+        let part = Subset::all(Arc::new(images));
         let (train, validation) = hold_out(&part, 2, 0.2, Seed(1), true).unwrap();
         assert_eq!(train.class_counts(2), [60, 20]);
         assert_eq!(validation.class_counts(2), [15, 5]);

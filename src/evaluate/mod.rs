@@ -8,7 +8,7 @@ pub use predictions::PredictionsFile;
 use serde::Serialize;
 
 use crate::config::Damaged;
-use crate::data::{LabelledFolder, Part, Progress, load_labelled};
+use crate::data::{LabelledFolder, Subset, Progress, load_labelled};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored, measure_each};
 use crate::trained::{Trained, TrainedRun};
@@ -40,7 +40,7 @@ impl Split {
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The samples.
-    pub part: Part,
+    pub part: Subset,
     /// What the user should know of them, such as files that were left out.
     pub warnings: Vec<String>,
 }

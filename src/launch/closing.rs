@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::Launch;
 use super::warnings::{Outcome, collapsed_last, warnings};
-use crate::data::{Batcher, Part};
+use crate::data::{Batcher, Subset};
 use crate::error::Error;
 use crate::metrics::{Measures, measure_watched};
 use crate::model::{Network, Weights};
@@ -117,7 +117,7 @@ impl Launch {
 
     fn parts(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Parts> {
         let batcher = Batcher::new(&self.data.normalizer, &self.place.clone().inner().device);
-        let mut measure = |part: &Part| {
+        let mut measure = |part: &Subset| {
             let (watched, before, total) = (&progress.watched, progress.done, progress.total);
             let measures =
                 measure_watched(&candidate.network, part, &batcher, &mut |done| watched.goes_on("measurement", before + done, total));

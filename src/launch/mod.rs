@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
 
-use crate::backend::Place;
+use crate::backend::ComputeDevice;
 use crate::checksum::sha256;
 use crate::clock;
 use crate::config::Experiment;
 use crate::config::number::Count;
-use crate::data::{Data, Decoding, Part, Progress};
+use crate::data::{Data, Decoding, Subset, Progress};
 use crate::error::Error;
 use crate::run::{DatasetManifest, EndedBy, Extension, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
 use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training};
@@ -39,7 +39,7 @@ pub struct Launch {
     pub notes: Vec<String>,
     keep: Which,
     data: Data,
-    place: Place,
+    place: ComputeDevice,
     training: Training,
 }
 
@@ -244,8 +244,8 @@ fn manifest(prepared: &Prepared) -> Manifest {
             source: experiment.data.source.name().to_owned(),
             sha256: data.checksum.clone(),
             train: data.train.count(),
-            validation: data.validation.as_ref().map_or(0, Part::count),
-            test: data.test.as_ref().map_or(0, Part::count),
+            validation: data.validation.as_ref().map_or(0, Subset::count),
+            test: data.test.as_ref().map_or(0, Subset::count),
             left_out: data.left_out.counts(),
         },
         normalizer: data.normalizer.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Measures, Scored, Tally};
 use crate::backend::{keep_awake, numbers, on_threads};
-use crate::data::{Ahead, Batcher, Part};
+use crate::data::{Prefetch, Batcher, Subset};
 use crate::model::Network;
 
 /// Images computed at once, at most.
@@ -13,14 +13,14 @@ const ACTIVATION: usize = 1 << 24;
 /// Runs `network` over every sample of `part`. Losses are summed in float64 on the host, so that they do not depend on a
 /// backend's order of summation.
 #[must_use]
-pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
+pub fn measure(network: &Network, part: &Subset, batcher: &Batcher) -> Measures {
     measure_watched(network, part, batcher, &mut |_| true).unwrap_or_else(|| unreachable!("nobody stops it"))
 }
 
 /// The same, watched: `goes_on` hears how many samples are done, and says whether to go on; none if it said no.
 pub fn measure_watched(
     network: &Network,
-    part: &Part,
+    part: &Subset,
     batcher: &Batcher,
     goes_on: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Option<Measures> {
@@ -30,7 +30,7 @@ pub fn measure_watched(
 /// The same, and calls `each` with the index and the result of every sample, in order.
 pub fn measure_each(
     network: &Network,
-    part: &Part,
+    part: &Subset,
     batcher: &Batcher,
     each: &mut (dyn FnMut(usize, Scored) + Send),
     goes_on: &mut (dyn FnMut(u64) -> bool + Send),
@@ -38,7 +38,7 @@ pub fn measure_each(
     on_threads(network.kernels(), || {
         let classes = network.architecture().classes;
         let mut tally = Tally::new(classes);
-        let mut ahead = Ahead::default();
+        let mut ahead = Prefetch::default();
         let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
         let indices: Vec<u32> = (0..count).collect();
         let batch = (ACTIVATION / network.architecture().largest_activation()).clamp(1, BATCH);

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::Stopped;
 use super::eigenvalues::{eigenvalues, work};
 use crate::backend::{numbers, on_threads};
-use crate::config::{Kernels, Structure};
-use crate::data::{Batch, Batcher, Part};
+use crate::config::{Implementation, Structure};
+use crate::data::{Batch, Batcher, Subset};
 use crate::model::{Layer, Network};
 
 /// Numbers in the largest tensor of a batch, at most: 64 MiB of float32.
@@ -58,15 +58,15 @@ impl Curvature {
     /// # Errors
     ///
     /// When `watch` says not to go on.
-    pub fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, watch: &Watch) -> Result<Self, Stopped> {
+    pub fn of(network: &Network, part: &Subset, batcher: &Batcher, structure: Structure, watch: &Watch) -> Result<Self, Stopped> {
         let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
         let strips: Vec<&[u32]> = indices.chunks(indices.len().div_ceil(STRIPS)).collect();
         let done = Done::of("curvature of the loss", part.count() as u64, watch);
         let summed = |strip: &&[u32]| Strip::of(network, part, batcher, structure, strip, &done);
         // A GPU's queue belongs to one thread.
         let strips: Result<Vec<Strip>, Stopped> = on_threads(network.kernels(), || match network.kernels() {
-            Kernels::Fused => strips.par_iter().map(summed).collect(),
-            Kernels::Stock => strips.iter().map(summed).collect(),
+            Implementation::Fused => strips.par_iter().map(summed).collect(),
+            Implementation::Stock => strips.iter().map(summed).collect(),
         });
         let mut all = Strip::default();
         strips?.into_iter().for_each(|strip| all.join(strip));
@@ -109,7 +109,7 @@ struct Strip {
 }
 
 impl Strip {
-    fn of(network: &Network, part: &Part, batcher: &Batcher, structure: Structure, indices: &[u32], done: &Done) -> Result<Self, Stopped> {
+    fn of(network: &Network, part: &Subset, batcher: &Batcher, structure: Structure, indices: &[u32], done: &Done) -> Result<Self, Stopped> {
         let architecture = network.architecture();
         let kernel = architecture.kernel_size.pow(2);
         let largest = architecture.largest_activation() * architecture.classes.max(kernel);

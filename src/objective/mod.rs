@@ -31,7 +31,7 @@ pub use penalty::{Around, Penalties};
 pub use sparsity::Sparsity;
 
 use crate::backend::fused;
-use crate::config::Kernels;
+use crate::config::Implementation;
 
 /// Long work was asked to stop before its end, and left nothing behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub struct Stopped;
 /// - labels: `[batch]`
 /// - outputs: `[1]`, `[1]`
 #[must_use]
-pub fn data_loss(kernels: Kernels, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
-    if kernels == Kernels::Fused {
+pub fn data_loss(kernels: Implementation, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
+    if kernels == Implementation::Fused {
         #[expect(clippy::cast_possible_truncation, reason = "a part of a float32 loss")]
         return fused::cross_entropy(logits, labels, smoothing as f32);
     }

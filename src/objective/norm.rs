@@ -6,8 +6,8 @@ use burn::module::ParamId;
 use burn::prelude::*;
 
 use crate::backend::fused::{self, Norm};
-use crate::config::Kernels;
-use crate::model::{Look, Values};
+use crate::config::Implementation;
+use crate::model::{ParamVisitor, Values};
 
 /// A norm of a parameter in PyTorch's layout, whose outputs come first.
 pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
@@ -27,13 +27,13 @@ pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
 pub(super) struct Norms<'a> {
     pub(super) names: &'a BTreeSet<String>,
     pub(super) norm: Norm,
-    pub(super) kernels: Kernels,
+    pub(super) kernels: Implementation,
     /// Whether autodiff follows it; a proximal term is only told.
     pub(super) followed: bool,
     pub(super) sum: Option<Tensor<1>>,
 }
 
-impl Look for Norms<'_> {
+impl ParamVisitor for Norms<'_> {
     fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
         if !self.names.contains(name) {
             return;
@@ -53,12 +53,12 @@ impl Look for Norms<'_> {
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn norm_of<const D: usize>(kernels: Kernels, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
+pub fn norm_of<const D: usize>(kernels: Implementation, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
     match (kernels, norm) {
-        (Kernels::Fused, norm) => fused::norm(weights, norm),
-        (Kernels::Stock, Norm::Squares) => weights.square().sum(),
-        (Kernels::Stock, Norm::Absolutes) => weights.abs().sum(),
-        (Kernels::Stock, Norm::Groups) => stock_group_norms(weights),
+        (Implementation::Fused, norm) => fused::norm(weights, norm),
+        (Implementation::Stock, Norm::Squares) => weights.square().sum(),
+        (Implementation::Stock, Norm::Absolutes) => weights.abs().sum(),
+        (Implementation::Stock, Norm::Groups) => stock_group_norms(weights),
     }
 }
 

@@ -10,9 +10,9 @@ use super::cpr::{Bound, Rule};
 use super::norm::{Norms, norm_of, normed};
 use super::term::Term;
 use crate::backend::fused::Norm;
-use crate::config::{ConfigError, Kernels, Lambda, Penalty, PenaltyKind, Schedule, Structure};
-use crate::kernels::groups::Proximal;
-use crate::model::{Architecture, Look, Network, Parameter, Values, Weights};
+use crate::config::{ConfigError, Implementation, Lambda, Penalty, PenaltyKind, Schedule, Structure};
+use regulus_kernels::groups::Proximal;
+use crate::model::{Architecture, ParamVisitor, Network, Parameter, Values, Weights};
 
 /// What the penalties do to a parameter besides their gradient, per unit of the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -282,12 +282,12 @@ impl Penalties {
 /// Σ g² and Σ w² of each parameter.
 struct Lengths<'a> {
     names: &'a BTreeSet<String>,
-    kernels: Kernels,
+    kernels: Implementation,
     gradients: &'a GradientsParams,
     found: Vec<Tensor<1>>,
 }
 
-impl Look for Lengths<'_> {
+impl ParamVisitor for Lengths<'_> {
     fn look<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) {
         if let (true, Some(gradient)) = (self.names.contains(name), self.gradients.get::<D>(id)) {
             self.found.push(norm_of(self.kernels, gradient, Norm::Squares));

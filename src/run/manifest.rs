@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Kernels, Resize, Which};
+use crate::config::{Implementation, Resize, Which};
 use crate::data::{Decoding, Normalizer, Preprocess, Reason};
 use crate::model::Architecture;
 
@@ -25,7 +25,7 @@ pub struct Manifest {
     pub threads: usize,
     /// The operations it computes with. Runs of version 0.1.0 do not say: there were only stock ones.
     #[serde(default = "stock")]
-    pub kernels: Kernels,
+    pub kernels: Implementation,
     /// The vector instructions of fused operations: others round differently.
     #[serde(default)]
     pub simd: Option<String>,
@@ -85,8 +85,8 @@ impl Manifest {
     }
 }
 
-const fn stock() -> Kernels {
-    Kernels::Stock
+const fn stock() -> Implementation {
+    Implementation::Stock
 }
 
 /// The data of a run.

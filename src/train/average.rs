@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 
 use crate::config;
-use crate::model::{Change, Look, Network};
+use crate::model::{ParamMapper, ParamVisitor, Network};
 
 /// An average of a network's weights, on a device without autodiff.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl Average {
 /// Tensors by parameter, without autodiff. Burn's container of gradients holds any.
 struct Tensors(GradientsParams);
 
-impl Look for Tensors {
+impl ParamVisitor for Tensors {
     fn look<const D: usize>(&mut self, _name: &str, id: ParamId, tensor: Tensor<D>) {
         self.0.register(id, tensor.inner());
     }
@@ -76,7 +76,7 @@ struct Blend {
     share: f64,
 }
 
-impl Change for Blend {
+impl ParamMapper for Blend {
     fn change<const D: usize>(&mut self, _name: &str, id: ParamId, average: Tensor<D>) -> Tensor<D> {
         match self.weights.remove::<D>(id) {
             Some(weights) => average.clone() + (weights - average).mul_scalar(self.share),

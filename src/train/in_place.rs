@@ -4,7 +4,7 @@ use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, Optimizer, Rec
 use burn::prelude::*;
 
 use crate::backend::fused;
-use crate::kernels::update;
+use regulus_kernels::update;
 
 /// Adam, with decoupled weight decay where that is not 0.
 #[derive(Clone, Copy, Debug)]

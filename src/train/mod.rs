@@ -20,6 +20,6 @@ pub use optimizer::ParameterOptimizer;
 pub use position::{EpochSums, Position};
 pub(crate) use rate::rate_at;
 pub use snapshot::Snapshot;
-pub use step::{StepSums, Stepper, Turn};
+pub use step::{StepSums, Stepper, StepContext};
 pub use training::{Ending, Plan, Training};
 pub(crate) use watched::Watched;

@@ -16,20 +16,20 @@ use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
-use super::{Turn, in_place};
+use super::{StepContext, in_place};
 use crate::backend::fused::Norm;
-use crate::backend::{Place, numbers};
+use crate::backend::{ComputeDevice, numbers};
 use crate::config::number::Fraction;
-use crate::config::{Kernels, Method};
-use crate::kernels::groups::{Groups, Proximal, proximal};
-use crate::model::{Change, Network};
+use crate::config::{Implementation, Method};
+use regulus_kernels::groups::{Groups, Proximal, proximal};
+use crate::model::{ParamMapper, Network};
 use crate::objective::{Around, Penalties, norm_of};
 
 /// An optimizer with its state for every parameter.
 #[derive(Clone)]
 pub struct ParameterOptimizer {
     kind: Method,
-    kernels: Kernels,
+    kernels: Implementation,
     method: Arc<dyn DynOptimizer>,
     states: BTreeMap<String, DynState>,
 }
@@ -39,13 +39,13 @@ const RANK: &str = "rank";
 impl ParameterOptimizer {
     /// An optimizer that has not stepped yet.
     #[must_use]
-    pub fn new(method: &Method, kernels: Kernels) -> Self {
+    pub fn new(method: &Method, kernels: Implementation) -> Self {
         Self { kind: *method, kernels, method: build(method, kernels), states: BTreeMap::new() }
     }
 
     /// One step of every parameter that has a gradient, and what the penalties do around it.
     #[must_use]
-    pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, turn: Turn) -> Network {
+    pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, turn: StepContext) -> Network {
         network.changed(&mut Step { optimizer: self, gradients, penalties, turn })
     }
 
@@ -53,7 +53,7 @@ impl ParameterOptimizer {
     fn metric<const D: usize>(&self, state: &DynState) -> Vec<f32> {
         let (momentum, beta_2, epsilon) = match self.kind {
             Method::Adam { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon),
-            Method::AdamW { beta_2, epsilon, .. } if self.kernels == Kernels::Fused => {
+            Method::AdamW { beta_2, epsilon, .. } if self.kernels == Implementation::Fused => {
                 (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon)
             }
             Method::AdamW { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamWState<D>>().momentum, beta_2, epsilon),
@@ -112,7 +112,7 @@ impl ParameterOptimizer {
     /// # Errors
     ///
     /// In words, when the bytes are not such a state.
-    pub fn from_bytes(kind: &Method, bytes: &[u8], place: &Place) -> Result<Self, String> {
+    pub fn from_bytes(kind: &Method, bytes: &[u8], place: &ComputeDevice) -> Result<Self, String> {
         let method = build(kind, place.kernels);
         let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|error| error.to_string())?;
         let scalars = reader.scalars().clone();
@@ -135,9 +135,9 @@ impl ParameterOptimizer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "Burn takes these as float32")]
-fn build(method: &Method, kernels: Kernels) -> Arc<dyn DynOptimizer> {
+fn build(method: &Method, kernels: Implementation) -> Arc<dyn DynOptimizer> {
     let float = |fraction: Fraction| fraction.get() as f32;
-    if kernels == Kernels::Fused
+    if kernels == Implementation::Fused
         && let Some(method) = build_in_place(method)
     {
         return method;
@@ -184,15 +184,15 @@ struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
     gradients: GradientsParams,
     penalties: &'a mut Penalties,
-    turn: Turn<'a>,
+    turn: StepContext<'a>,
 }
 
-impl Change for Step<'_> {
+impl ParamMapper for Step<'_> {
     fn change<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         let Some(gradient) = self.gradients.remove::<D>(id) else {
             return tensor;
         };
-        let Turn { rate, step, indices, .. } = self.turn;
+        let StepContext { rate, step, indices, .. } = self.turn;
         let Around { decay, proximal } = self.penalties.around(name, indices.len());
         let rule = self.penalties.rule(name);
         let mut tensor = tensor.inner();

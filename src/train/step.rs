@@ -13,9 +13,9 @@ use rand_distr::{Beta, Distribution};
 
 use super::ParameterOptimizer;
 use crate::backend::fused::Norm;
-use crate::config::{Experiment, Kernels};
-use crate::data::{Ahead, Batch, Batcher, Part, Placement};
-use crate::model::{Change, Look, Network};
+use crate::config::{Experiment, Implementation};
+use crate::data::{Prefetch, Batch, Batcher, Subset, Placement};
+use crate::model::{ParamMapper, ParamVisitor, Network};
 use crate::objective::{Penalties, data_loss, norm_of};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
@@ -26,15 +26,15 @@ const SAM_EPSILON: f64 = 1e-12;
 /// Takes training steps.
 pub struct Stepper<'a> {
     experiment: &'a Experiment,
-    part: &'a Part,
+    part: &'a Subset,
     batcher: &'a Batcher,
     stop: Option<&'a AtomicBool>,
-    ahead: Ahead,
+    ahead: Prefetch,
 }
 
 /// What is particular to one step.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct StepContext<'a> {
     /// The samples of its batch.
     pub indices: &'a [u32],
     /// Those of the step after it; none if they are not known.
@@ -53,8 +53,8 @@ pub type StepSums = Tensor<1>;
 impl<'a> Stepper<'a> {
     /// Takes steps on the samples of `part`, as `experiment` says.
     #[must_use]
-    pub fn new(experiment: &'a Experiment, part: &'a Part, batcher: &'a Batcher) -> Self {
-        Self { experiment, part, batcher, stop: None, ahead: Ahead::default() }
+    pub fn new(experiment: &'a Experiment, part: &'a Subset, batcher: &'a Batcher) -> Self {
+        Self { experiment, part, batcher, stop: None, ahead: Prefetch::default() }
     }
 
     /// Gives up a step of several parts, and leaves all as it was, where `stop` is raised between two of them.
@@ -70,7 +70,7 @@ impl<'a> Stepper<'a> {
         network: Network,
         optimizer: &mut ParameterOptimizer,
         penalties: &mut Penalties,
-        turn: Turn,
+        turn: StepContext,
     ) -> (Network, StepSums) {
         let (gradients, sums) = self.gradients(&network, penalties, turn);
         (optimizer.step(network, gradients, penalties, turn), sums)
@@ -83,7 +83,7 @@ impl<'a> Stepper<'a> {
         network: Network,
         optimizer: &mut ParameterOptimizer,
         penalties: &mut Penalties,
-        turn: Turn,
+        turn: StepContext,
     ) -> (Network, Option<StepSums>) {
         match self.gradients_unless_stopped(&network, penalties, turn) {
             Some((gradients, sums)) => (optimizer.step(network, gradients, penalties, turn), Some(sums)),
@@ -98,7 +98,7 @@ impl<'a> Stepper<'a> {
     ///
     /// Where it is told to stop: then use [`Stepper::step_unless_stopped`].
     #[must_use]
-    pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, turn: Turn) -> (GradientsParams, StepSums) {
+    pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, turn: StepContext) -> (GradientsParams, StepSums) {
         self.gradients_unless_stopped(network, penalties, turn).unwrap_or_else(|| unreachable!("nobody stops it"))
     }
 
@@ -106,7 +106,7 @@ impl<'a> Stepper<'a> {
         &mut self,
         network: &Network,
         penalties: &mut Penalties,
-        turn: Turn,
+        turn: StepContext,
     ) -> Option<(GradientsParams, StepSums)> {
         let batch = turn.indices.len();
         let sam_rho = self.experiment.optimizer.sam_rho;
@@ -120,7 +120,7 @@ impl<'a> Stepper<'a> {
         {
             let factor = length.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
             let above = network.clone().changed(&mut Climb { gradients, factor });
-            gradients = self.passes(&above, None, Turn { upcoming: &[], ..turn })?.0;
+            gradients = self.passes(&above, None, StepContext { upcoming: &[], ..turn })?.0;
         }
         penalties.adapt(network, &gradients);
         let Some(penalty) = penalties.on(network, batch) else {
@@ -141,8 +141,8 @@ impl<'a> Stepper<'a> {
     /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
     /// is added once, so that the gradient is that of the whole batch; with mixup, partners are of the same part. None if it was stopped between
     /// two parts.
-    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: Turn) -> Option<(GradientsParams, StepSums)> {
-        let Turn { indices, upcoming, epoch, step, .. } = turn;
+    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, turn: StepContext) -> Option<(GradientsParams, StepSums)> {
+        let StepContext { indices, upcoming, epoch, step, .. } = turn;
         let Experiment { seed, augment, train, .. } = self.experiment;
         let (part, batcher) = (self.part, self.batcher);
         let micro_batch = train.micro_batch.get();
@@ -265,11 +265,11 @@ fn length(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
 
 struct Squares<'a> {
     gradients: &'a GradientsParams,
-    kernels: Kernels,
+    kernels: Implementation,
     sum: Option<Tensor<1>>,
 }
 
-impl Look for Squares<'_> {
+impl ParamVisitor for Squares<'_> {
     fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
         if let Some(gradient) = self.gradients.get::<D>(id) {
             let squares = norm_of(self.kernels, gradient, Norm::Squares);
@@ -287,7 +287,7 @@ struct Scaling {
     factor: Tensor<1>,
 }
 
-impl Look for Scaling {
+impl ParamVisitor for Scaling {
     fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
         if let Some(gradient) = self.gradients.remove::<D>(id) {
             self.scaled.register(id, gradient * self.factor.clone().reshape([1; D]));
@@ -301,7 +301,7 @@ struct Climb {
     factor: Tensor<1>,
 }
 
-impl Change for Climb {
+impl ParamMapper for Climb {
     fn change<const D: usize>(&mut self, _name: &str, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         match self.gradients.remove::<D>(id) {
             Some(gradient) => Tensor::from_inner(tensor.inner() + gradient * self.factor.clone().reshape([1; D])),

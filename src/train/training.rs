@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 
 use super::average::Average;
 use super::rate::Rate;
-use super::step::{StepSums, Stepper, Turn};
+use super::step::{StepSums, Stepper, StepContext};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Snapshot};
 use crate::backend::{keep_awake, on_threads};
 use crate::config::{self, Experiment};
@@ -131,7 +131,7 @@ impl Training {
                 let step_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
                 self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
                 keep_awake();
-                let turn = Turn { indices, upcoming, rate: step_rate, epoch: self.position.epoch, step: self.position.step };
+                let turn = StepContext { indices, upcoming, rate: step_rate, epoch: self.position.epoch, step: self.position.step };
                 let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, turn);
                 network = next;
                 let is_whole = sums.is_some();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use regulus::kernels::simd::Path;
+use regulus_kernels::simd::Path;
 
 use crate::support::{Sandbox, cpu_backends, present_backends};
 

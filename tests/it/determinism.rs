@@ -62,7 +62,7 @@ fn reference<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
 #[test]
 fn threads_change_no_bit_of_the_reference_network() {
     for backend in cpu_backends() {
-        for path in regulus::kernels::simd::Path::all() {
+        for path in regulus_kernels::simd::Path::all() {
             let sandbox = Sandbox::new();
             let kind = format!("backend.kind={backend}");
             for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("three", "backend.threads=3")] {

@@ -14,17 +14,17 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use regulus::backend::fused;
-use regulus::backend::{self, Place};
-use regulus::config::{Backend, BackendKind, Kernels};
-use regulus::kernels::conv::{Gradients, backward, forward};
-use regulus::kernels::dense::{self, Matrix};
-use regulus::kernels::image::{Geometry, Images};
-use regulus::kernels::simd::Path;
+use regulus::backend::{self, ComputeDevice};
+use regulus::config::{Backend, BackendKind, Implementation};
+use regulus_kernels::conv::{Gradients, backward, forward};
+use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::image::{Geometry, Images};
+use regulus_kernels::simd::Path;
 use regulus::objective::data_loss;
 
 use crate::support::cpu_backends;
 
-pub(crate) fn places() -> Vec<Place> {
+pub(crate) fn places() -> Vec<ComputeDevice> {
     let open = |name: &&str| {
         let kind = if *name == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
         backend::open(&Backend { kind, ..Backend::default() }).unwrap().place
@@ -167,10 +167,10 @@ impl Case {
         };
         let images = Images { numbers: &lying, strides };
         let pass = |wants| forward(path, self.geometry, self.batch, &images, &numbers_in.weights, &numbers_in.bias, wants);
-        let ((out, winners), (unkept, none)) = (pass(true), pass(false));
+        let ((out, argmax), (unkept, none)) = (pass(true), pass(false));
         let shut = |(number, winner): (&f32, &u8)| (*number == 0.0) == (*winner == 4);
-        assert!(winners.len() == out.len() && none.is_empty() && out.iter().zip(&winners).all(shut));
-        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without winners");
+        assert!(argmax.len() == out.len() && none.is_empty() && out.iter().zip(&argmax).all(shut));
+        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without argmax");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
         let (lying, strides) = if channels_last {
             let shuffled = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
@@ -179,8 +179,8 @@ impl Case {
             (numbers_in.gradient.clone(), [outputs * positions, positions, columns, 1])
         };
         let gradient = Images { numbers: &lying, strides };
-        let found = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, true);
-        let without = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, false);
+        let found = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, true);
+        let without = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, false);
         assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());
         let [batch, channels, rows, columns] = self.pooled_shape();
         (numbers(tensor(&out, [batch, rows, columns, channels], device).permute([0, 3, 1, 2])), found)
@@ -296,7 +296,7 @@ proptest! {
                 let gradients = (loss.clone() * 3.0).backward();
                 (numbers(loss), correct.into_data().iter::<i64>().next(), numbers(logits.grad(&gradients).unwrap()))
             };
-            let (own, stock) = (run(Kernels::Fused), run(Kernels::Stock));
+            let (own, stock) = (run(Implementation::Fused), run(Implementation::Stock));
             prop_assert!(close(&own.0, &stock.0, 1e-5), "{:?} against {:?}", own.0, stock.0);
             prop_assert_eq!(own.1, stock.1);
             prop_assert!(close(&own.2, &stock.2, 1e-5), "{:?} against {:?}", own.2, stock.2);

@@ -8,17 +8,17 @@ use burn::optim::{AdamConfig, AdamWConfig, Optimizer, SgdConfig};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use regulus::backend::Place;
+use regulus::backend::ComputeDevice;
 use regulus::backend::fused::{self, Norm};
-use regulus::config::Kernels;
-use regulus::kernels::simd::Path;
-use regulus::kernels::{squares, update};
+use regulus::config::Implementation;
+use regulus_kernels::simd::Path;
+use regulus_kernels::{squares, update};
 use regulus::objective::norm_of;
 
 use crate::kernels::{close, halves, numbers, places, reals, tensor};
 
 /// A norm, and after it the gradient of three times that.
-fn norm_and_gradient<const D: usize>(place: &Place, kernels: Kernels, weights: &[f32], shape: [usize; D], norm: Norm) -> Vec<f32> {
+fn norm_and_gradient<const D: usize>(place: &ComputeDevice, kernels: Implementation, weights: &[f32], shape: [usize; D], norm: Norm) -> Vec<f32> {
     let weights = tensor(weights, shape, &place.device.clone().autodiff()).require_grad();
     let norm = norm_of(kernels, weights.clone(), norm);
     let gradients = (norm.clone() * 3.0).backward();
@@ -26,7 +26,7 @@ fn norm_and_gradient<const D: usize>(place: &Place, kernels: Kernels, weights: &
 }
 
 /// The weights after each step of a stock optimizer at a learning rate of 0.01.
-fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], place: &Place) -> Vec<Vec<f32>> {
+fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], place: &ComputeDevice) -> Vec<Vec<f32>> {
     let (mut weights, mut state) = (tensor(start, [start.len()], &place.device), None);
     let mut step = |gradient: &Vec<f32>| {
         (weights, state) = optimizer.step(0.01, weights.clone(), tensor(gradient, [start.len()], &place.device), state.take());
@@ -54,7 +54,7 @@ proptest! {
                     let convolution = norm_and_gradient(&place, kernels, &weights, [rows, columns, 1, 1], norm);
                     [dense, convolution].concat()
                 };
-                let (own, stock) = (of(Kernels::Fused), of(Kernels::Stock));
+                let (own, stock) = (of(Implementation::Fused), of(Implementation::Stock));
                 prop_assert!(close(&own, &stock, 1e-5), "{norm:?}: {own:?} against {stock:?}");
             }
         }

@@ -12,9 +12,9 @@ use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::model::{Architecture, Look, Network, Parameter, Weights};
+use regulus::model::{Architecture, ParamVisitor, Network, Parameter, Weights};
 use regulus::objective::{Curvature, Penalties};
-use regulus::train::{ParameterOptimizer, StepSums, Stepper, Turn};
+use regulus::train::{ParameterOptimizer, StepSums, Stepper, StepContext};
 use serde::Deserialize;
 
 use crate::support::{cpu_backends, present_backends};
@@ -127,7 +127,7 @@ impl Setting {
 
     /// Gradients and sums of a first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        let turn = Turn { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
+        let turn = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
         Stepper::new(&self.experiment, &self.data.train, &self.batcher).gradients(&self.network, &mut self.penalties.clone(), turn)
     }
 
@@ -138,7 +138,7 @@ impl Setting {
         let mut penalties = self.penalties.clone();
         let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
         for (step, batch) in (0..).zip(batches) {
-            let turn = Turn { indices: batch, upcoming: &[], rate, epoch: 0, step };
+            let turn = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
             network = stepper.step(network, &mut optimizer, &mut penalties, turn).0;
         }
         Weights::of(&network)
@@ -151,7 +151,7 @@ struct Named<'a> {
     found: HashMap<String, Vec<f32>>,
 }
 
-impl Look for Named<'_> {
+impl ParamVisitor for Named<'_> {
     fn look<const D: usize>(&mut self, name: &str, id: ParamId, _tensor: Tensor<D>) {
         let gradient = self.gradients.get::<D>(id).expect("every parameter has a gradient");
         let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
@@ -313,7 +313,7 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
 
         let plain = Setting::new(backend, &[sgd, "penalty.0.lambda=0".to_owned()]);
         let (gradients, _) = plain.gradients(&fixture.batches[0]);
-        let kernels = Kernels::of(&plain.network);
+        let kernels = Implementation::of(&plain.network);
         #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
         let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
         let mut burns: ModuleOptimizer = SgdConfig::new().init().with_group(ParamGroup::from_ids(kernels), decay, None);
@@ -330,9 +330,9 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
 
 /// The identifiers of the parameters of rank 2 and more.
 #[derive(Default)]
-struct Kernels(Vec<ParamId>);
+struct Implementation(Vec<ParamId>);
 
-impl Kernels {
+impl Implementation {
     fn of(network: &Network) -> Vec<ParamId> {
         let mut kernels = Self::default();
         network.each(&mut kernels);
@@ -340,7 +340,7 @@ impl Kernels {
     }
 }
 
-impl Look for Kernels {
+impl ParamVisitor for Implementation {
     fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
         if D >= 2 {
             self.0.push(id);

@@ -102,7 +102,7 @@ fn weights_of(sandbox: &Sandbox, run: &str) -> BTreeMap<String, Vec<f32>> {
 
 /// The sets of vector instructions of this processor.
 fn paths() -> Vec<&'static str> {
-    regulus::kernels::simd::Path::all().iter().map(|path| path.name).collect()
+    regulus_kernels::simd::Path::all().iter().map(|path| path.name).collect()
 }
 
 #[test]

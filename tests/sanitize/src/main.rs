@@ -93,8 +93,8 @@ fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, bat
     for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
         let images = Images { numbers: &images, strides };
         let (without, none) = forward(path, geometry, batch, &images, &weights, &bias, false);
-        let (out, winners) = forward(path, geometry, batch, &images, &weights, &bias, true);
-        assert!(out.len() == without.len() && none.is_empty() && winners.len() == out.len());
+        let (out, argmax) = forward(path, geometry, batch, &images, &weights, &bias, true);
+        assert!(out.len() == without.len() && none.is_empty() && argmax.len() == out.len());
         sum += f64::from(out.iter().sum::<f32>());
         assert_eq!(channels_first(&out, geometry.pooled(), outputs).len(), out.len());
         if out.is_empty() {
@@ -102,7 +102,7 @@ fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, bat
         }
         let gradient = Images { numbers: &gradient, strides: gradient_strides };
         for wants_images in [true, false].into_iter().skip(if cfg!(miri) { number } else { 0 }).take(if cfg!(miri) { 1 } else { 2 }) {
-            let found = backward(path, geometry, &images, &weights, &winners, &gradient, wants_images);
+            let found = backward(path, geometry, &images, &weights, &argmax, &gradient, wants_images);
             assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
             assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
             sum += f64::from(found.weights.iter().sum::<f32>());
