@@ -14,8 +14,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, keep_awake, on_threads};
 use regulus::config::{Backend, Implementation};
-use regulus_kernels::update;
 use regulus::objective::{data_loss, norm_of};
+use regulus_kernels::update;
 
 /// The program's own.
 #[global_allocator]
@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCH: usize = 32;
 
 fn device() -> Device {
-    backend::open(&Backend::default()).unwrap().place.device.autodiff()
+    backend::open(&Backend::default()).unwrap().device.device.autodiff()
 }
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -90,7 +90,7 @@ fn losses(criterion: &mut Criterion) {
     let weights = random([1600, 128], &device).require_grad();
     for (name, norm) in [("squares", Norm::Squares), ("absolutes", Norm::Absolutes), ("norms of groups", Norm::Groups)] {
         for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
-            both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm));
+            both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm, 1));
         }
     }
 }

@@ -24,17 +24,17 @@ fn main() -> ExitCode {
 fn time() -> Result<(), Error> {
     let run = std::env::args().nth(1).unwrap_or_else(|| "artifacts/first".to_owned());
     let trained = Trained::open(Path::new(&run), &LoadOptions::default())?;
-    let shape = trained.description.architecture.input;
+    let shape = trained.description.graph.input();
     let noise: Vec<u8> = (0..1000 * shape.size()).map(|at| u8::try_from(at * 31 % 251).unwrap_or(0)).collect();
-    let images = |count: usize| trained.batcher.images(shape, noise.chunks_exact(shape.size()).take(count));
+    let images = |count: usize| noise.chunks_exact(shape.size()).take(count).collect::<Vec<&[u8]>>();
     // The seconds of each call, sorted; the first ones, which also allocate, are left out.
     let times = |count: usize, calls: usize| {
-        on_threads(trained.network.kernels(), || {
+        on_threads(trained.predictor.implementation(), || {
             let images = images(count);
             let call = |_| {
                 keep_awake();
                 let begun = Instant::now();
-                let logits = trained.network.forward(images.clone(), None).into_data();
+                let logits = trained.predictor.logits(&images);
                 let seconds = begun.elapsed().as_secs_f64();
                 drop(logits);
                 seconds

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use regulus_model::ModelError;
+
 use crate::backend::BackendError;
 use crate::config::ConfigError;
 use crate::data::DataError;
-use crate::model::ModelError;
 use crate::run::RunError;
 use crate::train::Diverged;
 

@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use regulus_model::graph::Shape;
+use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
-use crate::backend::{numbers, on_threads};
-use crate::data::{DataError, Picture, Preprocess, Shape, images_in};
+use crate::backend::on_threads;
+use crate::data::{DataError, Picture, images_in};
 use crate::error::Error;
 use crate::metrics::softmax;
 use crate::trained::Trained;
@@ -91,7 +93,7 @@ pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) ->
 ///
 /// When the network takes images that no file gives, or `each` fails.
 pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, each: &mut EachPrediction) -> Result<(), Error> {
-    let preprocess = trained.description.preprocess()?;
+    let preprocess = trained.description.preprocess().map_err(DataError::Set)?;
     let mut rest = paths;
     let mut sizes = BATCHES.into_iter();
     let mut size = BATCHES[0];
@@ -99,7 +101,7 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
         size = sizes.next().unwrap_or(size);
         let (batch, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        let predictions = on_threads(trained.network.kernels(), || predict_batch(trained, batch, &preprocess, options));
+        let predictions = on_threads(trained.predictor.implementation(), || predict_batch(trained, batch, &preprocess, options));
         for (path, prediction) in batch.iter().zip(predictions) {
             if each(path, prediction)?.is_break() {
                 return Ok(());
@@ -135,7 +137,7 @@ fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
     let none = vec![0; shape.size()];
     let group = |group: &[&[u8]]| {
         let filled: [&[u8]; GROUP] = std::array::from_fn(|place| group.get(place).copied().unwrap_or(&none));
-        let mut logits = numbers(trained.network.forward(trained.batcher.images(shape, filled.into_iter()), None));
+        let mut logits = trained.predictor.logits(&filled);
         logits.truncate(group.len() * trained.description.classes.len());
         logits
     };

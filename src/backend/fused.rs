@@ -10,11 +10,12 @@ use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
 use super::host::{Host, give, in_order, take};
-use regulus_kernels::conv::{self, ArgMax};
+use regulus_kernels::conv::{self, ArgMax, ConvWeights};
 use regulus_kernels::cross_entropy;
 use regulus_kernels::dense::{self, Matrix};
-use regulus_kernels::groups::{Groups, sum_of_absolutes, sum_of_norms};
+use regulus_kernels::groups::Groups;
 use regulus_kernels::image::{Geometry, Images, channels_first};
+use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
 use regulus_kernels::simd::Path;
 use regulus_kernels::squares::sum_of_squares;
 use regulus_kernels::update::{self, Adam, Descent};
@@ -38,7 +39,7 @@ pub trait Fused: Backend {
     fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// See [`norm`].
-    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self>;
+    fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self>;
 }
 
 /// Steps of optimizers, which write over what they are given where nothing else holds it.
@@ -119,14 +120,14 @@ pub enum Norm {
     Groups,
 }
 
-/// A norm of a parameter.
+/// A norm of a parameter, whose groups are those of `output_axis`.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm))
+pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm, output_axis))
 }
 
 /// One step of Adam: weights and both moments after it.
@@ -186,7 +187,15 @@ pub(super) fn pooled<B: Host>(
     let (out, argmax) = B::read(images, |numbers, strides| {
         let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
         in_order::<B, _>(weights, |weights| {
-            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, batch, &images, weights, bias, wants_argmax))
+            in_order::<B, _>(bias, |bias| {
+                // What autodiff does not follow is evaluation, whose bits do not depend on the batch.
+                let weights = if wants_argmax {
+                    ConvWeights::for_batch(path(), geometry, batch, weights, bias)
+                } else {
+                    ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec())
+                };
+                conv::forward(path(), &weights, batch, &images, wants_argmax, rayon::current_num_threads())
+            })
         })
     });
     let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
@@ -220,8 +229,8 @@ pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>, smo
 }
 
 /// A norm as a tensor, and its gradient but for a factor; none where that is the numbers themselves.
-pub(super) fn normed<B: Host>(numbers: &FloatTensor<B>, norm: Norm) -> (FloatTensor<B>, Option<Vec<f32>>) {
-    let groups = Groups::of(numbers.shape().as_slice());
+pub(super) fn normed<B: Host>(numbers: &FloatTensor<B>, norm: Norm, output_axis: usize) -> (FloatTensor<B>, Option<Vec<f32>>) {
+    let groups = Groups::of(numbers.shape().as_slice(), output_axis);
     let (sum, slope) = in_order::<B, _>(numbers, |numbers| match norm {
         Norm::Squares => (sum_of_squares(path(), numbers), None),
         Norm::Absolutes => wrapped(sum_of_absolutes(numbers)),
@@ -260,8 +269,8 @@ impl<B: Host> Fused for B {
         (loss, correct)
     }
 
-    fn norm(numbers: FloatTensor<B>, norm: Norm) -> FloatTensor<B> {
-        normed::<B>(&numbers, norm).0
+    fn norm(numbers: FloatTensor<B>, norm: Norm, output_axis: usize) -> FloatTensor<B> {
+        normed::<B>(&numbers, norm, output_axis).0
     }
 }
 

@@ -56,9 +56,9 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         (loss, correct)
     }
 
-    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self> {
+    fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self> {
         let (numbers, node) = numbers.into_parts();
-        let (sum, slope) = normed::<B>(&numbers, norm);
+        let (sum, slope) = normed::<B>(&numbers, norm, output_axis);
         match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let slope = match slope {

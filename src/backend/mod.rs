@@ -64,29 +64,29 @@ pub enum BackendError {
 pub struct ComputeDevice {
     /// The device.
     pub device: Device,
-    /// The operations; stock ones on all devices but CPUs.
-    pub kernels: Implementation,
+    /// Fused or stock operations; stock ones on all devices but CPUs.
+    pub implementation: Implementation,
 }
 
 impl ComputeDevice {
-    /// The same place, where gradients are followed.
+    /// The same with autodiff.
     #[must_use]
     pub fn autodiff(self) -> Self {
         Self { device: self.device.autodiff(), ..self }
     }
 
-    /// The same place, without gradients.
+    /// The same without autodiff.
     #[must_use]
     pub fn inner(self) -> Self {
         Self { device: self.device.inner(), ..self }
     }
 }
 
-/// A place to compute that was found to be there.
+/// A device that was found to be there.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The place, without autodiff.
-    pub place: ComputeDevice,
+    /// The device, without autodiff.
+    pub device: ComputeDevice,
     /// Its name.
     pub name: String,
     /// Threads of the CPU backends.
@@ -100,7 +100,7 @@ pub struct Opened {
 /// # Errors
 ///
 /// When the backend is not in this build, has no such device, or the threads can't be started. Another backend is never taken in its
-/// place.
+/// stead.
 pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let kind = config.kind;
     let found = devices(kind).ok_or_else(|| {
@@ -115,9 +115,9 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
-    let simd = (kernels == Implementation::Fused).then_some(path.name);
-    Ok(Opened { place: ComputeDevice { device, kernels }, name, threads, simd })
+    let implementation = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let simd = (implementation == Implementation::Fused).then_some(path.name);
+    Ok(Opened { device: ComputeDevice { device, implementation }, name, threads, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -172,7 +172,10 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
 #[cfg(test)]
 pub(crate) fn any_cpu() -> ComputeDevice {
     let cpu = [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices);
-    ComputeDevice { device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"), kernels: Implementation::Fused }
+    ComputeDevice {
+        device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"),
+        implementation: Implementation::Fused,
+    }
 }
 
 #[cfg(test)]

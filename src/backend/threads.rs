@@ -32,8 +32,8 @@ pub(super) fn start(asked: usize) -> Result<usize, BackendError> {
 
 /// Runs work on one of the threads, if it is done with the kernels: from outside, each parallel part would have to be handed over. Other work
 /// stays on the caller's thread, to which a GPU's queue belongs.
-pub fn on_threads<R: Send>(kernels: Implementation, work: impl FnOnce() -> R + Send) -> R {
-    match kernels {
+pub fn on_threads<R: Send>(implementation: Implementation, work: impl FnOnce() -> R + Send) -> R {
+    match implementation {
         Implementation::Fused => rayon::scope(|_| work()),
         Implementation::Stock => work(),
     }

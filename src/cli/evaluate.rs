@@ -32,7 +32,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     };
     let samples = read(args, &trained, split)?;
     samples.warnings.iter().for_each(print::warning);
-    let work = Work::of("measuring", samples.part.count() as u64);
+    let work = Work::of("measuring", samples.subset.count() as u64);
     let measures = measure(&trained, &samples, &mut |prediction| {
         work.advance();
         predictions.iter_mut().for_each(|file| file.add(&prediction));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use regulus_model::preprocess::Resize;
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -147,19 +148,6 @@ impl Source {
             Self::Folder => "folder",
         }
     }
-}
-
-/// How an image of other proportions than the network's input is brought to its size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resize {
-    /// Height and width are scaled apart, which changes the proportions of what is seen.
-    #[default]
-    Stretch,
-    /// Scaled until it covers the size, then cut to its middle.
-    Crop,
-    /// Scaled until it fits into the size, in the middle of a black ground.
-    Pad,
 }
 
 /// How pixels (0 to 255) become numbers.

@@ -3,6 +3,7 @@
 //! Numbers check their own range where they are read ([`number`]); what depends on several keys is checked by
 //! [`Experiment::load`], which also fills in every default, so that the resolved config states all it does.
 
+mod batch_norm;
 mod change;
 mod data;
 mod error;
@@ -18,7 +19,7 @@ mod regularize;
 mod schedule;
 mod unreached;
 
-pub use data::{Damaged, Data, Normalization, Resize, Source, Validation};
+pub use data::{Damaged, Data, Normalization, Source, Validation};
 pub use error::ConfigError;
 pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Implementation, Train, Which};
 pub use lambda::{Lambda, Structure};
@@ -26,4 +27,5 @@ pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};
 pub use penalty::{Penalty, PenaltyKind, Scope};
 pub use regularize::{Augment, Average, Averaging};
+pub use regulus_model::preprocess::Resize;
 pub use schedule::{Decay, Schedule};

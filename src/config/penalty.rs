@@ -1,5 +1,6 @@
 //! The `[[penalty]]` sections.
 
+use regulus_model::graph::{Parameter, Role};
 use serde::{Deserialize, Serialize};
 
 use super::number::{Fraction, NonNegative, Samples};
@@ -45,12 +46,12 @@ pub enum PenaltyKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Scope {
-    /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
+    /// The weights of convolutions and dense layers.
     #[default]
-    Implementation,
-    /// Parameters of rank 1.
+    Kernels,
+    /// What is added: biases, and β of normalizations.
     Biases,
-    /// Every parameter.
+    /// Every parameter that is trained: those two, and γ of normalizations.
     All,
     /// Those whose name fits, where `*` stands for any characters.
     Named(String),
@@ -59,7 +60,7 @@ pub enum Scope {
 impl From<String> for Scope {
     fn from(text: String) -> Self {
         match text.as_str() {
-            "kernels" => Self::Implementation,
+            "kernels" => Self::Kernels,
             "biases" => Self::Biases,
             "all" => Self::All,
             _ => Self::Named(text),
@@ -70,7 +71,7 @@ impl From<String> for Scope {
 impl From<Scope> for String {
     fn from(scope: Scope) -> Self {
         match scope {
-            Scope::Implementation => "kernels".to_owned(),
+            Scope::Kernels => "kernels".to_owned(),
             Scope::Biases => "biases".to_owned(),
             Scope::All => "all".to_owned(),
             Scope::Named(pattern) => pattern,
@@ -79,14 +80,14 @@ impl From<Scope> for String {
 }
 
 impl Scope {
-    /// Whether a parameter of this name and rank is in it.
+    /// Whether a parameter that is trained is in it.
     #[must_use]
-    pub fn has(&self, name: &str, rank: usize) -> bool {
+    pub fn has(&self, parameter: &Parameter) -> bool {
         match self {
-            Self::Implementation => rank >= 2,
-            Self::Biases => rank < 2,
+            Self::Kernels => parameter.role == Role::Kernel,
+            Self::Biases => parameter.role == Role::Bias,
             Self::All => true,
-            Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(name),
+            Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(&parameter.name),
         }
     }
 }
@@ -213,17 +214,25 @@ impl From<Penalty> for Keys {
 
 #[cfg(test)]
 mod tests {
+    use regulus_model::graph::{Builder, Conv, Dense, Flatten, Parameter, Shape};
+
     use super::Scope;
 
     #[test]
     fn a_star_stands_for_any_characters() {
+        let mut network = Builder::new(Shape { channels: 1, height: 4, width: 4 });
+        network.then(Conv::new(2, 3)).node(Some("conv10"), Conv::new(2, 1).into(), vec!["conv1".to_owned()]);
+        let graph = network.then(Flatten {}).then(Dense::new(2)).finish().unwrap();
         let names = ["conv1.weight", "conv1.bias", "conv10.weight", "dense1.weight"];
-        let found = |pattern: &str| names.map(|name| Scope::from(pattern.to_owned()).has(name, 2));
+        let parameter = |name: &str| graph.parameters().find(|parameter| parameter.name == name).unwrap();
+        let parameters: [&Parameter; 4] = names.map(parameter);
+        let found = |pattern: &str| parameters.map(|parameter| Scope::from(pattern.to_owned()).has(parameter));
         assert_eq!(found("conv*.weight"), [true, false, true, false]);
         assert_eq!(found("conv1.*"), [true, true, false, false]);
         assert_eq!(found("*"), [true; 4]);
         assert_eq!(found("conv1"), [false; 4]);
         assert_eq!(found("conv?.weight"), [false; 4]);
-        assert_eq!(found("kernels"), [true; 4]);
+        assert_eq!(found("kernels"), [true, false, true, true]);
+        assert_eq!(found("biases"), [false, true, false, false]);
     }
 }

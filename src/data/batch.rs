@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
-use super::{Normalizer, Subset, Placement, Shape};
+use super::{Normalizer, Placement, Shape, Subset};
 
 /// Samples as a network takes them.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::mnist::Sha256Of;
+use super::known::Sha256Of;
 use super::{DataError, KnownFile, KnownSet, idx};
 use crate::checksum::sha256;
 use crate::error::{Error, WriteError};

@@ -4,33 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_dataset::{Dataset, DatasetError};
-use serde::{Deserialize, Serialize};
+use regulus_model::graph::Shape;
 use sha2::{Digest, Sha256};
-
-/// The shape every image of a set has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
-    /// 1 for grey, 3 for colour.
-    pub channels: usize,
-    /// Rows of pixels.
-    pub height: usize,
-    /// Pixels in a row.
-    pub width: usize,
-}
-
-impl Shape {
-    /// Bytes of one image.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        self.channels * self.height * self.width
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(formatter, "{}×{}×{}", self.height, self.width, self.channels)
-    }
-}
 
 /// Labelled images of one shape, as bytes: 0 is black, 255 is white.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::sets::Sets;
-use super::{DataError, Decoding, LeftOut, Normalizer, Subset, Preprocess, split};
+use super::{DataError, Decoding, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Damaged, Data as Config, Validation};
 use crate::seed::Seed;
@@ -81,7 +81,7 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
             (train, Some(held))
         }
     };
-    let normalizer = Normalizer::new(config.normalization, &train)?;
+    let normalizer = normalize::normalizer(config.normalization, &train)?;
     Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash), held_out, left_out, warnings })
 }
 
@@ -89,7 +89,7 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
 #[derive(Clone, Debug)]
 pub struct LabelledFolder {
     /// The images; their labels are places in the list of classes.
-    pub part: Subset,
+    pub subset: Subset,
     /// What was found and not read.
     pub left_out: LeftOut,
     /// What the user should know.
@@ -115,7 +115,7 @@ pub fn load_labelled(
         let why = if sets.left_out.is_empty() { String::new() } else { format!(", but {}", sets.left_out) };
         return Err(DataError::content(dir, format!("has no images in subfolders named after classes{why}")));
     }
-    Ok(LabelledFolder { part: Subset::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
+    Ok(LabelledFolder { subset: Subset::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
 }
 
 /// The first `limit` samples, or all.

@@ -7,7 +7,7 @@ use std::process::Command;
 use flate2::read::GzDecoder;
 
 use super::fetch::is_whole;
-use super::mnist::Sha256Of;
+use super::known::Sha256Of;
 use super::{DataError, KnownSet, MNIST};
 use crate::atomic;
 use crate::checksum::sha256;

@@ -8,17 +8,17 @@ pub use predictions::PredictionsFile;
 use serde::Serialize;
 
 use crate::config::Damaged;
-use crate::data::{LabelledFolder, Subset, Progress, load_labelled};
+use crate::data::{DataError, LabelledFolder, Progress, Subset, load_labelled};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored, measure_each};
 use crate::trained::{Trained, TrainedRun};
 
-/// A part of the data of a run.
+/// A split of the data of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// The part trained on.
+    /// What it was trained on.
     Train,
-    /// The part held out.
+    /// What was held out.
     Validation,
     /// The test set.
     Test,
@@ -40,7 +40,7 @@ impl Split {
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The samples.
-    pub part: Subset,
+    pub subset: Subset,
     /// What the user should know of them, such as files that were left out.
     pub warnings: Vec<String>,
 }
@@ -61,27 +61,27 @@ pub struct SamplePrediction {
 }
 
 impl Samples {
-    /// A part of a run's own data.
+    /// A split of a run's own data.
     ///
     /// # Errors
     ///
-    /// When the data are missing or changed, or have no such part.
+    /// When the data are missing or changed, or have no such split.
     pub fn of_split(run: &TrainedRun, split: Split, progress: Progress) -> Result<Self, Error> {
         let data = run.data(progress)?;
-        let part = match split {
+        let subset = match split {
             Split::Train => Some(data.train),
             Split::Validation => data.validation,
             Split::Test => data.test,
         };
-        let part = part.ok_or_else(|| {
+        let subset = subset.ok_or_else(|| {
             let why = match split {
                 Split::Validation => "it has no validation folder, and `data.validation` is 0",
                 _ => "its data source names no test set",
             };
-            let others = "measure another part with `--split`, or new images with `--data DIR`";
-            Error::Usage(format!("run `{}` has no {} part: {why}; {others}", run.folder.path().display(), split.name()))
+            let others = "measure another split with `--split`, or new images with `--data DIR`";
+            Error::Usage(format!("run `{}` has no {} split: {why}; {others}", run.folder.path().display(), split.name()))
         })?;
-        Ok(Self { part, warnings: Vec::new() })
+        Ok(Self { subset, warnings: Vec::new() })
     }
 
     /// The images of `dir`, which has one subfolder for each class of the network, or for some of them. Images that can't be decoded are left out,
@@ -93,21 +93,21 @@ impl Samples {
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
         let is_kept = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
-        let LabelledFolder { part, mut warnings, .. } =
-            load_labelled(dir, &description.classes, &description.preprocess()?, Damaged::Skip, is_kept, progress)?;
-        let counts = part.class_counts(description.classes.len());
+        let LabelledFolder { subset, mut warnings, .. } =
+            load_labelled(dir, &description.classes, &description.preprocess().map_err(DataError::Set)?, Damaged::Skip, is_kept, progress)?;
+        let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();
         if !empty.is_empty() {
             warnings.push(format!("`{}` has no images of {}", dir.display(), empty.join(", ")));
         }
-        Ok(Self { part, warnings })
+        Ok(Self { subset, warnings })
     }
 
     /// The name of one sample: its file, or, where it has none of its own, `#` with its index.
     #[must_use]
     pub fn name(&self, index: usize) -> String {
-        self.part.file(index).map_or_else(|| format!("#{index}"), |file| file.display().to_string())
+        self.subset.file(index).map_or_else(|| format!("#{index}"), |file| file.display().to_string())
     }
 }
 
@@ -123,6 +123,6 @@ pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(Samp
             loss: scored.loss,
         });
     };
-    let measures = measure_each(&trained.network, &samples.part, &trained.batcher, &mut each, &mut |_| true);
+    let measures = measure_each(&trained.predictor, &samples.subset, &mut each, &mut |_| true);
     measures.unwrap_or_else(|| unreachable!("nobody stops it"))
 }

@@ -3,7 +3,7 @@
 use crate::trained::Trained;
 
 /// The file's content. Its metadata has `format` (`"pt"`, which PyTorch tools look for) and the keys of the
-/// [`Description`](crate::trained::Description).
+/// [`Description`](regulus_model::Description).
 pub(super) fn bytes(trained: &Trained) -> Vec<u8> {
     let mut metadata = trained.description.to_metadata();
     metadata.insert("format".to_owned(), "pt".to_owned());

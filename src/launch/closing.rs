@@ -2,12 +2,14 @@
 
 use std::sync::atomic::AtomicBool;
 
+use regulus_model::Weights;
+
 use super::Launch;
 use super::warnings::{Outcome, collapsed_last, warnings};
-use crate::data::{Batcher, Subset};
+use crate::data::Subset;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_watched};
-use crate::model::{Network, Weights};
+use crate::network::{Network, Predictor};
 use crate::objective::{Penalties, Sparsity};
 use crate::run::{Measured, SplitSummary, Summary, Which};
 use crate::train::{Observer, Watched};
@@ -15,13 +17,13 @@ use crate::train::{Observer, Watched};
 /// A network to measure.
 struct Candidate {
     epoch: u64,
-    network: Network,
+    predictor: Predictor,
     weights: Weights,
     penalties: Penalties,
 }
 
-/// A network on every part of the data.
-struct Parts {
+/// The measures of a network on every split.
+struct Splits {
     train: Measures,
     validation: Option<Measures>,
     test: Option<Measures>,
@@ -38,10 +40,10 @@ impl Launch {
     /// `summary` with the measures of the network that is kept, and of best and last where there are both. None if `stop` is raised before all is measured.
     pub(super) fn measured(&self, summary: Summary, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let last = self.last();
-        let mut told = Vec::new();
+        let mut notes = Vec::new();
         let best = if self.data.validation.is_some() {
             let (best, warning) = self.best()?;
-            told.extend(warning);
+            notes.extend(warning);
             Some(best)
         } else {
             None
@@ -53,28 +55,28 @@ impl Launch {
         progress.watched.end()?;
         let Some((of_last, of_best)) = measured else { return Ok(None) };
         let of_best = of_best.as_ref().unwrap_or(&of_last);
-        let (kept, parts) = match (self.keep, &best) {
-            (Which::Best, Some(best)) => (self.told(best, of_best), of_best),
-            _ => (self.told(&last, &of_last), &of_last),
+        let (kept, splits) = match (self.keep, &best) {
+            (Which::Best, Some(best)) => (self.reported(best, of_best), of_best),
+            _ => (self.reported(&last, &of_last), &of_last),
         };
-        let judged = self.outcome(parts, kept.weight_norm_squared);
+        let judged = self.outcome(splits, kept.weight_norm_squared);
         // The kept network may be of an epoch before the collapse.
         if self.keep == Which::Best && collapsed_last(&judged).is_none() {
-            told.extend(collapsed_last(&self.outcome(&of_last, self.told(&last, &of_last).weight_norm_squared)));
+            notes.extend(collapsed_last(&self.outcome(&of_last, self.reported(&last, &of_last).weight_norm_squared)));
         }
-        told.extend(warnings(&judged));
-        let both = best.map(|best| (self.told(&best, of_best), self.told(&last, &of_last)));
+        notes.extend(warnings(&judged));
+        let both = best.map(|best| (self.reported(&best, of_best), self.reported(&last, &of_last)));
         let (best, last) = both.unzip();
         let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
-        Ok(Some(Summary { best_epoch, best, last, warnings: told, ..summary }.with_kept(self.keep, &kept)))
+        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_kept(self.keep, &kept)))
     }
 
     /// What a network is judged by for its warnings.
-    fn outcome<'a>(&'a self, parts: &'a Parts, weight_norm_squared: f64) -> Outcome<'a> {
+    fn outcome<'a>(&'a self, splits: &'a Splits, weight_norm_squared: f64) -> Outcome<'a> {
         Outcome {
-            train: &parts.train,
-            validation: parts.validation.as_ref(),
-            test: parts.test.as_ref(),
+            train: &splits.train,
+            validation: splits.validation.as_ref(),
+            test: splits.test.as_ref(),
             classes: &self.manifest.classes,
             penalties: &self.manifest.penalties,
             first_weight_norm_squared: self.training.position.first_weight_norm_squared,
@@ -85,8 +87,8 @@ impl Launch {
     /// The network as the last step left it.
     fn last(&self) -> Candidate {
         let network = self.training.measured_network();
-        let weights = Weights::of(&network);
-        Candidate { epoch: self.training.position.epoch, network, weights, penalties: self.training.penalties().clone() }
+        let (weights, predictor) = (network.weights(), Predictor::new(&network, &self.data.normalizer));
+        Candidate { epoch: self.training.position.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
     /// The network of the lowest validation loss, with the λ that was known then; and that an older checkpoint had to be taken.
@@ -96,52 +98,51 @@ impl Launch {
         penalties.set(loaded.snapshot.position.lambdas.iter().copied().map(Some));
         let epoch = loaded.snapshot.position.epoch;
         let weights = loaded.snapshot.into_measured();
-        let place = self.place.clone().inner();
-        let network = Network::blank(&self.manifest.architecture, &place).with_weights(&weights, self.folder.path())?;
-        Ok((Candidate { epoch, network, weights, penalties }, loaded.warning))
+        let device = self.device.clone().inner();
+        let network = Network::blank(&self.manifest.graph, &device).with_weights(&weights, self.folder.path())?;
+        let predictor = Predictor::new(&network, &self.data.normalizer);
+        Ok((Candidate { epoch, predictor, weights, penalties }, loaded.warning))
     }
 
-    /// Samples of all parts.
+    /// Samples of all splits.
     fn samples(&self) -> u64 {
         let others = [&self.data.validation, &self.data.test].into_iter().flatten();
-        std::iter::once(&self.data.train).chain(others).map(|part| part.count() as u64).sum()
+        std::iter::once(&self.data.train).chain(others).map(|subset| subset.count() as u64).sum()
     }
 
-    fn measure_all(&self, last: &Candidate, best: Option<&Candidate>, progress: &mut Progress) -> Option<(Parts, Option<Parts>)> {
+    fn measure_all(&self, last: &Candidate, best: Option<&Candidate>, progress: &mut Progress) -> Option<(Splits, Option<Splits>)> {
         let best = match best {
-            Some(best) => Some(self.parts(best, progress)?),
+            Some(best) => Some(self.splits(best, progress)?),
             None => None,
         };
-        Some((self.parts(last, progress)?, best))
+        Some((self.splits(last, progress)?, best))
     }
 
-    fn parts(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Parts> {
-        let batcher = Batcher::new(&self.data.normalizer, &self.place.clone().inner().device);
-        let mut measure = |part: &Subset| {
+    fn splits(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Splits> {
+        let mut measure = |subset: &Subset| {
             let (watched, before, total) = (&progress.watched, progress.done, progress.total);
-            let measures =
-                measure_watched(&candidate.network, part, &batcher, &mut |done| watched.goes_on("measurement", before + done, total));
-            progress.done += part.count() as u64;
+            let measures = measure_watched(&candidate.predictor, subset, &mut |done| watched.goes_on("measurement", before + done, total));
+            progress.done += subset.count() as u64;
             measures
         };
         let validation = self.data.validation.as_ref().map(&mut measure);
         let test = self.data.test.as_ref().map(&mut measure);
         let train = measure(&self.data.train)?;
-        let whole = |part: Option<Option<Measures>>| match part {
+        let whole = |measured: Option<Option<Measures>>| match measured {
             None => Some(None),
             Some(measures) => measures.map(Some),
         };
-        Some(Parts { train, validation: whole(validation)?, test: whole(test)? })
+        Some(Splits { train, validation: whole(validation)?, test: whole(test)? })
     }
 
-    fn told(&self, candidate: &Candidate, parts: &Parts) -> Measured {
+    fn reported(&self, candidate: &Candidate, splits: &Splits) -> Measured {
         let Candidate { epoch, weights, penalties, .. } = candidate;
-        let zeros = Sparsity::of(weights);
+        let zeros = Sparsity::of(weights, &self.manifest.graph);
         Measured {
             epoch: *epoch,
-            train: Some(SplitSummary::from(&parts.train)),
-            validation: parts.validation.as_ref().map(SplitSummary::from),
-            test: parts.test.as_ref().map(SplitSummary::from),
+            train: Some(SplitSummary::from(&splits.train)),
+            validation: splits.validation.as_ref().map(SplitSummary::from),
+            test: splits.test.as_ref().map(SplitSummary::from),
             penalty: penalties.value(weights, self.experiment.train.batch(self.data.train.count())),
             lambdas: penalties.lambdas(),
             weight_norm_squared: penalties.weight_norm_squared(weights),

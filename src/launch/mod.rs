@@ -9,14 +9,16 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
+use regulus_model::preprocess::Decoding;
 
 use crate::backend::ComputeDevice;
 use crate::checksum::sha256;
 use crate::clock;
 use crate::config::Experiment;
 use crate::config::number::Count;
-use crate::data::{Data, Decoding, Subset, Progress};
+use crate::data::{Data, Progress, Subset};
 use crate::error::Error;
+use crate::network::Scope;
 use crate::run::{DatasetManifest, EndedBy, Extension, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
 use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training};
 use crate::trained::same_data;
@@ -39,7 +41,8 @@ pub struct Launch {
     pub notes: Vec<String>,
     keep: Which,
     data: Data,
-    place: ComputeDevice,
+    device: ComputeDevice,
+    curvature: Scope,
     training: Training,
 }
 
@@ -54,10 +57,10 @@ impl Launch {
         let prepared = prepare(experiment, progress)?;
         let training = prepared.training();
         let manifest = manifest(&prepared);
-        let Prepared { experiment, opened, data, keep, warnings, .. } = prepared;
+        let Prepared { experiment, opened, data, curvature, keep, warnings, .. } = prepared;
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
-        let place = opened.place.autodiff();
-        Ok(Self { experiment, folder, manifest, warnings, notes: Vec::new(), keep, data, place, training })
+        let device = opened.device.autodiff();
+        Ok(Self { experiment, folder, manifest, warnings, notes: Vec::new(), keep, data, device, curvature, training })
     }
 
     /// Goes on with the run in `path` from its last checkpoint, or from the start if it was cut off before the first; none if it ended
@@ -118,9 +121,9 @@ impl Launch {
         }
         folder.keep_metrics(mark.as_ref(), training.position.epoch)?;
         let keep = manifest.keep.unwrap_or(prepared.keep);
-        let Prepared { experiment, opened, data, .. } = prepared;
-        let place = opened.place.autodiff();
-        Ok(Some(Self { experiment, folder, manifest, warnings, notes, keep, data, place, training }))
+        let Prepared { experiment, opened, data, curvature, .. } = prepared;
+        let device = opened.device.autodiff();
+        Ok(Some(Self { experiment, folder, manifest, warnings, notes, keep, data, device, curvature, training }))
     }
 
     /// Steps done so far.
@@ -148,7 +151,7 @@ impl Launch {
     }
 
     fn train_and_measure(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let plan = Plan { experiment: &self.experiment, data: &self.data, device: &self.place.device, stop };
+        let plan = Plan { experiment: &self.experiment, data: &self.data, curvature: &self.curvature, device: &self.device.device, stop };
         let mut both = Both(Recorder(&self.folder), observer);
         let status = match self.training.run(&plan, &mut both)? {
             Ending::Completed => Status::Completed,
@@ -210,8 +213,8 @@ impl Observer for Both<'_> {
 /// A training as a checkpoint of the run in `path` left it.
 fn resumed(prepared: &Prepared, snapshot: &Snapshot, path: &Path) -> Result<Training, Error> {
     let network = prepared.network.clone().with_weights(&snapshot.weights, path)?;
-    let place = prepared.opened.place.clone();
-    let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &snapshot.optimizer, &place)
+    let device = prepared.opened.device.clone();
+    let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &snapshot.optimizer, &device)
         .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
     let averaged = snapshot.averaged.as_ref().map(|weights| network.valid().with_weights(weights, path)).transpose()?;
     let training = Training::new(network, optimizer, prepared.penalties.clone(), prepared.experiment.averaging.0);
@@ -238,7 +241,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),
         threads: opened.threads,
-        kernels: opened.place.kernels,
+        kernels: opened.device.implementation,
         simd: opened.simd.map(str::to_owned),
         dataset: DatasetManifest {
             source: experiment.data.source.name().to_owned(),
@@ -255,7 +258,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         keep: Some(prepared.keep),
         penalties: prepared.penalties.labels(),
         extended: Vec::new(),
-        architecture: network.architecture().clone(),
-        parameters: network.num_params(),
+        graph: network.graph().clone(),
+        parameters: network.graph().parameter_count(),
     }
 }

@@ -1,14 +1,23 @@
-//! Networks, and their weights under PyTorch's names and layouts.
+//! A graph as a Burn module: its parameters on a device, its forward pass, and its curvature.
+//!
+//! An operation's Burn side is one file here, named as its file in `regulus_model::graph`.
 
-mod error;
+mod batch_norm;
+mod conv;
+mod curvature;
+mod dense;
+mod dropout;
 mod init;
-mod linearized;
 mod network;
-mod walk;
+mod pool;
+mod predictor;
+mod value;
+mod visit;
 mod weights;
 
-pub use error::ModelError;
-pub use linearized::Layer;
-pub use network::{Architecture, Network};
-pub use walk::{ParamMapper, ParamVisitor};
-pub use weights::{Parameter, Values, Weights};
+pub use batch_norm::BatchStatistics;
+pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
+pub use network::Network;
+pub use predictor::Predictor;
+pub use visit::{ParamMapper, ParamVisitor};
+pub use weights::output_axis;

@@ -10,7 +10,7 @@
 //! (`MacKay` 1992, *A Practical Bayesian Framework for Backpropagation Networks*, eqs. 17 to 22; Immer et al. 2021, arXiv 2104.04975). Weights in no
 //! scope are taken as known.
 
-use super::curvature::Spectrum;
+use crate::network::Spectrum;
 
 /// What the curvature tells of one penalty.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::curvature::{Curvature, Spectrum};
+use super::Penalties;
 use super::evidence::Evidence;
 use super::norm::normed;
-use super::{Penalties, Stopped};
 use crate::backend::fused::Norm;
+use regulus_model::{Values, Weights};
+
 use crate::config::Structure;
-use crate::model::{Values, Weights};
+use crate::network::{Curvature, Spectrum, Stopped};
 
 /// What the training data told of the λ of `evidence`, with the weights as they were and the λ before.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,8 +9,6 @@
 //! of the optimizer: what is reported is what is descended. One that is `proximal` is the same term, descended by a step of its own.
 
 mod cpr;
-mod curvature;
-mod eigenvalues;
 mod evidence;
 mod learned;
 mod norm;
@@ -23,7 +21,6 @@ use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 
 pub use cpr::{Bound, Rule};
-pub use curvature::{Curvature, Spectrum, Watch};
 pub use evidence::Evidence;
 pub use learned::{Learned, Update};
 pub use norm::norm_of;
@@ -32,10 +29,6 @@ pub use sparsity::Sparsity;
 
 use crate::backend::fused;
 use crate::config::Implementation;
-
-/// Long work was asked to stop before its end, and left nothing behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
 
 /// The data loss of a batch, mean cross-entropy in nats against targets of which the part `smoothing` is spread evenly over the classes (Szegedy et al.
 /// 2016, arXiv 1512.00567, section 7); and how many samples are classified rightly.
@@ -46,8 +39,8 @@ pub struct Stopped;
 /// - labels: `[batch]`
 /// - outputs: `[1]`, `[1]`
 #[must_use]
-pub fn data_loss(kernels: Implementation, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
-    if kernels == Implementation::Fused {
+pub fn data_loss(implementation: Implementation, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
+    if implementation == Implementation::Fused {
         #[expect(clippy::cast_possible_truncation, reason = "a part of a float32 loss")]
         return fused::cross_entropy(logits, labels, smoothing as f32);
     }

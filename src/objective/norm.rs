@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use burn::module::ParamId;
 use burn::prelude::*;
+use regulus_model::Values;
+use regulus_model::graph::Parameter;
 
 use crate::backend::fused::{self, Norm};
 use crate::config::Implementation;
-use crate::model::{ParamVisitor, Values};
+use crate::network::{ParamVisitor, output_axis};
 
 /// A norm of a parameter in PyTorch's layout, whose outputs come first.
 pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
@@ -27,19 +29,19 @@ pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
 pub(super) struct Norms<'a> {
     pub(super) names: &'a BTreeSet<String>,
     pub(super) norm: Norm,
-    pub(super) kernels: Implementation,
-    /// Whether autodiff follows it; a proximal term is only told.
+    pub(super) implementation: Implementation,
+    /// Whether autodiff follows it; a proximal term is only reported.
     pub(super) followed: bool,
     pub(super) sum: Option<Tensor<1>>,
 }
 
 impl ParamVisitor for Norms<'_> {
-    fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
-        if !self.names.contains(name) {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, _id: ParamId, tensor: Tensor<D>) {
+        if !self.names.contains(&parameter.name) {
             return;
         }
         let weights = if self.followed { tensor } else { tensor.inner() };
-        let norm = norm_of(self.kernels, weights, self.norm);
+        let norm = norm_of(self.implementation, weights, self.norm, output_axis(parameter));
         self.sum = Some(match self.sum.take() {
             None => norm,
             Some(sum) => sum + norm,
@@ -47,26 +49,26 @@ impl ParamVisitor for Norms<'_> {
     }
 }
 
-/// A norm of one parameter.
+/// A norm of one parameter, whose groups are those of `output_axis`, its first or its second axis.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn norm_of<const D: usize>(kernels: Implementation, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
-    match (kernels, norm) {
-        (Implementation::Fused, norm) => fused::norm(weights, norm),
+pub fn norm_of<const D: usize>(implementation: Implementation, weights: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
+    match (implementation, norm) {
+        (Implementation::Fused, norm) => fused::norm(weights, norm, output_axis),
         (Implementation::Stock, Norm::Squares) => weights.square().sum(),
         (Implementation::Stock, Norm::Absolutes) => weights.abs().sum(),
-        (Implementation::Stock, Norm::Groups) => stock_group_norms(weights),
+        (Implementation::Stock, Norm::Groups) => stock_group_norms(weights, output_axis),
     }
 }
 
 /// Σ √|g|·‖w(g)‖ of stock operations.
-fn stock_group_norms<const D: usize>(weights: Tensor<D>) -> Tensor<1> {
+fn stock_group_norms<const D: usize>(weights: Tensor<D>, output_axis: usize) -> Tensor<1> {
     let count = weights.dims().iter().product::<usize>();
-    let groups = weights.dims()[usize::from(D == 2)];
-    let weights = if D == 2 { weights.swap_dims(0, 1) } else { weights };
+    let groups = weights.dims()[output_axis];
+    let weights = if output_axis == 0 { weights } else { weights.swap_dims(0, output_axis) };
     let squares = weights.reshape([groups, count / groups]).square().sum_dim(1);
     // The root has no gradient at 0.
     let zero = squares.clone().equal_elem(0.0);

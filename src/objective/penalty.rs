@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
+use regulus_kernels::proximal::Proximal;
+use regulus_model::graph::{Graph, Parameter, Role};
+use regulus_model::{Values, Weights};
 
 use super::cpr::{Bound, Rule};
 use super::norm::{Norms, norm_of, normed};
 use super::term::Term;
 use crate::backend::fused::Norm;
 use crate::config::{ConfigError, Implementation, Lambda, Penalty, PenaltyKind, Schedule, Structure};
-use regulus_kernels::groups::Proximal;
-use crate::model::{Architecture, ParamVisitor, Network, Parameter, Values, Weights};
+use crate::network::{Network, ParamVisitor, Scope};
 
 /// What the penalties do to a parameter besides their gradient, per unit of the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,18 +34,21 @@ pub struct Penalties {
     pub(super) terms: Vec<Term>,
     bounds: BTreeMap<String, Bound>,
     train_samples: usize,
+    /// The names of all kernels.
+    kernels: BTreeSet<String>,
 }
 
 impl Penalties {
-    /// The terms `config` lists on these parameters, for a training part of `train_samples` samples.
+    /// The terms `config` lists on the parameters of `graph`, for a training split of `train_samples` samples.
     ///
     /// # Errors
     ///
     /// When a scope has no parameter, or a parameter has two proximal terms, for whose sum there is no step, or two `evidence` or `cpr` ones.
-    pub fn new(config: &[Penalty], parameters: &[Parameter], train_samples: usize) -> Result<Self, ConfigError> {
+    pub fn new(config: &[Penalty], graph: &Graph, train_samples: usize) -> Result<Self, ConfigError> {
+        let parameters: Vec<&Parameter> = graph.parameters().filter(|parameter| parameter.role.is_trained()).collect();
         let mut terms: Vec<Term> = Vec::new();
         for (place, penalty) in config.iter().enumerate() {
-            let inside = parameters.iter().filter(|parameter| penalty.scope.has(&parameter.name, parameter.rank));
+            let inside = parameters.iter().filter(|parameter| penalty.scope.has(parameter));
             let names: BTreeSet<String> = inside.map(|parameter| parameter.name.clone()).collect();
             if names.is_empty() {
                 let all: Vec<String> = parameters.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
@@ -68,7 +73,8 @@ impl Penalties {
             let scope = String::from(penalty.scope.clone());
             terms.push(Term { kind, scope, lambda: base, base, schedule, samples, proximal, names });
         }
-        Ok(Self { terms, bounds: BTreeMap::new(), train_samples })
+        let kernels = parameters.iter().filter(|parameter| parameter.role == Role::Kernel).map(|parameter| parameter.name.clone());
+        Ok(Self { terms, bounds: BTreeMap::new(), train_samples, kernels: kernels.collect() })
     }
 
     /// λ of each term before its schedule, and the schedule; none where λ depends on more than the step.
@@ -129,7 +135,7 @@ impl Penalties {
 
     /// What is on a parameter, in words: `l1 with λ = 2, proximal`.
     #[must_use]
-    pub fn told(&self, name: &str) -> Vec<String> {
+    pub fn described(&self, name: &str) -> Vec<String> {
         let on = self.terms.iter().filter(|term| term.names.contains(name));
         on.map(|term| {
             let lambda = match &term.schedule {
@@ -154,9 +160,9 @@ impl Penalties {
         let mut sum: Option<Tensor<1>> = None;
         for term in self.terms.iter().filter(|term| term.lambda > 0.0) {
             for (norm, share) in term.norms() {
-                let (kernels, followed) = (network.kernels(), !term.proximal);
-                let mut norms = Norms { names: &term.names, norm, kernels, followed, sum: None };
-                network.each(&mut norms);
+                let (implementation, followed) = (network.implementation(), !term.proximal);
+                let mut norms = Norms { names: &term.names, norm, implementation, followed, sum: None };
+                network.visit_parameters(&mut norms);
                 let Some(norms) = norms.sum else { continue };
                 let value = norms.mul_scalar(share * term.factor(self.train_samples, batch));
                 let value = if term.proximal { Tensor::from_inner(value) } else { value };
@@ -205,8 +211,8 @@ impl Penalties {
     pub fn adapt(&mut self, network: &Network, gradients: &GradientsParams) {
         for term in &mut self.terms {
             let Lambda::Adaptive { ratio } = term.schedule else { continue };
-            let mut lengths = Lengths { names: &term.names, kernels: network.kernels(), gradients, found: Vec::new() };
-            network.each(&mut lengths);
+            let mut lengths = Lengths { names: &term.names, implementation: network.implementation(), gradients, found: Vec::new() };
+            network.visit_parameters(&mut lengths);
             let numbers: Vec<f64> = Tensor::cat(lengths.found, 0).into_data().iter::<f64>().collect();
             let sum = |first| numbers.iter().skip(first).step_by(2).sum::<f64>();
             let (gradient, weights) = (sum(0), sum(1));
@@ -226,10 +232,10 @@ impl Penalties {
         })
     }
 
-    /// Takes note of step `step`, counted from 1, of a bounded parameter of `count` numbers, by Σ w² before and after it. What part of the
-    /// weights is to be taken off. Its term's λ becomes the mean over its parameters, in the scale in which a step takes λ/m off.
+    /// Updates the multiplier of a bounded parameter of `count` numbers after step `step`, counted from 1, by Σ w² before and after it; returns the fraction
+    /// of the weights to subtract. Its term's λ becomes the mean over its parameters, in the scale in which a step subtracts λ/m.
     #[must_use]
-    pub fn bind(&mut self, name: &str, rule: Rule, step: u64, count: usize, [before, after]: [f64; 2]) -> f64 {
+    pub fn update_multiplier(&mut self, name: &str, rule: Rule, step: u64, count: usize, [before, after]: [f64; 2]) -> f64 {
         let part = self.bounds.entry(name.to_owned()).or_default().part(rule, step, count, before, after);
         for term in self.terms.iter_mut().filter(|term| term.is_bounded() && term.names.contains(name)) {
             let multipliers = term.names.iter().filter_map(|name| self.bounds.get(name)).map(|bound| bound.multiplier);
@@ -238,14 +244,18 @@ impl Penalties {
         part
     }
 
-    /// Refuses a Kronecker-factored curvature of layers so wide that their factors, squares of the width, fill the memory.
+    /// The layers whose curvature `evidence` needs.
     ///
     /// # Errors
     ///
-    /// When a layer has more than 2¹⁴ inputs or outputs.
-    pub fn check_curvature(&self, architecture: &Architecture) -> Result<(), ConfigError> {
-        let widest = architecture.widest_layer();
-        for (place, term) in self.terms.iter().enumerate() {
+    /// When there is no curvature of one, or its Kronecker factors, squares of its width, fill the memory: it has more than 2¹⁴ inputs or outputs.
+    pub fn curvature_scope(&self, graph: &Graph) -> Result<Scope, ConfigError> {
+        let learned = |term: &&Term| matches!(term.schedule, Lambda::Evidence { .. });
+        for (place, term) in self.terms.iter().enumerate().filter(|(_, term)| learned(term)) {
+            let scope = Scope::new(graph, &term.names).map_err(|problem| {
+                ConfigError::value(format!("penalty.{place}.schedule.kind"), format!("is \"evidence\", but {problem}"))
+            })?;
+            let widest = scope.widest(graph);
             if matches!(term.schedule, Lambda::Evidence { structure: Structure::Kronecker, .. }) && widest > WIDEST {
                 let problem = format!(
                     "is \"kronecker\", for which a layer of {widest} inputs or outputs is too wide; expected at most {WIDEST}; use \"diagonal\""
@@ -253,7 +263,8 @@ impl Penalties {
                 return Err(ConfigError::value(format!("penalty.{place}.schedule.structure"), problem));
             }
         }
-        Ok(())
+        let names = self.terms.iter().filter(learned).flat_map(|term| term.names.iter().cloned()).collect();
+        Scope::new(graph, &names).map_err(|problem| ConfigError::value("penalty.schedule.kind", format!("is \"evidence\", but {problem}")))
     }
 
     /// The penalty of weights on the host, in float64, for a step of `batch` samples.
@@ -271,8 +282,8 @@ impl Penalties {
     /// ‖w‖² over every parameter that a term is on; over the kernels where there is no term.
     #[must_use]
     pub fn weight_norm_squared(&self, weights: &Weights) -> f64 {
-        let penalized = |(name, values): &(&String, &Values)| match self.terms.as_slice() {
-            [] => values.shape.len() >= 2,
+        let penalized = |(name, _): &(&String, &Values)| match self.terms.as_slice() {
+            [] => self.kernels.contains(*name),
             terms => terms.iter().any(|term| term.names.contains(*name)),
         };
         weights.iter().filter(penalized).map(|(_, values)| normed(Norm::Squares, values)).sum()
@@ -282,16 +293,16 @@ impl Penalties {
 /// Σ g² and Σ w² of each parameter.
 struct Lengths<'a> {
     names: &'a BTreeSet<String>,
-    kernels: Implementation,
+    implementation: Implementation,
     gradients: &'a GradientsParams,
     found: Vec<Tensor<1>>,
 }
 
 impl ParamVisitor for Lengths<'_> {
-    fn look<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) {
-        if let (true, Some(gradient)) = (self.names.contains(name), self.gradients.get::<D>(id)) {
-            self.found.push(norm_of(self.kernels, gradient, Norm::Squares));
-            self.found.push(norm_of(self.kernels, tensor.inner(), Norm::Squares));
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, tensor: Tensor<D>) {
+        if let (true, Some(gradient)) = (self.names.contains(&parameter.name), self.gradients.get::<D>(id)) {
+            self.found.push(norm_of(self.implementation, gradient, Norm::Squares, 0));
+            self.found.push(norm_of(self.implementation, tensor.inner(), Norm::Squares, 0));
         }
     }
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use super::RunError;
 use super::metrics_log::Mark;
+use regulus_model::Weights;
+
 use crate::atomic::sync_folder;
 use crate::checksum::sha256;
 use crate::config::Which;
 use crate::error::WriteError;
-use crate::model::Weights;
 use crate::train::{Position, Snapshot};
 
 /// What is measured and exported.

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use regulus_model::Description;
+use regulus_model::graph::Graph;
+use regulus_model::networks::graph_of;
+use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocess, Preprocessing, Resize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{Implementation, Resize, Which};
-use crate::data::{Decoding, Normalizer, Preprocess, Reason};
-use crate::model::Architecture;
+use crate::config::{Implementation, Which};
+use crate::data::Reason;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +54,9 @@ pub struct Manifest {
     /// How it was trained on after it had ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<Extension>,
-    /// The network.
-    pub architecture: Architecture,
+    /// The network. Runs of version 0.1.0 describe it under another key.
+    #[serde(alias = "architecture", deserialize_with = "graph")]
+    pub graph: Graph,
     /// Numbers the network learns.
     pub parameters: usize,
 }
@@ -73,7 +78,7 @@ impl Manifest {
     /// How an image file becomes the network's input.
     #[must_use]
     pub fn preprocess(&self) -> Preprocess {
-        Preprocess { shape: self.architecture.input, resize: self.resize, decoding: self.decoding }
+        Preprocess { shape: self.graph.input(), resize: self.resize, decoding: self.decoding }
     }
 
     /// Whether a `config.toml` of this SHA-256 is the run's. While an extension is written it may still be the one before.
@@ -83,6 +88,26 @@ impl Manifest {
         let known: Vec<&String> = std::iter::once(&self.config_sha256).chain(extended).collect();
         known.iter().rev().take(2).any(|known| *known == sha256)
     }
+}
+
+impl From<&Manifest> for Description {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            version: manifest.version.clone(),
+            graph: manifest.graph.clone(),
+            preprocessing: Preprocessing {
+                normalizer: manifest.normalizer.clone(),
+                resize: manifest.resize,
+                decoding: manifest.decoding,
+                steps: FileSteps::default(),
+            },
+            classes: manifest.classes.clone(),
+        }
+    }
+}
+
+fn graph<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Graph, D::Error> {
+    graph_of(serde_json::Value::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 const fn stock() -> Implementation {

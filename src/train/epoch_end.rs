@@ -10,7 +10,8 @@ use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_watched};
-use crate::objective::{Curvature, Learned, Penalties, Sparsity, Stopped};
+use crate::network::{Curvature, Predictor, Stopped};
+use crate::objective::{Learned, Penalties, Sparsity};
 
 /// What an epoch's end changes: where to go back to if it is stopped.
 struct Before {
@@ -19,8 +20,8 @@ struct Before {
     penalties: Penalties,
 }
 
-/// What is told of an epoch.
-struct Told {
+/// What is reported of an epoch.
+struct Report {
     sums: EpochSums,
     speed: f64,
     validation: Option<Measures>,
@@ -33,7 +34,7 @@ struct Told {
 }
 
 impl Training {
-    /// Measures, tells and saves after an epoch. False where it was stopped: then all is as it was before, and the epoch is still to be ended.
+    /// Measures, reports and saves after an epoch. False where it was stopped: then all is as it was before, and the epoch is still to be ended.
     pub(super) fn end_epoch(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<bool, Error> {
         let before = Before { position: self.position.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
         let (sums, speed) = self.count_epoch();
@@ -43,13 +44,13 @@ impl Training {
             return Ok(false);
         };
         let weights = snapshot.measured();
-        let mut told = Told {
+        let mut report = Report {
             sums,
             speed,
             validation,
             penalty: self.penalties.value(weights, plan.experiment.train.batch(plan.data.train.count())),
             weight_norm_squared: self.penalties.weight_norm_squared(weights),
-            zeros: Sparsity::of(weights),
+            zeros: Sparsity::of(weights, self.network.graph()),
             lambda: self.penalties.lambda(),
             lambdas: self.penalties.lambdas(),
             learned: None,
@@ -58,9 +59,9 @@ impl Training {
             self.go_back(before);
             return Ok(false);
         };
-        told.learned = learned;
-        observer.on(&Event::Epoch(&self.rows(&told)))?;
-        let best = told.validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
+        report.learned = learned;
+        observer.on(&Event::Epoch(&self.rows(&report)))?;
+        let best = report.validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
         self.keep(snapshot, best, observer)?;
         Ok(true)
     }
@@ -92,15 +93,14 @@ impl Training {
         self.position.rate.unwrap_or_default()
     }
 
-    /// The validation part's measures, if there is such a part; none if it was stopped.
-    #[expect(clippy::option_option, reason = "two questions: whether it was stopped, and whether there is such a part")]
+    /// The validation split's measures, if there is such a part; none if it was stopped.
+    #[expect(clippy::option_option, reason = "two questions: whether it was stopped, and whether there is such a split")]
     fn validate(&self, plan: &Plan, observer: &mut dyn Observer) -> Result<Option<Option<Measures>>, Error> {
-        let Some(part) = &plan.data.validation else { return Ok(Some(None)) };
-        let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
+        let Some(subset) = &plan.data.validation else { return Ok(Some(None)) };
         let watched = Watched::new(plan.stop, observer);
-        let total = part.count() as u64;
+        let total = subset.count() as u64;
         let mut goes_on = |done| watched.goes_on("validation", done, total);
-        let measures = measure_watched(&self.measured_network(), part, &batcher, &mut goes_on);
+        let measures = measure_watched(&Predictor::new(&self.measured_network(), &plan.data.normalizer), subset, &mut goes_on);
         watched.end()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
             return Err(self.diverged("the validation loss", self.position.step, self.position.epoch, self.last_rate()).into());
@@ -119,7 +119,7 @@ impl Training {
         let network = self.network.valid();
         let watched = Watched::new(plan.stop, observer);
         let watch = |phase, done, total| watched.goes_on(phase, done, total);
-        let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure, &watch);
+        let curvature = |structure| Curvature::of(&network, plan.curvature, &plan.data.train, &batcher, structure, &watch);
         let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
         watched.end()?;
         self.position.seconds += begun.elapsed().as_secs_f64();
@@ -131,8 +131,8 @@ impl Training {
         Ok(learned)
     }
 
-    fn rows(&self, told: &Told) -> Vec<Row> {
-        let Told { sums, validation, learned, .. } = told;
+    fn rows(&self, report: &Report) -> Vec<Row> {
+        let Report { sums, validation, learned, .. } = report;
         let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
             epoch: self.position.epoch,
             step: self.position.step,
@@ -141,21 +141,21 @@ impl Training {
             penalty,
             objective: data_loss + penalty,
             accuracy,
-            weight_norm_squared: told.weight_norm_squared,
-            zero_weights: Some(told.zeros.weights),
-            zero_channels: Some(told.zeros.channels),
-            lambda: told.lambda,
-            lambdas: told.lambdas.clone(),
+            weight_norm_squared: report.weight_norm_squared,
+            zero_weights: Some(report.zeros.weights),
+            zero_channels: Some(report.zeros.channels),
+            lambda: report.lambda,
+            lambdas: report.lambdas.clone(),
             evidence: learned.as_ref().map(|learned| learned.updates.clone()),
             gamma: learned.as_ref().map(|learned| learned.gamma),
             log_evidence: learned.as_ref().map(|learned| learned.log_evidence),
             learning_rate: self.last_rate(),
             seconds: self.position.seconds,
-            images_per_second: told.speed,
+            images_per_second: report.speed,
         };
         let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
         if let Some(Measures { data_loss, accuracy, .. }) = validation {
-            rows.push(row(Split::Validation, *data_loss, told.penalty, *accuracy));
+            rows.push(row(Split::Validation, *data_loss, report.penalty, *accuracy));
         }
         rows
     }
@@ -167,7 +167,7 @@ impl Training {
         observer.on(&Event::Checkpoint { snapshot: &snapshot, best })
     }
 
-    /// Takes note of a validation loss; whether it is the best so far.
+    /// Counts a validation loss in; returns whether it is the best so far.
     fn judge(&mut self, plan: &Plan, loss: f64) -> bool {
         let position = &mut self.position;
         position.stopping.improves(loss, plan.experiment.early_stopping.min_delta.get());

@@ -1,7 +1,8 @@
 //! The whole state of a training, on the host.
 
+use regulus_model::Weights;
+
 use super::Position;
-use crate::model::Weights;
 
 /// What a checkpoint holds: enough to go on as if nothing had happened.
 #[derive(Clone, Debug)]

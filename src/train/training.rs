@@ -9,13 +9,13 @@ use rand::seq::SliceRandom;
 
 use super::average::Average;
 use super::rate::Rate;
-use super::step::{StepSums, Stepper, StepContext};
+use super::step::{StepContext, StepSums, Stepper};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Position, Progress, Snapshot};
 use crate::backend::{keep_awake, on_threads};
 use crate::config::{self, Experiment};
 use crate::data::{Batcher, Data};
 use crate::error::Error;
-use crate::model::{Network, Weights};
+use crate::network::{Network, Scope};
 use crate::objective::Penalties;
 
 /// Steps between two reads of the sums from the device.
@@ -27,6 +27,8 @@ pub struct Plan<'a> {
     pub experiment: &'a Experiment,
     /// Its data.
     pub data: &'a Data,
+    /// The layers whose curvature `evidence` needs.
+    pub curvature: &'a Scope,
     /// Where it computes, with autodiff.
     pub device: &'a Device,
     /// Raised from outside to end it at the next step, or the next part of what takes long after an epoch.
@@ -66,7 +68,7 @@ impl Training {
     /// A training that has not begun.
     #[must_use]
     pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties, averaging: config::Average) -> Self {
-        let first = penalties.weight_norm_squared(&Weights::of(&network));
+        let first = penalties.weight_norm_squared(&network.weights());
         let position = Position { first_weight_norm_squared: Some(first), ..Position::default() };
         Self { network, optimizer, penalties, average: Average::new(averaging), position }
     }
@@ -103,7 +105,7 @@ impl Training {
     ///
     /// When a loss or weight is not finite, or the observer fails.
     pub fn run(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
-        on_threads(self.network.kernels(), || self.train(plan, observer))
+        on_threads(self.network.implementation(), || self.train(plan, observer))
     }
 
     fn train(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
@@ -131,8 +133,8 @@ impl Training {
                 let step_rate = rate.next(self.position.plateau_factor.unwrap_or(1.0));
                 self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
                 keep_awake();
-                let turn = StepContext { indices, upcoming, rate: step_rate, epoch: self.position.epoch, step: self.position.step };
-                let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, turn);
+                let context = StepContext { indices, upcoming, rate: step_rate, epoch: self.position.epoch, step: self.position.step };
+                let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, context);
                 network = next;
                 let is_whole = sums.is_some();
                 if let Some(sums) = sums {
@@ -223,12 +225,12 @@ impl Training {
     }
 
     pub(super) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
-        let weights = Weights::of(&self.network);
+        let weights = self.network.weights();
         self.position.lambdas = self.penalties.lambdas();
         self.position.bounds.clone_from(self.penalties.bounds());
         self.position.averaged = self.average.count;
         if weights.is_finite() {
-            let averaged = self.average.network().map(Weights::of);
+            let averaged = self.average.network().map(Network::weights);
             Ok(Snapshot { weights, averaged, optimizer: self.optimizer.to_bytes(), position: self.position.clone() })
         } else {
             Err(self.diverged("a weight", self.position.step, self.position.epoch + 1, rate))

@@ -25,7 +25,7 @@ fn a_run_folder_has_what_is_promised() {
     assert_eq!(manifest["dataset"]["validation"], 47);
     assert_eq!(manifest["dataset"]["test"], 1000);
     assert_eq!(manifest["classes"][7], "7");
-    for key in ["version", "backend", "device", "threads", "normalizer", "started", "architecture", "parameters"] {
+    for key in ["version", "backend", "device", "threads", "normalizer", "started", "graph", "parameters"] {
         assert!(!manifest[key].is_null(), "{key}");
     }
 
@@ -145,7 +145,7 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
     let metadata = metadata.metadata().clone().unwrap();
     assert_eq!(metadata["format"], "pt");
     let json = |key: &str| serde_json::from_str::<Value>(&metadata[key]).unwrap();
-    assert_eq!(json("architecture")["channels"], serde_json::json!([4, 6]));
+    assert_eq!(json("graph")["nodes"][0]["outputs"], 4);
     assert_eq!(json("classes").as_array().unwrap().len(), 10);
     assert_eq!(json("preprocessing")["deviation"], serde_json::json!([1.0]));
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -163,18 +163,19 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
 fn a_burnpack_export_loads_in_burn() {
     use burn::module::Module;
     use regulus::config::Experiment;
-    use regulus::model::{Architecture, Network, Weights};
+    use regulus::model::Weights;
+    use regulus::network::Network;
 
     let sandbox = trained();
     let told = sandbox.ok(&["export", "run", "--format", "burnpack"]).stdout();
     assert!(told.contains("run/model.bpk"), "{told}");
     let experiment = Experiment::load(&sandbox.path("small.toml"), &[]).unwrap();
     let shape = regulus::data::Shape { channels: 1, height: 28, width: 28 };
-    let architecture = Architecture::new(&experiment.model, shape, 10).unwrap();
-    let place = regulus::backend::open(&experiment.backend).unwrap().place;
-    let network = Network::blank(&architecture, &place).try_load_file(sandbox.path("run/model.bpk")).unwrap();
+    let graph = experiment.model.graph(shape, 10).unwrap();
+    let device = regulus::backend::open(&experiment.backend).unwrap().device;
+    let network = Network::blank(&graph, &device).try_load_file(sandbox.path("run/model.bpk")).unwrap();
     let saved = Weights::from_file(&sandbox.path("run/checkpoints/best/model.safetensors")).unwrap();
-    assert!(Weights::of(&network) == saved);
+    assert!(network.weights() == saved);
 }
 
 #[test]

@@ -16,18 +16,18 @@ use rand_chacha::ChaCha8Rng;
 use regulus::backend::fused;
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::{Backend, BackendKind, Implementation};
-use regulus_kernels::conv::{Gradients, backward, forward};
+use regulus::objective::data_loss;
+use regulus_kernels::conv::{ConvWeights, Gradients, backward, forward};
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::image::{Geometry, Images};
 use regulus_kernels::simd::Path;
-use regulus::objective::data_loss;
 
 use crate::support::cpu_backends;
 
-pub(crate) fn places() -> Vec<ComputeDevice> {
+pub(crate) fn devices() -> Vec<ComputeDevice> {
     let open = |name: &&str| {
         let kind = if *name == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
-        backend::open(&Backend { kind, ..Backend::default() }).unwrap().place
+        backend::open(&Backend { kind, ..Backend::default() }).unwrap().device
     };
     cpu_backends().iter().map(open).collect()
 }
@@ -117,7 +117,7 @@ impl Case {
 
     /// Output and gradients by the stock operations.
     fn stock(&self, numbers_in: &Numbers) -> (Vec<f32>, Gradients) {
-        let device = places()[0].device.clone().autodiff();
+        let device = devices()[0].device.clone().autodiff();
         let images = tensor(&numbers_in.images, self.image_shape(), &device).require_grad();
         let weights = tensor(&numbers_in.weights, self.weight_shape(), &device).require_grad();
         let bias = tensor(&numbers_in.bias, [self.geometry.outputs], &device).require_grad();
@@ -137,7 +137,7 @@ impl Case {
 
     /// How near a pool comes to another winner, or to passing nothing: below rounding, the gradient may rightly go elsewhere.
     fn least_lead(&self, numbers_in: &Numbers) -> f32 {
-        let device = &places()[0].device;
+        let device = &devices()[0].device;
         let [images, weights] = [(&numbers_in.images, self.image_shape()), (&numbers_in.weights, self.weight_shape())]
             .map(|(numbers, shape)| tensor(numbers, shape, device));
         let padding = self.geometry.padding;
@@ -158,7 +158,7 @@ impl Case {
     /// Output, in the stock operations' order, and gradients by the kernels, on images and gradients that lie channels-last or channels-first.
     fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
         let Geometry { inputs, outputs, height, width, .. } = self.geometry;
-        let device = &places()[0].device;
+        let device = &devices()[0].device;
         let shuffled = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
         let (lying, strides) = if channels_last {
             (numbers(shuffled), [height * width * inputs, 1, width * inputs, inputs])
@@ -166,11 +166,19 @@ impl Case {
             (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
         };
         let images = Images { numbers: &lying, strides };
-        let pass = |wants| forward(path, self.geometry, self.batch, &images, &numbers_in.weights, &numbers_in.bias, wants);
+        let pass = |wants_argmax| {
+            let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
+            let weights = if wants_argmax {
+                ConvWeights::for_batch(path, self.geometry, self.batch, weights, bias)
+            } else {
+                ConvWeights::for_inference(path, self.geometry, weights.clone(), bias.clone())
+            };
+            forward(path, &weights, self.batch, &images, wants_argmax, 2)
+        };
         let ((out, argmax), (unkept, none)) = (pass(true), pass(false));
         let shut = |(number, winner): (&f32, &u8)| (*number == 0.0) == (*winner == 4);
         assert!(argmax.len() == out.len() && none.is_empty() && out.iter().zip(&argmax).all(shut));
-        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without argmax");
+        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same in training and in inference");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
         let (lying, strides) = if channels_last {
             let shuffled = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
@@ -248,8 +256,8 @@ proptest! {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let (x, w, b) = (halves(&mut random, batch * inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
         let g = halves(&mut random, batch * outputs);
-        for place in places() {
-            let device = place.device.autodiff();
+        for device in devices() {
+            let device = device.device.autodiff();
             let run = |own: bool| {
                 // A transposed tensor lies in memory by columns.
                 let x = if turned { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
@@ -287,8 +295,8 @@ proptest! {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let logits: Vec<f32> = reals(&mut random, batch * classes).iter().map(|number| number * scale).collect();
         let labels: Vec<i32> = (0..batch).map(|_| random.random_range(0..i32::try_from(classes).unwrap())).collect();
-        for place in places() {
-            let device = place.device.autodiff();
+        for device in devices() {
+            let device = device.device.autodiff();
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [batch]), &device);
             let run = |kernels| {
                 let logits = tensor(&logits, [batch, classes], &device).require_grad();
@@ -310,8 +318,8 @@ fn two_convolutions_in_a_row_have_the_stock_gradients() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let (x, w1, b1) = (halves(&mut random, 5 * 2 * 14 * 15), halves(&mut random, 11 * 2 * 9), halves(&mut random, 11));
     let (w2, b2, g) = (halves(&mut random, 6 * 11 * 9), halves(&mut random, 6), halves(&mut random, 5 * 6 * 3 * 3));
-    for place in places() {
-        let device = place.device.autodiff();
+    for device in devices() {
+        let device = device.device.autodiff();
         let run = |own: bool| {
             let x = tensor(&x, [5, 2, 14, 15], &device).require_grad();
             let (w1, b1) = (tensor(&w1, [11, 2, 3, 3], &device).require_grad(), tensor(&b1, [11], &device).require_grad());

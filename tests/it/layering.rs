@@ -3,17 +3,16 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 19] = [
     "error",
     "atomic",
     "checksum",
     "clock",
     "seed",
     "config",
-    "kernels",
     "backend",
     "data",
-    "model",
+    "network",
     "objective",
     "metrics",
     "train",

@@ -26,6 +26,7 @@ mod kernels;
 mod layering;
 mod norms_and_steps;
 mod objective;
+mod older;
 mod penalties;
 mod readme;
 mod reference;

@@ -11,25 +11,31 @@ use rand_chacha::ChaCha8Rng;
 use regulus::backend::ComputeDevice;
 use regulus::backend::fused::{self, Norm};
 use regulus::config::Implementation;
+use regulus::objective::norm_of;
 use regulus_kernels::simd::Path;
 use regulus_kernels::{squares, update};
-use regulus::objective::norm_of;
 
-use crate::kernels::{close, halves, numbers, places, reals, tensor};
+use crate::kernels::{close, devices, halves, numbers, reals, tensor};
 
 /// A norm, and after it the gradient of three times that.
-fn norm_and_gradient<const D: usize>(place: &ComputeDevice, kernels: Implementation, weights: &[f32], shape: [usize; D], norm: Norm) -> Vec<f32> {
-    let weights = tensor(weights, shape, &place.device.clone().autodiff()).require_grad();
-    let norm = norm_of(kernels, weights.clone(), norm);
+fn norm_and_gradient<const D: usize>(
+    device: &ComputeDevice,
+    implementation: Implementation,
+    weights: &[f32],
+    shape: [usize; D],
+    norm: Norm,
+) -> Vec<f32> {
+    let weights = tensor(weights, shape, &device.device.clone().autodiff()).require_grad();
+    let norm = norm_of(implementation, weights.clone(), norm, usize::from(D == 2));
     let gradients = (norm.clone() * 3.0).backward();
     [numbers(norm), numbers(weights.grad(&gradients).unwrap())].concat()
 }
 
 /// The weights after each step of a stock optimizer at a learning rate of 0.01.
-fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], place: &ComputeDevice) -> Vec<Vec<f32>> {
-    let (mut weights, mut state) = (tensor(start, [start.len()], &place.device), None);
+fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], device: &ComputeDevice) -> Vec<Vec<f32>> {
+    let (mut weights, mut state) = (tensor(start, [start.len()], &device.device), None);
     let mut step = |gradient: &Vec<f32>| {
-        (weights, state) = optimizer.step(0.01, weights.clone(), tensor(gradient, [start.len()], &place.device), state.take());
+        (weights, state) = optimizer.step(0.01, weights.clone(), tensor(gradient, [start.len()], &device.device), state.take());
         numbers(weights.clone())
     };
     gradients.iter().map(&mut step).collect()
@@ -47,11 +53,11 @@ proptest! {
             weights[..columns].fill(0.0);
             weights.iter_mut().step_by(columns).for_each(|weight| *weight = 0.0);
         }
-        for place in places() {
+        for device in devices() {
             for norm in [Norm::Squares, Norm::Absolutes, Norm::Groups] {
-                let of = |kernels| {
-                    let dense = norm_and_gradient(&place, kernels, &weights, [rows, columns], norm);
-                    let convolution = norm_and_gradient(&place, kernels, &weights, [rows, columns, 1, 1], norm);
+                let of = |implementation| {
+                    let dense = norm_and_gradient(&device, implementation, &weights, [rows, columns], norm);
+                    let convolution = norm_and_gradient(&device, implementation, &weights, [rows, columns, 1, 1], norm);
                     [dense, convolution].concat()
                 };
                 let (own, stock) = (of(Implementation::Fused), of(Implementation::Stock));
@@ -81,12 +87,12 @@ proptest! {
         let sgd = SgdConfig::new().with_momentum((momentum > 0.0).then_some(with_momentum)).build();
         let adam = AdamConfig::new().with_epsilon(1e-7).build();
         let adamw = AdamWConfig::new().with_epsilon(1e-7).with_weight_decay(decay).build();
-        for place in places() {
-            let tensor = |numbers: &[f32]| tensor(numbers, [count], &place.device);
+        for device in devices() {
+            let tensor = |numbers: &[f32]| tensor(numbers, [count], &device.device);
             let expected = [
-                steps(&sgd, &start, &gradients, &place),
-                steps(&adam, &start, &gradients, &place),
-                steps(&adamw, &start, &gradients, &place),
+                steps(&sgd, &start, &gradients, &device),
+                steps(&adam, &start, &gradients, &device),
+                steps(&adamw, &start, &gradients, &device),
             ];
             let (mut w, mut velocity) = (tensor(&start), tensor(&vec![0.0; count]));
             #[expect(clippy::cast_possible_truncation, reason = "as the program does")]

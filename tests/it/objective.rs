@@ -12,9 +12,11 @@ use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::model::{Architecture, ParamVisitor, Network, Parameter, Weights};
-use regulus::objective::{Curvature, Penalties};
-use regulus::train::{ParameterOptimizer, StepSums, Stepper, StepContext};
+use regulus::network::{Curvature, Network, ParamVisitor};
+use regulus::objective::Penalties;
+use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
+use regulus_model::Weights;
+use regulus_model::graph::{Parameter, Role};
 use serde::Deserialize;
 
 use crate::support::{cpu_backends, present_backends};
@@ -114,34 +116,35 @@ impl Setting {
         );
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), sets).unwrap();
-        let place = backend::open(&experiment.backend).unwrap().place.autodiff();
-        let device = place.device.clone();
+        let device = backend::open(&experiment.backend).unwrap().device.autodiff();
         let data = data::load(&experiment.data, experiment.seed).unwrap();
-        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
+        let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
-        let network = Network::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
-        let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count()).unwrap();
-        let batcher = Batcher::new(&data.normalizer, &device);
-        Self { experiment, data, device, network, penalties, batcher }
+        let network = Network::blank(&graph, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count()).unwrap();
+        let batcher = Batcher::new(&data.normalizer, &device.device);
+        Self { experiment, data, device: device.device, network, penalties, batcher }
     }
 
     /// Gradients and sums of a first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        let turn = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
-        Stepper::new(&self.experiment, &self.data.train, &self.batcher).gradients(&self.network, &mut self.penalties.clone(), turn)
+        let context = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
+        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
+        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), context);
+        (found.gradients, found.sums)
     }
 
     fn trained(&self, batches: &[Vec<u32>]) -> Weights {
-        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.kernels());
+        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.implementation());
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         let mut penalties = self.penalties.clone();
         let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
         for (step, batch) in (0..).zip(batches) {
-            let turn = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
-            network = stepper.step(network, &mut optimizer, &mut penalties, turn).0;
+            let context = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
+            network = stepper.step(network, &mut optimizer, &mut penalties, context).0;
         }
-        Weights::of(&network)
+        network.weights()
     }
 }
 
@@ -152,17 +155,17 @@ struct Named<'a> {
 }
 
 impl ParamVisitor for Named<'_> {
-    fn look<const D: usize>(&mut self, name: &str, id: ParamId, _tensor: Tensor<D>) {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
         let gradient = self.gradients.get::<D>(id).expect("every parameter has a gradient");
         let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
-        self.found.insert(name.to_owned(), gradient.into_data().iter::<f32>().collect());
+        self.found.insert(parameter.name.clone(), gradient.into_data().iter::<f32>().collect());
     }
 }
 
 fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
-    let mut look = Named { gradients, found: HashMap::new() };
-    network.each(&mut look);
-    look.found
+    let mut named = Named { gradients, found: HashMap::new() };
+    network.visit_parameters(&mut named);
+    named.found
 }
 
 fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {
@@ -204,7 +207,7 @@ fn losses_and_gradients_are_pytorchs() {
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
             assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
-            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
+            let on_host = setting.penalties.value(&setting.network.weights(), 6);
             assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: {on_host} against {}", case.penalty);
             assert_gradients(&named(&setting.network, &gradients), &case.gradients, &told);
         }
@@ -247,7 +250,7 @@ fn other_penalties_and_their_gradients_are_pytorchs() {
             let (found, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{told}: penalty {} against {penalty}", sums[1]);
-            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
+            let on_host = setting.penalties.value(&setting.network.weights(), 6);
             assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{told}: {on_host} against {penalty}");
             assert_gradients(&named(&setting.network, &found), gradients, &told);
         }
@@ -313,11 +316,11 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
 
         let plain = Setting::new(backend, &[sgd, "penalty.0.lambda=0".to_owned()]);
         let (gradients, _) = plain.gradients(&fixture.batches[0]);
-        let kernels = Implementation::of(&plain.network);
+        let kernels = Kernels::of(&plain.network);
         #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
         let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
         let mut burns: ModuleOptimizer = SgdConfig::new().init().with_group(ParamGroup::from_ids(kernels), decay, None);
-        let burns = Weights::of(&burns.step(rate, plain.network.clone(), gradients));
+        let burns = burns.step(rate, plain.network.clone(), gradients).weights();
 
         for (name, values) in burns.iter() {
             for (ours, burns) in ours.get(name).unwrap().numbers.iter().zip(&values.numbers) {
@@ -328,21 +331,21 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
     }
 }
 
-/// The identifiers of the parameters of rank 2 and more.
+/// The identifiers of the kernels.
 #[derive(Default)]
-struct Implementation(Vec<ParamId>);
+struct Kernels(Vec<ParamId>);
 
-impl Implementation {
+impl Kernels {
     fn of(network: &Network) -> Vec<ParamId> {
         let mut kernels = Self::default();
-        network.each(&mut kernels);
+        network.visit_parameters(&mut kernels);
         kernels.0
     }
 }
 
-impl ParamVisitor for Implementation {
-    fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
-        if D >= 2 {
+impl ParamVisitor for Kernels {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
+        if parameter.role == Role::Kernel {
             self.0.push(id);
         }
     }
@@ -361,15 +364,16 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let weights = Weights::from_file(&path).unwrap();
             let network = network.valid().with_weights(&weights, &path).unwrap();
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
-            let curvature = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true);
+            let scope = penalties.curvature_scope(network.graph()).unwrap();
+            let curvature = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true);
             assert!(penalties.learn(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
-                let found = Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true)?;
+                let found = Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true)?;
                 loss = found.loss;
                 Ok(found)
             };
-            let stopped = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| false);
+            let stopped = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| false);
             let before = penalties.clone();
             assert!(penalties.learn(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
             let found = penalties.learn(5, &weights, curvature).unwrap().unwrap();

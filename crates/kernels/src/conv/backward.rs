@@ -5,9 +5,9 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::sparse::{ImageGradient, KernelGradient, Lists};
 use super::patch_gradient::{PatchGradient, PatchSums};
-use super::{NONE, ArgMax};
+use super::sparse::{ImageGradient, KernelGradient, Lists};
+use super::{ArgMax, NONE};
 use crate::fill::{Size, filled};
 use crate::image::{Geometry, Images, Layout};
 use crate::scratch::{self, Line};

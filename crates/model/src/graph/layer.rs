@@ -1,11 +1,28 @@
 //! A layer as a config writes it.
 
+use serde::{Deserialize, Serialize};
+
 use super::words::Words;
 use super::{Builder, Op};
 
 /// A line of `model.layers`: an operation with what it takes and what it is called, such as `conv 32 3x3 stride 2 from block1 as shortcut`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Layer(String);
+
+impl TryFrom<String> for Layer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text)
+    }
+}
+
+impl From<Layer> for String {
+    fn from(layer: Layer) -> Self {
+        layer.0
+    }
+}
 
 impl Layer {
     /// Reads a line.
@@ -14,13 +31,7 @@ impl Layer {
     ///
     /// What is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
-        read(text, 2).map(|_| Self(text.to_owned()))
-    }
-
-    /// The line.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.0
+        read(text, 2).map(|_| Self(text.to_owned())).map_err(|problem| format!("layer `{text}` {problem}"))
     }
 
     /// Adds it to a network that tells `classes` classes apart.

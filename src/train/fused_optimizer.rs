@@ -1,4 +1,4 @@
-//! Burn optimizers that step in place and in one pass, on the CPU backends. What they compute and keep is what Burn's own do.
+//! Burn optimizers that step in place and in one pass, on the CPU backends. They compute, and keep as state, what Burn's own do.
 
 use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;

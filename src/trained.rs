@@ -1,30 +1,28 @@
 //! A trained network, loaded from its run or from an exported file.
 
-mod description;
-
 use std::path::{Path, PathBuf};
 
-pub use description::{Description, FileSteps, Preprocessing};
+use regulus_model::{Artifact, Description, Weights};
 
-use crate::backend::{self, Opened};
+use crate::backend::{self, ComputeDevice, Opened};
 use crate::config::{Backend, BackendKind, Experiment};
-use crate::data::{self, Batcher, Data, DataError, Progress};
+use crate::data::{self, Data, DataError, Progress};
 use crate::error::Error;
-use crate::model::{ModelError, Network, Weights};
+use crate::network::{Network, Predictor};
 use crate::run::{Manifest, RunError, RunFolder, Which};
 use crate::train::Position;
 
 /// A trained network with all that is needed to use it.
 #[derive(Debug)]
 pub struct Trained {
-    /// The network, on its device, without autodiff.
-    pub network: Network,
-    /// Its weights on the host.
+    /// Computes its outputs.
+    pub predictor: Predictor,
+    /// Its weights.
     pub weights: Weights,
     /// What it is, how its input is made, and what its outputs mean.
     pub description: Description,
-    /// Makes its input.
-    pub batcher: Batcher,
+    /// Where it computes, without autodiff.
+    pub device: ComputeDevice,
     /// Where it is from.
     pub origin: Origin,
 }
@@ -108,10 +106,6 @@ impl Trained {
             config.device = 0;
         }
         let loaded = folder.load(options.which)?;
-        manifest.architecture.check().map_err(|(_, problem)| RunError::Damaged {
-            path: folder.path().join("manifest.json"),
-            problem: format!("its architecture {problem}"),
-        })?;
         let position = loaded.snapshot.position.clone();
         let weights = loaded.snapshot.into_measured();
         let description = Description::from(&manifest);
@@ -120,20 +114,23 @@ impl Trained {
     }
 
     fn of_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        let (weights, metadata) = Weights::with_metadata(path, &bytes)?;
-        let description =
-            Description::from_metadata(&metadata).map_err(|problem| ModelError::Metadata { path: path.to_owned(), problem })?;
+        let Artifact { description, weights } = Artifact::open(path)?;
         let default = Backend::default();
         let config = Backend { kind: backend.unwrap_or(default.kind), ..default };
         Self::new(path, &config, weights, description, Origin::File(path.to_owned()))
     }
 
     fn new(path: &Path, backend: &Backend, weights: Weights, description: Description, origin: Origin) -> Result<Self, Error> {
-        let Opened { place, .. } = backend::open(backend)?;
-        let network = Network::blank(&description.architecture, &place).with_weights(&weights, path)?;
-        let batcher = Batcher::new(&description.preprocessing.normalizer, &place.device);
-        Ok(Self { network, weights, description, batcher, origin })
+        let Opened { device, .. } = backend::open(backend)?;
+        let network = Network::blank(&description.graph, &device).with_weights(&weights, path)?;
+        let predictor = Predictor::new(&network, &description.preprocessing.normalizer);
+        Ok(Self { predictor, weights, description, device, origin })
+    }
+
+    /// Its network as a Burn module.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network::of_weights(&self.description.graph, &self.weights, &self.device)
     }
 
     /// The run it is from; none if it is from a file.

@@ -1,20 +1,25 @@
 //! The curvature of the summed data loss: the generalized Gauss-Newton matrix Σ Jᵀ·H·J over the samples, J the Jacobian of the logits and
 //! H = diag(p) − p·pᵀ the Hessian of cross-entropy in them (Schraudolph 2002; Martens 2020, arXiv 1412.1193, section 8).
 
-use std::collections::BTreeMap;
+mod eigenvalues;
+mod jacobian;
+
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::prelude::*;
 use burn::tensor::activation::{log_softmax, softmax};
 use rayon::prelude::*;
 
-use super::Stopped;
-use super::eigenvalues::{eigenvalues, work};
+use eigenvalues::{eigenvalues, work};
+use jacobian::Layer;
+use regulus_model::graph::{Graph, Op, Role};
+
+use super::Network;
 use crate::backend::{numbers, on_threads};
 use crate::config::{Implementation, Structure};
 use crate::data::{Batch, Batcher, Subset};
-use crate::model::{Layer, Network};
 
 /// Numbers in the largest tensor of a batch, at most: 64 MiB of float32.
 const NUMBERS: usize = 1 << 24;
@@ -22,6 +27,50 @@ const NUMBERS: usize = 1 << 24;
 const BATCH: usize = 32;
 /// Parts whose sums are made side by side on a CPU. Fixed, so that sums do not depend on threads.
 const STRIPS: usize = 4;
+
+/// Long work was asked to stop before its end, and left nothing behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+/// The layers whose parameters a curvature is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Their places in the graph.
+    layers: Vec<usize>,
+}
+
+impl Scope {
+    /// The layers of the parameters with these names.
+    ///
+    /// # Errors
+    ///
+    /// In words, the node for whose parameters there is no curvature.
+    pub fn new(graph: &Graph, names: &BTreeSet<String>) -> Result<Self, String> {
+        let mut layers = Vec::new();
+        for (place, node) in graph.nodes().iter().enumerate() {
+            if !graph.parameters_of(place).iter().any(|parameter| names.contains(&parameter.name)) {
+                continue;
+            }
+            let problem = match &node.op {
+                Op::Conv(conv) if conv.groups > 1 => "a convolution in groups",
+                Op::Conv(_) | Op::Dense(_) => {
+                    layers.push(place);
+                    continue;
+                }
+                _ => "a normalization",
+            };
+            return Err(format!("there is no curvature for node `{}`, {problem}; leave its parameters out of the scope", node.name));
+        }
+        Ok(Self { layers })
+    }
+
+    /// The most inputs or outputs of a layer; an input of a convolution is a channel and a place in the kernel.
+    #[must_use]
+    pub fn widest(&self, graph: &Graph) -> usize {
+        let kernels = self.layers.iter().flat_map(|place| graph.parameters_of(*place)).filter(|parameter| parameter.role == Role::Kernel);
+        kernels.flat_map(|kernel| [kernel.shape[0], kernel.fans()[0]]).max().unwrap_or(1)
+    }
+}
 
 /// The eigenvalues of one parameter's block: the products of every number of `left` with every one of `right`, in float64.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,27 +100,35 @@ pub struct Curvature {
 }
 
 impl Curvature {
-    /// The curvature of `network` over every sample of `part`, without dropout. `network` and `batcher` are on a device without autodiff.
+    /// The curvature in the parameters of the layers in `scope`, over every sample of `subset`, without dropout. `network` and `batcher` are on a device without autodiff.
     /// A diagonal is exact. A kernel's Kronecker product is (Σ g·gᵀ) ⊗ (Σ a·aᵀ)/(samples · places), with sums over samples, places and the
     /// columns g of H's root: the `expand` setting of Eschenhagen et al. 2023, arXiv 2311.00636. A bias has Σ g·gᵀ.
     ///
     /// # Errors
     ///
     /// When `watch` says not to go on.
-    pub fn of(network: &Network, part: &Subset, batcher: &Batcher, structure: Structure, watch: &Watch) -> Result<Self, Stopped> {
-        let indices: Vec<u32> = (0..u32::try_from(part.count()).unwrap_or(u32::MAX)).collect();
+    pub fn of(
+        network: &Network,
+        scope: &Scope,
+        subset: &Subset,
+        batcher: &Batcher,
+        structure: Structure,
+        watch: &Watch,
+    ) -> Result<Self, Stopped> {
+        let indices: Vec<u32> = (0..u32::try_from(subset.count()).unwrap_or(u32::MAX)).collect();
         let strips: Vec<&[u32]> = indices.chunks(indices.len().div_ceil(STRIPS)).collect();
-        let done = Done::of("curvature of the loss", part.count() as u64, watch);
-        let summed = |strip: &&[u32]| Strip::of(network, part, batcher, structure, strip, &done);
+        let done = Done::of("curvature of the loss", subset.count() as u64, watch);
+        let pass = Pass { network, scope, subset, batcher, structure, done: &done };
+        let summed = |strip: &&[u32]| pass.strip(strip);
         // A GPU's queue belongs to one thread.
-        let strips: Result<Vec<Strip>, Stopped> = on_threads(network.kernels(), || match network.kernels() {
+        let strips: Result<Vec<Strip>, Stopped> = on_threads(network.implementation(), || match network.implementation() {
             Implementation::Fused => strips.par_iter().map(summed).collect(),
             Implementation::Stock => strips.iter().map(summed).collect(),
         });
         let mut all = Strip::default();
         strips?.into_iter().for_each(|strip| all.join(strip));
         let done = Done::of("eigenvalues", all.layers.values().map(|sums| sums.work(structure)).sum(), watch);
-        let spectra = all.layers.into_par_iter().map(|(name, sums)| sums.spectra(structure, &name, part.count(), &done));
+        let spectra = all.layers.into_par_iter().map(|(name, sums)| sums.spectra(structure, &name, subset.count(), &done));
         let spectra: Vec<[(String, Spectrum); 2]> = spectra.collect::<Result<_, Stopped>>()?;
         Ok(Self { loss: all.loss, spectra: spectra.into_iter().flatten().collect() })
     }
@@ -108,28 +165,51 @@ struct Strip {
     layers: BTreeMap<String, Sums>,
 }
 
-impl Strip {
-    fn of(network: &Network, part: &Subset, batcher: &Batcher, structure: Structure, indices: &[u32], done: &Done) -> Result<Self, Stopped> {
-        let architecture = network.architecture();
-        let kernel = architecture.kernel_size.pow(2);
-        let largest = architecture.largest_activation() * architecture.classes.max(kernel);
-        let mut strip = Self::default();
-        for chunk in indices.chunks((NUMBERS / largest).clamp(1, BATCH)) {
-            let Batch { images, labels } = batcher.batch(part, chunk);
+/// What all strips read.
+struct Pass<'a> {
+    network: &'a Network,
+    scope: &'a Scope,
+    subset: &'a Subset,
+    batcher: &'a Batcher,
+    structure: Structure,
+    done: &'a Done<'a>,
+}
+
+impl Pass<'_> {
+    fn strip(&self, indices: &[u32]) -> Result<Strip, Stopped> {
+        let graph = self.network.graph();
+        let mut strip = Strip::default();
+        for chunk in indices.chunks((NUMBERS / self.largest()).clamp(1, BATCH)) {
+            let Batch { images, labels } = self.batcher.batch(self.subset, chunk);
             let loss = &mut strip.loss;
             let vectors = |logits: Tensor<2>| {
                 let losses = log_softmax(logits.clone(), 1).gather(1, labels.unsqueeze_dim(1)).neg();
                 *loss += losses.into_data().iter::<f64>().sum::<f64>();
                 roots(logits)
             };
-            network.linearized(images, vectors, |layer| strip.layers.entry(layer.name.clone()).or_default().add(structure, layer));
-            if !done.add(chunk.len() as u64) {
+            self.network.linearized(images, &self.scope.layers, vectors, |layer| {
+                strip.layers.entry(graph.nodes()[layer.place].name.clone()).or_default().add(self.structure, layer);
+            });
+            if !self.done.add(chunk.len() as u64) {
                 return Err(Stopped);
             }
         }
         Ok(strip)
     }
 
+    /// The numbers in the largest tensor that one sample becomes: a vector for each class, or a patch for each position.
+    fn largest(&self) -> usize {
+        let graph = self.network.graph();
+        let kernels = graph.nodes().iter().filter_map(|node| match &node.op {
+            Op::Conv(conv) => Some(conv.kernel[0] * conv.kernel[1]),
+            _ => None,
+        });
+        let kernel = kernels.max().unwrap_or(1);
+        graph.largest_features() * graph.output_features().size().max(kernel)
+    }
+}
+
+impl Strip {
     fn join(&mut self, other: Self) {
         self.loss += other.loss;
         for (name, sums) in other.layers {
