@@ -161,13 +161,13 @@ impl Model {
         let key = match (self.kind, error) {
             (ModelKind::Layers, _) => "model.layers",
             (ModelKind::Linear, _) => "data.image_size",
-            (_, GraphError::Node { word: "dense", .. }) => "model.hidden",
-            (_, GraphError::Node { word: "conv", problem, .. }) if problem.starts_with("has a window") => "model.kernel_size",
+            (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
+            (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
             _ => "model.channels",
         };
         let problem = match (self.kind, key) {
             (ModelKind::Layers, _) => format!("don't fit images of {input}: {error}"),
-            (_, "model.kernel_size" | "model.channels") => {
+            _ if !matches!(error, GraphError::TooLarge { .. }) => {
                 format!("doesn't fit images of {input}: {error}; use fewer convolutions, a smaller kernel or larger images")
             }
             _ => format!("doesn't fit: {error}"),

@@ -275,7 +275,11 @@ fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
     for key in ["kernels", "sha256"] {
         manifest.as_object_mut().unwrap().remove(key).unwrap();
     }
-    manifest["architecture"].as_object_mut().unwrap().remove("padding").unwrap();
+    manifest.as_object_mut().unwrap().remove("graph").unwrap();
+    let input = serde_json::json!({ "channels": 1, "height": 28, "width": 28 });
+    manifest["architecture"] = serde_json::json!({
+        "kind": "cnn", "input": input, "channels": [4, 6], "kernel_size": 3, "hidden": 16, "classes": 10
+    });
     manifest["config_sha256"] = regulus::checksum::sha256(config.as_bytes()).into();
     sandbox.write("old/config.toml", config);
     sandbox.write("old/manifest.json", manifest.to_string());

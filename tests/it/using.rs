@@ -157,7 +157,7 @@ fn what_evaluate_cannot_measure_is_told() {
     let plain =
         safetensors::serialize([("a", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap())], None);
     sandbox.write("plain.safetensors", plain.unwrap());
-    tell(&["predict", "plain.safetensors", "new"], 3, "its metadata has no `architecture`; expected a file written by `regulus export");
+    tell(&["predict", "plain.safetensors", "new"], 3, "its metadata has no `graph`; expected a file written by `regulus export");
     tell(&["predict", "small.toml", "new"], 3, "`small.toml` is not a safetensors file");
     tell(&["predict", "absent", "new"], 3, "cannot find `absent`; expected a run folder, or a .safetensors file");
 }

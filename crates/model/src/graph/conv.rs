@@ -83,7 +83,7 @@ impl Operation for Conv {
         if channels % groups != 0 || outputs % groups != 0 {
             return Err(format!("has {groups} groups, which do not divide its {channels} input and {outputs} output channels"));
         }
-        let sides = super::windows([height, width], *kernel, *stride, *padding)?;
+        let sides = super::windows("kernel", [height, width], *kernel, *stride, *padding)?;
         Ok(Features::Map(Shape { channels: *outputs, height: sides[0], width: sides[1] }))
     }
 

@@ -13,6 +13,16 @@ pub enum GraphError {
         /// What does not fit.
         problem: String,
     },
+    /// A node that makes the network too large to be computed with.
+    #[error("node `{name}` ({word}) {problem}; use smaller sizes")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// The word for its operation.
+        word: &'static str,
+        /// What is too large.
+        problem: String,
+    },
     /// The graph as a whole.
     #[error("{0}")]
     Whole(String),

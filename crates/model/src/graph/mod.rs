@@ -122,9 +122,9 @@ impl Graph {
         let mut graph = Self { input, nodes: Vec::new(), output: 0, sources: Vec::new(), features: Vec::new(), parameters: Vec::new() };
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for node in nodes {
-            if let Err(problem) = graph.push(&places, &node) {
-                return Err(GraphError::Node { name: node.name, word: node.op.operation().word(), problem });
-            }
+            let (name, word) = (node.name.clone(), node.op.operation().word());
+            graph.push(&places, &node).map_err(|problem| GraphError::Node { name: name.clone(), word, problem })?;
+            graph.check_size().map_err(|problem| GraphError::TooLarge { name, word, problem })?;
             places.insert(node.name.clone(), graph.nodes.len());
             graph.nodes.push(node);
         }
@@ -155,18 +155,23 @@ impl Graph {
         let inputs: Vec<Features> = sources.iter().map(|source| self.features_of(*source)).collect();
         let output = operation.output(&inputs)?;
         let parameters: Vec<Parameter> = operation.parameters(inputs[0]).into_iter().map(|parameter| parameter.of(&node.name)).collect();
-        let count = |parameter: &Parameter| parameter.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
-        let own = parameters.iter().try_fold(0_usize, |sum, parameter| sum.checked_add(count(parameter)?));
-        if own.and_then(|own| own.checked_add(self.parameter_count())).is_none_or(|all| all > LARGEST) {
-            return Err("makes a network of more than 2²⁸ (268 million) parameters; use smaller sizes".to_owned());
-        }
-        if checked_size(output) > LARGEST {
-            return Err(format!("gives {output}, more than 2²⁸ (268 million) numbers; use smaller sizes"));
-        }
         self.sources.push(sources);
         self.features.push(output);
         self.parameters.push(parameters);
         Ok(())
+    }
+
+    /// Whether the last node is not too large.
+    fn check_size(&self) -> Result<(), String> {
+        let count = |parameter: &Parameter| parameter.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
+        let all = self.parameters().try_fold(0_usize, |sum, parameter| sum.checked_add(count(parameter)?));
+        if all.is_none_or(|all| all > LARGEST) {
+            return Err("makes a network of more than 2²⁸ (268 million) parameters".to_owned());
+        }
+        match self.features.last() {
+            Some(output) if checked_size(*output) > LARGEST => Err(format!("gives {output}, more than 2²⁸ (268 million) numbers")),
+            _ => Ok(()),
+        }
     }
 
     fn check_that_all_is_used(&self) -> Result<(), GraphError> {
@@ -275,16 +280,16 @@ fn listed(inputs: &[Features]) -> String {
 }
 
 /// Rows and columns of windows over an image.
-fn windows(sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<[usize; 2], String> {
+fn windows(what: &str, sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<[usize; 2], String> {
     let [height, width] = sides;
     if padding.iter().zip(kernel).any(|(padding, side)| *padding >= side) && padding != [0, 0] {
         return Err(format!(
-            "has a padding of {}×{}; expected less than its window of {}×{}",
+            "has a padding of {}×{}; expected less than its {what} of {}×{}",
             padding[0], padding[1], kernel[0], kernel[1]
         ));
     }
     if (0..2).any(|axis| kernel[axis] > sides[axis] + 2 * padding[axis]) {
-        return Err(format!("has a window of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
+        return Err(format!("has a {what} of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
     }
     Ok([0, 1].map(|axis| (sides[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1))
 }
