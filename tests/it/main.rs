@@ -24,6 +24,7 @@ mod interruption;
 mod keeping;
 mod kernels;
 mod layering;
+mod layers;
 mod norms_and_steps;
 mod objective;
 mod older;
