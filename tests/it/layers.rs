@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::network::{Network, weights_of};
+use regulus::network::Network;
 use regulus::objective::Penalties;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::{Graph, Weights};
@@ -82,7 +82,7 @@ impl Setting {
         );
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), &[]).unwrap();
-        let device = backend::open(&experiment.backend).unwrap().place;
+        let device = backend::open(&experiment.backend).unwrap().device;
         let data = data::load(&experiment.data, experiment.seed).unwrap();
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join(format!("{name}.safetensors"));
@@ -101,7 +101,7 @@ impl Setting {
     fn trained(&self, batches: &[Vec<u32>], rate: f64) -> (Weights, [f64; 2]) {
         let device = self.device.clone().autodiff();
         let mut network = Network::blank(&self.graph, &device).with_weights(&self.weights, &self.path).unwrap();
-        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, device.kernels);
+        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, device.implementation);
         let mut penalties = Penalties::new(&self.experiment.penalty, &self.graph, self.data.train.count()).unwrap();
         let batcher = Batcher::new(&self.data.normalizer, &device.device);
         let mut stepper = Stepper::new(&self.experiment, &self.data.train, &batcher);
@@ -112,7 +112,7 @@ impl Setting {
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             (network, losses) = (stepped, [sums[0], sums[1]]);
         }
-        (weights_of(&network), losses)
+        (network.weights(), losses)
     }
 }
 
