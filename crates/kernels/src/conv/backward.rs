@@ -5,9 +5,9 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::sparse::{ImageGradient, KernelGradient, Lists};
 use super::patch_gradient::{PatchGradient, PatchSums};
-use super::{NONE, ArgMax};
+use super::sparse::{ImageGradient, KernelGradient, Lists};
+use super::{ArgMax, NONE};
 use crate::fill::{Size, filled};
 use crate::image::{Geometry, Images, Layout};
 use crate::scratch::{self, Line};
@@ -67,7 +67,7 @@ pub fn backward(
         let sums = &mut bytemuck::cast_slice_mut(sums)[..geometry.outputs * size];
         path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients, sums })
     };
-    let (image_gradients, partials, biases) = filled(tasks, image_gradients, partials, task);
+    let (image_gradients, partials, biases) = filled(rayon::current_num_threads(), tasks, image_gradients, partials, task);
     let mut sums = vec![0.0; weights.len()];
     sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];

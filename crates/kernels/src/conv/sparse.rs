@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use pulp::{Simd, WithSimd};
 
-use super::{NONE, ArgMax};
+use super::{ArgMax, NONE};
 use crate::image::Layout;
 use crate::scratch::{self, Aligned};
 
