@@ -9,7 +9,7 @@ use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
 use crate::backend::on_threads;
-use crate::data::{DataError, Picture, images_in};
+use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
 use crate::metrics::softmax;
 use crate::trained::Trained;
@@ -118,7 +118,7 @@ fn predict_batch(
     options: PredictOptions,
 ) -> Vec<Result<Prediction, DataError>> {
     let decode = |path: &PathBuf| {
-        let picture = Picture::open(path, preprocess)?;
+        let picture = read_picture(path, preprocess, &mut Vec::new())?;
         Ok(if options.invert { picture.inverted() } else { picture })
     };
     let pictures: Vec<Result<Picture, DataError>> = paths.par_iter().map(decode).collect();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{Listing, Split};
 use super::left_out::{LeftOut, Reason};
 use super::scan::{FoundFile, is_image};
-use super::{DataError, Images, Picture, Preprocess, Progress};
+use super::{DataError, Images, Preprocess, Progress, read_picture};
 use crate::config::Damaged;
 
 /// The images of a folder.
@@ -127,7 +127,7 @@ fn decoded(
             if damaged == Damaged::Refuse && place > first_bad.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let outcome = Picture::open_into(&list[place].1, preprocess, buffer).map(|picture| pixels.copy_from_slice(&picture.pixels));
+            let outcome = read_picture(&list[place].1, preprocess, buffer).map(|picture| pixels.copy_from_slice(&picture.pixels));
             if outcome.is_err() {
                 first_bad.fetch_min(place, Ordering::Relaxed);
             }

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
+use regulus_images::ImageInfo;
 
 use super::decode::images_of;
 use super::left_out::LeftOut;
-use super::{DataError, Decoding, Picture, Preprocess, Shape, folder};
+use super::{DataError, Decoding, Preprocess, Shape, folder, read_picture};
 use crate::config::Resize;
 
 /// Images whose size and colour are looked at.
@@ -86,21 +85,16 @@ impl Survey {
     }
 }
 
-/// Height, width, and whether an image is grey; none where it can't be decoded.
+/// Height, width, and whether an image is grey, also where it is stored in colour; returns `None` when it can't be decoded.
 fn look(path: &Path) -> Option<(u32, u32, bool)> {
-    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
-    let turned = [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];
-    let is_turned = decoder.orientation().is_ok_and(|orientation| turned.contains(&orientation));
-    let (width, height) = match decoder.dimensions() {
-        (width, height) if is_turned => (height, width),
-        sides => sides,
-    };
-    let is_grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) || {
+    let ImageInfo { height, width, is_grey } = ImageInfo::read(path)?;
+    let is_grey = is_grey || {
         let shape = Shape { channels: 3, height: 16, width: 16 };
-        let picture = Picture::open(path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).ok()?;
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced };
+        let picture = read_picture(path, &preprocess, &mut Vec::new()).ok()?;
         let (red, rest) = picture.pixels.split_at(256);
         let (green, blue) = rest.split_at(256);
         red.iter().zip(green).zip(blue).all(|((red, green), blue)| red.abs_diff(*green) <= 2 && red.abs_diff(*blue) <= 2)
     };
-    (width > 0 && height > 0).then_some((height, width, is_grey))
+    Some((height, width, is_grey))
 }
