@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_graph_is_the_same_after_it_was_written_and_read() {
-        let graph = graph(&["conv 2 1x1 as a", "relu", "add a", "dropout 0.25", "global_average_pool", "dense classes bias false"]).unwrap();
+        let graph =
+            graph(&["conv 2 1x1 as a", "relu", "add a", "dropout 0.25", "global_average_pool", "dense classes bias false"]).unwrap();
         let written = serde_json::to_string(&graph).unwrap();
         assert_eq!(serde_json::from_str::<Graph>(&written).unwrap(), graph);
         let refused = |from: &str, to: &str| {
