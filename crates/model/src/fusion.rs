@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn what_a_branch_leaves_from_is_not_fused_over() {
-        let lines = ["conv 8 3x3 padding 1", "relu as skipped", "max_pool 2", "conv 8 3x3 stride 2 padding 1 from skipped", "add max_pool1"];
+        let lines =
+            ["conv 8 3x3 padding 1", "relu as skipped", "max_pool 2", "conv 8 3x3 stride 2 padding 1 from skipped", "add max_pool1"];
         let lines: Vec<Layer> = lines.iter().chain(&["flatten", "dense classes"]).map(|line| Layer::new(line).unwrap()).collect();
         let graph = layers(&lines, INPUT, 10).unwrap();
         assert_eq!(graph.output_features(), Features::Vector(10));

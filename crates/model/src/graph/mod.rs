@@ -278,7 +278,10 @@ fn listed(inputs: &[Features]) -> String {
 fn windows(sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<[usize; 2], String> {
     let [height, width] = sides;
     if padding.iter().zip(kernel).any(|(padding, side)| *padding >= side) && padding != [0, 0] {
-        return Err(format!("has a padding of {}×{}; expected less than its window of {}×{}", padding[0], padding[1], kernel[0], kernel[1]));
+        return Err(format!(
+            "has a padding of {}×{}; expected less than its window of {}×{}",
+            padding[0], padding[1], kernel[0], kernel[1]
+        ));
     }
     if (0..2).any(|axis| kernel[axis] > sides[axis] + 2 * padding[axis]) {
         return Err(format!("has a window of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
