@@ -11,9 +11,8 @@ use crate::Weights;
 use crate::fusion::{Stage, fused};
 use crate::graph::{Features, Graph, Shape, Source};
 
-/// Images that are computed together: their activations stay in the caches. The bits of logits depend on it, because dense layers sum in another order for
-/// another number of rows.
-const PART: usize = 64;
+/// Images that are computed together: their activations stay in the caches. Another number gives other bits.
+const CHUNK: usize = 64;
 
 /// Microseconds of one thread from which on a step is computed by all threads.
 ///
@@ -24,7 +23,8 @@ const WORTHWHILE: u64 = 20;
 
 /// A network with its weights as the CPU kernels read them.
 ///
-/// It computes logits with the bits that training's evaluation on the CPU has, whatever the number of threads.
+/// Logits have the bits of the program's own evaluation on the CPU, whatever the number of threads. They are computed by 64 images at a time. An image's
+/// logits may differ in their last bits with the number of images computed with it, because dense layers then sum in another order.
 pub struct Model {
     path: Path,
     input: Shape,
@@ -146,21 +146,21 @@ impl Model {
     pub fn forward_on(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let size = self.input.size();
         assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input);
-        let parts = images.chunks(PART * size);
-        let part = |images: &[f32]| self.part(images, images.len() / size, threads);
-        if count <= PART {
+        let chunks = images.chunks(CHUNK * size);
+        let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads);
+        if count <= CHUNK {
             // From outside the pool each parallel step would have to be handed over.
             let has_parallel = threads > 1 && self.steps.iter().any(|step| step.threads(count, threads) > 1);
-            return if has_parallel { rayon::scope(|_| part(images)) } else { part(images) };
+            return if has_parallel { rayon::scope(|_| chunk(images)) } else { chunk(images) };
         }
         if threads == 1 {
-            return parts.flat_map(part).collect();
+            return chunks.flat_map(chunk).collect();
         }
-        images.par_chunks(PART * size).map(part).collect::<Vec<_>>().concat()
+        images.par_chunks(CHUNK * size).map(chunk).collect::<Vec<_>>().concat()
     }
 
-    /// The logits of at most [`PART`] images.
-    fn part(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
+    /// The logits of at most [`CHUNK`] images.
+    fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
         numbers[0] = Some(Cow::Borrowed(images));
         for step in &self.steps {
