@@ -58,8 +58,8 @@ pub(super) fn forward(pass: &Pass, batch: usize, threads: usize) -> Vec<f32> {
     let mut out = vec![0.0; batch * size];
     // Patches are made once for all output channels, unless that leaves threads without work.
     let apart = batch * convolution.groups * blocks.bands < 4 * threads;
-    let tasks = parts(convolution, blocks, apart, &mut out);
-    each(threads, tasks, &|part| pass.path.run(Task { pass, blocks, part }));
+    let tasks = regions(convolution, blocks, apart, &mut out);
+    each(threads, tasks, &|region| pass.path.run(Task { pass, blocks, region }));
     out
 }
 
@@ -100,7 +100,7 @@ impl WithSimd for Whole<'_> {
 }
 
 /// Some rows of some output channels of an image: one or more blocks.
-struct Part<'a> {
+struct Region<'a> {
     image: usize,
     group: usize,
     band: usize,
@@ -110,28 +110,28 @@ struct Part<'a> {
     out: Vec<&'a mut [f32]>,
 }
 
-/// The parts of `out`: every block, or all blocks of the same rows of a group together.
-fn parts<'a>(convolution: &Convolution, blocks: Blocks, apart: bool, out: &'a mut [f32]) -> Vec<Part<'a>> {
+/// The regions of `out`: every block, or all blocks of the same rows of a group together.
+fn regions<'a>(convolution: &Convolution, blocks: Blocks, apart: bool, out: &'a mut [f32]) -> Vec<Region<'a>> {
     let [_, width] = convolution.sides();
     let of_group = convolution.outputs / convolution.groups;
     let outputs = if apart { blocks.outputs } else { of_group };
-    let mut parts: Vec<Part> = Vec::new();
+    let mut regions: Vec<Region> = Vec::new();
     for (plane, numbers) in out.chunks_exact_mut(convolution.positions()).enumerate() {
         let (image, output) = (plane / convolution.outputs, plane % convolution.outputs);
         if (output % of_group).is_multiple_of(outputs) {
-            let part = |band| Part { image, group: output / of_group, band, first: output, out: Vec::with_capacity(outputs) };
-            parts.extend((0..blocks.bands).map(part));
+            let region = |band| Region { image, group: output / of_group, band, first: output, out: Vec::with_capacity(outputs) };
+            regions.extend((0..blocks.bands).map(region));
         }
-        let open = parts.len() - blocks.bands;
-        numbers.chunks_mut(blocks.rows * width).zip(&mut parts[open..]).for_each(|(rows, part)| part.out.push(rows));
+        let open = regions.len() - blocks.bands;
+        numbers.chunks_mut(blocks.rows * width).zip(&mut regions[open..]).for_each(|(rows, region)| region.out.push(rows));
     }
-    parts
+    regions
 }
 
 struct Task<'a> {
     pass: &'a Pass<'a>,
     blocks: Blocks,
-    part: Part<'a>,
+    region: Region<'a>,
 }
 
 impl WithSimd for Task<'_> {
@@ -139,13 +139,13 @@ impl WithSimd for Task<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { pass, blocks, part } = self;
+        let Self { pass, blocks, region } = self;
         let convolution = &pass.convolution;
         let mut memory = Memory::of(pass, blocks);
-        let patches = Patches::of(simd, pass, part.image, part.group, row_range(convolution, blocks, part.band), memory.as_mut());
+        let patches = Patches::of(simd, pass, region.image, region.group, row_range(convolution, blocks, region.band), memory.as_mut());
         let mut block = scratch::any(blocks.outputs * patches.count);
-        let mut first = part.first;
-        let mut rest = part.out;
+        let mut first = region.first;
+        let mut rest = region.out;
         while !rest.is_empty() {
             let after = rest.split_off(blocks.outputs.min(rest.len()));
             multiply(pass, &patches, first, rest.len(), &mut block, patches.count);

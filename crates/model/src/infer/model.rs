@@ -11,20 +11,20 @@ use crate::Weights;
 use crate::fusion::{Stage, fused};
 use crate::graph::{Features, Graph, Shape, Source};
 
-/// Images that are computed together: their activations stay in the caches. The bits of logits depend on it, because dense layers sum in another order for
-/// another number of rows.
-const PART: usize = 64;
+/// Images that are computed together: their activations stay in the caches. Another number gives other bits.
+const CHUNK: usize = 64;
 
-/// Nanoseconds of one thread from which on a step is computed by all threads.
+/// Microseconds of one thread from which on a step is computed by all threads.
 ///
-/// Measured with two threads on two cores, one image: another thread that is awake takes up work after 3 to 5 µs, one that sleeps after 10 to 30 µs, and the
-/// rows of an image apart take up to a fifth longer than together. A convolution of 14 µs took 12 to 17 µs on two threads that were awake and 24 to 40 µs
-/// where one slept; one of 42 µs 45 and 54 to 67 µs; one of 210 µs 135 to 155 and 167 to 180 µs.
-const WORTHWHILE: u64 = 50_000;
+/// Measured for one image on two cores that others used too (p10, one thread against two): a convolution with ReLU and pool of 13 µs took 14 to 16 µs, one
+/// of 24 µs 15 to 29, one of 81 µs 47 to 52 with the other thread awake and 82 to 90 where it slept, one of 580 µs 320 to 350. So a step gains nothing
+/// below 20 µs, and loses little above.
+const WORTHWHILE: u64 = 20;
 
 /// A network with its weights as the CPU kernels read them.
 ///
-/// It computes logits with the bits that training's evaluation on the CPU has, whatever the number of threads.
+/// Logits have the bits of the program's own evaluation on the CPU, whatever the number of threads. They are computed by 64 images at a time. An image's
+/// logits may differ in their last bits with the number of images computed with it, because dense layers then sum in another order.
 pub struct Model {
     path: Path,
     input: Shape,
@@ -53,8 +53,8 @@ struct Step {
     takes_first: bool,
     /// Inputs that nothing after it takes.
     frees: Vec<usize>,
-    /// The time of one thread for one image, about.
-    nanoseconds: u64,
+    /// Multiplications for one image; the numbers it reads, where it has none.
+    work: u64,
 }
 
 impl std::fmt::Debug for Model {
@@ -93,11 +93,10 @@ impl Model {
                 value_of[stage.last()] = inputs[0];
                 continue;
             };
-            let nanoseconds = work(graph, &stage) * 1000 / layer.multiplications_per_microsecond();
             let output = values.len();
             value_of[stage.last()] = output;
             values.push(Value { features: graph.features_of(Source::Node(stage.last())), is_channels_last: layer.gives_channels_last() });
-            steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), nanoseconds });
+            steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), work: work(graph, &stage) });
         }
         let last = value_of[graph.output()];
         // From the end on, the first step that takes a value is the last to need it.
@@ -147,21 +146,21 @@ impl Model {
     pub fn forward_on(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let size = self.input.size();
         assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input);
-        let parts = images.chunks(PART * size);
-        let part = |images: &[f32]| self.part(images, images.len() / size, threads);
-        if count <= PART {
+        let chunks = images.chunks(CHUNK * size);
+        let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads);
+        if count <= CHUNK {
             // From outside the pool each parallel step would have to be handed over.
             let has_parallel = threads > 1 && self.steps.iter().any(|step| step.threads(count, threads) > 1);
-            return if has_parallel { rayon::scope(|_| part(images)) } else { part(images) };
+            return if has_parallel { rayon::scope(|_| chunk(images)) } else { chunk(images) };
         }
         if threads == 1 {
-            return parts.flat_map(part).collect();
+            return chunks.flat_map(chunk).collect();
         }
-        images.par_chunks(PART * size).map(part).collect::<Vec<_>>().concat()
+        images.par_chunks(CHUNK * size).map(chunk).collect::<Vec<_>>().concat()
     }
 
-    /// The logits of at most [`PART`] images.
-    fn part(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
+    /// The logits of at most [`CHUNK`] images.
+    fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
         numbers[0] = Some(Cow::Borrowed(images));
         for step in &self.steps {
@@ -191,7 +190,8 @@ fn borrowed<'a>(numbers: &'a [Option<Cow<'a, [f32]>>], value: usize) -> Cow<'a, 
 impl Step {
     /// The threads that compute it.
     fn threads(&self, count: usize, threads: usize) -> usize {
-        if self.nanoseconds * count as u64 >= WORTHWHILE { threads } else { 1 }
+        let microseconds = self.work * count as u64 / self.layer.multiplications_per_microsecond(count);
+        if microseconds >= WORTHWHILE { threads } else { 1 }
     }
 }
 
