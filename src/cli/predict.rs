@@ -43,7 +43,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     match (bad, images.paths.len() + folders) {
         (0, _) => Ok(()),
         (bad, all) => {
-            Err(DataError::Set(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
+            Err(DataError::Dataset(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
         }
     }
 }

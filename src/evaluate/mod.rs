@@ -8,7 +8,7 @@ pub use predictions::PredictionsFile;
 use serde::Serialize;
 
 use crate::config::Damaged;
-use crate::data::{DataError, LabelledFolder, Progress, Subset, load_labelled};
+use crate::data::{DataError, FolderOptions, LabelledFolder, Progress, Subset, load_labelled};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored, measure_each};
 use crate::trained::{Trained, TrainedRun};
@@ -92,9 +92,10 @@ impl Samples {
     /// When it has a subfolder that is no class of the network, or no images.
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
-        let is_kept = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
-        let LabelledFolder { subset, mut warnings, .. } =
-            load_labelled(dir, &description.classes, &description.preprocess().map_err(DataError::Set)?, Damaged::Skip, is_kept, progress)?;
+        let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
+        let preprocess = description.preprocess().map_err(DataError::Dataset)?;
+        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, progress };
+        let LabelledFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
         let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();

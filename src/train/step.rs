@@ -11,7 +11,7 @@ use super::ParameterOptimizer;
 use super::gradients::{climbed, length, scaled};
 use super::mixup::Mix;
 use crate::config::Experiment;
-use crate::data::{Batch, Batcher, Placement, Prefetch, Subset};
+use crate::data::{Batch, Batcher, HostBatch, Prefetch, Subset, Transform};
 use crate::network::{BatchStatistics, Network};
 use crate::objective::{Penalties, data_loss};
 
@@ -171,7 +171,8 @@ impl<'a> Stepper<'a> {
         let mut sums: Option<StepSums> = None;
         let [mut dropping, mut mixing] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
         let mixed_share = Mix::share(augment.mixup.get(), &mut mixing);
-        let assemble = |indices: &[u32]| batcher.assemble_placed(subset, indices, |index| Placement::drawn(augment, *seed, epoch, index));
+        let assemble =
+            |indices: &[u32]| batcher.assemble_transformed(subset, indices, |index| Transform::random(augment, *seed, epoch, index));
         let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
         for number in 0..indices.len().div_ceil(micro_batch) {
             if number > 0 && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -182,7 +183,8 @@ impl<'a> Stepper<'a> {
             let penalty = penalty.take();
             let share = chunk.len() as f64 / indices.len() as f64;
             let dropping = &mut dropping;
-            let work = |batch: Batch| {
+            let work = |batch: HostBatch| {
+                let batch = batcher.to_device(batch);
                 let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(network, batch, dropping, mix.as_ref(), smoothing);
                 if chunk.len() < indices.len() {
                     loss = loss.mul_scalar(share);
@@ -195,7 +197,7 @@ impl<'a> Stepper<'a> {
                 let gradients = GradientsParams::from_grads(loss.backward(), network);
                 StepGradients { gradients, sums: Tensor::cat(vec![loss_sum, penalty_sum, correct], 0), statistics }
             };
-            let found = self.prefetch.during(batcher, assemble, chunk, chunks.peek().copied(), work);
+            let found = self.prefetch.during(assemble, chunk, chunks.peek().copied(), work);
             // The common step is one chunk: its gradients are passed on as they are.
             if chunk.len() == indices.len() {
                 return Some(found);

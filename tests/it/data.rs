@@ -134,7 +134,7 @@ fn idx_files_are_found_by_their_usual_names_and_transposed() {
     std::fs::remove_file(sandbox.path("own/train-images.idx3-ubyte")).unwrap();
     let ran = sandbox.run(&["check", "own.toml"]);
     assert_eq!(ran.code(), 3);
-    assert!(ran.stderr().contains("train-labels.idx1-ubyte` is there without its other half"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("train-labels.idx1-ubyte` has no counterpart"), "{}", ran.stderr());
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn damaged_files_of_a_run_are_refused() {
         let text = change(file, from, to);
         let ran = sandbox.run(&command);
         assert_eq!(ran.code(), 3, "{file}");
-        assert!(ran.stderr().contains("is damaged: its content is not what its `sha256` is of"), "{}", ran.stderr());
+        assert!(ran.stderr().contains("is damaged: its content does not match its `sha256`"), "{}", ran.stderr());
         std::fs::write(sandbox.path(file), text).unwrap();
     }
     std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();

@@ -75,7 +75,7 @@ fn what_is_not_read_is_one_warning_and_counted_in_the_manifest() {
     let ran = folder.0.ok(&["train", "c.toml", "--run-dir", "r"]);
     let warnings: Vec<String> = ran.stderr().lines().filter(|line| line.starts_with("warning: not read")).map(str::to_owned).collect();
     assert_eq!(warnings.len(), 1, "{}", ran.stderr());
-    for words in ["1 HEIC image", "phone.jpg", "2 files that are no images", "1 image outside the class folders", "lost.png"] {
+    for words in ["1 HEIC image", "phone.jpg", "2 files that are not images", "1 image outside the class folders", "lost.png"] {
         assert!(warnings[0].contains(words), "{words}: {}", warnings[0]);
     }
     let left_out = &folder.manifest("r")["dataset"]["left_out"];

@@ -1,4 +1,4 @@
-//! An image file, decoded and brought to the shape a network takes.
+//! Decoding of an image file to the input shape of a network.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -7,35 +7,35 @@ use std::path::Path;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::resize::Bytes;
-use super::whole_file::has_end;
+use super::resize::ByteImage;
+use super::truncation::has_end;
 use super::{DataError, Decoding, Preprocess, Shape, jpeg};
 
-/// An image of no more than this many pixels on a side is decoded.
+/// The largest height or width that is decoded.
 pub(super) const LARGEST_SIDE: u32 = 16_384;
-/// No image takes more than this many bytes while it is decoded.
+/// The memory limit of decoding one image, in bytes.
 pub(super) const LARGEST_MEMORY: u64 = 512 << 20;
-/// What every JPEG file begins with.
-const JPEG: &[u8] = b"\xff\xd8\xff";
+/// The first bytes of a JPEG file.
+const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 
-/// A decoded image in the shape asked for.
+/// An image in the input shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct DecodedImage {
     /// `[channel, row, column]`; 0 is black, 255 is white.
     pub pixels: Vec<u8>,
 }
 
-impl Picture {
-    /// Decodes the file at `path` (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP, known by its content), and brings it to the shape asked for.
+impl DecodedImage {
+    /// Decodes and resizes the file at `path`. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
     ///
     /// # Errors
     ///
-    /// When the file is missing, is no image, is damaged or too large.
+    /// When the file is missing, damaged, too large or not an image.
     pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, DataError> {
         Self::open_into(path, preprocess, &mut Vec::new())
     }
 
-    /// The same, with a buffer for the file's content: one that is used again costs no new memory.
+    /// As [`DecodedImage::open`], with a buffer for the content of the file that can be reused.
     pub(super) fn open_into(path: &Path, preprocess: &Preprocess, bytes: &mut Vec<u8>) -> Result<Self, DataError> {
         bytes.clear();
         File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(DataError::read(path))?;
@@ -45,17 +45,17 @@ impl Picture {
         let Shape { height, width, .. } = preprocess.shape;
         let (height, width) = (side(height), side(width));
         let mut decoded = match preprocess.decoding {
-            Decoding::Reduced if bytes.starts_with(JPEG) => {
-                jpeg::decode(bytes, height, width).map_err(|problem| DataError::Picture { path: path.to_owned(), problem })?
+            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => {
+                jpeg::decode(bytes, height, width).map_err(|problem| DataError::Undecodable { path: path.to_owned(), problem })?
             }
             Decoding::Reduced if !has_end(bytes) => {
-                let problem = "it is cut short: the file ends before the image does".to_owned();
-                return Err(DataError::Picture { path: path.to_owned(), problem });
+                let problem = "it is truncated: the file ends before the image".to_owned();
+                return Err(DataError::Undecodable { path: path.to_owned(), problem });
             }
-            Decoding::Reduced | Decoding::Full => in_full(path, bytes)?,
+            Decoding::Reduced | Decoding::Full => decode_full(path, bytes)?,
         };
         if decoded.width() == 0 || decoded.height() == 0 {
-            return Err(DataError::Picture { path: path.to_owned(), problem: "it has no pixels".to_owned() });
+            return Err(DataError::Undecodable { path: path.to_owned(), problem: "it has no pixels".to_owned() });
         }
         if decoded.color().has_alpha() {
             decoded = over_white(&decoded);
@@ -66,11 +66,11 @@ impl Picture {
         if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
             return Ok(Self { pixels: decoded.to_luma8().into_raw() });
         }
-        let sized = bytes_of(&decoded).resized(height, width, preprocess.resize);
-        Ok(Self { pixels: channels_first(&sized, preprocess.shape.channels) })
+        let resized = bytes_of(&decoded).resized(height, width, preprocess.resize);
+        Ok(Self { pixels: channels_first(&resized, preprocess.shape.channels) })
     }
 
-    /// Swaps black and white.
+    /// Inverts the image: swaps black and white.
     #[must_use]
     pub fn inverted(mut self) -> Self {
         self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
@@ -78,8 +78,8 @@ impl Picture {
     }
 }
 
-/// The whole image in its orientation.
-fn in_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
+/// Decodes the image in full size and applies the Exif orientation.
+fn decode_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let failed = |source| DataError::Image { path: path.to_owned(), source };
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(DataError::read(path))?;
     let mut limits = Limits::default();
@@ -89,7 +89,7 @@ fn in_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let (width, height) = decoder.dimensions();
     if width.max(height) > LARGEST_SIDE {
         let problem = format!("it has {height}×{width} pixels; expected at most {LARGEST_SIDE} on a side");
-        return Err(DataError::Picture { path: path.to_owned(), problem });
+        return Err(DataError::Undecodable { path: path.to_owned(), problem });
     }
     if decoder.total_bytes() > LARGEST_MEMORY {
         return Err(DataError::content(
@@ -103,16 +103,16 @@ fn in_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     Ok(decoded)
 }
 
-/// The image without transparency, as it looks on a white page.
+/// Blends the image over white.
 fn over_white(image: &DynamicImage) -> DynamicImage {
     let mut pixels = image.to_rgba8();
     for pixel in pixels.pixels_mut() {
         let [colour @ .., alpha] = pixel.0;
-        let laid = colour.map(|value| {
+        let blended = colour.map(|value| {
             let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
             u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
         });
-        pixel.0 = [laid[0], laid[1], laid[2], 255];
+        pixel.0 = [blended[0], blended[1], blended[2], 255];
     }
     DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).to_rgb8())
 }
@@ -121,18 +121,18 @@ fn side(pixels: usize) -> u32 {
     u32::try_from(pixels).unwrap_or(u32::MAX)
 }
 
-/// Its values in 8 bits: of one channel where it is grey, else of three.
-fn bytes_of(image: &DynamicImage) -> Bytes {
+/// The image in 8 bits, with 1 channel if it is grey, else 3.
+fn bytes_of(image: &DynamicImage) -> ByteImage {
     let (height, width) = (image.height(), image.width());
     if image.color().has_color() {
-        Bytes { height, width, channels: 3, values: image.to_rgb8().into_raw() }
+        ByteImage { height, width, channels: 3, values: image.to_rgb8().into_raw() }
     } else {
-        Bytes { height, width, channels: 1, values: image.to_luma8().into_raw() }
+        ByteImage { height, width, channels: 1, values: image.to_luma8().into_raw() }
     }
 }
 
-/// The image with so many channels, one after the other.
-fn channels_first(image: &Bytes, channels: usize) -> Vec<u8> {
+/// The image with `channels` channels, `[channel, row, column]`.
+fn channels_first(image: &ByteImage, channels: usize) -> Vec<u8> {
     match (image.channels, channels) {
         (1, _) => image.values.repeat(channels),
         (_, 1) => image.values.chunks_exact(3).map(grey).collect(),
@@ -154,15 +154,15 @@ mod tests {
     use crate::config::Resize;
 
     #[test]
-    fn what_is_transparent_is_white_whatever_colour_lies_beneath() {
+    fn transparent_pixels_are_blended_over_white() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
         RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
         let shape = Shape { channels: 1, height: 1, width: 4 };
-        let picture = Picture::open(&path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
+        let image = DecodedImage::open(&path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
         // A fifth of 100 and four fifths of 255.
-        assert_eq!(picture.pixels, [255, 0, 255, 224]);
-        assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
+        assert_eq!(image.pixels, [255, 0, 255, 224]);
+        assert_eq!(image.inverted().pixels, [0, 255, 0, 31]);
     }
 }
