@@ -9,7 +9,7 @@ use crate::config::{Backend, BackendKind, Experiment};
 use crate::data::{self, Data, DataError, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
-use crate::run::{Manifest, RunError, RunFolder, Which};
+use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
 use crate::train::Position;
 
 /// A trained network with everything that inference needs.
@@ -48,7 +48,7 @@ pub struct TrainedRun {
     /// The training state of the checkpoint.
     pub position: Position,
     /// The checkpoint the weights were loaded from.
-    pub which: Which,
+    pub which: CheckpointKind,
     /// Set if the checkpoint is damaged or missing and the one before it was loaded.
     pub warning: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct TrainedRun {
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// The checkpoint of a run; `None`: the one that `train.keep` selects.
-    pub which: Option<Which>,
+    pub which: Option<CheckpointKind>,
     /// The backend; `None`: the backend of the run, or the default for a file.
     pub backend: Option<BackendKind>,
     /// The new folder of the data of a run, if they were moved.

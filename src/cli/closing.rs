@@ -5,7 +5,7 @@ use serde_json::json;
 use super::print;
 use super::table::{counted, duration, grouped, percent, rounded, table};
 use crate::error::Error;
-use crate::run::{EndedBy, Measured, RunFolder, SplitSummary, Status, Summary, Which};
+use crate::run::{CheckpointKind, EndedBy, Measured, RunFolder, SplitSummary, Status, Summary};
 
 /// Tells how a run ended. Its penalties are called by `labels`.
 pub(super) fn tell_end(folder: &RunFolder, summary: &Summary, labels: &[String], json: bool) -> Result<(), Error> {
@@ -45,9 +45,9 @@ fn tell_kept(summary: &Summary, labels: &[String]) -> Result<(), Error> {
 }
 
 /// A table of the best and the last network side by side.
-fn tell_both(best: &Measured, last: &Measured, kept: Option<Which>, labels: &[String]) -> Result<(), Error> {
-    let title = |which: Which| format!("{}{}: data loss", which.name(), if kept == Some(which) { " (kept)" } else { "" });
-    let header = ["part", "samples", &title(Which::Best), "accuracy", &title(Which::Last), "accuracy"];
+fn tell_both(best: &Measured, last: &Measured, kept: Option<CheckpointKind>, labels: &[String]) -> Result<(), Error> {
+    let title = |which: CheckpointKind| format!("{}{}: data loss", which.name(), if kept == Some(which) { " (kept)" } else { "" });
+    let header = ["part", "samples", &title(CheckpointKind::Best), "accuracy", &title(CheckpointKind::Last), "accuracy"];
     let parts = [("train", best.train, last.train), ("validation", best.validation, last.validation), ("test", best.test, last.test)];
     let parts = parts.into_iter().filter_map(|(name, best, last)| {
         let (best, last) = (best?, last?);
@@ -80,7 +80,7 @@ fn ended(summary: &Summary) -> String {
 }
 
 /// Which network commands take, and how to take the other one.
-fn kept_in_words(summary: &Summary, kept: Which) -> String {
+fn kept_in_words(summary: &Summary, kept: CheckpointKind) -> String {
     let (Some(best), Some(last)) = (&summary.best, &summary.last) else {
         return "`evaluate`, `predict` and `export` take the last weights".to_owned();
     };
@@ -91,8 +91,8 @@ fn kept_in_words(summary: &Summary, kept: Which) -> String {
         );
     }
     let (kept, of, other) = match kept {
-        Which::Best => (format!("the weights of epoch {}, the best on the validation part", best.epoch), "last", last.epoch),
-        Which::Last => (format!("the weights of epoch {}, the last", last.epoch), "best", best.epoch),
+        CheckpointKind::Best => (format!("the weights of epoch {}, the best on the validation part", best.epoch), "last", last.epoch),
+        CheckpointKind::Last => (format!("the weights of epoch {}, the last", last.epoch), "best", best.epoch),
     };
     format!(
         "`evaluate`, `predict` and `export` take {kept}; with `--checkpoint {of}` those of epoch {other}, and `train.keep` = \"{of}\" keeps them"

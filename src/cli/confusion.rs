@@ -1,4 +1,4 @@
-//! Which classes are taken for which: the matrix where it is readable, and the most frequent confusions.
+//! The confusion matrix, and the list of the most frequent confusions.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};

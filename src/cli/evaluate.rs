@@ -13,7 +13,7 @@ use super::{confusion, print};
 use crate::error::Error;
 use crate::evaluate::{PredictionsFile, Samples, Split, evaluate as measure};
 use crate::metrics::{ClassMeasures, Measures};
-use crate::run::Which;
+use crate::run::CheckpointKind;
 use crate::trained::{LoadOptions, Trained};
 
 /// Classes in the table of classes, at most.
@@ -53,8 +53,8 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
 /// Opens the model, passing on a warning.
 pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained, Error> {
     let which = args.checkpoint.map(|which| match which {
-        CheckpointArg::Last => Which::Last,
-        CheckpointArg::Best => Which::Best,
+        CheckpointArg::Last => CheckpointKind::Last,
+        CheckpointArg::Best => CheckpointKind::Best,
     });
     let backend = args.backend.map(|BackendArg(kind)| kind);
     let trained = Trained::open(&args.model, &LoadOptions { which, backend, data_dir: data_dir.map(Path::to_owned) })?;

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::metrics::{Measures, measure_watched};
 use crate::network::{Network, Predictor};
 use crate::objective::{Penalties, Sparsity};
-use crate::run::{Measured, SplitSummary, Summary, Which};
+use crate::run::{CheckpointKind, Measured, SplitSummary, Summary};
 use crate::train::{Observer, Watched};
 
 /// A network to measure.
@@ -56,12 +56,12 @@ impl Launch {
         let Some((of_last, of_best)) = measured else { return Ok(None) };
         let of_best = of_best.as_ref().unwrap_or(&of_last);
         let (kept, splits) = match (self.keep, &best) {
-            (Which::Best, Some(best)) => (self.reported(best, of_best), of_best),
+            (CheckpointKind::Best, Some(best)) => (self.reported(best, of_best), of_best),
             _ => (self.reported(&last, &of_last), &of_last),
         };
         let judged = self.outcome(splits, kept.weight_norm_squared);
         // The kept network may be of an epoch before the collapse.
-        if self.keep == Which::Best && collapsed_last(&judged).is_none() {
+        if self.keep == CheckpointKind::Best && collapsed_last(&judged).is_none() {
             notes.extend(collapsed_last(&self.outcome(&of_last, self.reported(&last, &of_last).weight_norm_squared)));
         }
         notes.extend(warnings(&judged));
@@ -93,7 +93,7 @@ impl Launch {
 
     /// The network of the lowest validation loss, with the λ that was known then; and that an older checkpoint had to be taken.
     fn best(&self) -> Result<(Candidate, Option<String>), Error> {
-        let loaded = self.folder.load(Some(Which::Best))?;
+        let loaded = self.folder.load(Some(CheckpointKind::Best))?;
         let mut penalties = self.training.penalties().clone();
         penalties.set(loaded.snapshot.position.lambdas.iter().copied().map(Some));
         let epoch = loaded.snapshot.position.epoch;

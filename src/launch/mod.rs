@@ -19,7 +19,7 @@ use crate::config::number::Count;
 use crate::data::{Data, Progress, Subset};
 use crate::error::Error;
 use crate::network::Scope;
-use crate::run::{DatasetManifest, EndedBy, Extension, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary, Which};
+use crate::run::{CheckpointKind, DatasetManifest, EndedBy, Extension, Loaded, Manifest, Recorder, RunError, RunFolder, Status, Summary};
 use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training};
 use crate::trained::same_data;
 
@@ -39,7 +39,7 @@ pub struct Launch {
     pub warnings: Vec<String>,
     /// What is different from now on, where it is trained on to more epochs than it had.
     pub notes: Vec<String>,
-    keep: Which,
+    keep: CheckpointKind,
     data: Data,
     device: ComputeDevice,
     curvature: Scope,
@@ -86,7 +86,7 @@ impl Launch {
         let mut manifest = folder.manifest()?;
         // A run that began before there were kernels goes on without them, to the same bits.
         experiment.backend.kernels = manifest.kernels;
-        let loaded = match folder.load(Some(Which::Last)) {
+        let loaded = match folder.load(Some(CheckpointKind::Last)) {
             Err(RunError::NoCheckpoint { .. }) if !ended => None,
             loaded => Some(loaded?),
         };

@@ -3,7 +3,7 @@
 use regulus_model::Weights;
 
 use crate::backend::{self, Opened};
-use crate::config::{Experiment, Which};
+use crate::config::{CheckpointKind, Experiment};
 use crate::data::{self, Data, Decoding, Progress};
 use crate::error::Error;
 use crate::network::{Network, Scope};
@@ -25,7 +25,7 @@ pub struct Prepared {
     /// The layers whose curvature `evidence` needs.
     pub curvature: Scope,
     /// The checkpoint that is kept.
-    pub keep: Which,
+    pub keep: CheckpointKind,
     /// What the user should know before it begins.
     pub warnings: Vec<String>,
 }
@@ -49,7 +49,7 @@ pub(super) fn prepare_with(mut experiment: Experiment, load: impl FnOnce(&Experi
     let data = load(&experiment)?;
     experiment.data.validation.get_or_insert(data.held_out);
     experiment.check_validation(data.validation.is_some())?;
-    let keep = experiment.train.kept(data.validation.is_some())?;
+    let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
     let input = data.train.shape();
     let graph = experiment.model.graph(input, data.classes.len())?;
     experiment.augment.check(input.height, input.width)?;

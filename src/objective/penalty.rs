@@ -53,7 +53,7 @@ impl Penalties {
             if names.is_empty() {
                 let all: Vec<String> = parameters.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
                 let problem = format!(
-                    "is {:?}, which no parameter fits; expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
+                    "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
                     String::from(penalty.scope.clone()),
                     all.join(", ")
                 );

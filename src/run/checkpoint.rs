@@ -16,7 +16,7 @@ use regulus_model::Weights;
 
 use crate::atomic::sync_folder;
 use crate::checksum::sha256;
-use crate::config::Which;
+use crate::config::CheckpointKind;
 use crate::error::WriteError;
 use crate::train::{Position, Snapshot};
 
@@ -40,8 +40,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(25);
 pub struct Loaded {
     /// What it holds.
     pub snapshot: Snapshot,
-    /// Which it is.
-    pub which: Which,
+    /// The kind of checkpoint.
+    pub which: CheckpointKind,
     /// The rows of `metrics.jsonl` then; none in checkpoints of before there were marks.
     pub metrics: Option<Mark>,
     /// That the newer one is damaged or missing, and this is the one before it.
@@ -49,12 +49,12 @@ pub struct Loaded {
 }
 
 /// Commits `snapshot` under `name` in `folder`.
-pub(super) fn save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> Result<(), WriteError> {
+pub(super) fn save(folder: &Path, which: CheckpointKind, snapshot: &Snapshot, metrics: &Mark) -> Result<(), WriteError> {
     let place = folder.join(which.name());
     try_save(folder, which, snapshot, metrics).map_err(WriteError::at(&place))
 }
 
-fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> io::Result<()> {
+fn try_save(folder: &Path, which: CheckpointKind, snapshot: &Snapshot, metrics: &Mark) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let aside = folder.join(format!(".{}.new", which.name()));
     remove_if_there(&aside)?;
@@ -91,7 +91,7 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) ->
 }
 
 /// Reads the checkpoint, or, if it is damaged or missing, the one before it.
-pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunError> {
+pub(super) fn load(folder: &Path, which: CheckpointKind) -> Result<Option<Loaded>, RunError> {
     let place = folder.join(which.name());
     let previous = previous(folder, which);
     // Beside a training that commits one, it may be missing or half renamed for a moment.
@@ -115,7 +115,7 @@ pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunErr
     Ok(Some(Loaded { snapshot, which, metrics, warning: Some(warning) }))
 }
 
-fn previous(folder: &Path, which: Which) -> PathBuf {
+fn previous(folder: &Path, which: CheckpointKind) -> PathBuf {
     folder.join(format!("{}.previous", which.name()))
 }
 

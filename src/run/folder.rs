@@ -12,7 +12,7 @@ use super::{Manifest, RunError, Summary};
 use crate::atomic;
 use crate::checksum::{sha256, with_checksum, without_checksum};
 use crate::clock;
-use crate::config::{Experiment, Which};
+use crate::config::{CheckpointKind, Experiment};
 use crate::error::{Error, WriteError};
 use crate::train::{Row, Snapshot};
 
@@ -214,7 +214,7 @@ impl RunFolder {
     /// # Errors
     ///
     /// When it can't be written; the one before it is untouched.
-    pub fn save(&self, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
+    pub fn save(&self, which: CheckpointKind, snapshot: &Snapshot) -> Result<(), WriteError> {
         let metrics = self.path.join(METRICS);
         let mark = Mark::of(&metrics).map_err(WriteError::at(&metrics))?;
         checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot, &mark)
@@ -225,13 +225,13 @@ impl RunFolder {
     /// # Errors
     ///
     /// When there is none, or both it and the one before it are damaged.
-    pub fn load(&self, which: Option<Which>) -> Result<Loaded, RunError> {
+    pub fn load(&self, which: Option<CheckpointKind>) -> Result<Loaded, RunError> {
         let folder = self.path.join(CHECKPOINTS);
         let order = match which {
             Some(which) => vec![which],
             None => match self.manifest()?.keep {
-                Some(Which::Last) => vec![Which::Last],
-                Some(Which::Best) | None => vec![Which::Best, Which::Last],
+                Some(CheckpointKind::Last) => vec![CheckpointKind::Last],
+                Some(CheckpointKind::Best) | None => vec![CheckpointKind::Best, CheckpointKind::Last],
             },
         };
         for which in &order {
@@ -240,7 +240,7 @@ impl RunFolder {
             }
         }
         let (which, hint) = match which {
-            Some(Which::Best) => ("best", "; it has no validation part, or was cut off in its first epoch; there may be a `last`"),
+            Some(CheckpointKind::Best) => ("best", "; it has no validation part, or was cut off in its first epoch; there may be a `last`"),
             _ => ("last", "; it ended or was cut off before the first"),
         };
         Err(RunError::NoCheckpoint { path: self.path.clone(), which, hint })

@@ -9,7 +9,7 @@ use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocess, Pre
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{Implementation, Which};
+use crate::config::{CheckpointKind, Implementation};
 use crate::data::Reason;
 
 /// `manifest.json`.
@@ -47,7 +47,7 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// The checkpoint that commands take and the summary is about. Runs of before there was a choice do not say: the best, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Which>,
+    pub keep: Option<CheckpointKind>,
     /// What each penalty is called, in the order of every list of λ.
     #[serde(default)]
     pub penalties: Vec<String>,

@@ -8,7 +8,7 @@ mod metrics_log;
 mod recorder;
 mod summary;
 
-pub use crate::config::Which;
+pub use crate::config::CheckpointKind;
 pub use checkpoint::Loaded;
 pub use error::RunError;
 pub use folder::RunFolder;

@@ -1,6 +1,6 @@
 //! Keeping what training tells in the run folder.
 
-use super::{RunFolder, Which};
+use super::{CheckpointKind, RunFolder};
 use crate::error::Error;
 use crate::train::{Event, Observer};
 
@@ -15,9 +15,9 @@ impl Observer for Recorder<'_> {
             Event::Epoch(rows) => self.0.append_metrics(rows)?,
             Event::Checkpoint { snapshot, best } => {
                 if *best {
-                    self.0.save(Which::Best, snapshot)?;
+                    self.0.save(CheckpointKind::Best, snapshot)?;
                 }
-                self.0.save(Which::Last, snapshot)?;
+                self.0.save(CheckpointKind::Last, snapshot)?;
             }
         }
         Ok(())

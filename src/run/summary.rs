@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Which;
+use crate::config::CheckpointKind;
 use crate::metrics::Measures;
 
 /// How a run ended.
@@ -47,7 +47,7 @@ pub struct Summary {
     pub images_per_second: Option<f64>,
     /// The checkpoint that is kept.
     #[serde(default)]
-    pub kept: Option<Which>,
+    pub kept: Option<CheckpointKind>,
     /// The network on the part trained on.
     pub train: Option<SplitSummary>,
     /// The network on the part held out.
@@ -130,7 +130,7 @@ impl From<&Measures> for SplitSummary {
 impl Summary {
     /// The same run, with the measures of the checkpoint that is kept.
     #[must_use]
-    pub fn with_kept(self, which: Which, measured: &Measured) -> Self {
+    pub fn with_kept(self, which: CheckpointKind, measured: &Measured) -> Self {
         let Measured { train, validation, test, penalty, lambdas, weight_norm_squared, zero_weights, zero_channels, .. } = measured.clone();
         Self {
             kept: Some(which),

@@ -58,7 +58,7 @@ pub struct Progress {
     pub images_per_second: f64,
 }
 
-/// Which part of the data a row is about.
+/// The split of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {

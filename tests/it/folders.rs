@@ -150,7 +150,7 @@ fn a_validation_folder_is_the_validation_part() {
     assert!(ran.stderr().contains("needs a folder `val`"), "{}", ran.stderr());
     let ran = folder.train(&["early_stopping.patience=1"]);
     assert_eq!(ran.code(), 2);
-    assert!(ran.stderr().contains("watches the validation loss"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("uses the validation loss"), "{}", ran.stderr());
     let ran = folder.0.run(&["train", "small.toml", "--set", "data.validation=folder"]);
     assert_eq!(ran.code(), 2);
     assert!(ran.stderr().contains("which is for source `folder`"), "{}", ran.stderr());
@@ -226,7 +226,7 @@ fn a_fraction_leaves_the_last_image_of_a_class_in_training() {
     let inspected = folder.inspect(&[set]);
     assert_eq!((counts(&inspected, "train"), counts(&inspected, "validation")), (json!([5, 1]), json!([5, 0])));
     let ran = folder.train(&["data.validation=0.5"]);
-    assert!(ran.stderr().contains("validation part has no sample of class `emu`"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("validation split has no sample of class `emu`"), "{}", ran.stderr());
 }
 
 #[test]

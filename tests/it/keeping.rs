@@ -82,10 +82,7 @@ fn the_best_without_a_validation_part_is_refused_before_anything_is_written() {
         let ran = sandbox.run(&[command, "small.toml", "--set", "train.keep=best", "--set", "data.validation=0"]);
         assert_eq!(ran.code(), 2);
         let told = ran.stderr();
-        assert!(
-            told.contains("`train.keep` is \"best\", which is known by the loss of a validation part; set `data.validation`, or"),
-            "{told}"
-        );
+        assert!(told.contains("`train.keep` is \"best\", which needs a validation split; set `data.validation`, or"), "{told}");
     }
     assert!(!sandbox.path("artifacts").exists());
 }

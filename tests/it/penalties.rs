@@ -124,18 +124,18 @@ fn penalties_that_cannot_be_are_refused() {
     let refusals: [(&[&str], &str); 18] = [
         (
             &["penalty.0.scope=kernel"],
-            "`penalty.0.scope` is \"kernel\", which no parameter fits; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
+            "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
         ),
         (&["penalty.0.l1_ratio=0.5"], "`penalty.0.l1_ratio` does not apply to kind `l2`"),
         (&["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=rmsprop"], "`penalty.0.proximal` is true, which has no step"),
         (
             &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
-            "`penalty.0.proximal` is true, which has no step with `optimizer.nesterov` = true",
+            "`penalty.0.proximal` is true, but there is no proximal step for `optimizer.nesterov` = true",
         ),
         (&["penalty.0.schedule.kind=plateau"], "`penalty.0.schedule.kind` is \"plateau\"; expected one of `constant`, `step`"),
         (
             &["penalty.0.schedule.kind=adaptive"],
-            "`penalty.0.lambda` does not apply to schedule `adaptive`, which finds λ itself; leave it out",
+            "`penalty.0.lambda` does not apply to schedule `adaptive`, which determines λ; leave it out",
         ),
         (&["penalty.0={kind=\"l2\"}"], "`penalty.0.lambda` is missing; it has no default"),
         (
@@ -149,7 +149,7 @@ fn penalties_that_cannot_be_are_refused() {
         ),
         (
             &["penalty.0.schedule.kind=evidence"],
-            "`penalty.0.schedule.burn_in_epochs` is 5, but `train.epochs` is 3; no λ it finds would be used",
+            "`penalty.0.schedule.burn_in_epochs` is 5, but `train.epochs` is 3; λ would never be updated before the last epoch",
         ),
         (&["averaging.kind=swa", "averaging.from_epoch=9"], "`averaging.from_epoch` is 9, but `train.epochs` is 3"),
         (&["averaging.kind=swa"], "`averaging.from_epoch` is missing"),
