@@ -10,7 +10,7 @@ use crate::data::{self, Data, DataError, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
 use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
-use crate::train::Position;
+use crate::train::TrainingState;
 
 /// A trained network with everything that inference needs.
 #[derive(Debug)]
@@ -46,9 +46,9 @@ pub struct TrainedRun {
     /// The experiment.
     pub experiment: Experiment,
     /// The training state of the checkpoint.
-    pub position: Position,
+    pub state: TrainingState,
     /// The checkpoint the weights were loaded from.
-    pub which: CheckpointKind,
+    pub checkpoint: CheckpointKind,
     /// Set if the checkpoint is damaged or missing and the one before it was loaded.
     pub warning: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct TrainedRun {
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// The checkpoint of a run; `None`: the one that `train.keep` selects.
-    pub which: Option<CheckpointKind>,
+    pub checkpoint: Option<CheckpointKind>,
     /// The backend; `None`: the backend of the run, or the default for a file.
     pub backend: Option<BackendKind>,
     /// The new folder of the data of a run, if they were moved.
@@ -90,7 +90,7 @@ impl Trained {
             Err(Error::Usage(problem))
         };
         match options {
-            LoadOptions { which: Some(_), .. } => run_only("--checkpoint"),
+            LoadOptions { checkpoint: Some(_), .. } => run_only("--checkpoint"),
             LoadOptions { data_dir: Some(_), .. } => run_only("--data-dir"),
             _ => Self::from_file(path, options.backend),
         }
@@ -105,11 +105,11 @@ impl Trained {
             config.kind = kind;
             config.device = 0;
         }
-        let loaded = folder.load(options.which)?;
-        let position = loaded.snapshot.position.clone();
+        let loaded = folder.load(options.checkpoint)?;
+        let state = loaded.snapshot.state.clone();
         let weights = loaded.snapshot.into_measured();
         let description = Description::from(&manifest);
-        let run = TrainedRun { folder, manifest, experiment, position, which: loaded.which, warning: loaded.warning };
+        let run = TrainedRun { folder, manifest, experiment, state, checkpoint: loaded.kind, warning: loaded.warning };
         Self::new(path, &config, weights, description, Origin::Run(Box::new(run)))
     }
 

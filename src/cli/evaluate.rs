@@ -44,20 +44,20 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
         return tell_json(args, &trained, &measures, split);
     }
     if let Some(run) = trained.run() {
-        let (epoch, step) = (run.position.epoch, run.position.step);
-        print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", run.which.name()))?;
+        let (epoch, step) = (run.state.epoch, run.state.step);
+        print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", run.checkpoint.name()))?;
     }
     tell(&measures, &title, &trained.description.classes)
 }
 
 /// Opens the model, passing on a warning.
 pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained, Error> {
-    let which = args.checkpoint.map(|which| match which {
+    let checkpoint = args.checkpoint.map(|checkpoint| match checkpoint {
         CheckpointArg::Last => CheckpointKind::Last,
         CheckpointArg::Best => CheckpointKind::Best,
     });
     let backend = args.backend.map(|BackendArg(kind)| kind);
-    let trained = Trained::open(&args.model, &LoadOptions { which, backend, data_dir: data_dir.map(Path::to_owned) })?;
+    let trained = Trained::open(&args.model, &LoadOptions { checkpoint, backend, data_dir: data_dir.map(Path::to_owned) })?;
     if let Some(warning) = trained.run().and_then(|run| run.warning.as_ref()) {
         print::warning(warning);
     }
@@ -84,9 +84,9 @@ fn tell_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split:
     match trained.run() {
         Some(run) => {
             line["run"] = json!(run.folder.path().display().to_string());
-            line["checkpoint"] = json!(run.which.name());
-            line["epoch"] = json!(run.position.epoch);
-            line["step"] = json!(run.position.step);
+            line["checkpoint"] = json!(run.checkpoint.name());
+            line["epoch"] = json!(run.state.epoch);
+            line["step"] = json!(run.state.step);
         }
         None => line["file"] = json!(args.model.model.display().to_string()),
     }

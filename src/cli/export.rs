@@ -35,12 +35,12 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
 }
 
 fn tell(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
-    let position = trained.run().map(|run| &run.position);
+    let state = trained.run().map(|run| &run.state);
     if json {
-        let (epoch, step) = position.map(|position| (position.epoch, position.step)).unzip();
+        let (epoch, step) = state.map(|state| (state.epoch, state.step)).unzip();
         return print::json(&json!({ "output": path.display().to_string(), "epoch": epoch, "step": step }));
     }
-    let weights = position.map_or(String::new(), |position| format!(" (weights after epoch {}, step {})", position.epoch, position.step));
+    let weights = state.map_or(String::new(), |state| format!(" (weights after epoch {}, step {})", state.epoch, state.step));
     let line = format!("wrote {}{weights}", path.display());
     // Where the model goes to a pipe or terminal, that may be standard output.
     if atomic::is_special(path) {

@@ -4,7 +4,6 @@ mod args;
 mod backends;
 mod bar;
 mod check;
-mod closing;
 mod confusion;
 mod data;
 mod evaluate;
@@ -14,6 +13,7 @@ mod predict;
 mod print;
 mod progress;
 mod shell;
+mod summary;
 mod table;
 mod train;
 

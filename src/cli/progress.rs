@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::closing::short;
+use super::summary::short;
 use super::table::{duration, grouped, percent, rounded};
 use super::{bar, print};
 use crate::error::Error;
@@ -175,7 +175,7 @@ impl Observer for Teller {
             Event::Epoch(rows) => self.epoch(rows),
             Event::Phase(phase) => self.phase(phase),
             Event::Checkpoint { .. } => Ok(()),
-            Event::Learning => {
+            Event::UpdatingLambda => {
                 self.say("finding λ by the evidence of the training data");
                 Ok(())
             }

@@ -9,9 +9,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ResumeArgs, TrainArgs};
 use super::bar::{self, Work};
-use super::closing::tell_end;
 use super::print;
 use super::progress::Teller;
+use super::summary::tell_end;
 use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};

@@ -56,7 +56,7 @@ fn early_stopping_waits_anew() {
     assert_eq!(before["status"], "early_stopped");
     let epochs = before["epochs"].as_u64().unwrap();
     let told = sandbox.ok(&["resume", "r", "--epochs", "60"]).stderr();
-    assert!(told.contains("early stopping waits anew for 2 epochs without a better validation loss"), "{told}");
+    assert!(told.contains("early stopping counts again from 0: it stops after 2 epochs without a better validation loss"), "{told}");
     let after = sandbox.json("r/summary.json");
     assert!(after["epochs"].as_u64().unwrap() >= epochs + 2, "{after}");
 
@@ -107,7 +107,7 @@ fn what_cannot_be_trained_on_is_refused() {
     assert_eq!(sandbox.run(&diverging).code(), 4);
     let refusals = [
         ("done", "3", "run `done` can't be trained on to 3 epochs: it has done 3 already; give a larger number"),
-        ("limited", "9", "can't be trained on to 9 epochs: its `train.max_steps` is 15, which ends it before; train a new run without"),
+        ("limited", "9", "can't be trained on to 9 epochs: its `train.max_steps` is 15, which ends it earlier; train a new run without it"),
         ("diverged", "9", "diverged and would diverge again"),
         ("done", "0", "invalid value '0' for '--epochs <N>'"),
     ];

@@ -366,7 +366,7 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
             let scope = penalties.curvature_scope(network.graph()).unwrap();
             let curvature = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true);
-            assert!(penalties.learn(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
+            assert!(penalties.update_by_evidence(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
                 let found = Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true)?;
@@ -375,8 +375,8 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             };
             let stopped = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| false);
             let before = penalties.clone();
-            assert!(penalties.learn(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
-            let found = penalties.learn(5, &weights, curvature).unwrap().unwrap();
+            assert!(penalties.update_by_evidence(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
+            let found = penalties.update_by_evidence(5, &weights, curvature).unwrap().unwrap();
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-4;
             let told = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
             assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{told}");

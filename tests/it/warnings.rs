@@ -19,10 +19,10 @@ fn a_lambda_so_large_that_the_weights_collapse_is_told() {
     let told = train("r", &[]).stderr();
     assert!(told.contains("warning: the penalized weights have collapsed: ‖w‖² is "), "{told}");
     assert!(
-        told.contains("warning: accuracy on the validation part is ") && told.contains("no more than the share of its largest class"),
+        told.contains("warning: accuracy on the validation split is ") && told.contains("no more than the share of its largest class"),
         "{told}"
     );
-    assert!(told.contains(" and 4 more are never predicted on the validation part"), "{told}");
+    assert!(told.contains(" and 4 more are never predicted on the validation split"), "{told}");
     let summary = sandbox.json("r/summary.json");
     assert_eq!(warnings(&summary).len(), 3);
     let json = train("j", &["--json"]);

@@ -1,4 +1,4 @@
-//! The closing lines of a training.
+//! The summary lines of a training.
 
 use serde_json::json;
 
@@ -86,12 +86,12 @@ fn kept_in_words(summary: &Summary, kept: CheckpointKind) -> String {
     };
     if best.epoch == last.epoch {
         return format!(
-            "`evaluate`, `predict` and `export` take the weights of epoch {}, the last and the best on the validation part",
+            "`evaluate`, `predict` and `export` take the weights of epoch {}, the last and the best on the validation split",
             last.epoch
         );
     }
     let (kept, of, other) = match kept {
-        CheckpointKind::Best => (format!("the weights of epoch {}, the best on the validation part", best.epoch), "last", last.epoch),
+        CheckpointKind::Best => (format!("the weights of epoch {}, the best on the validation split", best.epoch), "last", last.epoch),
         CheckpointKind::Last => (format!("the weights of epoch {}, the last", last.epoch), "best", best.epoch),
     };
     format!(
