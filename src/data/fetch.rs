@@ -14,7 +14,7 @@ use crate::error::{Error, WriteError};
 #[derive(Debug)]
 pub struct Download<'a> {
     /// The dataset.
-    pub set: &'a KnownDataset,
+    pub dataset: &'a KnownDataset,
     /// The destination folder. It is created if it is missing.
     pub folder: PathBuf,
     /// A URL that replaces the mirrors of the dataset.
@@ -49,13 +49,13 @@ pub enum FetchProgress<'a> {
 ///
 /// When no mirror provides a file, or it can't be written.
 pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
-    let Download { set, folder, mirror } = download;
+    let Download { dataset, folder, mirror } = download;
     std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
     let mirrors: Vec<&str> = match mirror {
         Some(mirror) => vec![mirror],
-        None => set.mirrors.to_vec(),
+        None => dataset.mirrors.to_vec(),
     };
-    for file in set.files {
+    for file in dataset.files {
         let present = KnownDataset::find(folder, file);
         if let Some(path) = &present
             && is_complete(path, file)?

@@ -128,7 +128,7 @@ fn the_real_files_arrive_whole() {
     sandbox.ok(&fetch);
     server.requests();
     let again = sandbox.ok(&fetch);
-    assert_eq!(again.stderr().matches("there already").count(), 4);
+    assert_eq!(again.stderr().matches("already present").count(), 4);
     assert_eq!(server.requests(), [""; 0]);
     let inspected = &sandbox.ok(&["data", "inspect", "mnist", "--json"]).json()[0];
     assert_eq!(inspected["parts"]["train"]["count"], 60_000);

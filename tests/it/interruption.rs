@@ -46,7 +46,7 @@ fn an_update_of_lambda_ends_at_once_and_is_done_again() {
     let lines = sandbox.ok(&train("whole").chain(["--json"]).collect::<Vec<_>>()).json();
     let phases: Vec<&Value> = lines.iter().filter(|line| line["event"] == "progress" && !line["phase"].is_null()).collect();
     assert!(phases.iter().any(|line| line["phase"] == "curvature of the loss" && line["seconds_left"].is_number()), "{phases:?}");
-    let took = interrupt(&sandbox, &train("cut").collect::<Vec<_>>(), "finding λ", Duration::from_millis(500));
+    let took = interrupt(&sandbox, &train("cut").collect::<Vec<_>>(), "updating λ", Duration::from_millis(500));
     assert!(took < SOON, "{took:?}");
     assert_eq!(position(&sandbox, "cut"), [0, 150, 150], "all steps of the epoch are kept, and its end is still to come");
     assert!(std::fs::read_to_string(sandbox.path("cut/metrics.jsonl")).is_err(), "no epoch is told before it has ended");

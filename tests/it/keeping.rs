@@ -60,7 +60,7 @@ fn the_closing_table_shows_both_and_how_to_take_the_other() {
     );
     assert!(told.contains(&expected), "{told}");
     let without = sandbox.ok(&["train", "small.toml", "--run-dir", "w", "--set", "data.validation=0"]).stdout();
-    assert!(without.contains("take the last weights"), "{without}");
+    assert!(without.contains("use the last weights"), "{without}");
     let summary = sandbox.json("w/summary.json");
     assert_eq!((&summary["kept"], &summary["best"], &summary["last"]), (&"last".into(), &Value::Null, &Value::Null));
 }

@@ -141,7 +141,7 @@ fn what_evaluate_cannot_measure_is_told() {
         assert!(ran.stderr().contains(message), "{arguments:?}: {}", ran.stderr());
     };
     png(&sandbox.path("new/7/a.png"), 28, 28, 3);
-    tell(&["evaluate", "model.safetensors"], 2, "name a folder of labelled images with `--data DIR`");
+    tell(&["evaluate", "model.safetensors"], 2, "give a folder of labelled images with `--data DIR`");
     tell(&["evaluate", "run", "--data", "new", "--split", "test"], 2, "cannot be used with '--split");
     tell(&["evaluate", "run", "--data", "absent"], 3, "absent`");
     tell(&["evaluate", "model.safetensors", "--data", "new", "--checkpoint", "best"], 2, "`--checkpoint` is for run folders");
