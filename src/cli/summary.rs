@@ -20,7 +20,7 @@ pub(super) fn print_summary(folder: &RunFolder, summary: &Summary, labels: &[Str
     }
     print::out(format_args!("\n{}", end_in_words(summary)))?;
     if let Some(kept) = summary.kept {
-        print::out(kept_in_words(summary, kept))?;
+        print::out(checkpoint_in_words(summary, kept))?;
     }
     let speed = summary.images_per_second.map_or(String::new(), |speed| format!(", {} images/s", rounded(speed)));
     print::out(format_args!("{} of training{speed}", duration(summary.seconds)))?;
@@ -81,7 +81,7 @@ fn end_in_words(summary: &Summary) -> String {
 }
 
 /// The checkpoint that commands use, and how to select the other one.
-fn kept_in_words(summary: &Summary, kept: CheckpointKind) -> String {
+fn checkpoint_in_words(summary: &Summary, kept: CheckpointKind) -> String {
     let (Some(best), Some(last)) = (&summary.best, &summary.last) else {
         return "`evaluate`, `predict` and `export` use the last weights".to_owned();
     };

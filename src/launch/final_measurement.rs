@@ -55,11 +55,11 @@ impl Launch {
         progress.reporter.finish()?;
         let Some((of_last, of_best)) = measured else { return Ok(None) };
         let of_best = of_best.as_ref().unwrap_or(&of_last);
-        let (kept, splits) = match (self.keep, &best) {
+        let (selected, splits) = match (self.keep, &best) {
             (CheckpointKind::Best, Some(best)) => (self.measured_of(best, of_best), of_best),
             _ => (self.measured_of(&last, &of_last), &of_last),
         };
-        let outcome = self.outcome(splits, kept.weight_norm_squared);
+        let outcome = self.outcome(splits, selected.weight_norm_squared);
         // The best checkpoint may be of an epoch before the collapse.
         if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
             notes.extend(collapsed_last(&self.outcome(&of_last, self.measured_of(&last, &of_last).weight_norm_squared)));
@@ -68,7 +68,7 @@ impl Launch {
         let both = best.map(|best| (self.measured_of(&best, of_best), self.measured_of(&last, &of_last)));
         let (best, last) = both.unzip();
         let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
-        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_kept(self.keep, &kept)))
+        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_selected(self.keep, &selected)))
     }
 
     /// The measures that warnings are based on.

@@ -130,7 +130,7 @@ impl From<&Measures> for SplitSummary {
 impl Summary {
     /// Sets the measures at the top level to those of the selected checkpoint.
     #[must_use]
-    pub fn with_kept(self, kind: CheckpointKind, measured: &Measured) -> Self {
+    pub fn with_selected(self, kind: CheckpointKind, measured: &Measured) -> Self {
         let Measured { train, validation, test, penalty, lambdas, weight_norm_squared, zero_weights, zero_channels, .. } = measured.clone();
         Self {
             kept: Some(kind),
@@ -150,9 +150,9 @@ impl Summary {
     /// Whether all losses are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let kept = [self.train, self.validation, self.test];
+        let selected = [self.train, self.validation, self.test];
         let both = [&self.best, &self.last].into_iter().flatten().flat_map(|one| [one.train, one.validation, one.test]);
-        kept.into_iter().chain(both).flatten().all(|split| split.data_loss.is_finite())
+        selected.into_iter().chain(both).flatten().all(|split| split.data_loss.is_finite())
     }
 
     /// The median speed over the epochs, without the first unless it is the only one. Returns `None` without epochs.

@@ -34,7 +34,7 @@ fn a_config_fits_the_images_found() {
     assert!(!sandbox.path("other.toml").exists());
 }
 
-/// A JPEG of 40×20 pixels (width×height) which a camera held upright: Exif orientation 6.
+/// Writes a JPEG of 40×20 pixels (width×height) with Exif orientation 6, of an upright camera.
 fn upright(path: &std::path::Path, grey: u8) {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::GrayImage::from_pixel(40, 20, image::Luma([grey])).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
