@@ -80,7 +80,7 @@ fn main() {
         let side = 1024;
         let numbers = vec![0.5; side * side];
         let matrix = Matrix::rows(&numbers, [side, side]);
-        let seconds = median(|| drop(product(matrix, matrix)));
+        let seconds = median(|| drop(product(matrix, matrix, threads)));
         let gemm = 2.0 * (side as f64).powi(3) / seconds / 1e9;
         let batches = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map(|batch| (batch, 28, 1));
         let sides = [56, 112, 224].map(|side| (32, side, 1));

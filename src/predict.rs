@@ -9,7 +9,7 @@ use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
 use crate::backend::on_threads;
-use crate::data::{DataError, DecodedImage, images_in};
+use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
 use crate::metrics::softmax;
 use crate::trained::Trained;
@@ -118,17 +118,16 @@ fn predict_batch(
     options: PredictOptions,
 ) -> Vec<Result<Prediction, DataError>> {
     let decode = |path: &PathBuf| {
-        let image = DecodedImage::open(path, preprocess)?;
-        Ok(if options.invert { image.inverted() } else { image })
+        let picture = read_picture(path, preprocess, &mut Vec::new())?;
+        Ok(if options.invert { picture.inverted() } else { picture })
     };
-    let images: Vec<Result<DecodedImage, DataError>> = paths.par_iter().map(decode).collect();
-    let pixels: Vec<&[u8]> = images.iter().flatten().map(|image| image.pixels.as_slice()).collect();
+    let pictures: Vec<Result<Picture, DataError>> = paths.par_iter().map(decode).collect();
+    let pixels: Vec<&[u8]> = pictures.iter().flatten().map(|picture| picture.pixels.as_slice()).collect();
     let logits = logits(trained, &pixels, preprocess.shape);
     let mut logits = logits.chunks_exact(trained.description.classes.len());
-    let predictions = paths
-        .iter()
-        .zip(images)
-        .map(|(path, image)| image.map(|_| prediction(path, logits.next().unwrap_or_default(), &trained.description.classes, options.top)));
+    let predictions = paths.iter().zip(pictures).map(|(path, picture)| {
+        picture.map(|_| prediction(path, logits.next().unwrap_or_default(), &trained.description.classes, options.top))
+    });
     predictions.collect()
 }
 

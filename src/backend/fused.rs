@@ -9,6 +9,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
+use super::convolve::{self, Walk};
 use super::host::{Host, give, in_order, take};
 use regulus_kernels::conv::{self, ArgMax, ConvWeights};
 use regulus_kernels::cross_entropy;
@@ -31,6 +32,9 @@ pub trait Fused: Backend {
         padding: usize,
         channels_last: bool,
     ) -> FloatTensor<Self>;
+
+    /// See [`convolve`].
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self>;
 
     /// See [`dense()`].
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
@@ -80,6 +84,18 @@ pub trait InPlace: Backend {
 pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, padding: usize, channels_last: bool) -> Tensor<4> {
     let (images, weights, bias) = (images.into_dispatch(), weights.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, padding, channels_last))
+}
+
+/// A convolution by itself, without bias: Burn's `conv2d`, whose backward pass it has.
+///
+/// # Shapes
+///
+/// - images: `[batch, inputs, height, width]`
+/// - weights: `[outputs, inputs / groups, kernel rows, kernel columns]`
+/// - output: `[batch, outputs, rows, columns]`
+#[must_use]
+pub fn convolve(images: Tensor<4>, weights: Tensor<4>, walk: Walk) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Fused>::convolve(images.into_dispatch(), weights.into_dispatch(), walk))
 }
 
 /// A dense layer, with ReLU where `relu` says so: Burn's `Linear` and `Relu`.
@@ -183,7 +199,7 @@ pub(super) fn pooled<B: Host>(
     wants_argmax: bool,
 ) -> (FloatTensor<B>, Vec<ArgMax>) {
     let geometry = geometry::<B>(images, weights, padding);
-    let batch = images.shape()[0];
+    let (batch, threads) = (images.shape()[0], rayon::current_num_threads());
     let (out, argmax) = B::read(images, |numbers, strides| {
         let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
         in_order::<B, _>(weights, |weights| {
@@ -194,7 +210,7 @@ pub(super) fn pooled<B: Host>(
                 } else {
                     ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec())
                 };
-                conv::forward(path(), &weights, batch, &images, wants_argmax, rayon::current_num_threads())
+                conv::forward(path(), &weights, batch, &images, wants_argmax, threads)
             })
         })
     });
@@ -202,7 +218,7 @@ pub(super) fn pooled<B: Host>(
     let out = if channels_last {
         last_to_first::<B>(give::<B>(out, [batch, height, width, geometry.outputs], &device))
     } else {
-        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs), [batch, geometry.outputs, height, width], &device)
+        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs, threads), [batch, geometry.outputs, height, width], &device)
     };
     (out, argmax)
 }
@@ -256,10 +272,16 @@ impl<B: Host> Fused for B {
         pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0
     }
 
+    fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
+        convolve::forward::<B>(&images, &weights, walk)
+    }
+
     fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {
         let shape = [x.shape()[0], weights.shape()[1]];
         let out = matrix::<B, _>(&x, |x| {
-            matrix::<B, _>(&weights, |weights| in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu)))
+            matrix::<B, _>(&weights, |weights| {
+                in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu, rayon::current_num_threads()))
+            })
         });
         give::<B>(out, shape, &x.device())
     }

@@ -9,6 +9,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, TensorMetadata};
 
+use super::convolve::{self, Walk};
 use super::fused::{Fused, Norm, geometry, last_to_first, losses, matrix, normed, path, pooled};
 use super::host::{Host, give, in_order};
 use regulus_kernels::conv::ArgMax;
@@ -32,6 +33,10 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
             }
             OpsKind::UnTracked(prepared) => prepared.finish(pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0),
         }
+    }
+
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self> {
+        convolve::tracked::<B, C>(images, weights, walk)
     }
 
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {

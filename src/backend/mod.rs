@@ -1,5 +1,6 @@
 //! Backends and their devices. The only place that knows cargo features.
 
+mod convolve;
 pub mod fused;
 mod fused_autodiff;
 mod host;
@@ -9,6 +10,7 @@ use burn::prelude::{Device, Tensor};
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
 use burn::tensor::DeviceType;
 
+pub use convolve::Walk;
 pub use threads::{keep_awake, on_threads};
 
 use crate::config::{Backend, BackendKind, Implementation};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{Listing, SplitFiles};
 use super::left_out::{LeftOut, Reason};
 use super::scan::{FoundFile, check_image};
-use super::{DataError, DecodedImage, Images, Preprocess, Progress};
+use super::{DataError, Images, Preprocess, Progress, read_picture};
 use crate::config::Damaged;
 
 /// The decoded images of a folder.
@@ -128,7 +128,7 @@ fn decode_list(
             if damaged == Damaged::Refuse && index > first_bad.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let outcome = DecodedImage::open_into(&list[index].1, preprocess, buffer).map(|image| pixels.copy_from_slice(&image.pixels));
+            let outcome = read_picture(&list[index].1, preprocess, buffer).map(|picture| pixels.copy_from_slice(&picture.pixels));
             if outcome.is_err() {
                 first_bad.fetch_min(index, Ordering::Relaxed);
             }

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
+use regulus_images::ImageInfo;
 
 use super::decode::images_of;
 use super::left_out::LeftOut;
-use super::{DataError, DecodedImage, Decoding, Preprocess, Shape, folder};
+use super::{DataError, Decoding, Preprocess, Shape, folder, read_picture};
 use crate::config::Resize;
 
 /// The number of images that are inspected.
@@ -60,8 +59,8 @@ impl Survey {
         }
         let per_class = SAMPLE.div_ceil(by_class.len().max(1));
         let sample: Vec<&PathBuf> = by_class.iter().flat_map(|images| images.iter().take(per_class)).collect();
-        let properties: Vec<ImageProperties> = sample.par_iter().filter_map(|path| inspect(path)).collect();
-        let median = |side: fn(&ImageProperties) -> u32| {
+        let properties: Vec<ImageInfo> = sample.par_iter().filter_map(|path| inspect(path)).collect();
+        let median = |side: fn(&ImageInfo) -> u32| {
             let mut sides: Vec<u32> = properties.iter().map(side).collect();
             sides.sort_unstable();
             sides.get(sides.len() / 2).map(|side| *side as usize)
@@ -70,7 +69,7 @@ impl Survey {
             return Err(DataError::content(dir, "has no image that can be decoded among the first of each class"));
         };
         let proportion = width as f64 / height as f64;
-        let has_proportion = |image: &ImageProperties| (f64::from(image.width) / f64::from(image.height) / proportion - 1.0).abs() <= 0.02;
+        let has_proportion = |image: &ImageInfo| (f64::from(image.width) / f64::from(image.height) / proportion - 1.0).abs() <= 0.02;
         Ok(Self {
             class_counts: by_class.iter().map(Vec::len).collect(),
             validation: validation.as_ref().map(Vec::len),
@@ -86,28 +85,16 @@ impl Survey {
     }
 }
 
-/// Properties of an image file.
-struct ImageProperties {
-    height: u32,
-    width: u32,
-    is_grey: bool,
-}
-
-/// The properties of an image, with its Exif orientation applied. Returns `None` if it can't be decoded.
-fn inspect(path: &Path) -> Option<ImageProperties> {
-    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
-    let rotated = [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];
-    let is_rotated = decoder.orientation().is_ok_and(|orientation| rotated.contains(&orientation));
-    let (width, height) = match decoder.dimensions() {
-        (width, height) if is_rotated => (height, width),
-        sides => sides,
-    };
-    let is_grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) || {
+/// The header of an image. `is_grey` is also set for colour images with grey pixels. Returns `None` if the image can't be decoded.
+fn inspect(path: &Path) -> Option<ImageInfo> {
+    let ImageInfo { height, width, is_grey } = ImageInfo::read(path)?;
+    let is_grey = is_grey || {
         let shape = Shape { channels: 3, height: 16, width: 16 };
-        let image = DecodedImage::open(path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).ok()?;
-        let (red, rest) = image.pixels.split_at(256);
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced };
+        let picture = read_picture(path, &preprocess, &mut Vec::new()).ok()?;
+        let (red, rest) = picture.pixels.split_at(256);
         let (green, blue) = rest.split_at(256);
         red.iter().zip(green).zip(blue).all(|((red, green), blue)| red.abs_diff(*green) <= 2 && red.abs_diff(*blue) <= 2)
     };
-    (width > 0 && height > 0).then_some(ImageProperties { height, width, is_grey })
+    Some(ImageInfo { height, width, is_grey })
 }

@@ -5,6 +5,9 @@ use burn::nn::{Initializer, PaddingConfig2d};
 use burn::prelude::*;
 use regulus_model::graph;
 
+use crate::backend::{Walk, fused};
+use crate::config::Implementation;
+
 /// A convolution whose weights are 0.
 pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2d {
     let [rows, columns] = conv.padding;
@@ -15,4 +18,19 @@ pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2
         .with_bias(conv.bias)
         .with_initializer(Initializer::Zeros)
         .init(device)
+}
+
+/// A convolution that no pool follows.
+pub(super) fn forward(conv: &Conv2d, op: &graph::Conv, x: Tensor<4>, implementation: Implementation) -> Tensor<4> {
+    match implementation {
+        Implementation::Stock => conv.forward(x),
+        Implementation::Fused => {
+            let walk = Walk { stride: op.stride, padding: op.padding, groups: op.groups };
+            let out = fused::convolve(x, conv.weight.val(), walk);
+            match &conv.bias {
+                Some(bias) => out + bias.val().reshape([1, op.outputs, 1, 1]),
+                None => out,
+            }
+        }
+    }
 }

@@ -219,7 +219,7 @@ impl Network {
     fn node(&self, place: usize, op: &Op, next: &mut impl FnMut() -> Value, mode: &mut Mode) -> Value {
         let x = next();
         match op {
-            Op::Conv(_) => Value::Map(self.conv[self.slot(place)].forward(x.map())),
+            Op::Conv(op) => Value::Map(conv::forward(&self.conv[self.slot(place)], op, x.map(), self.implementation)),
             Op::Dense(_) => Value::Vector(self.dense[self.slot(place)].forward(x.vector())),
             Op::BatchNorm(_) => {
                 let norm = &self.batch_norm[self.slot(place)];

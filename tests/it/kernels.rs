@@ -286,7 +286,7 @@ proptest! {
         let expected: Vec<f32> =
             (0..outputs).map(|o| b[o] + (0..inputs).map(|i| x[i] * w[i * outputs + o]).sum::<f32>()).collect();
         for path in Path::all() {
-            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false);
+            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false, 2);
             prop_assert!(same(&found, &expected), "{}: {found:?} against {expected:?}", path.name);
         }
     }

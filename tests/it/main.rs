@@ -25,6 +25,7 @@ mod interruption;
 mod kept_checkpoint;
 mod kernels;
 mod layering;
+mod layers;
 mod norms_and_steps;
 mod objective;
 mod penalties;

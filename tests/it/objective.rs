@@ -19,7 +19,7 @@ use regulus_model::Weights;
 use regulus_model::graph::{Parameter, Role};
 use serde::Deserialize;
 
-use crate::support::{cpu_backends, present_backends};
+use crate::support::{backends_and_kernels, present_backends};
 
 type Numbers = HashMap<String, Vec<f64>>;
 
@@ -286,12 +286,6 @@ fn label_smoothing_is_pytorchs() {
         assert!((sums[0] - data_loss).abs() < 1e-6, "{label}: {} against {data_loss}", sums[0]);
         assert_gradients(&named(&setting.network, &found), &gradients, &label);
     }
-}
-
-/// Every backend with stock operations, and the CPU ones with fused ones.
-fn backends_and_kernels() -> Vec<(&'static str, &'static str)> {
-    let fused = cpu_backends().into_iter().map(|backend| (backend, "fused"));
-    fused.chain(present_backends().into_iter().map(|backend| (backend, "stock"))).collect()
 }
 
 #[test]

@@ -154,6 +154,12 @@ pub(crate) fn present_backends() -> Vec<&'static str> {
     present
 }
 
+/// Every backend with stock operations, and the CPU backends with fused operations.
+pub(crate) fn backends_and_kernels() -> Vec<(&'static str, &'static str)> {
+    let fused = cpu_backends().into_iter().map(|backend| (backend, "fused"));
+    fused.chain(present_backends().into_iter().map(|backend| (backend, "stock"))).collect()
+}
+
 /// Writes a PNG of one grey value.
 pub(crate) fn png(path: &Path, width: u32, height: u32, grey: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();

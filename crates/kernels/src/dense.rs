@@ -38,13 +38,13 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The product of two matrices, row by row.
+/// The product of two matrices, row by row, by at most `threads` threads: the same bits for any number of them.
 ///
 /// # Panics
 ///
 /// When the inner sizes differ or a matrix reaches beyond its slice.
 #[must_use]
-pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
+pub fn product(left: Matrix, right: Matrix, threads: usize) -> Vec<f32> {
     let ([rows, inner], [also_inner, columns]) = (left.shape, right.shape);
     assert!(inner == also_inner && left.fits() && right.fits(), "{left:?} and {right:?} have no product");
     let mut out = Vec::with_capacity(rows * columns);
@@ -53,7 +53,6 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
         out.resize(rows * columns, 0.0);
     }
     // gemm splits rows and columns among threads, never a sum.
-    let threads = rayon::current_num_threads();
     let parallelism = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
     let [left_down, left_right] = left.strides.map(usize::cast_signed);
     let [right_down, right_right] = right.strides.map(usize::cast_signed);
@@ -87,7 +86,7 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
     out
 }
 
-/// `x·w + b`, with ReLU where `relu` says so.
+/// `x·w + b`, with ReLU where `relu` says so, by at most `threads` threads: the same bits for any number of them.
 ///
 /// # Shapes
 ///
@@ -96,11 +95,11 @@ pub fn product(left: Matrix, right: Matrix) -> Vec<f32> {
 /// - bias: `[outputs]`
 /// - output: `[batch, outputs]`
 #[must_use]
-pub fn forward(path: Path, x: Matrix, weights: Matrix, bias: &[f32], relu: bool) -> Vec<f32> {
+pub fn forward(path: Path, x: Matrix, weights: Matrix, bias: &[f32], relu: bool, threads: usize) -> Vec<f32> {
     let mut out = if x.shape[0] == 1 && x.strides[1] == 1 && weights.strides == [bias.len(), 1] {
-        single(path, x, weights)
+        single(path, x, weights, threads)
     } else {
-        product(x, weights)
+        product(x, weights, threads)
     };
     for row in out.chunks_exact_mut(bias.len()) {
         for (number, bias) in row.iter_mut().zip(bias) {
@@ -114,14 +113,14 @@ pub fn forward(path: Path, x: Matrix, weights: Matrix, bias: &[f32], relu: bool)
 }
 
 /// The product where x is a single row: whole registers of columns, then what is left of them.
-fn single(path: Path, x: Matrix, weights: Matrix) -> Vec<f32> {
+fn single(path: Path, x: Matrix, weights: Matrix, threads: usize) -> Vec<f32> {
     let [inputs, outputs] = weights.shape;
     let whole = outputs - outputs % path.lanes;
     let mut out = vec![0.0; whole];
-    row::product(path, &x.numbers[..inputs], weights.numbers, outputs, &mut out);
+    row::product(path, &x.numbers[..inputs], weights.numbers, outputs, &mut out, threads);
     if whole < outputs {
         let left = Matrix { numbers: &weights.numbers[whole..], shape: [inputs, outputs - whole], ..weights };
-        out.extend(product(x, left));
+        out.extend(product(x, left, threads));
     }
     out
 }
@@ -153,7 +152,8 @@ pub fn backward(x: Matrix, weights: Matrix, activated: Option<&[f32]>, gradient:
     for row in live.chunks_exact(outputs) {
         bias.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
     }
+    let threads = rayon::current_num_threads();
     let gradient = Matrix::rows(&live, [batch, outputs]);
-    let x_gradient = wants_x.then(|| product(gradient, weights.transposed()));
-    Gradients { x: x_gradient, weights: product(x.transposed(), gradient), bias }
+    let x_gradient = wants_x.then(|| product(gradient, weights.transposed(), threads));
+    Gradients { x: x_gradient, weights: product(x.transposed(), gradient, threads), bias }
 }

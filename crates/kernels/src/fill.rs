@@ -20,12 +20,14 @@ impl Size {
     pub(super) const NONE: Self = Self { length: 0, per_task: 0 };
 }
 
-/// Two buffers, and what the tasks return in their order. A task is given its number, and its part of both in zeros.
+/// Two buffers, and what the tasks return in their order. A task is given its number, and its part of both in zeros. With `threads` 1 the caller's
+/// thread does all of them.
 ///
 /// # Panics
 ///
 /// When the tasks are too few to fill both.
 pub(super) fn filled<A, B, R>(
+    threads: usize,
     tasks: usize,
     a: Size,
     b: Size,
@@ -45,7 +47,11 @@ where
         parts.push((part_a, part_b));
     }
     assert!(rest_a.is_empty() && rest_b.is_empty(), "{tasks} tasks do not fill {} and {} numbers", a.length, b.length);
-    let results = parts.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect();
+    let results = if threads == 1 {
+        parts.into_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
+    } else {
+        parts.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
+    };
     #[expect(unsafe_code, reason = "a vector can't know that its spare numbers have been written")]
     // SAFETY: the parts were all of the `length` numbers of both, and `zeros` has written each: had a task panicked, so would `collect`.
     unsafe {
@@ -76,8 +82,10 @@ mod tests {
             b.iter_mut().for_each(|number| *number = 9);
             a.len()
         };
-        let (a, b, lengths) = filled(4, Size { length: 5, per_task: 2 }, Size { length: 3, per_task: 1 }, task);
-        assert_eq!((a, b, lengths), (vec![1.0, 1.0, 2.0, 2.0, 3.0], vec![9; 3], vec![2, 2, 1, 0]));
+        for threads in [1, 2] {
+            let (a, b, lengths) = filled(threads, 4, Size { length: 5, per_task: 2 }, Size { length: 3, per_task: 1 }, task);
+            assert_eq!((a, b, lengths), (vec![1.0, 1.0, 2.0, 2.0, 3.0], vec![9; 3], vec![2, 2, 1, 0]));
+        }
     }
 
     #[test]
@@ -89,6 +97,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "2 tasks do not fill 5 and 0 numbers")]
     fn too_few_tasks_are_refused() {
-        let _ = filled(2, Size { length: 5, per_task: 2 }, Size::NONE, |_, _: &mut [f32], _: &mut [u8]| ());
+        let _ = filled(1, 2, Size { length: 5, per_task: 2 }, Size::NONE, |_, _: &mut [f32], _: &mut [u8]| ());
     }
 }

@@ -83,13 +83,13 @@ impl Images<'_> {
     }
 }
 
-/// Images `[image, position, channel]` as `[image, channel, position]`.
+/// Images `[image, position, channel]` as `[image, channel, position]`, on the caller's thread alone if `threads` is 1.
 ///
 /// # Panics
 ///
 /// When the numbers are not those of whole images.
 #[must_use]
-pub fn channels_first(images: &[f32], positions: usize, channels: usize) -> Vec<f32> {
+pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads: usize) -> Vec<f32> {
     let size = (positions * channels).max(1);
     let out = Size { length: images.len(), per_task: size };
     let task = |number, out: &mut [f32], _: &mut [u8]| {
@@ -98,7 +98,7 @@ pub fn channels_first(images: &[f32], positions: usize, channels: usize) -> Vec<
             to.iter_mut().zip(image.chunks_exact(channels)).for_each(|(to, pixel)| *to = pixel[channel]);
         }
     };
-    filled(images.len() / size, out, Size::NONE, task).0
+    filled(threads, images.len() / size, out, Size::NONE, task).0
 }
 
 /// What a convolution reads at one position: `runs` runs of `run` numbers side by side.

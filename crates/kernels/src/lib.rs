@@ -10,15 +10,20 @@
 #![expect(clippy::too_many_arguments, reason = "inner loops take slices and sizes one by one")]
 
 pub mod conv;
+pub mod convolve;
 pub mod cross_entropy;
 pub mod dense;
 mod fill;
 pub mod groups;
 pub mod image;
 pub mod norms;
+pub mod pointwise;
+pub mod pool;
 pub mod proximal;
 mod row;
 mod scratch;
 pub mod simd;
+mod split;
 pub mod squares;
+mod strided;
 pub mod update;

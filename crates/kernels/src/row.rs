@@ -12,10 +12,10 @@ const WIDTH: usize = 4;
 const WORTHWHILE: usize = 1 << 14;
 
 /// The first columns of `row·weights`, as many as `out` has, whole registers. The weights lie row by row, each of `columns` numbers.
-pub(super) fn product(path: Path, row: &[f32], weights: &[f32], columns: usize, out: &mut [f32]) {
+pub(super) fn product(path: Path, row: &[f32], weights: &[f32], columns: usize, out: &mut [f32], threads: usize) {
     let part = WIDTH * path.lanes;
     let compute = |number: usize, out| path.run(Part { row, weights: &weights[number * part..], columns, out });
-    if row.len() * part < WORTHWHILE {
+    if threads == 1 || row.len() * part < WORTHWHILE {
         out.chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));
     } else {
         out.par_chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));

@@ -49,5 +49,5 @@ pub fn scaled(numbers: &[f32], factor: f32) -> Vec<f32> {
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         out.iter_mut().zip(&numbers[number * CHUNK..]).for_each(|(to, number)| *to = factor * number);
     };
-    filled(numbers.len().div_ceil(CHUNK), out, Size::NONE, task).0
+    filled(rayon::current_num_threads(), numbers.len().div_ceil(CHUNK), out, Size::NONE, task).0
 }

@@ -67,7 +67,7 @@ pub fn backward(
         let sums = &mut bytemuck::cast_slice_mut(sums)[..geometry.outputs * size];
         path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients, sums })
     };
-    let (image_gradients, partials, biases) = filled(tasks, image_gradients, partials, task);
+    let (image_gradients, partials, biases) = filled(rayon::current_num_threads(), tasks, image_gradients, partials, task);
     let mut sums = vec![0.0; weights.len()];
     sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];

@@ -12,7 +12,8 @@ use crate::simd::Path;
 
 /// Pooled activations `[image, row, column, channel]` of `batch` images and, where they are asked for, which value of each pool they are.
 ///
-/// Where there are fewer than four images for each of `threads` threads, the rows of an image are tasks of their own.
+/// Where there are fewer than four images for each of `threads` threads, the rows of an image are tasks of their own. With `threads` 1 the caller's
+/// thread does all.
 #[must_use]
 pub fn forward(
     path: Path,
@@ -33,7 +34,7 @@ pub fn forward(
     let out = Size { length, per_task: rows * geometry.pooled_width() * geometry.outputs };
     let argmax = if wants_argmax { out } else { Size::NONE };
     let task = |number, out: &mut [f32], argmax: &mut [ArgMax]| path.run(Task { pass: &pass, number, out, argmax });
-    let (out, argmax, _) = filled(length / out.per_task, out, argmax, task);
+    let (out, argmax, _) = filled(threads, length / out.per_task, out, argmax, task);
     (out, argmax)
 }
 

@@ -31,7 +31,9 @@ impl Builder {
         let word = op.operation().word();
         let count = self.counts.entry(word).or_default();
         *count += 1;
-        let name = name.map_or_else(|| format!("{word}{count}"), ToOwned::to_owned);
+        // `relu6` and a number would read as another `relu`.
+        let between = if word.ends_with(|end: char| end.is_ascii_digit()) { "_" } else { "" };
+        let name = name.map_or_else(|| format!("{word}{between}{count}"), ToOwned::to_owned);
         self.nodes.push(Node { name, op, inputs });
         self
     }

@@ -4,7 +4,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
 use jpeg_decoder::{Decoder, Error, PixelFormat};
 
-use super::decoded_image::{LARGEST_MEMORY, LARGEST_SIDE};
+use super::picture::{LARGEST_MEMORY, LARGEST_SIDE};
 
 /// The decoded image has at least this many times the target height and width, if the file has them: the resize filter needs them.
 const MARGIN: u32 = 2;

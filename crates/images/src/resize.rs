@@ -1,9 +1,10 @@
 //! Resizing of decoded images.
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::config::Resize;
+use regulus_model::preprocess::Resize;
 
 /// An image of 8 bits, `[row, column, channel]`.
 pub(super) struct ByteImage {
@@ -39,12 +40,18 @@ impl ByteImage {
     }
 
     fn scaled(self, height: u32, width: u32, options: &ResizeOptions) -> Self {
-        let kind = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let reason = "the buffer has the stated size";
-        let from = ImageRef::new(self.width, self.height, &self.values, kind).unwrap_or_else(|error| unreachable!("{reason}: {error}"));
-        let mut to = Image::new(width, height, kind);
-        Resizer::new().resize(&from, &mut to, options).unwrap_or_else(|error| unreachable!("{reason}: {error}"));
-        Self { height, width, channels: self.channels, values: to.into_vec() }
+        let values = if self.channels == 1 { self.typed::<U8>(height, width, options) } else { self.typed::<U8x3>(height, width, options) };
+        Self { height, width, channels: self.channels, values }
+    }
+
+    /// The bytes of the scaled image. With its untyped interface the library is compiled for every kind of pixel: which doubled the time of its build.
+    fn typed<P: PixelTrait>(&self, height: u32, width: u32, options: &ResizeOptions) -> Vec<u8> {
+        let from = ImageRef::new(self.width, self.height, &self.values, P::pixel_type()).ok();
+        let from = from.as_ref().and_then(ImageRef::typed_image::<P>);
+        let mut to = Image::new(width, height, P::pixel_type());
+        let resized = from.zip(to.typed_image_mut::<P>()).map(|(from, mut to)| Resizer::new().resize_typed(&from, &mut to, options));
+        assert!(matches!(resized, Some(Ok(()))), "the buffers have the sizes stated");
+        to.into_vec()
     }
 
     /// Pads the image with black to `height` × `width`, centred.

@@ -1,15 +1,15 @@
 //! Decoding of an image file to the input shape of a network.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
-use std::path::Path;
+use std::io::Cursor;
 
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use regulus_model::Shape;
+use regulus_model::preprocess::{Decoding, Preprocess};
 
 use super::resize::ByteImage;
-use super::truncation::has_end;
-use super::{DataError, Decoding, Preprocess, Shape, jpeg};
+use super::whole_file::has_end;
+use super::{PictureError, jpeg};
 
 /// The largest height or width that is decoded.
 pub(super) const LARGEST_SIDE: u32 = 16_384;
@@ -20,42 +20,32 @@ const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 
 /// An image in the input shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodedImage {
+pub struct Picture {
     /// `[channel, row, column]`; 0 is black, 255 is white.
     pub pixels: Vec<u8>,
 }
 
-impl DecodedImage {
-    /// Decodes and resizes the file at `path`. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
+impl Picture {
+    /// Decodes and resizes the content of an image file. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
     ///
     /// # Errors
     ///
-    /// When the file is missing, damaged, too large or not an image.
-    pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, DataError> {
-        Self::open_into(path, preprocess, &mut Vec::new())
-    }
-
-    /// As [`DecodedImage::open`], with a buffer for the content of the file that can be reused.
-    pub(super) fn open_into(path: &Path, preprocess: &Preprocess, bytes: &mut Vec<u8>) -> Result<Self, DataError> {
-        bytes.clear();
-        File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(DataError::read(path))?;
+    /// When the content is damaged, too large or not an image.
+    pub fn decode(bytes: &[u8], preprocess: &Preprocess) -> Result<Self, PictureError> {
         if bytes.is_empty() {
-            return Err(DataError::content(path, "is empty; expected an image"));
+            return Err(PictureError::Content("is empty; expected an image".to_owned()));
         }
         let Shape { height, width, .. } = preprocess.shape;
         let (height, width) = (side(height), side(width));
         let mut decoded = match preprocess.decoding {
-            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => {
-                jpeg::decode(bytes, height, width).map_err(|problem| DataError::Undecodable { path: path.to_owned(), problem })?
-            }
+            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
             Decoding::Reduced if !has_end(bytes) => {
-                let problem = "it is truncated: the file ends before the image".to_owned();
-                return Err(DataError::Undecodable { path: path.to_owned(), problem });
+                return Err(PictureError::Damaged("it is truncated: the file ends before the image".to_owned()));
             }
-            Decoding::Reduced | Decoding::Full => decode_full(path, bytes)?,
+            Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
         };
         if decoded.width() == 0 || decoded.height() == 0 {
-            return Err(DataError::Undecodable { path: path.to_owned(), problem: "it has no pixels".to_owned() });
+            return Err(PictureError::Damaged("it has no pixels".to_owned()));
         }
         if decoded.color().has_alpha() {
             decoded = over_white(&decoded);
@@ -79,26 +69,23 @@ impl DecodedImage {
 }
 
 /// Decodes the image in full size and applies the Exif orientation.
-fn decode_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
-    let failed = |source| DataError::Image { path: path.to_owned(), source };
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(DataError::read(path))?;
+fn decode_full(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::IoError)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST_MEMORY);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     if width.max(height) > LARGEST_SIDE {
         let problem = format!("it has {height}×{width} pixels; expected at most {LARGEST_SIDE} on a side");
-        return Err(DataError::Undecodable { path: path.to_owned(), problem });
+        return Err(PictureError::Damaged(problem));
     }
     if decoder.total_bytes() > LARGEST_MEMORY {
-        return Err(DataError::content(
-            path,
-            format!("takes {} MiB decoded; expected at most {}", decoder.total_bytes() >> 20, LARGEST_MEMORY >> 20),
-        ));
+        let problem = format!("takes {} MiB decoded; expected at most {}", decoder.total_bytes() >> 20, LARGEST_MEMORY >> 20);
+        return Err(PictureError::Content(problem));
     }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    let orientation = decoder.orientation()?;
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
     decoded.apply_orientation(orientation);
     Ok(decoded)
 }
@@ -150,19 +137,20 @@ fn grey(colour: &[u8]) -> u8 {
 mod tests {
     use image::{Rgba, RgbaImage};
 
+    use regulus_model::preprocess::Resize;
+
     use super::*;
-    use crate::config::Resize;
 
     #[test]
     fn transparent_pixels_are_blended_over_white() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
         let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
-        RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
+        let mut png = Cursor::new(Vec::new());
+        RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).write_to(&mut png, image::ImageFormat::Png).unwrap();
         let shape = Shape { channels: 1, height: 1, width: 4 };
-        let image = DecodedImage::open(&path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
+        let picture =
+            Picture::decode(&png.into_inner(), &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
         // A fifth of 100 and four fifths of 255.
-        assert_eq!(image.pixels, [255, 0, 255, 224]);
-        assert_eq!(image.inverted().pixels, [0, 255, 0, 31]);
+        assert_eq!(picture.pixels, [255, 0, 255, 224]);
+        assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
     }
 }

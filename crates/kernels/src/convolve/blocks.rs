@@ -1,0 +1,246 @@
+//! A convolution block by block, each the product of patches and weights.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+use pulp::{Simd, WithSimd};
+
+use super::Convolution;
+use super::convolution::Pass;
+use crate::fill::{Size, filled};
+use crate::scratch;
+use crate::split::each;
+
+/// Numbers of the patches of a block, at most: they stay in the second cache.
+const PATCHES: usize = 1 << 17;
+/// Positions of a block: from so many on a product is as fast as any.
+const POSITIONS: Range<usize> = 64..256;
+/// Output channels of a block, at least, where an image has fewer than so many bands.
+const OUTPUTS: usize = 96;
+const BLOCKS: usize = 8;
+
+/// How an image is divided. It follows from the convolution alone.
+#[derive(Clone, Copy)]
+struct Blocks {
+    /// Output rows of a block.
+    rows: usize,
+    /// Bands of so many rows.
+    bands: usize,
+    /// Output channels of a block, all of one group.
+    outputs: usize,
+}
+
+impl Blocks {
+    fn of(convolution: &Convolution) -> Self {
+        let [height, width] = convolution.sides();
+        let positions = (PATCHES / convolution.taps()).clamp(POSITIONS.start, POSITIONS.end);
+        let most = (positions / width).clamp(1, height);
+        // Blocks of nearly the same size.
+        let rows = height.div_ceil(height.div_ceil(most));
+        let bands = height.div_ceil(rows);
+        let all = convolution.outputs / convolution.groups;
+        let most = (BLOCKS / bands).clamp(1, (all / OUTPUTS).max(1));
+        let outputs = all.div_ceil(most).next_multiple_of(8).min(all);
+        Self { rows, bands, outputs }
+    }
+}
+
+pub(super) fn forward(pass: &Pass, batch: usize, threads: usize) -> Vec<f32> {
+    let convolution = &pass.convolution;
+    let size = convolution.outputs * convolution.positions();
+    let blocks = Blocks::of(convolution);
+    if threads == 1 || batch >= 4 * threads {
+        let out = Size { length: batch * size, per_task: size };
+        let task = |image, out: &mut [f32], _: &mut [u8]| pass.path.run(Whole { pass, blocks, image, out });
+        return filled(threads, batch, out, Size::NONE, task).0;
+    }
+    let mut out = vec![0.0; batch * size];
+    // Patches are made once for all output channels, unless that leaves threads without work.
+    let apart = batch * convolution.groups * blocks.bands < 4 * threads;
+    let tasks = parts(convolution, blocks, apart, &mut out);
+    each(threads, tasks, |_, part| pass.path.run(Task { pass, blocks, part }));
+    out
+}
+
+/// A whole image.
+struct Whole<'a> {
+    pass: &'a Pass<'a>,
+    blocks: Blocks,
+    image: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Whole<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { pass, blocks, image, out } = self;
+        let convolution = &pass.convolution;
+        let (positions, width) = (convolution.positions(), convolution.sides()[1]);
+        let mut copy = scratch::any(patches_length(convolution, blocks));
+        let of_group = convolution.outputs / convolution.groups;
+        for (group, out) in out.chunks_exact_mut(of_group * positions).enumerate() {
+            for band in 0..blocks.bands {
+                let rows = row_range(convolution, blocks, band);
+                let patches = Patches::of(pass, image, group, rows.clone(), &mut copy);
+                for first in (0..of_group).step_by(blocks.outputs) {
+                    let outputs = blocks.outputs.min(of_group - first);
+                    let out = &mut out[first * positions + rows.start * width..];
+                    multiply(pass, &patches, group * of_group + first, outputs, out, positions);
+                }
+            }
+        }
+        let Some(bias) = pass.bias else { return };
+        for (channel, bias) in out.chunks_exact_mut(positions).zip(bias) {
+            channel.iter_mut().for_each(|number| *number += bias);
+        }
+    }
+}
+
+/// Some rows of some output channels of an image: one or more blocks.
+struct Part<'a> {
+    image: usize,
+    group: usize,
+    band: usize,
+    /// The first output channel.
+    first: usize,
+    /// The rows of each output channel.
+    out: Vec<&'a mut [f32]>,
+}
+
+/// The parts of `out`: every block, or all blocks of the same rows of a group together.
+fn parts<'a>(convolution: &Convolution, blocks: Blocks, apart: bool, out: &'a mut [f32]) -> Vec<Part<'a>> {
+    let [_, width] = convolution.sides();
+    let of_group = convolution.outputs / convolution.groups;
+    let outputs = if apart { blocks.outputs } else { of_group };
+    let mut parts: Vec<Part> = Vec::new();
+    for (plane, numbers) in out.chunks_exact_mut(convolution.positions()).enumerate() {
+        let (image, output) = (plane / convolution.outputs, plane % convolution.outputs);
+        if (output % of_group).is_multiple_of(outputs) {
+            let part = |band| Part { image, group: output / of_group, band, first: output, out: Vec::with_capacity(outputs) };
+            parts.extend((0..blocks.bands).map(part));
+        }
+        let open = parts.len() - blocks.bands;
+        numbers.chunks_mut(blocks.rows * width).zip(&mut parts[open..]).for_each(|(rows, part)| part.out.push(rows));
+    }
+    parts
+}
+
+struct Task<'a> {
+    pass: &'a Pass<'a>,
+    blocks: Blocks,
+    part: Part<'a>,
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { pass, blocks, part } = self;
+        let convolution = &pass.convolution;
+        let mut copy = scratch::any(patches_length(convolution, blocks));
+        let patches = Patches::of(pass, part.image, part.group, row_range(convolution, blocks, part.band), &mut copy);
+        let mut block = scratch::any(blocks.outputs * patches.count);
+        let mut first = part.first;
+        let mut rest = part.out;
+        while !rest.is_empty() {
+            let after = rest.split_off(blocks.outputs.min(rest.len()));
+            multiply(pass, &patches, first, rest.len(), &mut block, patches.count);
+            for (output, (to, from)) in (first..).zip(rest.iter_mut().zip(block.chunks_exact(patches.count))) {
+                match pass.bias {
+                    None => to.copy_from_slice(from),
+                    Some(bias) => to.iter_mut().zip(from).for_each(|(to, from)| *to = from + bias[output]),
+                }
+            }
+            first += rest.len();
+            rest = after;
+        }
+    }
+}
+
+fn row_range(convolution: &Convolution, blocks: Blocks, band: usize) -> Range<usize> {
+    let first = band * blocks.rows;
+    first..(first + blocks.rows).min(convolution.sides()[0])
+}
+
+/// Numbers of the largest patches.
+fn patches_length(convolution: &Convolution, blocks: Blocks) -> usize {
+    if convolution.is_pointwise() { 0 } else { convolution.taps() * blocks.rows * convolution.sides()[1] }
+}
+
+/// What the kernels of a group meet at some positions: for every tap of a kernel, a number for each position.
+struct Patches<'a> {
+    numbers: &'a [f32],
+    /// Positions.
+    count: usize,
+    /// Steps from one tap to the next.
+    stride: usize,
+}
+
+impl<'a> Patches<'a> {
+    /// The patches of these output rows, in `copy` unless the image has them as it lies.
+    #[inline(always)]
+    fn of(pass: &Pass<'a>, image: usize, group: usize, rows: Range<usize>, copy: &'a mut [f32]) -> Self {
+        let convolution = &pass.convolution;
+        let inputs = convolution.inputs / convolution.groups;
+        let planes = &pass.images[(image * convolution.inputs + group * inputs) * convolution.area()..][..inputs * convolution.area()];
+        let [_, width] = convolution.sides();
+        let count = rows.len() * width;
+        if convolution.is_pointwise() {
+            return Self { numbers: &planes[rows.start * width..], count, stride: convolution.area() };
+        }
+        let [kernel_height, kernel_width] = convolution.kernel;
+        let (down, right) = (convolution.rows(), convolution.columns());
+        for (tap, to) in copy.chunks_exact_mut(count).enumerate().take(convolution.taps()) {
+            let (input, y, x) = (tap / (kernel_height * kernel_width), tap / kernel_width % kernel_height, tap % kernel_width);
+            let plane = &planes[input * convolution.area()..][..convolution.area()];
+            for (row, to) in rows.clone().zip(to.chunks_exact_mut(width)) {
+                match down.place(row, y) {
+                    None => to.fill(0.0),
+                    Some(row) => right.copy(x, &plane[row * convolution.width..][..convolution.width], to),
+                }
+            }
+        }
+        Self { numbers: copy, count, stride: count }
+    }
+}
+
+/// `outputs` channels from `first` on at the positions of `patches`. In `out` a channel begins every `stride` numbers.
+///
+/// # Panics
+///
+/// When a matrix reaches beyond its slice.
+fn multiply(pass: &Pass, patches: &Patches, first: usize, outputs: usize, out: &mut [f32], stride: usize) {
+    let taps = pass.convolution.taps();
+    let weights = &pass.weights[first * taps..][..outputs * taps];
+    assert!(patches.count > 0 && outputs > 0 && taps > 0, "a product of nothing");
+    assert!((taps - 1) * patches.stride + patches.count <= patches.numbers.len(), "patches beyond their numbers");
+    assert!(patches.count <= stride && (outputs - 1) * stride + patches.count <= out.len(), "a block beyond its numbers");
+    #[expect(unsafe_code, reason = "gemm takes pointers")]
+    // SAFETY: by the assertions and the slicing above every element of all three matrices is within its slice, and `out` is borrowed by nobody else.
+    unsafe {
+        gemm::gemm(
+            patches.count,
+            outputs,
+            taps,
+            out.as_mut_ptr(),
+            stride.cast_signed(),
+            1,
+            false,
+            patches.numbers.as_ptr(),
+            patches.stride.cast_signed(),
+            1,
+            weights.as_ptr(),
+            taps.cast_signed(),
+            1,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
