@@ -127,7 +127,10 @@ fn invalid_penalties_are_refused() {
             "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
         ),
         (&["penalty.0.l1_ratio=0.5"], "`penalty.0.l1_ratio` does not apply to kind `l2`"),
-        (&["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=rmsprop"], "`penalty.0.proximal` is true, which has no step"),
+        (
+            &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=rmsprop"],
+            "`penalty.0.proximal` is true, but there is no proximal step for",
+        ),
         (
             &["penalty.0.kind=l1", "penalty.0.proximal=true", "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
             "`penalty.0.proximal` is true, but there is no proximal step for `optimizer.nesterov` = true",
