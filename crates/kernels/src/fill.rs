@@ -20,6 +20,8 @@ impl Size {
     pub(super) const NONE: Self = Self { length: 0, per_task: 0 };
 }
 
+type Task<'a, A, B, R> = dyn Fn(usize, &mut [A], &mut [B]) -> R + Sync + 'a;
+
 /// Two buffers, and what the tasks return in their order. A task is given its number, and its part of both in zeros. With `threads` 1 the caller's
 /// thread does all of them.
 ///
@@ -47,6 +49,8 @@ where
         parts.push((part_a, part_b));
     }
     assert!(rest_a.is_empty() && rest_b.is_empty(), "{tasks} tasks do not fill {} and {} numbers", a.length, b.length);
+    // One copy of a kernel's code for both.
+    let task: &Task<A, B, R> = &task;
     let results = if threads == 1 {
         parts.into_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
     } else {

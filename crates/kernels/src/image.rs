@@ -95,7 +95,9 @@ pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         let image = &images[number * size..][..size];
         for (channel, to) in out.chunks_exact_mut(positions).enumerate() {
-            to.iter_mut().zip(image.chunks_exact(channels)).for_each(|(to, pixel)| *to = pixel[channel]);
+            for position in 0..positions {
+                to[position] = image[position * channels + channel];
+            }
         }
     };
     filled(threads, images.len() / size, out, Size::NONE, task).0

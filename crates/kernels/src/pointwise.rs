@@ -34,7 +34,7 @@ pub fn batch_norm(path: Path, norm: BatchNorm, images: &mut [f32], positions: us
     let channels = mean.len();
     assert_eq!([variance.len(), gamma.len(), beta.len()], [channels; 3], "statistics of {channels} channels");
     let per_task = WORTHWHILE.div_ceil(positions);
-    each_chunk(threads, images, per_task * positions, |number, images| {
+    each_chunk(threads, images, per_task * positions, &|number, images| {
         for (plane, numbers) in (number * per_task..).zip(images.chunks_exact_mut(positions)) {
             let channel = plane % channels;
             let (mean, root, gamma, beta) = (mean[channel], (variance[channel] + epsilon).sqrt(), gamma[channel], beta[channel]);
@@ -63,13 +63,13 @@ pub fn relu6(path: Path, numbers: &mut [f32], threads: usize) {
 /// When they are not of the same length.
 pub fn add(path: Path, to: &mut [f32], from: &[f32], threads: usize) {
     assert_eq!(to.len(), from.len(), "summands of the same length");
-    each_chunk(threads, to, WORTHWHILE, |number, to| {
+    each_chunk(threads, to, WORTHWHILE, &|number, to| {
         path.run(Add { from: &from[number * WORTHWHILE..][..to.len()], to });
     });
 }
 
 fn change(path: Path, numbers: &mut [f32], threads: usize, change: impl Fn(f32) -> f32 + Copy + Sync + Send) {
-    each_chunk(threads, numbers, WORTHWHILE, |_, numbers| path.run(Each { numbers, change }));
+    each_chunk(threads, numbers, WORTHWHILE, &|_, numbers| path.run(Each { numbers, change }));
 }
 
 struct Each<'a, F> {

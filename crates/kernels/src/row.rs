@@ -49,16 +49,21 @@ impl WithSimd for Part<'_> {
 /// The first `V` registers of the product.
 #[inline(always)]
 fn sums<S: Simd, const V: usize>(simd: S, row: &[f32], weights: &[f32], columns: usize) -> [S::f32s; V] {
-    // Two of each, because a sum waits for the one before.
+    // Two of each, because a sum waits for the one before. Counted loops: the standard library's iterators over chunks are not always built in.
     let mut sums = [[simd.splat_f32s(0.0); V]; 2];
-    for (number, weights) in row.chunks(2).zip(weights.chunks(2 * columns)) {
-        for (place, number) in number.iter().enumerate() {
-            let (weights, _) = S::as_simd_f32s(&weights[place * columns..][..V * S::F32_LANES]);
-            let number = simd.splat_f32s(*number);
-            for v in 0..V {
-                sums[place][v] = simd.mul_add_e_f32s(number, weights[v], sums[place][v]);
-            }
+    let mut add = |place: usize, at: usize| {
+        let (weights, _) = S::as_simd_f32s(&weights[at * columns..][..V * S::F32_LANES]);
+        let number = simd.splat_f32s(row[at]);
+        for v in 0..V {
+            sums[place][v] = simd.mul_add_e_f32s(number, weights[v], sums[place][v]);
         }
+    };
+    for pair in 0..row.len() / 2 {
+        add(0, 2 * pair);
+        add(1, 2 * pair + 1);
+    }
+    if row.len() % 2 == 1 {
+        add(0, row.len() - 1);
     }
     let [mut all, odd] = sums;
     for v in 0..V {

@@ -113,7 +113,7 @@ impl Weights {
     }
 
     /// The first difference in names or shapes, in words.
-    fn misfit(&self, graph: &Graph) -> Option<String> {
+    pub(crate) fn misfit(&self, graph: &Graph) -> Option<String> {
         let wanted: BTreeMap<&String, &Parameter> = graph.parameters().map(|parameter| (&parameter.name, parameter)).collect();
         for (name, wanted) in &wanted {
             match self.0.get(*name) {

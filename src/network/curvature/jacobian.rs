@@ -236,3 +236,124 @@ fn flat(largest: Tensor<4, Int>) -> Tensor<3, Int> {
     let [batch, channels, height, width] = largest.dims();
     largest.reshape([batch, channels, height * width])
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{Module, ParamId};
+    use burn::optim::GradientsParams;
+    use burn::tensor::TensorData;
+    use rand::RngExt;
+    use regulus_model::graph::{Layer, Parameter, Shape};
+    use regulus_model::networks::layers;
+    use regulus_model::{Values, Weights};
+
+    use super::*;
+    use crate::backend::{any_cpu, numbers};
+    use crate::config::Init;
+    use crate::network::ParamVisitor;
+    use crate::seed::Seed;
+
+    /// The gradients of kernels and biases, in Burn's layout.
+    struct Gradients<'a>(&'a GradientsParams, Vec<(String, Vec<f32>)>);
+
+    impl ParamVisitor for Gradients<'_> {
+        fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
+            if let Some(gradient) = self.0.get::<D>(id) {
+                let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
+                self.1.push((parameter.name.clone(), numbers(gradient)));
+            }
+        }
+    }
+
+    /// Whether what is sent back to each layer gives the gradient that autodiff has, summed over the samples, of each logit.
+    fn compare(lines: &[&str]) {
+        let lines: Vec<Layer> = lines.iter().map(|line| Layer::new(line).unwrap()).collect();
+        let graph = layers(&lines, Shape { channels: 2, height: 9, width: 8 }, 3).unwrap();
+        let device = any_cpu().autodiff();
+        // Running statistics that are not those of the start.
+        let drawn = Network::new(&graph, Init::Glorot, Seed(1), &device).weights();
+        let weights: Weights = drawn.map(|name, values| match name.contains("running") || name.contains("norm") {
+            true => Values { numbers: (1..).zip(&values.numbers).map(|(at, _)| 0.3 + 0.1 * at as f32).collect(), ..values.clone() },
+            false => values.clone(),
+        });
+        let network = Network::of_weights(&graph, &weights, &device);
+        let mut chance = Seed(2).stream("images", 0);
+        let pixels: Vec<f32> = (0..4 * 2 * 9 * 8).map(|_| chance.random_range(-1.0..1.0)).collect();
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, [4, 2, 9, 8]), &device.device);
+        let wanted: Vec<usize> = (0..graph.nodes().len())
+            .filter(|place| matches!(graph.nodes()[*place].op, Op::Dense(_) | Op::Conv(Conv { groups: 1, .. })))
+            .collect();
+        let mut found = Vec::new();
+        let each_logit = |logits: Tensor<2>| Tensor::<2>::eye(3, &logits.device()).unsqueeze::<3>().repeat_dim(0, 4);
+        network.valid().linearized(images.clone().inner(), &wanted, each_logit, |layer| found.push(layer));
+        assert_eq!(found.len(), wanted.len());
+        for class in 0..3 {
+            let sum = network.forward(images.clone()).slice([0..4, class..class + 1]).sum();
+            let gradients = GradientsParams::from_grads(sum.backward(), &network);
+            let mut expected = Gradients(&gradients, Vec::new());
+            network.visit_parameters(&mut expected);
+            for Jacobian { place, inputs, vectors } in found.iter().map(|layer| Jacobian::of(layer, class)) {
+                let name = &graph.nodes()[place].name;
+                let near = |leaf: &str, found: Tensor<2>| {
+                    let Some((_, expected)) = expected.1.iter().find(|(other, _)| *other == format!("{name}.{leaf}")) else { return };
+                    let largest = expected.iter().fold(1e-6_f32, |largest, number| largest.max(number.abs()));
+                    for (found, expected) in numbers(found).iter().zip(expected) {
+                        assert!((found - expected).abs() <= 1e-4 * largest, "{name}.{leaf}, logit {class}: {found} against {expected}");
+                    }
+                };
+                near("weight", vectors.clone().matmul(inputs.swap_dims(1, 2)).sum_dim(0).squeeze_dim::<2>(0));
+                near("bias", vectors.sum_dim(2).sum_dim(0).squeeze_dim::<2>(0));
+            }
+        }
+    }
+
+    /// What reaches a layer for one logit: `[sample, input, place]` and `[sample, output, place]`.
+    struct Jacobian {
+        place: usize,
+        inputs: Tensor<3>,
+        vectors: Tensor<3>,
+    }
+
+    impl Jacobian {
+        fn of(layer: &super::Layer, class: usize) -> Self {
+            let [samples, _, outputs, places] = layer.vectors.dims();
+            let vectors = layer.vectors.clone().slice([0..samples, class..class + 1, 0..outputs, 0..places]);
+            Self { place: layer.place, inputs: layer.inputs.clone(), vectors: vectors.squeeze_dim::<3>(1) }
+        }
+    }
+
+    #[test]
+    fn what_goes_back_through_every_operation_is_autodiffs() {
+        compare(&["conv 3 3x3", "relu", "max_pool 2", "flatten", "dense 5", "relu", "dropout 0.5", "dense classes"]);
+        compare(&[
+            "conv 4 3x2 stride 2x1 padding 1 bias false",
+            "batch_norm",
+            "relu6",
+            "max_pool 3 stride 2 padding 1",
+            "flatten",
+            "dense classes",
+        ]);
+        compare(&[
+            "conv 4 3x3 padding 1 as a",
+            "relu",
+            "conv 4 3x3 padding 1",
+            "batch_norm",
+            "add a",
+            "average_pool 3 stride 2 padding 1",
+            "conv 4 3x3 padding 1 groups 4",
+            "global_average_pool",
+            "dense classes",
+        ]);
+        compare(&[
+            "conv 4 3x3 stride 2",
+            "relu as a",
+            "conv 3 1x1",
+            "global_max_pool as b",
+            "conv 3 2x2 from a",
+            "global_average_pool",
+            "add b",
+            "batch_norm",
+            "dense classes",
+        ]);
+    }
+}

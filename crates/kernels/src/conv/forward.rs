@@ -25,7 +25,15 @@ pub fn forward(
 ) -> (Vec<f32>, Vec<ArgMax>) {
     let geometry = weights.layout.geometry();
     let height = geometry.pooled_height();
-    let rows = if threads == 1 || batch >= 4 * threads { height } else { 1 };
+    let per: usize = std::env::var("PER").map_or(2, |p| p.parse().unwrap());
+    let rows = if threads == 1 || batch >= 4 * threads {
+        height
+    } else if per == 0 {
+        1
+    } else {
+        let most = height.div_ceil((per * threads).div_ceil(batch));
+        (1..=most).rev().find(|rows| batch == 1 || height.is_multiple_of(*rows)).unwrap_or(1)
+    };
     let length = batch * geometry.pooled() * geometry.outputs;
     if length == 0 {
         return (Vec::new(), Vec::new());
@@ -34,7 +42,7 @@ pub fn forward(
     let out = Size { length, per_task: rows * geometry.pooled_width() * geometry.outputs };
     let argmax = if wants_argmax { out } else { Size::NONE };
     let task = |number, out: &mut [f32], argmax: &mut [ArgMax]| path.run(Task { pass: &pass, number, out, argmax });
-    let (out, argmax, _) = filled(threads, length / out.per_task, out, argmax, task);
+    let (out, argmax, _) = filled(threads, batch * height.div_ceil(rows), out, argmax, task);
     (out, argmax)
 }
 
@@ -199,7 +207,7 @@ pub(super) fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s)
     let zero = simd.splat_f32s(0.0);
     let mut largest = values[0];
     let mut place = simd.splat_u32s(0);
-    for (position, value) in (0..).zip(values).skip(1) {
+    for (position, value) in [(1, values[1]), (2, values[2]), (3, values[3])] {
         let larger = simd.greater_than_f32s(value, largest);
         largest = simd.max_f32s(value, largest);
         place = simd.select_u32s(larger, simd.splat_u32s(position), place);

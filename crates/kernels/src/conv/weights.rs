@@ -54,6 +54,12 @@ impl<'a> ConvWeights<'a> {
         Self { layout, weights, bias, transformed, packed }
     }
 
+    /// The sizes of the convolution.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.layout.geometry()
+    }
+
     /// The packed weights. They are made by one thread: one that waits for others takes up another task meanwhile, which would wait here for this very
     /// packing.
     pub(super) fn packed(&self, path: Path) -> &Packed {

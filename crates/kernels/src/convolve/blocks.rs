@@ -7,8 +7,9 @@ use pulp::{Simd, WithSimd};
 
 use super::Convolution;
 use super::convolution::Pass;
+use super::planes::{self, Planes};
 use crate::fill::{Size, filled};
-use crate::scratch;
+use crate::scratch::{self, Aligned};
 use crate::split::each;
 
 /// Numbers of the patches of a block, at most: they stay in the second cache.
@@ -58,7 +59,7 @@ pub(super) fn forward(pass: &Pass, batch: usize, threads: usize) -> Vec<f32> {
     // Patches are made once for all output channels, unless that leaves threads without work.
     let apart = batch * convolution.groups * blocks.bands < 4 * threads;
     let tasks = parts(convolution, blocks, apart, &mut out);
-    each(threads, tasks, |_, part| pass.path.run(Task { pass, blocks, part }));
+    each(threads, tasks, &|part| pass.path.run(Task { pass, blocks, part }));
     out
 }
 
@@ -74,16 +75,16 @@ impl WithSimd for Whole<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { pass, blocks, image, out } = self;
         let convolution = &pass.convolution;
         let (positions, width) = (convolution.positions(), convolution.sides()[1]);
-        let mut copy = scratch::any(patches_length(convolution, blocks));
+        let mut memory = Memory::of(pass, blocks);
         let of_group = convolution.outputs / convolution.groups;
         for (group, out) in out.chunks_exact_mut(of_group * positions).enumerate() {
             for band in 0..blocks.bands {
                 let rows = row_range(convolution, blocks, band);
-                let patches = Patches::of(pass, image, group, rows.clone(), &mut copy);
+                let patches = Patches::of(simd, pass, image, group, rows.clone(), memory.as_mut());
                 for first in (0..of_group).step_by(blocks.outputs) {
                     let outputs = blocks.outputs.min(of_group - first);
                     let out = &mut out[first * positions + rows.start * width..];
@@ -137,11 +138,11 @@ impl WithSimd for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { pass, blocks, part } = self;
         let convolution = &pass.convolution;
-        let mut copy = scratch::any(patches_length(convolution, blocks));
-        let patches = Patches::of(pass, part.image, part.group, row_range(convolution, blocks, part.band), &mut copy);
+        let mut memory = Memory::of(pass, blocks);
+        let patches = Patches::of(simd, pass, part.image, part.group, row_range(convolution, blocks, part.band), memory.as_mut());
         let mut block = scratch::any(blocks.outputs * patches.count);
         let mut first = part.first;
         let mut rest = part.out;
@@ -165,9 +166,23 @@ fn row_range(convolution: &Convolution, blocks: Blocks, band: usize) -> Range<us
     first..(first + blocks.rows).min(convolution.sides()[0])
 }
 
-/// Numbers of the largest patches.
-fn patches_length(convolution: &Convolution, blocks: Blocks) -> usize {
-    if convolution.is_pointwise() { 0 } else { convolution.taps() * blocks.rows * convolution.sides()[1] }
+/// Memory for the patches of a block; none where the image has them as it lies.
+struct Memory {
+    planes: Planes,
+    of_planes: planes::Memory,
+    patches: Aligned,
+}
+
+impl Memory {
+    fn of(pass: &Pass, blocks: Blocks) -> Option<Self> {
+        let (convolution, lanes) = (&pass.convolution, pass.path.lanes);
+        if convolution.is_pointwise() {
+            return None;
+        }
+        let planes = Planes::of(convolution, blocks.rows, lanes, lanes);
+        let patches = scratch::any(convolution.taps() * blocks.rows * convolution.sides()[1] + lanes);
+        Some(Self { of_planes: planes.memory(), planes, patches })
+    }
 }
 
 /// What the kernels of a group meet at some positions: for every tap of a kernel, a number for each position.
@@ -180,31 +195,38 @@ struct Patches<'a> {
 }
 
 impl<'a> Patches<'a> {
-    /// The patches of these output rows, in `copy` unless the image has them as it lies.
+    /// The patches of these output rows.
     #[inline(always)]
-    fn of(pass: &Pass<'a>, image: usize, group: usize, rows: Range<usize>, copy: &'a mut [f32]) -> Self {
+    fn of<S: Simd>(simd: S, pass: &Pass<'a>, image: usize, group: usize, rows: Range<usize>, memory: Option<&'a mut Memory>) -> Self {
         let convolution = &pass.convolution;
-        let inputs = convolution.inputs / convolution.groups;
-        let planes = &pass.images[(image * convolution.inputs + group * inputs) * convolution.area()..][..inputs * convolution.area()];
-        let [_, width] = convolution.sides();
+        let (inputs, area) = (convolution.inputs / convolution.groups, convolution.area());
+        let channels = &pass.images[(image * convolution.inputs + group * inputs) * area..][..inputs * area];
+        let width = convolution.sides()[1];
         let count = rows.len() * width;
-        if convolution.is_pointwise() {
-            return Self { numbers: &planes[rows.start * width..], count, stride: convolution.area() };
-        }
-        let [kernel_height, kernel_width] = convolution.kernel;
-        let (down, right) = (convolution.rows(), convolution.columns());
-        for (tap, to) in copy.chunks_exact_mut(count).enumerate().take(convolution.taps()) {
-            let (input, y, x) = (tap / (kernel_height * kernel_width), tap / kernel_width % kernel_height, tap % kernel_width);
-            let plane = &planes[input * convolution.area()..][..convolution.area()];
-            for (row, to) in rows.clone().zip(to.chunks_exact_mut(width)) {
-                match down.place(row, y) {
-                    None => to.fill(0.0),
-                    Some(row) => right.copy(x, &plane[row * convolution.width..][..convolution.width], to),
+        let Some(memory) = memory else {
+            return Self { numbers: &channels[rows.start * width..], count, stride: area };
+        };
+        let Memory { planes, of_planes, patches } = memory;
+        let taps = planes.starts().len();
+        for input in 0..inputs {
+            planes.load(simd, &channels[input * area..][..area], rows.start, of_planes);
+            for tap in 0..taps {
+                for row in 0..rows.len() {
+                    let from = &of_planes.planes[planes.starts()[tap] + row * planes.width()..];
+                    copy_over::<S>(from, width, &mut patches[(input * taps + tap) * count + row * width..]);
                 }
             }
         }
-        Self { numbers: copy, count, stride: count }
+        Self { numbers: patches, count, stride: count }
     }
+}
+
+/// Copies `count` numbers in whole registers.
+#[inline(always)]
+fn copy_over<S: Simd>(from: &[f32], count: usize, to: &mut [f32]) {
+    let registers = count.div_ceil(S::F32_LANES);
+    let ((from, _), (to, _)) = (S::as_simd_f32s(from), S::as_mut_simd_f32s(to));
+    to[..registers].copy_from_slice(&from[..registers]);
 }
 
 /// `outputs` channels from `first` on at the positions of `patches`. In `out` a channel begins every `stride` numbers.

@@ -1,74 +1,34 @@
-//! Depthwise convolution: each output channel is made of one input channel.
-//!
-//! An input channel is copied with the zeros around it and, where there is a stride, as that many planes of the rows and columns between which the
-//! kernel does not mix in one step. Then every tap of the kernel meets numbers side by side, over the ends of rows too.
+//! Depthwise convolution: each output channel is made of one input channel. Every tap of the kernel meets numbers side by side, over the ends of rows too.
 
 use pulp::{Simd, WithSimd};
 
-use super::Convolution;
 use super::convolution::Pass;
+use super::planes::Planes;
 use crate::fill::{Size, filled};
 use crate::scratch;
-use crate::split::WORTHWHILE;
 
 /// Registers of positions whose sums are kept at once.
 const WIDTH: usize = 4;
 
+/// Multiplications of a task, at least.
+const TASK: usize = 1 << 18;
+
 pub(super) fn forward(pass: &Pass, threads: usize) -> Vec<f32> {
     let convolution = &pass.convolution;
     let positions = convolution.positions();
-    let planes = pass.images.len() / convolution.area();
-    let per_task = WORTHWHILE.div_ceil(positions * convolution.taps());
-    let out = Size { length: planes * positions, per_task: per_task * positions };
-    let split = Split::of(convolution, WIDTH * pass.path.lanes);
-    let task = |number: usize, out: &mut [f32], _: &mut [u8]| pass.path.run(Task { pass, split: &split, first: number * per_task, out });
-    filled(threads, planes.div_ceil(per_task), out, Size::NONE, task).0
-}
-
-/// How a channel is copied: one plane for each row and column of a step.
-struct Split {
-    /// Rows and columns of a plane.
-    height: usize,
-    width: usize,
-    /// Where each tap of the kernel meets the first position.
-    starts: Vec<usize>,
-    /// Positions from the first to the last, those at the ends of rows included, in whole blocks of registers.
-    positions: usize,
-    /// Numbers of all planes and of what is read beyond them.
-    length: usize,
-}
-
-impl Split {
-    fn of(convolution: &Convolution, block: usize) -> Self {
-        let [rows, columns] = convolution.sides();
-        let ([kernel_height, kernel_width], [down, right]) = (convolution.kernel, convolution.stride);
-        let padded = |side: usize, axis: usize| (side + 2 * convolution.padding[axis]).div_ceil(convolution.stride[axis]);
-        let (height, width) = (padded(convolution.height, 0), padded(convolution.width, 1));
-        let start = |y: usize, x: usize| ((y % down * right + x % right) * height + y / down) * width + x / right;
-        let starts: Vec<usize> = (0..kernel_height).flat_map(|y| (0..kernel_width).map(move |x| start(y, x))).collect();
-        let positions = ((rows - 1) * width + columns).next_multiple_of(block);
-        let read = starts.iter().max().map_or(0, |last| last + positions);
-        Self { height, width, starts, positions, length: read.max(down * right * height * width) }
-    }
-
-    /// Copies a channel. What is not written is zeros already.
-    #[inline(always)]
-    fn load(&self, convolution: &Convolution, channel: &[f32], to: &mut [f32]) {
-        let [down, right] = convolution.stride;
-        let (rows, columns) = (convolution.rows(), convolution.columns());
-        for (y, row) in (rows.padding..).zip(channel.chunks_exact(convolution.width)) {
-            for x in 0..right {
-                let line = (y % down * right + x) * self.height + y / down;
-                columns.meet(x, row, &mut to[line * self.width..][..self.width], |to, from| *to = from);
-            }
-        }
-    }
+    let channels = pass.images.len() / convolution.area();
+    let per_task = TASK.div_ceil(positions * convolution.taps());
+    let out = Size { length: channels * positions, per_task: per_task * positions };
+    let block = WIDTH * pass.path.lanes;
+    let planes = Planes::of(convolution, convolution.sides()[0], block, pass.path.lanes);
+    let task = |number: usize, out: &mut [f32], _: &mut [u8]| pass.path.run(Task { pass, planes: &planes, first: number * per_task, out });
+    filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
 }
 
 /// Channels from the one numbered `first` on, over all images.
 struct Task<'a> {
     pass: &'a Pass<'a>,
-    split: &'a Split,
+    planes: &'a Planes,
     first: usize,
     out: &'a mut [f32],
 }
@@ -78,23 +38,22 @@ impl WithSimd for Task<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { pass, split, first, out } = self;
+        let Self { pass, planes, first, out } = self;
         let convolution = &pass.convolution;
-        let [_, columns] = convolution.sides();
-        let taps = convolution.taps();
-        let mut planes = scratch::zeros(split.length);
-        let mut sums = scratch::any(split.positions);
-        let channels = pass.images.chunks_exact(convolution.area()).skip(first);
-        for (number, (channel, out)) in (first..).zip(channels.zip(out.chunks_exact_mut(convolution.positions()))) {
+        let ([rows, columns], taps, area) = (convolution.sides(), convolution.taps(), convolution.area());
+        let block = WIDTH * S::F32_LANES;
+        let mut memory = planes.memory();
+        let mut sums = scratch::any(((rows - 1) * planes.width() + columns).next_multiple_of(block));
+        for (number, out) in (first..).zip(out.chunks_exact_mut(rows * columns)) {
             let output = number % convolution.outputs;
             let weights = &pass.weights[output * taps..][..taps];
-            split.load(convolution, channel, &mut planes);
-            for (block, sums) in sums.chunks_exact_mut(WIDTH * S::F32_LANES).enumerate() {
-                add_taps(simd, &split.starts, &planes[block * WIDTH * S::F32_LANES..], weights, sums);
+            planes.load(simd, &pass.images[number * area..][..area], 0, &mut memory);
+            for (position, sums) in (0..).step_by(block).zip(sums.chunks_exact_mut(block)) {
+                add_taps(simd, planes.starts(), &memory.planes[position..], weights, sums);
             }
-            let bias = pass.bias.map_or(0.0, |bias| bias[output]);
-            for (to, from) in out.chunks_exact_mut(columns).zip(sums.chunks(split.width)) {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = from + bias);
+            let bias = simd.splat_f32s(pass.bias.map_or(0.0, |bias| bias[output]));
+            for row in 0..rows {
+                store_row(simd, &sums[row * planes.width()..][..columns], bias, &mut out[row * columns..][..columns]);
             }
         }
     }
@@ -104,13 +63,24 @@ impl WithSimd for Task<'_> {
 #[inline(always)]
 fn add_taps<S: Simd>(simd: S, starts: &[usize], planes: &[f32], weights: &[f32], to: &mut [f32]) {
     let mut sums = [simd.splat_f32s(0.0); WIDTH];
-    for (start, weight) in starts.iter().zip(weights) {
-        let (numbers, _) = S::as_simd_f32s(&planes[*start..][..WIDTH * S::F32_LANES]);
-        let weight = simd.splat_f32s(*weight);
+    for tap in 0..starts.len() {
+        let (numbers, _) = S::as_simd_f32s(&planes[starts[tap]..][..WIDTH * S::F32_LANES]);
+        let weight = simd.splat_f32s(weights[tap]);
         for v in 0..WIDTH {
             sums[v] = simd.mul_add_e_f32s(weight, numbers[v], sums[v]);
         }
     }
     let (to, _) = S::as_mut_simd_f32s(to);
-    to.copy_from_slice(&sums);
+    to[..WIDTH].copy_from_slice(&sums);
+}
+
+#[inline(always)]
+fn store_row<S: Simd>(simd: S, from: &[f32], bias: S::f32s, to: &mut [f32]) {
+    let ((from, from_rest), (to, to_rest)) = (S::as_simd_f32s(from), S::as_mut_simd_f32s(to));
+    for register in 0..from.len() {
+        to[register] = simd.add_f32s(from[register], bias);
+    }
+    if !from_rest.is_empty() {
+        simd.partial_store_f32s(to_rest, simd.add_f32s(simd.partial_load_f32s(from_rest), bias));
+    }
 }

@@ -6,5 +6,6 @@
 mod blocks;
 mod convolution;
 mod depthwise;
+mod planes;
 
 pub use convolution::{Convolution, forward};

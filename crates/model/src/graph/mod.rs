@@ -46,6 +46,9 @@ pub const IMAGE: &str = "image";
 /// No network has more parameters than this, and no node gives more numbers: the weights of one alone take 1 GiB, and Adam keeps three more of that size.
 const LARGEST: usize = 1 << 28;
 
+/// No kernel or window has a longer side.
+const LARGEST_SIDE: usize = 1 << 14;
+
 /// A node: an operation with a name, and where its inputs come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
@@ -282,6 +285,9 @@ fn listed(inputs: &[Features]) -> String {
 /// Rows and columns of windows over an image.
 fn windows(what: &str, sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<[usize; 2], String> {
     let [height, width] = sides;
+    if kernel.iter().any(|side| *side > LARGEST_SIDE) {
+        return Err(format!("has a {what} of {}×{}; expected at most {LARGEST_SIDE} on a side", kernel[0], kernel[1]));
+    }
     if padding.iter().zip(kernel).any(|(padding, side)| *padding >= side) && padding != [0, 0] {
         return Err(format!(
             "has a padding of {}×{}; expected less than its {what} of {}×{}",
@@ -292,4 +298,74 @@ fn windows(what: &str, sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2]
         return Err(format!("has a {what} of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
     }
     Ok([0, 1].map(|axis| (sides[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::layers;
+
+    const INPUT: Shape = Shape { channels: 2, height: 9, width: 8 };
+
+    fn graph(lines: &[&str]) -> Result<Graph, String> {
+        let lines: Vec<Layer> = lines.iter().map(|line| Layer::new(line)).collect::<Result<_, String>>()?;
+        layers(&lines, INPUT, 3).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn shapes_parameters_and_multiplications_by_hand() {
+        let lines =
+            ["conv 6 3x2 stride 2x1 padding 1x0 groups 2", "batch_norm", "relu6", "max_pool 2 padding 1", "flatten", "dense classes"];
+        let graph = graph(&lines).unwrap();
+        let features: Vec<Vec<usize>> = (0..6).map(|place| graph.features_of(Source::Node(place)).dims()).collect();
+        // (9 + 2 − 3)/2 + 1 = 5 rows, 8 − 2 + 1 = 7 columns; windows: (5 + 2 − 2)/2 + 1 = 3, (7 + 2 − 2)/2 + 1 = 4.
+        assert_eq!(features, [vec![6, 5, 7], vec![6, 5, 7], vec![6, 5, 7], vec![6, 3, 4], vec![72], vec![3]]);
+        let parameters: Vec<String> =
+            graph.parameters().map(|parameter| format!("{} {:?} {:?}", parameter.name, parameter.shape, parameter.role)).collect();
+        let expected = [
+            "conv1.weight [6, 1, 3, 2] Kernel",
+            "conv1.bias [6] Bias",
+            "batch_norm1.weight [6] Scale",
+            "batch_norm1.bias [6] Bias",
+            "batch_norm1.running_mean [6] RunningMean",
+            "batch_norm1.running_var [6] RunningVariance",
+            "dense1.weight [3, 72] Kernel",
+            "dense1.bias [3] Bias",
+        ];
+        assert_eq!(parameters, expected);
+        assert_eq!(graph.parameter_count(), 36 + 6 + 12 + 216 + 3);
+        assert_eq!([0, 1, 5].map(|place| graph.multiplications(place)), [210 * 6, 210, 216]);
+        assert_eq!(graph.nodes()[2].name, "relu6_1");
+    }
+
+    #[test]
+    fn a_graph_is_the_same_after_it_was_written_and_read() {
+        let graph =
+            graph(&["conv 2 1x1 as a", "relu", "add a", "dropout 0.25", "global_average_pool", "dense classes bias false"]).unwrap();
+        let written = serde_json::to_string(&graph).unwrap();
+        assert_eq!(serde_json::from_str::<Graph>(&written).unwrap(), graph);
+        let refused = |from: &str, to: &str| {
+            assert!(written.contains(from), "{from}");
+            serde_json::from_str::<Graph>(&written.replace(from, to)).unwrap_err().to_string()
+        };
+        assert!(refused("\"op\":\"relu\"", "\"op\":\"gelu\"").contains("unknown variant `gelu`"));
+        assert!(refused("\"rate\":0.25", "\"rate\":0.25,\"seed\":1").contains("unknown field `seed`"));
+        assert!(refused("\"op\":\"relu\"", "\"op\":\"relu\",\"slope\":0.1").contains("unknown field `slope`"));
+        assert!(refused("\"outputs\":[\"dense1\"]", "\"outputs\":[\"dense1\",\"a\"]").contains("it has 2 outputs"));
+        assert!(refused("\"inputs\":[\"relu1\",\"a\"]", "\"inputs\":[\"relu1\",\"b\"]").contains("node `add1` (add) takes `b`"));
+        assert!(refused("\"height\":9", "\"height\":18446744073709551615").contains("are too large"));
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused() {
+        for lines in [
+            ["conv 9000000000000000000 3x3", "flatten"],
+            ["conv 4 9000000000000000000x1 padding 8000000000000000000x0", "flatten"],
+            ["max_pool 9000000000000000000 padding 4000000000000000000", "flatten"],
+            ["flatten", "dense 9000000000000000000"],
+        ] {
+            let error = graph(&lines).unwrap_err();
+            assert!(error.starts_with("node `") && error.contains("at most 16384") | error.contains("268 million"), "{error}");
+        }
+    }
 }
