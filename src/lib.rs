@@ -1,9 +1,9 @@
 //! Regulus trains image CNNs whose loss carries an explicit regularization term, and helps choose its coefficient λ.
 //!
 //! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`train`] → [`run`] →
-//! { [`evaluate`], [`predict`], [`export`] }, put together by [`launch`] and, for people, by [`cli`].
+//! { [`evaluate`], [`predict`], [`export`] }. [`launch`] combines them into a run; [`cli`] is the command line.
 
-/// Networks as data, their weights, and inference without Burn.
+/// Graphs, weights and inference without Burn.
 pub use regulus_model as model;
 
 pub mod atomic;

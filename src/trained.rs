@@ -9,58 +9,58 @@ use crate::config::{Backend, BackendKind, Experiment};
 use crate::data::{self, Data, DataError, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
-use crate::run::{Manifest, RunError, RunFolder, Which};
-use crate::train::Position;
+use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
+use crate::train::TrainingState;
 
-/// A trained network with all that is needed to use it.
+/// A trained network with everything that inference needs.
 #[derive(Debug)]
 pub struct Trained {
-    /// Computes its outputs.
+    /// Computes the logits.
     pub predictor: Predictor,
-    /// Its weights.
+    /// The weights.
     pub weights: Weights,
-    /// What it is, how its input is made, and what its outputs mean.
+    /// The graph, the preprocessing and the class names.
     pub description: Description,
-    /// Where it computes, without autodiff.
+    /// The device, without autodiff.
     pub device: ComputeDevice,
-    /// Where it is from.
+    /// The run or file it was loaded from.
     pub origin: Origin,
 }
 
-/// Where a trained network is from.
+/// The run or file a trained network was loaded from.
 #[derive(Debug)]
 pub enum Origin {
-    /// A run, with its data.
+    /// A run folder.
     Run(Box<TrainedRun>),
     /// An exported file.
     File(PathBuf),
 }
 
-/// The run of a trained network.
+/// The run a network was trained in.
 #[derive(Debug)]
 pub struct TrainedRun {
-    /// Its folder.
+    /// The run folder.
     pub folder: RunFolder,
-    /// What it is.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Its experiment.
+    /// The experiment.
     pub experiment: Experiment,
-    /// Where training stood when the weights were saved.
-    pub position: Position,
-    /// The checkpoint they are from.
-    pub which: Which,
-    /// That an older checkpoint had to be taken.
+    /// The training state of the checkpoint.
+    pub state: TrainingState,
+    /// The checkpoint the weights were loaded from.
+    pub checkpoint: CheckpointKind,
+    /// Set if the checkpoint is damaged or missing and the one before it was loaded.
     pub warning: Option<String>,
 }
 
-/// How to load a trained network.
+/// Options for loading a trained network.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The checkpoint of a run; if none, the one that `train.keep` names.
-    pub which: Option<Which>,
-    /// The backend to compute on; if none, the run's own, or, for a file, the default.
+    /// The checkpoint of a run; `None`: the one that `train.keep` selects.
+    pub checkpoint: Option<CheckpointKind>,
+    /// The backend; `None`: the backend of the run, or the default for a file.
     pub backend: Option<BackendKind>,
-    /// Where the data of a run are, if they have moved.
+    /// The new folder of the data of a run, if they were moved.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -69,10 +69,10 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// When it is neither, or is damaged, the run has no such checkpoint, or the backend can't be used.
+    /// When `path` is neither, the file is damaged, the run has no such checkpoint, or the backend can't be used.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         if path.is_dir() {
-            return Self::of_run(path, options);
+            return Self::from_run(path, options);
         }
         if !path.exists() {
             let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
@@ -90,13 +90,13 @@ impl Trained {
             Err(Error::Usage(problem))
         };
         match options {
-            LoadOptions { which: Some(_), .. } => run_only("--checkpoint"),
+            LoadOptions { checkpoint: Some(_), .. } => run_only("--checkpoint"),
             LoadOptions { data_dir: Some(_), .. } => run_only("--data-dir"),
-            _ => Self::of_file(path, options.backend),
+            _ => Self::from_file(path, options.backend),
         }
     }
 
-    fn of_run(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+    fn from_run(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
         let experiment = folder.experiment(options.data_dir.as_deref())?;
         let manifest = folder.manifest()?;
@@ -105,15 +105,15 @@ impl Trained {
             config.kind = kind;
             config.device = 0;
         }
-        let loaded = folder.load(options.which)?;
-        let position = loaded.snapshot.position.clone();
+        let loaded = folder.load(options.checkpoint)?;
+        let state = loaded.snapshot.state.clone();
         let weights = loaded.snapshot.into_measured();
         let description = Description::from(&manifest);
-        let run = TrainedRun { folder, manifest, experiment, position, which: loaded.which, warning: loaded.warning };
+        let run = TrainedRun { folder, manifest, experiment, state, checkpoint: loaded.kind, warning: loaded.warning };
         Self::new(path, &config, weights, description, Origin::Run(Box::new(run)))
     }
 
-    fn of_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
+    fn from_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
         let Artifact { description, weights } = Artifact::open(path)?;
         let default = Backend::default();
         let config = Backend { kind: backend.unwrap_or(default.kind), ..default };
@@ -127,13 +127,13 @@ impl Trained {
         Ok(Self { predictor, weights, description, device, origin })
     }
 
-    /// Its network as a Burn module.
+    /// The network as a Burn module.
     #[must_use]
     pub fn network(&self) -> Network {
         Network::of_weights(&self.description.graph, &self.weights, &self.device)
     }
 
-    /// The run it is from; none if it is from a file.
+    /// The run it was loaded from. Returns `None` for an exported file.
     #[must_use]
     pub fn run(&self) -> Option<&TrainedRun> {
         match &self.origin {
@@ -144,17 +144,17 @@ impl Trained {
 }
 
 impl TrainedRun {
-    /// The data the run was trained on, split as then.
+    /// The data of the run, with the same split as in training.
     ///
     /// # Errors
     ///
-    /// When they are missing, damaged, or no longer the same.
+    /// When the data are missing, damaged or changed.
     pub fn data(&self, progress: Progress) -> Result<Data, Error> {
         same_data(&self.experiment, &self.manifest, &self.folder, progress)
     }
 }
 
-/// The data of a run, once they are known to be those it began with.
+/// Loads the data of a run and compares their checksum with the manifest.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
     let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
     if data.checksum == manifest.dataset.sha256 {

@@ -5,24 +5,24 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::number::NonNegative;
 
-/// Data augmentation: random changes of training images, drawn anew for each epoch.
+/// Data augmentation: random transforms of training images, drawn for each image and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
-    /// Whole pixels an image is shifted by at most, in each direction; 0: none.
+    /// The largest shift in each direction in whole pixels; 0: no shift.
     pub shift: u32,
-    /// Degrees an image is turned by at most, to either side; 0: none.
+    /// The largest rotation to either side in degrees; 0: no rotation.
     pub rotation: NonNegative,
-    /// α of the Beta distribution two images are mixed by (Zhang et al. 2018, arXiv 1710.09412); 0: none.
+    /// Mixup (Zhang et al. 2018, arXiv 1710.09412): α of the Beta distribution of the mixing weight; 0: no mixup.
     pub mixup: NonNegative,
 }
 
 impl Augment {
-    /// Refuses a shift that leaves nothing of an image of `height` rows of `width` pixels.
+    /// Checks the shift against the size of images.
     ///
     /// # Errors
     ///
-    /// When it does.
+    /// When the shift is not less than both sides.
     pub fn check(&self, height: usize, width: usize) -> Result<(), ConfigError> {
         if self.shift as usize >= height.min(width) {
             let problem = format!("is {}, but images are {height}×{width}; expected less than either side", self.shift);

@@ -5,25 +5,25 @@ use serde::{Deserialize, Serialize};
 use super::number::{Count, Fraction};
 use super::{ConfigError, load};
 
-/// An average of the weights, which is measured, saved and exported in their place.
+/// Weight averaging. Evaluation, checkpoints and exports use the average instead of the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Averaging(pub Average);
 
-/// The averages of weights.
+/// The kinds of weight averaging.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Average {
-    /// The weights themselves.
+    /// No averaging.
     #[default]
     None,
-    /// Their exponential moving average after each step: a ← d·a + (1 − d)·w, from a = w after the first.
+    /// Exponential moving average (EMA) over steps: a ← d·a + (1 − d)·w. It starts with a = w after the first step.
     Ema {
         /// d.
         decay: Fraction,
     },
-    /// Their mean over epochs, stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407).
+    /// Stochastic weight averaging (SWA): the mean over epochs (Izmailov et al. 2018, arXiv 1803.05407).
     Swa {
-        /// The first epoch whose weights count, from 1.
+        /// The first epoch that is averaged, from 1.
         from_epoch: Count,
     },
 }
@@ -37,7 +37,7 @@ enum Kind {
     Swa,
 }
 
-/// The section as it is written.
+/// The section as in the file.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Keys {
@@ -59,7 +59,7 @@ impl TryFrom<Keys> for Averaging {
             Kind::None => Average::None,
             Kind::Ema => Average::Ema { decay: keys.decay.unwrap_or(Fraction::literal(0.999)) },
             Kind::Swa => {
-                let problem = "is missing; set the first epoch whose weights count, such as the one after three quarters of the epochs";
+                let problem = "is missing; set the first epoch to average, such as the one after three quarters of the epochs";
                 Average::Swa { from_epoch: keys.from_epoch.ok_or_else(|| ConfigError::value("averaging.from_epoch", problem))? }
             }
         }))

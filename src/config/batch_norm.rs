@@ -1,20 +1,20 @@
-//! What batch normalization needs of the rest of an experiment.
+//! Checks of experiments with batch normalization.
 
 use regulus_model::graph::{Graph, Op};
 
 use super::{Average, ConfigError, Experiment};
 
 impl Experiment {
-    /// Refuses what a network with batch normalization can't be trained with, on `samples` samples.
+    /// Checks the options that batch normalization restricts, for `samples` training samples.
     ///
     /// # Errors
     ///
-    /// When batches are computed in parts, whose statistics are not the batch's; when weights are averaged over epochs, whose statistics would have to be
-    /// computed anew; or when a batch has one number to take a variance of.
+    /// When batches are split into micro-batches, because the statistics of a micro-batch are not those of the batch. With SWA, because the average would
+    /// need new running statistics. When a batch has only one value per channel, because its variance is 0.
     pub fn check_batch_norm(&self, graph: &Graph, samples: usize) -> Result<(), ConfigError> {
-        let norms = (0..graph.nodes().len()).filter(|place| matches!(graph.nodes()[*place].op, Op::BatchNorm(_)));
-        let Some(place) = norms.min_by_key(|place| graph.input_of(*place).area()) else { return Ok(()) };
-        let name = &graph.nodes()[place].name;
+        let norms = (0..graph.nodes().len()).filter(|index| matches!(graph.nodes()[*index].op, Op::BatchNorm(_)));
+        let Some(smallest) = norms.min_by_key(|index| graph.input_of(*index).area()) else { return Ok(()) };
+        let name = &graph.nodes()[smallest].name;
         let (batch, micro_batch) = (self.train.batch(samples), self.train.micro_batch.get());
         if micro_batch < batch {
             let problem = format!(
@@ -29,9 +29,8 @@ impl Experiment {
             return Err(ConfigError::value("averaging.kind", problem));
         }
         let last = if samples.is_multiple_of(batch) { batch } else { samples % batch };
-        if last * graph.input_of(place).area() == 1 {
-            let problem =
-                format!("leaves a batch of 1 sample, of which node `{name}` (batch_norm) can't take a variance; use another batch size");
+        if last * graph.input_of(smallest).area() == 1 {
+            let problem = format!("leaves a batch of 1 sample, but node `{name}` (batch_norm) needs a variance; use another batch size");
             return Err(ConfigError::value("train.batch_size", problem));
         }
         Ok(())

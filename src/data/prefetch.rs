@@ -1,24 +1,23 @@
-//! Assembling a batch while the one before it is computed.
+//! Prefetching: the next batch is assembled while the current one is computed.
 
-use super::{Assembled, Batch, Batcher};
+use super::HostBatch;
 
-/// The samples of the next batch, if they are assembled already.
+/// The next batch and its indices, once it is assembled.
 #[derive(Debug, Default)]
-pub struct Prefetch(Option<(Vec<u32>, Assembled)>);
+pub struct Prefetch(Option<(Vec<u32>, HostBatch)>);
 
 impl Prefetch {
-    /// Calls `work` with the samples at `indices`, while those at `upcoming` are assembled by a thread that has nothing else to do. `work` stays
-    /// on the caller's thread, to which a GPU's queue belongs. `assemble` gives the same samples for the same indices.
+    /// Calls `work` with the batch of `indices`, while an idle thread assembles the batch of `upcoming`. `work` runs on the caller's thread, because
+    /// the queue of a GPU belongs to it. `assemble` must return the same batch for the same indices.
     pub fn during<R>(
         &mut self,
-        batcher: &Batcher,
-        assemble: impl Fn(&[u32]) -> Assembled + Sync,
+        assemble: impl Fn(&[u32]) -> HostBatch + Sync,
         indices: &[u32],
         upcoming: Option<&[u32]>,
-        work: impl FnOnce(Batch) -> R,
+        work: impl FnOnce(HostBatch) -> R,
     ) -> R {
-        let assembled = match self.0.take() {
-            Some((ready, assembled)) if ready == indices => assembled,
+        let batch = match self.0.take() {
+            Some((ready, batch)) if ready == indices => batch,
             other => {
                 self.0 = other;
                 assemble(indices)
@@ -29,7 +28,7 @@ impl Prefetch {
             if let Some(upcoming) = upcoming {
                 scope.spawn(|_| *next = Some((upcoming.to_vec(), assemble(upcoming))));
             }
-            work(batcher.tensors(assembled))
+            work(batch)
         })
     }
 }

@@ -1,28 +1,28 @@
-//! Measuring a network on a subset of the data.
+//! Evaluation of a network on a subset.
 
 use super::{Measures, Scored, Tally};
 use crate::backend::{keep_awake, on_threads};
 use crate::data::Subset;
 use crate::network::Predictor;
 
-/// Images computed at once, at most.
+/// The largest batch size.
 const BATCH: usize = 500;
-/// Numbers in the largest features of a batch, at most: 64 MiB of float32.
+/// The largest number of activations of one layer in a batch: 64 MiB of float32.
 const ACTIVATION: usize = 1 << 24;
 
-/// Measures a network on every sample of `subset`. Losses are summed in float64 on the host, so that they do not depend on a backend's order of
+/// Measures a network on all samples of `subset`. Losses are summed in float64 on the host, so that they do not depend on a backend's order of
 /// summation.
 #[must_use]
 pub fn measure(predictor: &Predictor, subset: &Subset) -> Measures {
-    measure_watched(predictor, subset, &mut |_| true).unwrap_or_else(|| unreachable!("nobody stops it"))
+    measure_with_progress(predictor, subset, &mut |_| true).unwrap_or_else(|| unreachable!("the callback never stops it"))
 }
 
-/// The same, watched: `goes_on` hears how many samples are done, and says whether to go on; returns none if it said no.
-pub fn measure_watched(predictor: &Predictor, subset: &Subset, goes_on: &mut (dyn FnMut(u64) -> bool + Send)) -> Option<Measures> {
+/// As [`measure`]. Calls `goes_on` with the number of completed samples. Returns `None` if it returns `false`.
+pub fn measure_with_progress(predictor: &Predictor, subset: &Subset, goes_on: &mut (dyn FnMut(u64) -> bool + Send)) -> Option<Measures> {
     measure_each(predictor, subset, &mut |_, _| {}, goes_on)
 }
 
-/// The same, and calls `each` with the index and the result of every sample, in order.
+/// As [`measure_with_progress`]. Also calls `each` with the index and the result of every sample, in order.
 pub fn measure_each(
     predictor: &Predictor,
     subset: &Subset,

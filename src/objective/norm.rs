@@ -11,8 +11,8 @@ use crate::backend::fused::{self, Norm};
 use crate::config::Implementation;
 use crate::network::{ParamVisitor, output_axis};
 
-/// A norm of a parameter in PyTorch's layout, whose outputs come first.
-pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
+/// A norm of a parameter on the host, in PyTorch's layout: axis 0 is the output axis.
+pub(super) fn host_norm(norm: Norm, values: &Values) -> f64 {
     let numbers = &values.numbers;
     let squares = |numbers: &[f32]| numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>();
     match norm {
@@ -25,22 +25,22 @@ pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
     }
 }
 
-/// Adds up a norm of some parameters.
-pub(super) struct Norms<'a> {
+/// Sums a norm over some parameters.
+pub(super) struct NormSum<'a> {
     pub(super) names: &'a BTreeSet<String>,
     pub(super) norm: Norm,
     pub(super) implementation: Implementation,
-    /// Whether autodiff follows it; a proximal term is only reported.
-    pub(super) followed: bool,
+    /// Whether autodiff tracks the norm. A proximal term has no gradient.
+    pub(super) tracked: bool,
     pub(super) sum: Option<Tensor<1>>,
 }
 
-impl ParamVisitor for Norms<'_> {
+impl ParamVisitor for NormSum<'_> {
     fn visit<const D: usize>(&mut self, parameter: &Parameter, _id: ParamId, tensor: Tensor<D>) {
         if !self.names.contains(&parameter.name) {
             return;
         }
-        let weights = if self.followed { tensor } else { tensor.inner() };
+        let weights = if self.tracked { tensor } else { tensor.inner() };
         let norm = norm_of(self.implementation, weights, self.norm, output_axis(parameter));
         self.sum = Some(match self.sum.take() {
             None => norm,
@@ -49,7 +49,7 @@ impl ParamVisitor for Norms<'_> {
     }
 }
 
-/// A norm of one parameter, whose groups are those of `output_axis`, its first or its second axis.
+/// A norm of one parameter. The groups are the slices along `output_axis`, which is 0 or 1.
 ///
 /// # Shapes
 ///
@@ -64,7 +64,7 @@ pub fn norm_of<const D: usize>(implementation: Implementation, weights: Tensor<D
     }
 }
 
-/// Σ √|g|·‖w(g)‖ of stock operations.
+/// Σ √|g|·‖w(g)‖ with stock operations.
 fn stock_group_norms<const D: usize>(weights: Tensor<D>, output_axis: usize) -> Tensor<1> {
     let count = weights.dims().iter().product::<usize>();
     let groups = weights.dims()[output_axis];

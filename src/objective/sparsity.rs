@@ -1,19 +1,19 @@
-//! What is exactly 0 in a network.
+//! The sparsity of a network.
 
 use regulus_model::graph::{Graph, Role};
 use regulus_model::{Values, Weights};
 
-/// How much of the kernels is exactly 0.
+/// The fractions of the kernels that are exactly 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sparsity {
-    /// The fraction of their weights.
+    /// The fraction of weights.
     pub weights: f64,
-    /// The fraction of their output channels and units into which every weight is 0.
+    /// The fraction of output channels and units whose incoming weights are all 0.
     pub channels: f64,
 }
 
 impl Sparsity {
-    /// The sparsity of the kernels among `weights`, the parameters of `graph`.
+    /// The sparsity of the kernels of `graph`.
     #[must_use]
     pub fn of(weights: &Weights, graph: &Graph) -> Self {
         let kernels = graph.parameters().filter(|parameter| parameter.role == Role::Kernel);
@@ -39,7 +39,7 @@ mod tests {
     use crate::seed::Seed;
 
     #[test]
-    fn zeros_are_counted_in_kernels_alone() {
+    fn zeros_are_counted_in_kernels_only() {
         let cnn = Cnn { channels: vec![32, 64], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.0 };
         let graph = cnn.graph(Shape { channels: 1, height: 28, width: 28 }, 10).unwrap();
         let drawn = Network::new(&graph, Init::Glorot, Seed(1), &any_cpu()).weights();

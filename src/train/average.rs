@@ -1,4 +1,4 @@
-//! Averages of the weights along a training. Running statistics are averaged as weights are.
+//! Weight averaging. Running statistics are averaged like weights.
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
@@ -8,27 +8,27 @@ use regulus_model::graph::Parameter;
 use crate::config;
 use crate::network::{Network, ParamMapper, ParamVisitor};
 
-/// An average of a network's weights, on a device without autodiff.
+/// The average of the weights of a network, on a device without autodiff.
 #[derive(Clone)]
 pub(super) struct Average {
     kind: config::Average,
     network: Option<Network>,
-    /// How many weights it is of.
+    /// The number of averaged networks.
     pub(super) count: u64,
 }
 
 impl Average {
-    /// An average that has not begun.
+    /// An average of no networks.
     pub(super) fn new(kind: config::Average) -> Self {
         Self { kind, network: None, count: 0 }
     }
 
-    /// The average as a checkpoint left it.
+    /// The average of a checkpoint.
     pub(super) fn resumed(self, network: Option<Network>, count: u64) -> Self {
         Self { kind: self.kind, network, count }
     }
 
-    /// The average, if it has begun.
+    /// The average. Returns `None` before the first update.
     pub(super) fn network(&self) -> Option<&Network> {
         self.network.as_ref()
     }
@@ -36,21 +36,21 @@ impl Average {
     /// Updates the moving average after a step.
     pub(super) fn after_step(&mut self, network: &Network) {
         if let config::Average::Ema { decay } = self.kind {
-            self.take(network, 1.0 - decay.get());
+            self.update(network, 1.0 - decay.get());
         }
     }
 
-    /// Updates the stochastic weight average after an epoch, counted from 1.
+    /// Updates the stochastic weight average after `epoch` (from 1).
     pub(super) fn after_epoch(&mut self, network: &Network, epoch: u64) {
         if let config::Average::Swa { from_epoch } = self.kind
             && epoch >= from_epoch.get() as u64
         {
-            self.take(network, 1.0 / (self.count + 1) as f64);
+            self.update(network, 1.0 / (self.count + 1) as f64);
         }
     }
 
-    /// a ← a + share·(w − a); the first weights are taken as they are.
-    fn take(&mut self, network: &Network, share: f64) {
+    /// a ← a + share·(w − a); the first update sets a = w.
+    fn update(&mut self, network: &Network, share: f64) {
         self.count += 1;
         self.network = Some(match self.network.take() {
             None => network.valid(),
@@ -63,7 +63,7 @@ impl Average {
     }
 }
 
-/// Tensors by parameter, without autodiff. Burn's container of gradients holds any.
+/// The tensors of all parameters, without autodiff, in Burn's container of gradients.
 struct Tensors(GradientsParams);
 
 impl ParamVisitor for Tensors {
@@ -96,7 +96,7 @@ mod tests {
     use crate::backend::any_cpu;
     use crate::config::number::{Count, Fraction};
 
-    /// The averages of weights that are all 1, then all 2, then all 4.
+    /// The averages after each of three updates: all weights are 1, then 2, then 4.
     fn averages(kind: config::Average) -> Vec<Option<f32>> {
         let cnn = Cnn { channels: vec![32, 64], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.0 };
         let graph = cnn.graph(Shape { channels: 1, height: 10, width: 10 }, 3).unwrap();

@@ -1,4 +1,4 @@
-//! Burn optimizers that step in place and in one pass, on the CPU backends. They compute, and keep as state, what Burn's own do.
+//! Fused optimizers for the CPU backends: one pass in place. Results and state are those of Burn's optimizers.
 
 use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
@@ -6,7 +6,7 @@ use burn::prelude::*;
 use crate::backend::fused;
 use regulus_kernels::update;
 
-/// Adam, with decoupled weight decay where that is not 0.
+/// Adam, with decoupled weight decay if it is not 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Adam {
     pub(super) beta_1: f32,
@@ -48,18 +48,18 @@ impl Optimizer for Adam {
     }
 }
 
-/// Gradient descent.
+/// Stochastic gradient descent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descent {
     pub(super) momentum: f32,
     pub(super) nesterov: bool,
 }
 
-/// The velocity of momentum; none without.
+/// The velocity of momentum. `None` without momentum.
 #[derive(Clone)]
 pub(super) struct Velocity<const D: usize>(Option<Tensor<D>>);
 
-/// Where Burn's own `SgdState` keeps it.
+/// The name of the tensor in Burn's `SgdState`.
 const VELOCITY: &str = "momentum.velocity";
 
 impl<const D: usize> RecordState for Velocity<D> {

@@ -1,4 +1,4 @@
-//! Gradients of all parameters together.
+//! Operations on the gradients of all parameters.
 
 use burn::module::ParamId;
 use burn::optim::GradientsParams;
@@ -10,12 +10,12 @@ use crate::config::Implementation;
 use crate::network::{Network, ParamMapper, ParamVisitor};
 use crate::objective::norm_of;
 
-/// ‖g‖ over all parameters; none without any.
+/// The norm ‖g‖ over all parameters. Returns `None` if no parameter has a gradient.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
-pub(super) fn length(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
+pub(super) fn gradient_norm(network: &Network, gradients: &GradientsParams) -> Option<Tensor<1>> {
     let mut squares = Squares { gradients, implementation: network.implementation(), sum: None };
     network.visit_parameters(&mut squares);
     squares.sum.map(Tensor::sqrt)
@@ -39,7 +39,7 @@ impl ParamVisitor for Squares<'_> {
     }
 }
 
-/// All gradients times `factor`, `[1]`.
+/// Multiplies all gradients by `factor`, `[1]`.
 pub(super) fn scaled(network: &Network, gradients: GradientsParams, factor: Tensor<1>) -> GradientsParams {
     let mut scaling = Scaling { gradients, scaled: GradientsParams::new(), factor };
     network.visit_parameters(&mut scaling);
@@ -47,8 +47,8 @@ pub(super) fn scaled(network: &Network, gradients: GradientsParams, factor: Tens
 }
 
 /// The network at w + factor·g.
-pub(super) fn climbed(network: Network, gradients: GradientsParams, factor: Tensor<1>) -> Network {
-    network.map_parameters(&mut Climb { gradients, factor })
+pub(super) fn perturbed(network: Network, gradients: GradientsParams, factor: Tensor<1>) -> Network {
+    network.map_parameters(&mut Perturbation { gradients, factor })
 }
 
 struct Scaling {
@@ -65,13 +65,13 @@ impl ParamVisitor for Scaling {
     }
 }
 
-/// w + factor·g.
-struct Climb {
+/// Maps w to w + factor·g.
+struct Perturbation {
     gradients: GradientsParams,
     factor: Tensor<1>,
 }
 
-impl ParamMapper for Climb {
+impl ParamMapper for Perturbation {
     fn map<const D: usize>(&mut self, _parameter: &Parameter, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         match self.gradients.remove::<D>(id) {
             Some(gradient) => Tensor::from_inner(tensor.inner() + gradient * self.factor.clone().reshape([1; D])),

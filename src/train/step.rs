@@ -1,4 +1,4 @@
-//! The training step: gradient of data loss plus penalty, clipped, and one step of the optimizer.
+//! The training step: the clipped gradient of data loss plus penalty, and the optimizer step.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,10 +8,10 @@ use burn::tensor::TensorData;
 use rand_chacha::ChaCha8Rng;
 
 use super::ParameterOptimizer;
-use super::gradients::{climbed, length, scaled};
+use super::gradients::{gradient_norm, perturbed, scaled};
 use super::mixup::Mix;
 use crate::config::Experiment;
-use crate::data::{Batch, Batcher, Placement, Prefetch, Subset};
+use crate::data::{Batch, Batcher, HostBatch, Prefetch, Subset, Transform};
 use crate::network::{BatchStatistics, Network};
 use crate::objective::{Penalties, data_loss};
 
@@ -20,7 +20,7 @@ const CLIP_EPSILON: f64 = 1e-6;
 /// Added to the norm in sharpness-aware minimization, against a gradient of 0.
 const SAM_EPSILON: f64 = 1e-12;
 
-/// Takes training steps.
+/// Executes training steps.
 pub struct Stepper<'a> {
     experiment: &'a Experiment,
     subset: &'a Subset,
@@ -29,48 +29,62 @@ pub struct Stepper<'a> {
     prefetch: Prefetch,
 }
 
-/// What is particular to one step.
+/// The context of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepContext<'a> {
-    /// The samples of its batch.
+    /// The indices of the samples of the batch.
     pub indices: &'a [u32],
-    /// Those of the step after it; none if they are not known.
+    /// The indices of the next batch; empty if they are unknown.
     pub upcoming: &'a [u32],
     /// The learning rate.
     pub rate: f64,
-    /// The epochs before it.
+    /// The epoch, from 0.
     pub epoch: u64,
-    /// The steps before it.
+    /// The step, from 0.
     pub step: u64,
 }
 
-/// The sums of one step, still on the device: `[3]` of data loss, penalty and samples classified rightly.
+/// The sums of one step on the device, `[3]`: data loss, penalty and correctly classified samples.
 pub type StepSums = Tensor<1>;
 
-/// What a step needs to be taken.
+/// The gradients and sums of one step.
 pub struct StepGradients {
     /// The gradient of the objective for every parameter.
     pub gradients: GradientsParams,
     /// The sums over the batch.
     pub sums: StepSums,
-    /// The batch's own statistics, for running ones.
+    /// The statistics of the batch, for the running statistics.
     pub statistics: Vec<BatchStatistics>,
 }
 
+impl StepGradients {
+    /// The optimizer step with these gradients, and the update of the running statistics.
+    fn apply(
+        self,
+        network: Network,
+        optimizer: &mut ParameterOptimizer,
+        penalties: &mut Penalties,
+        context: StepContext,
+    ) -> (Network, StepSums) {
+        let network = optimizer.step(network, self.gradients, penalties, context);
+        (network.with_batch_statistics(&self.statistics), self.sums)
+    }
+}
+
 impl<'a> Stepper<'a> {
-    /// Takes steps on the samples of `subset`, as `experiment` says.
+    /// A stepper for the samples of `subset` with the options of `experiment`.
     #[must_use]
     pub fn new(experiment: &'a Experiment, subset: &'a Subset, batcher: &'a Batcher) -> Self {
         Self { experiment, subset, batcher, stop: None, prefetch: Prefetch::default() }
     }
 
-    /// Gives up a step of several parts, and leaves all as it was, where `stop` is raised between two of them.
+    /// Sets a flag that stops [`Stepper::step_unless_stopped`] between two micro-batches.
     #[must_use]
     pub fn until(self, stop: &'a AtomicBool) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
-    /// One step: the network after it, and the sums before it.
+    /// One step. Returns the network after the step, and the sums with the weights before it.
     #[must_use]
     pub fn step(
         &mut self,
@@ -79,11 +93,10 @@ impl<'a> Stepper<'a> {
         penalties: &mut Penalties,
         context: StepContext,
     ) -> (Network, StepSums) {
-        let found = self.gradients(&network, penalties, context);
-        self.stepped(network, optimizer, penalties, context, found)
+        self.gradients(&network, penalties, context).apply(network, optimizer, penalties, context)
     }
 
-    /// One step, or none: then the network is as it was.
+    /// One step. Returns the network unchanged and `None` if it was stopped.
     #[must_use]
     pub fn step_unless_stopped(
         &mut self,
@@ -94,52 +107,40 @@ impl<'a> Stepper<'a> {
     ) -> (Network, Option<StepSums>) {
         match self.gradients_unless_stopped(&network, penalties, context) {
             Some(found) => {
-                let (network, sums) = self.stepped(network, optimizer, penalties, context, found);
+                let (network, sums) = found.apply(network, optimizer, penalties, context);
                 (network, Some(sums))
             }
             None => (network, None),
         }
     }
 
-    fn stepped(
-        &self,
-        network: Network,
-        optimizer: &mut ParameterOptimizer,
-        penalties: &mut Penalties,
-        context: StepContext,
-        found: StepGradients,
-    ) -> (Network, StepSums) {
-        let StepGradients { gradients, sums, statistics } = found;
-        let network = optimizer.step(network, gradients, penalties, context);
-        (network.with_batch_statistics(&statistics), sums)
-    }
-
-    /// The gradient of the objective for every parameter, clipped, and the sums. With `sam_rho` that of the data loss is taken where the
-    /// loss is higher, the penalty's where the weights are. Adaptive λ are set by the data loss's gradient.
+    /// The clipped gradient of the objective for every parameter, and the sums. With `sam_rho` the gradient of the data loss is computed at the perturbed
+    /// weights, and the gradient of the penalty at the weights. Adaptive λ are updated by the gradient of the data loss.
     ///
     /// # Panics
     ///
-    /// Where it is told to stop: then use [`Stepper::step_unless_stopped`].
+    /// When the stop flag is set. With a stop flag use [`Stepper::step_unless_stopped`].
     #[must_use]
     pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, context: StepContext) -> StepGradients {
-        self.gradients_unless_stopped(network, penalties, context).unwrap_or_else(|| unreachable!("nobody stops it"))
+        self.gradients_unless_stopped(network, penalties, context)
+            .unwrap_or_else(|| unreachable!("the stop flag is set; use `step_unless_stopped`"))
     }
 
     fn gradients_unless_stopped(&mut self, network: &Network, penalties: &mut Penalties, context: StepContext) -> Option<StepGradients> {
         let batch = context.indices.len();
         let sam_rho = self.experiment.optimizer.sam_rho;
-        if sam_rho.is_none() && !penalties.follow_gradient() {
+        if sam_rho.is_none() && !penalties.need_data_gradient() {
             let found = self.passes(network, penalties.on(network, batch), context)?;
             return Some(self.clipped(network, found));
         }
         let mut found = self.passes(network, None, context)?;
         if let Some(rho) = sam_rho
-            && let Some(length) = length(network, &found.gradients)
+            && let Some(norm) = gradient_norm(network, &found.gradients)
         {
-            let factor = length.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
-            let above = climbed(network.clone(), found.gradients, factor);
-            // The running statistics are those of the weights as they are.
-            found.gradients = self.passes(&above, None, StepContext { upcoming: &[], ..context })?.gradients;
+            let factor = norm.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
+            let perturbed = perturbed(network.clone(), found.gradients, factor);
+            // The running statistics are those of the unperturbed weights.
+            found.gradients = self.passes(&perturbed, None, StepContext { upcoming: &[], ..context })?.gradients;
         }
         penalties.adapt(network, &found.gradients);
         let Some(penalty) = penalties.on(network, batch) else {
@@ -156,11 +157,10 @@ impl<'a> Stepper<'a> {
         Some(self.clipped(network, found))
     }
 
-    /// The gradient of the data loss, and of `penalty` where there is one, and the sums.
+    /// The gradient of the data loss and of `penalty`, and the sums. Returns `None` if it was stopped between two micro-batches.
     ///
-    /// A batch larger than `micro_batch` is computed in parts; each part's mean loss counts by its share of the batch, and the penalty
-    /// is added once, so that the gradient is that of the whole batch; with mixup, partners are of the same part. None if it was stopped between
-    /// two parts.
+    /// A batch larger than `micro_batch` is split into micro-batches. The mean loss of each is weighted by its share of the batch, and the penalty is added
+    /// once: the gradient is that of the whole batch. With mixup, partners are from the same micro-batch.
     fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, context: StepContext) -> Option<StepGradients> {
         let StepContext { indices, upcoming, epoch, step, .. } = context;
         let Experiment { seed, augment, train, .. } = self.experiment;
@@ -169,21 +169,23 @@ impl<'a> Stepper<'a> {
         let micro_batch = train.micro_batch.get();
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
-        let [mut dropping, mut mixing] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
-        let mixed_share = Mix::share(augment.mixup.get(), &mut mixing);
-        let assemble = |indices: &[u32]| batcher.assemble_placed(subset, indices, |index| Placement::drawn(augment, *seed, epoch, index));
+        let [mut dropout_rng, mut mixup_rng] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
+        let mixed_share = Mix::share(augment.mixup.get(), &mut mixup_rng);
+        let assemble =
+            |indices: &[u32]| batcher.assemble_transformed(subset, indices, |index| Transform::random(augment, *seed, epoch, index));
         let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
-        for number in 0..indices.len().div_ceil(micro_batch) {
-            if number > 0 && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        for index in 0..indices.len().div_ceil(micro_batch) {
+            if index > 0 && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return None;
             }
             let Some(chunk) = chunks.next() else { break };
-            let mix = mixed_share.map(|share| Mix::drawn(share, chunk.len(), &mut mixing));
+            let mix = mixed_share.map(|share| Mix::random(share, chunk.len(), &mut mixup_rng));
             let penalty = penalty.take();
             let share = chunk.len() as f64 / indices.len() as f64;
-            let dropping = &mut dropping;
-            let work = |batch: Batch| {
-                let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(network, batch, dropping, mix.as_ref(), smoothing);
+            let dropout_rng = &mut dropout_rng;
+            let work = |batch: HostBatch| {
+                let batch = batcher.to_device(batch);
+                let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(network, batch, dropout_rng, mix.as_ref(), smoothing);
                 if chunk.len() < indices.len() {
                     loss = loss.mul_scalar(share);
                 }
@@ -195,8 +197,8 @@ impl<'a> Stepper<'a> {
                 let gradients = GradientsParams::from_grads(loss.backward(), network);
                 StepGradients { gradients, sums: Tensor::cat(vec![loss_sum, penalty_sum, correct], 0), statistics }
             };
-            let found = self.prefetch.during(batcher, assemble, chunk, chunks.peek().copied(), work);
-            // The common step is one chunk: its gradients are passed on as they are.
+            let found = self.prefetch.during(assemble, chunk, chunks.peek().copied(), work);
+            // With one micro-batch there is nothing to accumulate.
             if chunk.len() == indices.len() {
                 return Some(found);
             }
@@ -207,22 +209,22 @@ impl<'a> Stepper<'a> {
             accumulator.accumulate(network, found.gradients);
         }
         let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.batcher.device().clone().inner()));
-        // A network with batch normalization takes whole batches.
+        // A network with batch normalization has one micro-batch per batch.
         Some(StepGradients { gradients: accumulator.grads(), sums, statistics: Vec::new() })
     }
 
-    /// Gradients scaled down together to `clip_norm`, if they are longer (Pascanu et al. 2013, arXiv 1211.5063).
+    /// Clips the norm of all gradients together to `clip_norm` (Pascanu et al. 2013, arXiv 1211.5063).
     fn clipped(&self, network: &Network, found: StepGradients) -> StepGradients {
-        let Some(largest) = self.experiment.optimizer.clip_norm else { return found };
-        let Some(length) = length(network, &found.gradients) else { return found };
-        // An infinite norm must not pass as a gradient of 0: infinity · 0 is not a number, and is reported as divergence.
-        let not_a_number = length.clone().mul_scalar(0.0);
-        let scale = not_a_number + length.add_scalar(CLIP_EPSILON).recip().mul_scalar(largest.get()).clamp_max(1.0);
+        let Some(clip_norm) = self.experiment.optimizer.clip_norm else { return found };
+        let Some(norm) = gradient_norm(network, &found.gradients) else { return found };
+        // An infinite norm must not become a gradient of 0: infinity · 0 is NaN, which is reported as divergence.
+        let nan_if_infinite = norm.clone().mul_scalar(0.0);
+        let scale = nan_if_infinite + norm.add_scalar(CLIP_EPSILON).recip().mul_scalar(clip_norm.get()).clamp_max(1.0);
         StepGradients { gradients: scaled(network, found.gradients, scale), ..found }
     }
 }
 
-/// The loss of a batch, `[1]`, how many samples are classified rightly, `[1]`, and the batch's statistics.
+/// The loss of a batch, `[1]`, the number of correctly classified samples, `[1]`, and the statistics of the batch.
 struct BatchLoss {
     loss: Tensor<1>,
     correct: Tensor<1>,
@@ -230,19 +232,19 @@ struct BatchLoss {
 }
 
 impl BatchLoss {
-    /// The loss in a training step, in which dropout draws from `dropping`. With `mix` each sample is one share of its own image and the rest of another's,
-    /// and so is its loss (Zhang et al. 2018, arXiv 1710.09412).
-    fn of(network: &Network, batch: Batch, dropping: &mut ChaCha8Rng, mix: Option<&Mix>, smoothing: f64) -> Self {
+    /// The loss of a training step, with dropout masks from `dropout_rng`. With `mix` images and losses are mixed (mixup, Zhang et al. 2018, arXiv
+    /// 1710.09412).
+    fn of(network: &Network, batch: Batch, dropout_rng: &mut ChaCha8Rng, mix: Option<&Mix>, smoothing: f64) -> Self {
         let Batch { images, labels } = batch;
         let implementation = network.implementation();
         let Some(Mix { share, partners }) = mix else {
-            let (logits, statistics) = network.forward_training(images, dropping);
+            let (logits, statistics) = network.forward_training(images, dropout_rng);
             let (loss, correct) = data_loss(implementation, logits, labels, smoothing);
             return Self { loss, correct: correct.float(), statistics };
         };
         let partners = Tensor::<1, Int>::from_data(TensorData::new(partners.clone(), [partners.len()]), &labels.device());
         let images = images.clone().mul_scalar(*share) + images.select(0, partners.clone()).mul_scalar(1.0 - share);
-        let (logits, statistics) = network.forward_training(images, dropping);
+        let (logits, statistics) = network.forward_training(images, dropout_rng);
         let (own, own_correct) = data_loss(implementation, logits.clone(), labels.clone(), smoothing);
         let (other, other_correct) = data_loss(implementation, logits, labels.select(0, partners), smoothing);
         Self {
@@ -282,8 +284,8 @@ mod tests {
         let indices: Vec<u32> = serde_json::from_value(expected["batches"][0].clone()).unwrap();
         let batch = Batcher::new(&data.normalizer, &device.device).batch(&data.train, &indices);
         let mix = Mix { share: expected["mixed"]["share"].as_f64().unwrap(), partners: vec![5, 4, 3, 2, 1, 0] };
-        let mut dropping = experiment.seed.stream("dropout", 0);
-        let loss: f32 = BatchLoss::of(&network, batch, &mut dropping, Some(&mix), 0.0).loss.into_scalar();
+        let mut dropout_rng = experiment.seed.stream("dropout", 0);
+        let loss: f32 = BatchLoss::of(&network, batch, &mut dropout_rng, Some(&mix), 0.0).loss.into_scalar();
         let expected = expected["mixed"]["data_loss"].as_f64().unwrap();
         assert!((f64::from(loss) / expected - 1.0).abs() < 1e-6, "{loss} against {expected}");
     }

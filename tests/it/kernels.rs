@@ -49,7 +49,7 @@ pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// The same numbers, and not a number in the same places.
+/// Whether the values are equal, with NaN at the same indices.
 fn same(found: &[f32], expected: &[f32]) -> bool {
     let equal = |(found, expected): (&f32, &f32)| found == expected || found.is_nan() && expected.is_nan();
     found.len() == expected.len() && found.iter().zip(expected).all(equal)
@@ -83,7 +83,7 @@ prop_compose! {
     }
 }
 
-/// What stands in memory in a case.
+/// The values of a case.
 struct Numbers {
     images: Vec<f32>,
     weights: Vec<f32>,
@@ -135,7 +135,7 @@ impl Case {
         (numbers(out), found)
     }
 
-    /// How near a pool comes to another winner, or to passing nothing: below rounding, the gradient may rightly go elsewhere.
+    /// The smallest margin by which the argmax of a pool would change, or its output become 0. Below rounding, the gradient may go to another value.
     fn least_lead(&self, numbers_in: &Numbers) -> f32 {
         let device = &devices()[0].device;
         let [images, weights] = [(&numbers_in.images, self.image_shape()), (&numbers_in.weights, self.weight_shape())]
@@ -145,7 +145,7 @@ impl Case {
         let convolved = conv2d(images, weights, Some(bias), ConvOptions::new([1, 1], [padding, padding], [1, 1], 1));
         let [_, _, height, width] = convolved.dims();
         let lead = |plane: &[f32], row: usize, column: usize| {
-            let mut four = [0, 1, width, width + 1].map(|place| plane[2 * row * width + 2 * column + place]);
+            let mut four = [0, 1, width, width + 1].map(|offset| plane[2 * row * width + 2 * column + offset]);
             four.sort_by(f32::total_cmp);
             four[3].abs().min(if four[3] > 0.0 { four[3] - four[2] } else { f32::INFINITY })
         };
@@ -155,17 +155,18 @@ impl Case {
         leads.fold(f32::INFINITY, f32::min)
     }
 
-    /// Output, in the stock operations' order, and gradients by the kernels, on images and gradients that lie channels-last or channels-first.
+    /// Output, in the layout of the stock operations, and gradients by the kernels, for images and gradients that are stored channels-last or
+    /// channels-first.
     fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
         let Geometry { inputs, outputs, height, width, .. } = self.geometry;
         let device = &devices()[0].device;
-        let shuffled = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
-        let (lying, strides) = if channels_last {
-            (numbers(shuffled), [height * width * inputs, 1, width * inputs, inputs])
+        let permuted = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
+        let (stored, strides) = if channels_last {
+            (numbers(permuted), [height * width * inputs, 1, width * inputs, inputs])
         } else {
             (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
         };
-        let images = Images { numbers: &lying, strides };
+        let images = Images { numbers: &stored, strides };
         let pass = |wants_argmax| {
             let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
             let weights = if wants_argmax {
@@ -175,18 +176,18 @@ impl Case {
             };
             forward(path, &weights, self.batch, &images, wants_argmax, 2)
         };
-        let ((out, argmax), (unkept, none)) = (pass(true), pass(false));
-        let shut = |(number, winner): (&f32, &u8)| (*number == 0.0) == (*winner == 4);
-        assert!(argmax.len() == out.len() && none.is_empty() && out.iter().zip(&argmax).all(shut));
-        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same in training and in inference");
+        let ((out, argmax), (inference_out, no_argmax)) = (pass(true), pass(false));
+        let is_consistent = |(number, argmax): (&f32, &u8)| (*number == 0.0) == (*argmax == 4);
+        assert!(argmax.len() == out.len() && no_argmax.is_empty() && out.iter().zip(&argmax).all(is_consistent));
+        assert!(same(&out, &inference_out) || close(&out, &inference_out, 1e-4), "the output is the same in training and in inference");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
-        let (lying, strides) = if channels_last {
-            let shuffled = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
-            (numbers(shuffled), [outputs * positions, 1, columns * outputs, outputs])
+        let (stored, strides) = if channels_last {
+            let permuted = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
+            (numbers(permuted), [outputs * positions, 1, columns * outputs, outputs])
         } else {
             (numbers_in.gradient.clone(), [outputs * positions, positions, columns, 1])
         };
-        let gradient = Images { numbers: &lying, strides };
+        let gradient = Images { numbers: &stored, strides };
         let found = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, true);
         let without = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, false);
         assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());
@@ -226,10 +227,10 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_finite_passes_through_as_in_the_stock_operations(case in cases(), places in proptest::collection::vec(any::<(u16, u8)>(), 1..4)) {
+    fn values_that_are_not_finite_propagate_as_in_the_stock_operations(case in cases(), positions in proptest::collection::vec(any::<(u16, u8)>(), 1..4)) {
         let mut numbers = case.numbers(halves);
-        for (place, which) in places {
-            let at = usize::from(place) % numbers.images.len();
+        for (position, which) in positions {
+            let at = usize::from(position) % numbers.images.len();
             numbers.images[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][usize::from(which) % 3];
         }
         let (expected, _) = case.stock(&numbers);
@@ -240,9 +241,9 @@ proptest! {
     }
 
     #[test]
-    fn a_gradient_that_is_not_finite_reaches_what_it_belongs_to(case in cases(), place in any::<u16>()) {
+    fn a_gradient_that_is_not_finite_propagates_to_the_bias(case in cases(), position in any::<u16>()) {
         let mut numbers = case.numbers(halves);
-        let at = usize::from(place) % numbers.gradient.len();
+        let at = usize::from(position) % numbers.gradient.len();
         numbers.gradient[at] = f32::NAN;
         let (_, gradients) = case.stock(&numbers);
         for path in Path::all() {
@@ -252,15 +253,15 @@ proptest! {
     }
 
     #[test]
-    fn a_dense_layer_is_the_stock_one(batch in prop_oneof![Just(1_usize), 1_usize..40], inputs in 1_usize..70, outputs in 1_usize..140, relu_too in any::<bool>(), turned in any::<bool>(), seed in any::<u64>()) {
+    fn a_dense_layer_is_the_stock_one(batch in prop_oneof![Just(1_usize), 1_usize..40], inputs in 1_usize..70, outputs in 1_usize..140, relu_too in any::<bool>(), transposed in any::<bool>(), seed in any::<u64>()) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let (x, w, b) = (halves(&mut random, batch * inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
         let g = halves(&mut random, batch * outputs);
         for device in devices() {
             let device = device.device.autodiff();
             let run = |own: bool| {
-                // A transposed tensor lies in memory by columns.
-                let x = if turned { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
+                // A transposed tensor is stored in column order.
+                let x = if transposed { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
                 let (w, b) = (tensor(&w, [inputs, outputs], &device).require_grad(), tensor(&b, [outputs], &device).require_grad());
                 let out = if own {
                     fused::dense(x.clone(), w.clone(), b.clone(), relu_too)

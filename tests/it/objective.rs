@@ -1,4 +1,4 @@
-//! The objective, its gradients and the optimizers' steps against PyTorch in float64.
+//! The objective, its gradients and optimizer steps against PyTorch in float64.
 //!
 //! The numbers are made by `tests/fixtures/objective.py`.
 
@@ -126,7 +126,7 @@ impl Setting {
         Self { experiment, data, device: device.device, network, penalties, batcher }
     }
 
-    /// Gradients and sums of a first step.
+    /// Gradients and sums of the first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
         let context = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
         let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
@@ -168,25 +168,25 @@ fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<
     named.found
 }
 
-fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {
+fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, label: &str) {
     assert_eq!(found.len(), expected.len());
     for (name, expected) in expected {
         let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
         assert!(largest > 0.0, "{name} has a gradient");
         for (found, expected) in found[name].iter().zip(expected) {
             let difference = (f64::from(*found) - expected).abs() / largest;
-            assert!(difference < 1e-5, "{told}, {name}: {found} against {expected}, {difference:e} of the largest");
+            assert!(difference < 1e-5, "{label}, {name}: {found} against {expected}, {difference:e} of the largest");
         }
     }
 }
 
-fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, told: &str) {
+fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, label: &str) {
     for (name, expected) in expected {
         let found = &found.get(name).unwrap().numbers;
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
             let difference = (f64::from(*found) - expected).abs();
-            assert!(difference < tolerance, "{told}, {name}: {found} against {expected}");
+            assert!(difference < tolerance, "{label}, {name}: {found} against {expected}");
         }
     }
 }
@@ -201,15 +201,15 @@ fn losses_and_gradients_are_pytorchs() {
     let fixture = fixture();
     for backend in present_backends() {
         for case in &fixture.cases {
-            let told = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
+            let label = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
             let setting = Setting::new(backend, &sets(case, &[]));
             let (gradients, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-            assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
-            assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
+            assert!((sums[0] - case.data_loss).abs() < 1e-6, "{label}: data loss {} against {}", sums[0], case.data_loss);
+            assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{label}: penalty {} against {}", sums[1], case.penalty);
             let on_host = setting.penalties.value(&setting.network.weights(), 6);
-            assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: {on_host} against {}", case.penalty);
-            assert_gradients(&named(&setting.network, &gradients), &case.gradients, &told);
+            assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{label}: {on_host} against {}", case.penalty);
+            assert_gradients(&named(&setting.network, &gradients), &case.gradients, &label);
         }
     }
 }
@@ -219,7 +219,7 @@ fn weights_after_five_steps_are_pytorchs() {
     let fixture = fixture();
     for backend in present_backends() {
         for case in &fixture.cases {
-            let ways: [(&str, &[&str], &Numbers, f64); 5] = [
+            let optimizers: [(&str, &[&str], &Numbers, f64); 5] = [
                 ("sgd", &["optimizer.kind=sgd", "optimizer.learning_rate=0.1"], &case.after_sgd, 1e-5),
                 (
                     "momentum",
@@ -231,10 +231,10 @@ fn weights_after_five_steps_are_pytorchs() {
                 ("adamw", &["optimizer.kind=adamw"], &case.after_adamw, 1e-4),
                 ("rmsprop", &["optimizer.kind=rmsprop", "optimizer.centered=true"], &case.after_rmsprop, 1e-4),
             ];
-            for (way, more, expected, tolerance) in ways {
+            for (optimizer, more, expected, tolerance) in optimizers {
                 let setting = Setting::new(backend, &sets(case, more));
-                let told = format!("{backend}, {way}, lambda {}, m = {}", case.lambda, case.samples);
-                assert_weights(&setting.trained(&fixture.batches), expected, tolerance, &told);
+                let label = format!("{backend}, {optimizer}, lambda {}, m = {}", case.lambda, case.samples);
+                assert_weights(&setting.trained(&fixture.batches), expected, tolerance, &label);
             }
         }
     }
@@ -245,14 +245,14 @@ fn other_penalties_and_their_gradients_are_pytorchs() {
     let fixture = fixture();
     for (backend, kernels) in backends_and_kernels() {
         for Penalized { sets, penalty, gradients } in &fixture.penalties {
-            let told = format!("{backend}, {kernels}, {sets:?}");
+            let label = format!("{backend}, {kernels}, {sets:?}");
             let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
             let (found, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-            assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{told}: penalty {} against {penalty}", sums[1]);
+            assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{label}: penalty {} against {penalty}", sums[1]);
             let on_host = setting.penalties.value(&setting.network.weights(), 6);
-            assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{told}: {on_host} against {penalty}");
-            assert_gradients(&named(&setting.network, &found), gradients, &told);
+            assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{label}: {on_host} against {penalty}");
+            assert_gradients(&named(&setting.network, &found), gradients, &label);
         }
     }
 }
@@ -262,13 +262,13 @@ fn proximal_and_decoupled_steps_are_pytorchs_with_the_same_zeros() {
     let fixture = fixture();
     for (backend, kernels) in backends_and_kernels() {
         for After { sets, weights } in &fixture.after {
-            let told = format!("{backend}, {kernels}, {sets:?}");
+            let label = format!("{backend}, {kernels}, {sets:?}");
             let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
             let found = setting.trained(&fixture.batches);
-            assert_weights(&found, weights, 1e-4, &told);
+            assert_weights(&found, weights, 1e-4, &label);
             for (name, expected) in weights {
                 for (found, expected) in found.get(name).unwrap().numbers.iter().zip(expected) {
-                    assert_eq!(*found == 0.0, *expected == 0.0, "{told}, {name}: {found} against {expected}");
+                    assert_eq!(*found == 0.0, *expected == 0.0, "{label}, {name}: {found} against {expected}");
                 }
             }
         }
@@ -279,12 +279,12 @@ fn proximal_and_decoupled_steps_are_pytorchs_with_the_same_zeros() {
 fn label_smoothing_is_pytorchs() {
     let Fixture { batches, smoothed: Smoothed { label_smoothing, data_loss, gradients }, .. } = fixture();
     for (backend, kernels) in backends_and_kernels() {
-        let told = format!("{backend}, {kernels}");
+        let label = format!("{backend}, {kernels}");
         let setting = Setting::new(backend, &[format!("train.label_smoothing={label_smoothing}"), format!("backend.kernels={kernels}")]);
         let (found, sums) = setting.gradients(&batches[0]);
         let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-        assert!((sums[0] - data_loss).abs() < 1e-6, "{told}: {} against {data_loss}", sums[0]);
-        assert_gradients(&named(&setting.network, &found), &gradients, &told);
+        assert!((sums[0] - data_loss).abs() < 1e-6, "{label}: {} against {data_loss}", sums[0]);
+        assert_gradients(&named(&setting.network, &found), &gradients, &label);
     }
 }
 
@@ -360,7 +360,7 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
             let scope = penalties.curvature_scope(network.graph()).unwrap();
             let curvature = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true);
-            assert!(penalties.learn(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
+            assert!(penalties.update_by_evidence(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
                 let found = Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true)?;
@@ -369,13 +369,13 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             };
             let stopped = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| false);
             let before = penalties.clone();
-            assert!(penalties.learn(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
-            let found = penalties.learn(5, &weights, curvature).unwrap().unwrap();
+            assert!(penalties.update_by_evidence(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
+            let found = penalties.update_by_evidence(5, &weights, curvature).unwrap().unwrap();
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-4;
-            let told = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
-            assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{told}");
-            assert!(near(found.log_evidence, case.log_evidence) && near(found.gamma, case.gamma), "{told}");
-            assert!(near(penalties.lambda().unwrap(), case.lambda), "{told}");
+            let label = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
+            assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{label}");
+            assert!(near(found.log_evidence, case.log_evidence) && near(found.gamma, case.gamma), "{label}");
+            assert!(near(penalties.lambda().unwrap(), case.lambda), "{label}");
         }
     }
 }

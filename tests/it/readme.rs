@@ -1,4 +1,4 @@
-//! What the README shows.
+//! The commands and keys in the README.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
 }
 
-/// The commands in blocks marked `sh`; those marked `console` take long, download, or build.
+/// The commands in blocks marked `sh`. Blocks marked `console` take long, download or build.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap().trim());
@@ -49,6 +49,6 @@ fn every_key_of_a_config_is_documented() {
     let sandbox = Sandbox::new();
     let resolved = sandbox.ok(&["check", "small.toml"]).stdout();
     for key in resolved.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
-        assert!(text.contains(key), "README does not tell of `{key}`");
+        assert!(text.contains(key), "README does not document `{key}`");
     }
 }

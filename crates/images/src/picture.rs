@@ -1,4 +1,4 @@
-//! An image file, decoded and brought to the shape a network takes.
+//! Decoding of an image file to the input shape of a network.
 
 use std::io::Cursor;
 
@@ -7,18 +7,18 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use regulus_model::Shape;
 use regulus_model::preprocess::{Decoding, Preprocess};
 
-use super::resize::Bytes;
+use super::resize::ByteImage;
 use super::whole_file::has_end;
 use super::{PictureError, jpeg};
 
-/// An image of no more than this many pixels on a side is decoded.
+/// The largest height or width that is decoded.
 pub(super) const LARGEST_SIDE: u32 = 16_384;
-/// No image takes more than this many bytes while it is decoded.
+/// The memory limit of decoding one image, in bytes.
 pub(super) const LARGEST_MEMORY: u64 = 512 << 20;
-/// What every JPEG file begins with.
-const JPEG: &[u8] = b"\xff\xd8\xff";
+/// The first bytes of a JPEG file.
+const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 
-/// A decoded image in the shape asked for.
+/// An image in the input shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// `[channel, row, column]`; 0 is black, 255 is white.
@@ -26,11 +26,11 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Decodes the content of an image file (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP, known by its content), and brings it to the shape asked for.
+    /// Decodes and resizes the content of an image file. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
     ///
     /// # Errors
     ///
-    /// When it is no image, damaged or too large.
+    /// When the content is damaged, too large or not an image.
     pub fn decode(bytes: &[u8], preprocess: &Preprocess) -> Result<Self, PictureError> {
         if bytes.is_empty() {
             return Err(PictureError::Content("is empty; expected an image".to_owned()));
@@ -38,11 +38,11 @@ impl Picture {
         let Shape { height, width, .. } = preprocess.shape;
         let (height, width) = (side(height), side(width));
         let mut decoded = match preprocess.decoding {
-            Decoding::Reduced if bytes.starts_with(JPEG) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
+            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
             Decoding::Reduced if !has_end(bytes) => {
-                return Err(PictureError::Damaged("it is cut short: the file ends before the image does".to_owned()));
+                return Err(PictureError::Damaged("it is truncated: the file ends before the image".to_owned()));
             }
-            Decoding::Reduced | Decoding::Full => in_full(bytes)?,
+            Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
         };
         if decoded.width() == 0 || decoded.height() == 0 {
             return Err(PictureError::Damaged("it has no pixels".to_owned()));
@@ -56,11 +56,11 @@ impl Picture {
         if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
             return Ok(Self { pixels: decoded.to_luma8().into_raw() });
         }
-        let sized = bytes_of(&decoded).resized(height, width, preprocess.resize);
-        Ok(Self { pixels: channels_first(&sized, preprocess.shape.channels) })
+        let resized = bytes_of(&decoded).resized(height, width, preprocess.resize);
+        Ok(Self { pixels: channels_first(&resized, preprocess.shape.channels) })
     }
 
-    /// Swaps black and white.
+    /// Inverts the image: swaps black and white.
     #[must_use]
     pub fn inverted(mut self) -> Self {
         self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
@@ -68,8 +68,8 @@ impl Picture {
     }
 }
 
-/// The whole image in its orientation.
-fn in_full(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
+/// Decodes the image in full size and applies the Exif orientation.
+fn decode_full(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::IoError)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST_MEMORY);
@@ -90,16 +90,16 @@ fn in_full(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
     Ok(decoded)
 }
 
-/// The image without transparency, as it looks on a white page.
+/// Blends the image over white.
 fn over_white(image: &DynamicImage) -> DynamicImage {
     let mut pixels = image.to_rgba8();
     for pixel in pixels.pixels_mut() {
         let [colour @ .., alpha] = pixel.0;
-        let laid = colour.map(|value| {
+        let blended = colour.map(|value| {
             let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
             u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
         });
-        pixel.0 = [laid[0], laid[1], laid[2], 255];
+        pixel.0 = [blended[0], blended[1], blended[2], 255];
     }
     DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).to_rgb8())
 }
@@ -108,18 +108,18 @@ fn side(pixels: usize) -> u32 {
     u32::try_from(pixels).unwrap_or(u32::MAX)
 }
 
-/// Its values in 8 bits: of one channel where it is grey, else of three.
-fn bytes_of(image: &DynamicImage) -> Bytes {
+/// The image in 8 bits, with 1 channel if it is grey, else 3.
+fn bytes_of(image: &DynamicImage) -> ByteImage {
     let (height, width) = (image.height(), image.width());
     if image.color().has_color() {
-        Bytes { height, width, channels: 3, values: image.to_rgb8().into_raw() }
+        ByteImage { height, width, channels: 3, values: image.to_rgb8().into_raw() }
     } else {
-        Bytes { height, width, channels: 1, values: image.to_luma8().into_raw() }
+        ByteImage { height, width, channels: 1, values: image.to_luma8().into_raw() }
     }
 }
 
-/// The image with so many channels, one after the other.
-fn channels_first(image: &Bytes, channels: usize) -> Vec<u8> {
+/// The image with `channels` channels, `[channel, row, column]`.
+fn channels_first(image: &ByteImage, channels: usize) -> Vec<u8> {
     match (image.channels, channels) {
         (1, _) => image.values.repeat(channels),
         (_, 1) => image.values.chunks_exact(3).map(grey).collect(),
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_transparent_is_white_whatever_colour_lies_beneath() {
+    fn transparent_pixels_are_blended_over_white() {
         let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
         let mut png = Cursor::new(Vec::new());
         RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).write_to(&mut png, image::ImageFormat::Png).unwrap();

@@ -1,4 +1,4 @@
-//! Bringing a decoded image to the size wanted.
+//! Resizing of decoded images.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
@@ -6,8 +6,8 @@ use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resize
 
 use regulus_model::preprocess::Resize;
 
-/// Bytes of an image, `[row, column, channel]`.
-pub(super) struct Bytes {
+/// An image of 8 bits, `[row, column, channel]`.
+pub(super) struct ByteImage {
     pub(super) height: u32,
     pub(super) width: u32,
     /// 1 or 3.
@@ -15,25 +15,25 @@ pub(super) struct Bytes {
     pub(super) values: Vec<u8>,
 }
 
-impl Bytes {
-    /// The image with `height` rows of `width` pixels, by a triangle filter as wide as the scale.
-    pub(super) fn resized(self, height: u32, width: u32, way: Resize) -> Self {
+impl ByteImage {
+    /// Resizes with a triangle filter that is as wide as the scale.
+    pub(super) fn resized(self, height: u32, width: u32, mode: Resize) -> Self {
         if (self.height, self.width) == (height, width) {
             return self;
         }
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        match way {
+        match mode {
             Resize::Stretch => self.scaled(height, width, &options),
-            // The largest part of the middle that has the proportions wanted.
+            // The largest centred crop with the target proportions.
             Resize::Crop => self.scaled(height, width, &options.fit_into_destination(Some((0.5, 0.5)))),
             Resize::Pad => {
                 let scale = (f64::from(height) / f64::from(self.height)).min(f64::from(width) / f64::from(self.width));
-                let inside = |side: u32, most: u32| {
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the size wanted")]
+                let inner_side = |side: u32, target: u32| {
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the target size")]
                     let scaled = (f64::from(side) * scale).round() as u32;
-                    scaled.clamp(1, most)
+                    scaled.clamp(1, target)
                 };
-                let (inner_height, inner_width) = (inside(self.height, height), inside(self.width, width));
+                let (inner_height, inner_width) = (inner_side(self.height, height), inner_side(self.width, width));
                 self.scaled(inner_height, inner_width, &options).on_black(height, width)
             }
         }
@@ -54,7 +54,7 @@ impl Bytes {
         to.into_vec()
     }
 
-    /// The image in the middle of a black one.
+    /// Pads the image with black to `height` × `width`, centred.
     fn on_black(self, height: u32, width: u32) -> Self {
         let (row, inner_row) = (width as usize * self.channels, self.width as usize * self.channels);
         let top = ((height - self.height) / 2) as usize;
@@ -71,18 +71,18 @@ impl Bytes {
 mod tests {
     use super::*;
 
-    fn sized(height: u32, width: u32, way: Resize) -> Vec<u8> {
+    fn resized(height: u32, width: u32, mode: Resize) -> Vec<u8> {
         // Two rows of four grey pixels.
-        let image = Bytes { height: 2, width: 4, channels: 1, values: vec![0, 40, 80, 120, 0, 40, 80, 120] };
-        image.resized(height, width, way).values
+        let image = ByteImage { height: 2, width: 4, channels: 1, values: vec![0, 40, 80, 120, 0, 40, 80, 120] };
+        image.resized(height, width, mode).values
     }
 
     #[test]
-    fn sizes_by_hand() {
+    fn resized_pixels_by_hand() {
         // Half the width: the triangle is two pixels wide on either side of its middle, with weights 3, 3, 1 (and 1 beyond the edge).
-        assert_eq!(sized(2, 2, Resize::Stretch), [29, 91, 29, 91]);
-        assert_eq!(sized(2, 2, Resize::Crop), [40, 80, 40, 80]);
-        assert_eq!(sized(2, 4, Resize::Pad), [0, 40, 80, 120, 0, 40, 80, 120]);
-        assert_eq!(sized(4, 4, Resize::Pad), [0, 0, 0, 0, 0, 40, 80, 120, 0, 40, 80, 120, 0, 0, 0, 0]);
+        assert_eq!(resized(2, 2, Resize::Stretch), [29, 91, 29, 91]);
+        assert_eq!(resized(2, 2, Resize::Crop), [40, 80, 40, 80]);
+        assert_eq!(resized(2, 4, Resize::Pad), [0, 40, 80, 120, 0, 40, 80, 120]);
+        assert_eq!(resized(4, 4, Resize::Pad), [0, 0, 0, 0, 0, 40, 80, 120, 0, 40, 80, 120, 0, 0, 0, 0]);
     }
 }

@@ -1,6 +1,7 @@
-//! Whether an image file has its end. Decoders stop at the last pixel, or the first picture of several, and do not miss what comes after.
+//! Detection of truncated image files. Decoders stop after the last pixel of the first frame and do not notice that the rest is missing.
 
-/// Whether a PNG, GIF or WebP file ends where its format says it does; other formats, and what can't be followed, are left to the decoder.
+/// Whether a PNG, GIF or WebP file is complete according to its format. Returns `true` for other formats and for files with an unknown structure: the
+/// decoder checks them.
 pub(super) fn has_end(bytes: &[u8]) -> bool {
     match bytes {
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, chunks @ ..] => png_has_end(chunks),
@@ -28,17 +29,17 @@ fn png_has_end(mut chunks: &[u8]) -> bool {
 /// Blocks after the logical screen descriptor, up to the trailer (`GIF89a` specification, sections 18 to 27).
 fn gif_has_end(rest: &[u8]) -> Option<()> {
     let colours = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let mut place = 7 + colours(*rest.get(4)?);
+    let mut offset = 7 + colours(*rest.get(4)?);
     loop {
-        match rest.get(place)? {
-            0x21 => place += 2,
-            0x2c => place += 11 + colours(*rest.get(place + 9)?),
-            // The trailer; or no block at all, of which the decoder says what it makes.
+        match rest.get(offset)? {
+            0x21 => offset += 2,
+            0x2c => offset += 11 + colours(*rest.get(offset + 9)?),
+            // The trailer, or an unknown block, which is left to the decoder.
             _ => return Some(()),
         }
         loop {
-            let length = usize::from(*rest.get(place)?);
-            place += 1 + length;
+            let length = usize::from(*rest.get(offset)?);
+            offset += 1 + length;
             if length == 0 {
                 break;
             }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cut_of_a_file_is_seen() {
+    fn every_truncated_file_is_detected() {
         let image = DynamicImage::ImageRgb8(image::RgbImage::from_fn(9, 7, |x, y| {
             image::Rgb([20 * u8::try_from(x).unwrap(), 30, u8::try_from(y).unwrap()])
         }));
@@ -62,10 +63,10 @@ mod tests {
             image.write_to(&mut bytes, format).unwrap();
             let bytes = bytes.into_inner();
             assert!(has_end(&bytes), "{format:?}");
-            assert!(has_end(&[bytes.as_slice(), b"more"].concat()), "what follows the end does not matter: {format:?}");
-            // WebP files have an even length; the last byte may be a filling one, which belongs to the file.
-            let cuts: Vec<usize> = (12..bytes.len()).filter(|end| has_end(&bytes[..*end])).collect();
-            assert_eq!(cuts, [0; 0], "{format:?} of {} bytes", bytes.len());
+            assert!(has_end(&[bytes.as_slice(), b"more"].concat()), "bytes after the end are ignored: {format:?}");
+            // WebP files have an even length; a padding byte belongs to the file.
+            let undetected: Vec<usize> = (12..bytes.len()).filter(|end| has_end(&bytes[..*end])).collect();
+            assert_eq!(undetected, [0; 0], "{format:?} of {} bytes", bytes.len());
         }
     }
 }

@@ -1,35 +1,38 @@
-//! The sets that a config names, before any limit or split.
+//! The images of a data source, before limits, splits and normalization.
 
 use std::path::Path;
 
 use super::decode::decode;
 use super::decoded_cache::DecodedCache;
 use super::folder::{self, Listing};
+use super::load::FolderOptions;
 use super::{
-    CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownSet, LeftOut, MNIST, Preprocess, Progress, Shape, former, idx, mnist_mini,
+    CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx, legacy_listing,
+    mnist_mini,
 };
 use crate::config::number::Count;
-use crate::config::{Damaged, Data as Config, Source};
+use crate::config::{Data as Config, Source};
 
-/// Training, validation and test images, as they are in their files.
+/// The images of a data source.
 #[derive(Debug, Default)]
-pub(super) struct Sets {
+pub(super) struct RawDataset {
+    /// Training, validation and test images.
     pub(super) splits: [Option<Images>; 3],
-    /// The names of the classes; none where labels are their only names.
+    /// The class names. `None` if the source has only labels.
     pub(super) classes: Option<Vec<String>>,
-    /// What was found and not read.
+    /// Files and folders that are left out.
     pub(super) left_out: LeftOut,
-    /// What the user should know.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
-impl Sets {
-    /// Reads what `config` names.
+impl RawDataset {
+    /// Reads the source of `config`.
     pub(super) fn read(config: &Config, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
         let dir = config.dir.as_deref();
-        let known = |set: &KnownSet| {
-            let (train, test) = set.load(dir)?;
-            Ok(Self::of(train, Some(test), Some(set.classes.map(str::to_owned).to_vec())))
+        let known = |dataset: &KnownDataset| {
+            let (train, test) = dataset.load(dir)?;
+            Ok(Self::of(train, Some(test), Some(dataset.classes.map(str::to_owned).to_vec())))
         };
         match config.source {
             Source::MnistMini => {
@@ -39,8 +42,8 @@ impl Sets {
             Source::Mnist => known(&MNIST),
             Source::FashionMnist => known(&FASHION_MNIST),
             Source::Cifar10 => known(&CIFAR10),
-            Source::Idx => Self::from_idx(config, needed(dir)?),
-            Source::Folder => Self::from_folder(config, needed(dir)?, decoding, progress),
+            Source::Idx => Self::from_idx(config, required(dir)?),
+            Source::Folder => Self::from_folder(config, required(dir)?, decoding, progress),
         }
     }
 
@@ -49,10 +52,10 @@ impl Sets {
     }
 
     fn from_idx(config: &Config, dir: &Path) -> Result<Self, DataError> {
-        // With names for the training files, only files that are named are read.
+        // If the training files are named, only named files are read.
         let is_named = config.train_images.is_some();
         let pair = |images: Option<&Path>, labels: Option<&Path>, words: &[&str]| match (images, labels) {
-            // A name that is not found stays as it was given, for the error.
+            // A name that is not found is kept for the error message.
             (Some(images), Some(labels)) => Ok(Some([images, labels].map(|name| idx::find(dir, name).unwrap_or_else(|| dir.join(name))))),
             _ if is_named => Ok(None),
             _ => idx::find_pair(dir, words),
@@ -75,39 +78,27 @@ impl Sets {
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
         let preprocess = Preprocess { shape: Shape { channels, height, width }, resize: config.resize.unwrap_or_default(), decoding };
-        let listing = if decoding == Decoding::Full { former::list(dir)? } else { folder::list(dir)? };
-        let (damaged, is_kept) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
-        Self::decoded(dir, listing, &preprocess, damaged, is_kept, progress)
+        let listing = if decoding == Decoding::Full { legacy_listing::list(dir)? } else { folder::list(dir)? };
+        let (damaged, cache) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
+        Self::decode(dir, listing, FolderOptions { preprocess: &preprocess, damaged, cache, progress })
     }
 
-    /// The images in `dir`, one subfolder for each of some of `classes`, as the last of the splits.
-    pub(super) fn labelled(
-        dir: &Path,
-        classes: &[String],
-        preprocess: &Preprocess,
-        damaged: Damaged,
-        is_kept: bool,
-        progress: Progress,
-    ) -> Result<Self, DataError> {
-        Self::decoded(dir, folder::list_labelled(dir, classes)?, preprocess, damaged, is_kept, progress)
+    /// Reads the images in `dir`, whose subfolders are named after some of `classes`, as the test split.
+    pub(super) fn labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<Self, DataError> {
+        Self::decode(dir, folder::list_labelled(dir, classes)?, options)
     }
 
-    fn decoded(
-        dir: &Path,
-        listing: Listing,
-        preprocess: &Preprocess,
-        damaged: Damaged,
-        is_kept: bool,
-        progress: Progress,
-    ) -> Result<Self, DataError> {
-        let cache = if is_kept { DecodedCache::new(dir, &listing, preprocess, damaged) } else { None };
+    /// Decodes a listing, or reads its images from the cache.
+    fn decode(dir: &Path, listing: Listing, options: FolderOptions) -> Result<Self, DataError> {
+        let FolderOptions { preprocess, damaged, cache, progress } = options;
+        let cache = if cache { DecodedCache::new(dir, &listing, preprocess, damaged) } else { None };
         let mut warnings = Vec::new();
         let decoded = if let Some(decoded) = cache.as_ref().and_then(|cache| cache.read(preprocess)) {
             decoded
         } else {
             let decoded = decode(&listing, preprocess, damaged, progress)?;
             if let Some(Err(error)) = cache.map(|cache| cache.write(&decoded)) {
-                warnings.push(format!("the decoded images are not kept for the next start: {error} ({})", error.source));
+                warnings.push(format!("the decoded images are not cached: {error} ({})", error.source));
             }
             decoded
         };
@@ -119,51 +110,52 @@ impl Sets {
         Ok(Self { splits: decoded.splits, classes: Some(listing.classes), left_out: decoded.left_out, warnings })
     }
 
-    /// The names of the classes, once every label is known to have one, training is known to have samples of all that the other splits have, and all
-    /// images to have one shape. Classes without training samples are added to the warnings.
+    /// Checks that every label has a class, that the training split has every label of the other splits, and that all images have one shape. Returns
+    /// the class names. Adds a warning for classes without training samples.
     pub(super) fn checked_classes(&mut self) -> Result<Vec<String>, DataError> {
         let [train, others @ ..] = &self.splits;
-        let Some(train) = train else { return Err(DataError::Set("there are no training images".to_owned())) };
-        let others = ["validation", "test"].into_iter().zip(others).filter_map(|(name, set)| Some((name, set.as_ref()?)));
-        let largest = train.labels.iter().chain(others.clone().flat_map(|(_, set)| &set.labels)).max().copied().unwrap_or(0);
+        let Some(train) = train else { return Err(DataError::Dataset("there are no training images".to_owned())) };
+        let others = ["validation", "test"].into_iter().zip(others).filter_map(|(name, images)| Some((name, images.as_ref()?)));
+        let largest = train.labels.iter().chain(others.clone().flat_map(|(_, images)| &images.labels)).max().copied().unwrap_or(0);
         let names = self.classes.clone().unwrap_or_else(|| (0..=largest).map(|label| label.to_string()).collect());
         if largest as usize >= names.len() {
             let message = format!("a label is {largest}, but `data.classes` names {} classes, counted from 0", names.len());
-            return Err(DataError::Set(message));
+            return Err(DataError::Dataset(message));
         }
         if names.len() < 2 {
-            return Err(DataError::Set("every label is 0; a classifier needs at least 2 classes".to_owned()));
+            return Err(DataError::Dataset("every label is 0; a classifier needs at least 2 classes".to_owned()));
         }
         let trained = present(train, names.len());
-        for (split, set) in others {
-            if set.shape != train.shape {
-                let message = format!("training images are {}, but {split} images are {} (height×width×channels)", train.shape, set.shape);
-                return Err(DataError::Set(message));
+        for (split, images) in others {
+            if images.shape != train.shape {
+                let message =
+                    format!("training images are {}, but {split} images are {} (height×width×channels)", train.shape, images.shape);
+                return Err(DataError::Dataset(message));
             }
-            let strange = present(set, names.len()).iter().zip(&trained).position(|(here, trained)| *here && !trained);
-            if let Some(label) = strange {
+            let unknown = present(images, names.len()).iter().zip(&trained).position(|(present, trained)| *present && !trained);
+            if let Some(label) = unknown {
                 let message = format!("{split} samples have the label {label} (class `{}`), but no training sample has it", names[label]);
-                return Err(DataError::Set(message));
+                return Err(DataError::Dataset(message));
             }
         }
         let empty: Vec<String> =
             trained.iter().zip(&names).filter(|(trained, _)| !**trained).map(|(_, name)| format!("`{name}`")).collect();
         if !empty.is_empty() {
             let first = trained.iter().position(|trained| *trained).unwrap_or(0);
-            let from = if first > 0 { format!("; labels start at {first}, while classes are counted from 0") } else { String::new() };
+            let offset = if first > 0 { format!("; labels start at {first}, while classes are counted from 0") } else { String::new() };
             let shown = empty.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
             let more = if empty.len() > 5 { format!(" and {} more", empty.len() - 5) } else { String::new() };
-            self.warnings.push(format!("no training sample is of class {shown}{more}{from}"));
+            self.warnings.push(format!("no training sample is of class {shown}{more}{offset}"));
         }
         Ok(names)
     }
 }
 
-fn needed(dir: Option<&Path>) -> Result<&Path, DataError> {
-    dir.ok_or_else(|| DataError::Set("the data source names no folder; set `data.dir`".to_owned()))
+fn required(dir: Option<&Path>) -> Result<&Path, DataError> {
+    dir.ok_or_else(|| DataError::Dataset("the data source names no folder; set `data.dir`".to_owned()))
 }
 
-/// Which of so many classes have images.
+/// Whether each of `classes` classes has images.
 fn present(images: &Images, classes: usize) -> Vec<bool> {
     let mut present = vec![false; classes];
     images.labels.iter().for_each(|label| present[*label as usize] = true);

@@ -1,4 +1,4 @@
-//! Plain and stochastic gradient descent: the same loop with other batches.
+//! Full-batch and stochastic gradient descent.
 
 use crate::support::Sandbox;
 
@@ -12,20 +12,20 @@ fn weights(sandbox: &Sandbox, run: &str) -> Vec<f32> {
 }
 
 #[test]
-fn a_full_batch_in_parts_descends_as_one_in_a_piece() {
+fn a_full_batch_in_micro_batches_gives_the_same_steps() {
     let sandbox = Sandbox::new();
     let common = ["train", "small.toml", "--set", "model.dropout=0", "--set", "train.batch_size=full", "--set", "optimizer.kind=sgd"];
     let more = ["--set", "optimizer.learning_rate=0.1", "--set", "optimizer.clip_norm=0.5"];
-    for (run, micro) in [("whole", "1000"), ("parts", "50")] {
+    for (run, micro) in [("whole", "1000"), ("micro", "50")] {
         let micro = format!("train.micro_batch={micro}");
         let own = ["--set", micro.as_str(), "--run-dir", run];
         sandbox.ok(&[common.as_slice(), &more, &own].concat());
     }
-    let (whole, parts) = (weights(&sandbox, "whole"), weights(&sandbox, "parts"));
-    let moved: f32 = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(moved < 1e-6, "{moved}");
-    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("parts/summary.json")).unwrap()).unwrap();
-    assert_eq!(summary["steps"], 3, "one step an epoch");
+    let (whole, micro) = (weights(&sandbox, "whole"), weights(&sandbox, "micro"));
+    let difference: f32 = whole.iter().zip(&micro).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference < 1e-6, "{difference}");
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("micro/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["steps"], 3, "one step per epoch");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The measurement at the end: the checkpoint that is kept, and the other one beside it.
+//! The measurement after training, of the best and the last checkpoint.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,11 +8,11 @@ use super::Launch;
 use super::warnings::{Outcome, collapsed_last, warnings};
 use crate::data::Subset;
 use crate::error::Error;
-use crate::metrics::{Measures, measure_watched};
+use crate::metrics::{Measures, measure_with_progress};
 use crate::network::{Network, Predictor};
 use crate::objective::{Penalties, Sparsity};
-use crate::run::{Measured, SplitSummary, Summary, Which};
-use crate::train::{Observer, Watched};
+use crate::run::{CheckpointKind, Measured, SplitSummary, Summary};
+use crate::train::{Observer, PhaseReporter};
 
 /// A network to measure.
 struct Candidate {
@@ -29,15 +29,15 @@ struct Splits {
     test: Option<Measures>,
 }
 
-/// How much of all measuring is done.
+/// The progress of the measurement.
 struct Progress<'a> {
-    watched: Watched<'a>,
+    reporter: PhaseReporter<'a>,
     done: u64,
     total: u64,
 }
 
 impl Launch {
-    /// `summary` with the measures of the network that is kept, and of best and last where there are both. None if `stop` is raised before all is measured.
+    /// Adds the measures of the selected checkpoint, and of best and last if there are both, to `summary`. Returns `None` if it was stopped.
     pub(super) fn measured(&self, summary: Summary, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let last = self.last();
         let mut notes = Vec::new();
@@ -50,28 +50,28 @@ impl Launch {
         };
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
-        let mut progress = Progress { watched: Watched::new(stop, observer), done: 0, total: networks * self.samples() };
+        let mut progress = Progress { reporter: PhaseReporter::new(stop, observer), done: 0, total: networks * self.samples() };
         let measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
-        progress.watched.end()?;
+        progress.reporter.finish()?;
         let Some((of_last, of_best)) = measured else { return Ok(None) };
         let of_best = of_best.as_ref().unwrap_or(&of_last);
-        let (kept, splits) = match (self.keep, &best) {
-            (Which::Best, Some(best)) => (self.reported(best, of_best), of_best),
-            _ => (self.reported(&last, &of_last), &of_last),
+        let (selected, splits) = match (self.keep, &best) {
+            (CheckpointKind::Best, Some(best)) => (self.measured_of(best, of_best), of_best),
+            _ => (self.measured_of(&last, &of_last), &of_last),
         };
-        let judged = self.outcome(splits, kept.weight_norm_squared);
-        // The kept network may be of an epoch before the collapse.
-        if self.keep == Which::Best && collapsed_last(&judged).is_none() {
-            notes.extend(collapsed_last(&self.outcome(&of_last, self.reported(&last, &of_last).weight_norm_squared)));
+        let outcome = self.outcome(splits, selected.weight_norm_squared);
+        // The best checkpoint may be of an epoch before the collapse.
+        if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
+            notes.extend(collapsed_last(&self.outcome(&of_last, self.measured_of(&last, &of_last).weight_norm_squared)));
         }
-        notes.extend(warnings(&judged));
-        let both = best.map(|best| (self.reported(&best, of_best), self.reported(&last, &of_last)));
+        notes.extend(warnings(&outcome));
+        let both = best.map(|best| (self.measured_of(&best, of_best), self.measured_of(&last, &of_last)));
         let (best, last) = both.unzip();
         let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
-        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_kept(self.keep, &kept)))
+        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_selected(self.keep, &selected)))
     }
 
-    /// What a network is judged by for its warnings.
+    /// The measures that warnings are based on.
     fn outcome<'a>(&'a self, splits: &'a Splits, weight_norm_squared: f64) -> Outcome<'a> {
         Outcome {
             train: &splits.train,
@@ -79,24 +79,24 @@ impl Launch {
             test: splits.test.as_ref(),
             classes: &self.manifest.classes,
             penalties: &self.manifest.penalties,
-            first_weight_norm_squared: self.training.position.first_weight_norm_squared,
+            first_weight_norm_squared: self.training.state.first_weight_norm_squared,
             weight_norm_squared,
         }
     }
 
-    /// The network as the last step left it.
+    /// The network after the last step.
     fn last(&self) -> Candidate {
         let network = self.training.measured_network();
         let (weights, predictor) = (network.weights(), Predictor::new(&network, &self.data.normalizer));
-        Candidate { epoch: self.training.position.epoch, predictor, weights, penalties: self.training.penalties().clone() }
+        Candidate { epoch: self.training.state.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
-    /// The network of the lowest validation loss, with the λ that was known then; and that an older checkpoint had to be taken.
+    /// The network with the lowest validation loss and the λ of its checkpoint. Also returns a warning if the previous checkpoint was loaded.
     fn best(&self) -> Result<(Candidate, Option<String>), Error> {
-        let loaded = self.folder.load(Some(Which::Best))?;
+        let loaded = self.folder.load(Some(CheckpointKind::Best))?;
         let mut penalties = self.training.penalties().clone();
-        penalties.set(loaded.snapshot.position.lambdas.iter().copied().map(Some));
-        let epoch = loaded.snapshot.position.epoch;
+        penalties.set(loaded.snapshot.state.lambdas.iter().copied().map(Some));
+        let epoch = loaded.snapshot.state.epoch;
         let weights = loaded.snapshot.into_measured();
         let device = self.device.clone().inner();
         let network = Network::blank(&self.manifest.graph, &device).with_weights(&weights, self.folder.path())?;
@@ -104,12 +104,13 @@ impl Launch {
         Ok((Candidate { epoch, predictor, weights, penalties }, loaded.warning))
     }
 
-    /// Samples of all splits.
+    /// The number of samples in all splits.
     fn samples(&self) -> u64 {
         let others = [&self.data.validation, &self.data.test].into_iter().flatten();
         std::iter::once(&self.data.train).chain(others).map(|subset| subset.count() as u64).sum()
     }
 
+    /// Measures the last and the best network. Returns `None` if it was stopped.
     fn measure_all(&self, last: &Candidate, best: Option<&Candidate>, progress: &mut Progress) -> Option<(Splits, Option<Splits>)> {
         let best = match best {
             Some(best) => Some(self.splits(best, progress)?),
@@ -118,24 +119,26 @@ impl Launch {
         Some((self.splits(last, progress)?, best))
     }
 
+    /// Measures a network on all splits. Returns `None` if it was stopped.
     fn splits(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Splits> {
         let mut measure = |subset: &Subset| {
-            let (watched, before, total) = (&progress.watched, progress.done, progress.total);
-            let measures = measure_watched(&candidate.predictor, subset, &mut |done| watched.goes_on("measurement", before + done, total));
+            let (reporter, before, total) = (&progress.reporter, progress.done, progress.total);
+            let measures =
+                measure_with_progress(&candidate.predictor, subset, &mut |done| reporter.report("measurement", before + done, total));
             progress.done += subset.count() as u64;
             measures
         };
         let validation = self.data.validation.as_ref().map(&mut measure);
         let test = self.data.test.as_ref().map(&mut measure);
         let train = measure(&self.data.train)?;
-        let whole = |measured: Option<Option<Measures>>| match measured {
+        let complete = |measured: Option<Option<Measures>>| match measured {
             None => Some(None),
             Some(measures) => measures.map(Some),
         };
-        Some(Splits { train, validation: whole(validation)?, test: whole(test)? })
+        Some(Splits { train, validation: complete(validation)?, test: complete(test)? })
     }
 
-    fn reported(&self, candidate: &Candidate, splits: &Splits) -> Measured {
+    fn measured_of(&self, candidate: &Candidate, splits: &Splits) -> Measured {
         let Candidate { epoch, weights, penalties, .. } = candidate;
         let zeros = Sparsity::of(weights, &self.manifest.graph);
         Measured {

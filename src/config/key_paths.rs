@@ -1,11 +1,11 @@
-//! Every key a config can have, by its full path.
+//! The dotted paths of config keys, and hints for wrong ones.
 
 use serde::de::DeserializeOwned;
 
 use super::experiment::{Backend, Checkpoint, EarlyStopping, Train};
 use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule};
 
-/// The full paths of all keys, the first penalty's for all of them.
+/// The paths of all keys. Keys of penalties have the index 0.
 pub(super) fn all_paths() -> Vec<String> {
     let sections: [(&str, &[&str]); 12] = [
         ("backend", keys_of::<Backend>()),
@@ -25,7 +25,7 @@ pub(super) fn all_paths() -> Vec<String> {
     keys_of::<Experiment>().iter().map(ToString::to_string).chain(inside).collect()
 }
 
-/// The keys of a section: what serde expects where it finds a key that can't be one.
+/// The keys of a section, taken from the error that serde returns for an impossible key.
 fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let impossible = figment::value::Dict::from([(String::new(), true.into())]);
     let read: Result<T, _> = figment::Figment::from(figment::providers::Serialized::defaults(impossible)).extract();
@@ -35,8 +35,8 @@ fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 }
 
-/// The paths there are in a table, of tables as well as of values.
-pub(super) fn parent_paths(table: &toml::Table) -> Vec<String> {
+/// The paths of all tables and values in a table.
+pub(super) fn paths_in(table: &toml::Table) -> Vec<String> {
     fn add(prefix: &str, value: &toml::Value, paths: &mut Vec<String>) {
         let mut child = |key: &str, value: &toml::Value| {
             let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
@@ -55,12 +55,12 @@ pub(super) fn parent_paths(table: &toml::Table) -> Vec<String> {
     paths
 }
 
-/// The paths that end in this key.
+/// The paths that end with this key.
 pub(super) fn paths_to(key: &str) -> Vec<String> {
     all_paths().into_iter().filter(|path| path.contains('.') && last(path) == key).collect()
 }
 
-/// What to write instead of `typed`: a path that ends in it, or the nearest one.
+/// The hint for the unknown path `typed`: paths with the same last key, or the nearest path.
 pub(super) fn nearest_path(typed: &str, paths: &[String]) -> String {
     let same: Vec<&str> = paths.iter().map(String::as_str).filter(|path| last(path) == last(typed)).collect();
     if !same.is_empty() {
@@ -69,7 +69,7 @@ pub(super) fn nearest_path(typed: &str, paths: &[String]) -> String {
     super::error::nearest(typed, &paths.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The question for one or several keys.
+/// The question `did you mean …?` with one or several paths.
 pub(super) fn did_you_mean(paths: &[&str]) -> String {
     let listed: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
     match listed.split_last() {

@@ -1,4 +1,4 @@
-//! Using a trained network: on new images, from an exported file, and written where other programs want it.
+//! Evaluation, prediction and export of a trained network.
 
 use std::fs;
 use std::path::Path;
@@ -67,8 +67,11 @@ fn new_labelled_images_measure_as_the_same_images_do_in_the_test_set() {
     assert_eq!(lines, 1000);
     assert!(near(&expected["accuracy"], right / 1000.0) && near(&expected["data_loss"], loss / 1000.0));
 
-    let told = sandbox.ok(&["evaluate", "model.safetensors", "--data", "new"]).stdout();
-    assert!(told.starts_with("new: 1,000 samples, ") && told.contains("balanced accuracy ") && told.contains("macro-F1 "), "{told}");
+    let stdout = sandbox.ok(&["evaluate", "model.safetensors", "--data", "new"]).stdout();
+    assert!(
+        stdout.starts_with("new: 1,000 samples, ") && stdout.contains("balanced accuracy ") && stdout.contains("macro-F1 "),
+        "{stdout}"
+    );
 }
 
 #[test]
@@ -133,18 +136,18 @@ fn names_with_commas_quotes_and_line_ends_stay_one_field() {
 }
 
 #[test]
-fn what_evaluate_cannot_measure_is_told() {
+fn evaluate_reports_what_it_cannot_measure() {
     let sandbox = trained();
-    let tell = |arguments: &[&str], code: i32, message: &str| {
+    let expect_error = |arguments: &[&str], code: i32, message: &str| {
         let ran = sandbox.run(arguments);
         assert_eq!(ran.code(), code, "{arguments:?}: {}", ran.stderr());
         assert!(ran.stderr().contains(message), "{arguments:?}: {}", ran.stderr());
     };
     png(&sandbox.path("new/7/a.png"), 28, 28, 3);
-    tell(&["evaluate", "model.safetensors"], 2, "name a folder of labelled images with `--data DIR`");
-    tell(&["evaluate", "run", "--data", "new", "--split", "test"], 2, "cannot be used with '--split");
-    tell(&["evaluate", "run", "--data", "absent"], 3, "absent`");
-    tell(&["evaluate", "model.safetensors", "--data", "new", "--checkpoint", "best"], 2, "`--checkpoint` is for run folders");
+    expect_error(&["evaluate", "model.safetensors"], 2, "give a folder of labelled images with `--data DIR`");
+    expect_error(&["evaluate", "run", "--data", "new", "--split", "test"], 2, "cannot be used with '--split");
+    expect_error(&["evaluate", "run", "--data", "absent"], 3, "absent`");
+    expect_error(&["evaluate", "model.safetensors", "--data", "new", "--checkpoint", "best"], 2, "`--checkpoint` is for run folders");
     let ran = sandbox.ok(&["evaluate", "model.safetensors", "--data", "new"]);
     assert!(ran.stderr().contains("`new` has no images of `0`, `1`, `2`, `3`, `4`, `5`, `6`, `8`, `9`"), "{}", ran.stderr());
     sandbox.write("new/7/broken.png", "no image");
@@ -152,14 +155,14 @@ fn what_evaluate_cannot_measure_is_told() {
     assert_eq!(ran.json()[0]["count"], 1);
     assert!(ran.stderr().contains("new/7/broken.png` is left out"), "{}", ran.stderr());
     png(&sandbox.path("new/cat/a.png"), 28, 28, 3);
-    tell(&["evaluate", "run", "--data", "new"], 3, "new/cat`");
+    expect_error(&["evaluate", "run", "--data", "new"], 3, "new/cat`");
 
     let plain =
         safetensors::serialize([("a", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap())], None);
     sandbox.write("plain.safetensors", plain.unwrap());
-    tell(&["predict", "plain.safetensors", "new"], 3, "its metadata has no `graph`; expected a file written by `regulus export");
-    tell(&["predict", "small.toml", "new"], 3, "`small.toml` is not a safetensors file");
-    tell(&["predict", "absent", "new"], 3, "cannot find `absent`; expected a run folder, or a .safetensors file");
+    expect_error(&["predict", "plain.safetensors", "new"], 3, "its metadata has no `graph`; expected a file written by `regulus export");
+    expect_error(&["predict", "small.toml", "new"], 3, "`small.toml` is not a safetensors file");
+    expect_error(&["predict", "absent", "new"], 3, "cannot find `absent`; expected a run folder, or a .safetensors file");
 }
 
 #[test]
@@ -184,7 +187,7 @@ fn one_bad_image_does_not_keep_the_others_from_being_predicted() {
     assert_eq!(images, ["1.png", "2.png", "more/a.png", "more/b/2.png"], "in the order given, a folder's sorted");
     assert!(lines[1]["error"].as_str().unwrap().contains("2.png") && lines[1]["classes"].is_null());
     assert_eq!(lines[0]["classes"].as_array().unwrap().len(), 3);
-    assert!(ran.stderr().contains("warning:") && ran.stderr().contains(".txt"), "what is no image is counted: {}", ran.stderr());
+    assert!(ran.stderr().contains("warning:") && ran.stderr().contains(".txt"), "other files are counted: {}", ran.stderr());
     fs::create_dir(sandbox.path("empty")).unwrap();
     assert_eq!(sandbox.run(&["predict", "run", "empty"]).code(), 3);
 }
@@ -215,7 +218,7 @@ fn an_exported_file_predicts_as_its_run_does() {
     assert_eq!((&preprocessing["background"], &preprocessing["orientation"]), (&"white".into(), &true.into()));
 }
 
-/// The file that version 0.1.0 wrote says nothing of how images are resized or decoded.
+/// Files of version 0.1.0 do not state how images are resized and decoded.
 #[test]
 fn an_export_of_version_0_1_0_still_predicts() {
     let sandbox = trained();
@@ -233,7 +236,7 @@ fn an_export_of_version_0_1_0_still_predicts() {
 }
 
 #[test]
-fn the_ending_of_an_export_agrees_with_its_format() {
+fn the_extension_of_an_export_agrees_with_its_format() {
     let sandbox = trained();
     let refused = |arguments: &[&str], message: &str| {
         let ran = sandbox.run(&[["export", "run"].as_slice(), arguments].concat());
@@ -243,12 +246,12 @@ fn the_ending_of_an_export_agrees_with_its_format() {
     refused(&["--output", "x.onnx"], "`x.onnx` ends in `.onnx`; expected `.safetensors` (safetensors) or `.bpk` (burnpack)");
     refused(&["--output", "x.bpk", "--format", "safetensors"], "expected `.safetensors`, or `--format burnpack`");
     assert!(!sandbox.path("x.onnx").exists() && !sandbox.path("x.bpk").exists());
-    // Without `--format` the ending says it.
+    // Without `--format` the extension decides.
     sandbox.ok(&["export", "run", "--output", "x.bpk"]);
     let record = burn_pack::Reader::from_file(sandbox.path("x.bpk")).unwrap();
     assert_eq!(serde_json::from_str::<Vec<String>>(&record.metadata()["classes"]).unwrap().len(), 10);
     assert!(record.metadata()["preprocessing"].contains("\"triangle\""));
-    // From an exported file too.
+    // An exported file can also be exported.
     sandbox.ok(&["export", "model.safetensors", "--format", "burnpack"]);
     assert!(sandbox.path("model.bpk").is_file());
     refused_file(&sandbox);
@@ -285,11 +288,11 @@ fn an_export_goes_through_links_and_pipes() {
     assert_eq!(ran.stdout(), "", "the pipe may be standard output");
     assert!(ran.stderr().starts_with("wrote pipe"), "{}", ran.stderr());
 
-    // A link does not lead into the run's own files.
+    // A link to a file of the run is refused.
     symlink("run/checkpoints/new.safetensors", sandbox.path("sly.safetensors")).unwrap();
     assert_eq!(sandbox.run(&["export", "run", "--output", "sly.safetensors"]).code(), 2);
 
-    // Predictions go through links and pipes as well.
+    // Predictions can also be written to a pipe.
     let csv = sandbox.path("pipe.csv");
     assert!(std::process::Command::new("mkfifo").arg(&csv).status().unwrap().success());
     let reader = std::thread::spawn(move || fs::read_to_string(csv).unwrap());
@@ -298,7 +301,7 @@ fn an_export_goes_through_links_and_pipes() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_predict() {
+fn predict_ends_when_standard_output_is_closed() {
     use std::io::{BufRead, BufReader};
 
     let sandbox = trained();

@@ -1,47 +1,47 @@
-//! The sets that can be fetched: where from, and how to know that they are whole.
+//! The datasets that can be downloaded, with mirrors and checksums.
 
 use std::path::{Path, PathBuf};
 
 use super::{DataError, Images, cache_dir, cifar10, idx};
 use crate::config::Source;
 
-/// A set with known checksums.
+/// A dataset that can be downloaded.
 #[derive(Debug)]
-pub struct KnownSet {
-    /// Its source in a config, and its folder in the cache.
+pub struct KnownDataset {
+    /// The source in a config; also the name of its folder in the cache.
     pub source: Source,
-    /// Where it can be had; each ends in `/` and is followed by a file's name and `.gz`.
+    /// Mirrors: URLs that end in `/`, to which a file name and `.gz` are appended.
     pub mirrors: &'static [&'static str],
-    /// For IDX sets: training images, training labels, test images, test labels.
+    /// The files. IDX: training images, training labels, test images, test labels.
     pub files: &'static [KnownFile],
-    /// The names of its classes.
+    /// The class names.
     pub classes: [&'static str; 10],
-    /// How many images of what size.
+    /// Numbers and size of the images, as text.
     pub about: &'static str,
-    /// Who made it, and its licence.
+    /// Authors and licence.
     pub credit: &'static str,
 }
 
-/// One file of a known set.
+/// One file of a known dataset.
 #[derive(Debug)]
 pub struct KnownFile {
-    /// Its name, without `.gz`.
+    /// The name without `.gz`.
     pub name: &'static str,
-    /// Its checksum.
+    /// The checksum.
     pub sha256: Sha256Of,
 }
 
-/// What a checksum is of.
+/// A checksum of the unpacked or the packed file.
 #[derive(Debug)]
 pub enum Sha256Of {
-    /// The content, unpacked.
+    /// Of the unpacked content.
     Unpacked(&'static str),
-    /// The gzip file as its makers published it.
+    /// Of the published gzip file.
     Packed(&'static str),
 }
 
 /// The MNIST database of handwritten digits.
-pub const MNIST: KnownSet = KnownSet {
+pub const MNIST: KnownDataset = KnownDataset {
     source: Source::Mnist,
     mirrors: &["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"],
     files: &[
@@ -68,7 +68,7 @@ pub const MNIST: KnownSet = KnownSet {
 };
 
 /// Fashion-MNIST: articles of clothing.
-pub const FASHION_MNIST: KnownSet = KnownSet {
+pub const FASHION_MNIST: KnownDataset = KnownDataset {
     source: Source::FashionMnist,
     mirrors: &[
         "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
@@ -98,7 +98,7 @@ pub const FASHION_MNIST: KnownSet = KnownSet {
 };
 
 /// CIFAR-10, the binary version.
-pub const CIFAR10: KnownSet = KnownSet {
+pub const CIFAR10: KnownDataset = KnownDataset {
     source: Source::Cifar10,
     mirrors: &["https://www.cs.toronto.edu/~kriz/"],
     files: &[KnownFile {
@@ -110,18 +110,18 @@ pub const CIFAR10: KnownSet = KnownSet {
     credit: "A. Krizhevsky (2009)",
 };
 
-/// Every set that can be fetched.
-pub const KNOWN_SETS: [&KnownSet; 3] = [&MNIST, &FASHION_MNIST, &CIFAR10];
+/// All datasets that can be downloaded.
+pub const KNOWN_DATASETS: [&KnownDataset; 3] = [&MNIST, &FASHION_MNIST, &CIFAR10];
 
-/// Where the files of a set may lie in its folder: torchvision keeps them deeper.
+/// Subfolders that may have the files: torchvision makes them.
 const SUBFOLDERS: [&str; 4] = ["", "raw", "MNIST/raw", "FashionMNIST/raw"];
 
-impl KnownSet {
-    /// The folder its files are in: `dir`, or its place in the cache.
+impl KnownDataset {
+    /// The folder of the files: `dir`, or a folder in the cache.
     ///
     /// # Errors
     ///
-    /// When neither is given and there is no cache folder.
+    /// When `dir` is `None` and there is no cache folder.
     pub fn folder(&self, dir: Option<&Path>) -> Result<PathBuf, DataError> {
         match dir {
             Some(dir) => Ok(dir.to_owned()),
@@ -129,7 +129,7 @@ impl KnownSet {
         }
     }
 
-    /// The path of one of its files, packed or not, if it is there under its name or one that unpackers give it.
+    /// The path of a file, packed or unpacked, under its name or a name that unpackers give. Returns `None` if it is missing.
     #[must_use]
     pub fn find(folder: &Path, file: &KnownFile) -> Option<PathBuf> {
         // An archive is read as it is published.
@@ -139,9 +139,9 @@ impl KnownSet {
         SUBFOLDERS.iter().find_map(|inside| idx::find(&folder.join(inside), Path::new(file.name)))
     }
 
-    /// Whether all of it is in `folder`, as far as names tell.
+    /// Whether `folder` has all files, judged by their names.
     #[must_use]
-    pub fn is_there(&self, folder: &Path) -> bool {
+    pub fn is_present(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| Self::find(folder, file).is_some())
             || self.source == Source::Cifar10 && cifar10::unpacked(folder).is_some()
     }

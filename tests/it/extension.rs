@@ -1,4 +1,4 @@
-//! Training on, to more epochs than a run had.
+//! Extension of a run to more epochs.
 
 use serde_json::Value;
 
@@ -10,15 +10,15 @@ fn train(sandbox: &Sandbox, run: &str, sets: &[&str]) {
 }
 
 #[test]
-fn a_run_trained_on_is_the_run_that_was_longer_from_the_start() {
+fn an_extended_run_equals_a_run_that_was_longer_from_the_start() {
     let sandbox = Sandbox::new();
     let all = ["penalty.1={kind=\"l2\", lambda=1, scope=\"biases\", schedule={kind=\"evidence\", burn_in_epochs=2}}", "averaging.kind=ema"];
     train(&sandbox, "long", &[all.as_slice(), &["train.epochs=7"]].concat());
     train(&sandbox, "short", &all);
     sandbox.ok(&["resume", "short", "--epochs", "5"]);
-    let told = sandbox.ok(&["resume", "short", "--epochs", "7"]).stderr();
-    assert!(told.contains("training on from epoch 5 to epoch 7"), "{told}");
-    assert!(sandbox.lasting("short") == sandbox.lasting("long"));
+    let stderr = sandbox.ok(&["resume", "short", "--epochs", "7"]).stderr();
+    assert!(stderr.contains("training on from epoch 5 to epoch 7"), "{stderr}");
+    assert!(sandbox.results("short") == sandbox.results("long"));
     let config = |run: &str| std::fs::read_to_string(sandbox.path(run).join("config.toml")).unwrap();
     assert_eq!(config("short"), config("long"));
     let extended = sandbox.json("short/manifest.json")["extended"].clone();
@@ -29,38 +29,38 @@ fn a_run_trained_on_is_the_run_that_was_longer_from_the_start() {
         sandbox.ok(&command);
     }
     sandbox.ok(&["train", "short/config.toml", "--run-dir", "replayed"]);
-    assert!(sandbox.lasting("replayed") == sandbox.lasting("long"));
+    assert!(sandbox.results("replayed") == sandbox.results("long"));
 }
 
 #[test]
-fn the_new_end_of_a_schedule_is_told() {
+fn the_new_end_of_a_schedule_is_reported() {
     let sandbox = Sandbox::new();
     train(&sandbox, "r", &["schedule.kind=linear", "schedule.final_fraction=0.5", "penalty.0.schedule.kind=cosine"]);
-    let told = sandbox.ok(&["resume", "r", "--epochs", "4"]).stderr();
+    let stderr = sandbox.ok(&["resume", "r", "--epochs", "4"]).stderr();
     // The factor of step 40 of 52 is 1 − 0.5·39/51.
     let expected = "the linear schedule of the learning rate ends at step 52 now, not 39: it goes on from 6.176e-4 at step 40 (it was 5.000e-4 at step 39) \
                     and falls to 5.000e-4 at the end";
-    assert!(told.contains(expected), "{told}");
-    assert!(told.contains("the cosine schedule of λ (l2 on kernels) ends at step 52 now, not 39: it goes on from 6."), "{told}");
+    assert!(stderr.contains(expected), "{stderr}");
+    assert!(stderr.contains("the cosine schedule of λ (l2 on kernels) ends at step 52 now, not 39: it goes on from 6."), "{stderr}");
     let text = std::fs::read_to_string(sandbox.path("r/metrics.jsonl")).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&last["epoch"], &last["learning_rate"]), (&4.into(), &5e-4.into()));
 }
 
 #[test]
-fn early_stopping_waits_anew() {
+fn early_stopping_counts_again_from_0() {
     let sandbox = Sandbox::new();
     let sets = ["early_stopping.patience=2", "train.epochs=60", "optimizer.learning_rate=0.03", "model.dropout=0"];
     train(&sandbox, "r", &sets);
     let before = sandbox.json("r/summary.json");
     assert_eq!(before["status"], "early_stopped");
     let epochs = before["epochs"].as_u64().unwrap();
-    let told = sandbox.ok(&["resume", "r", "--epochs", "60"]).stderr();
-    assert!(told.contains("early stopping waits anew for 2 epochs without a better validation loss"), "{told}");
+    let stderr = sandbox.ok(&["resume", "r", "--epochs", "60"]).stderr();
+    assert!(stderr.contains("early stopping counts again from 0: it stops after 2 epochs without a better validation loss"), "{stderr}");
     let after = sandbox.json("r/summary.json");
     assert!(after["epochs"].as_u64().unwrap() >= epochs + 2, "{after}");
 
-    // Cut off before the first epoch after it, the run still goes on.
+    // A run that was interrupted before the first epoch of the extension also continues.
     train(&sandbox, "cut", &sets);
     let manifest = sandbox.path("cut/manifest.json");
     let mut value: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
@@ -71,20 +71,20 @@ fn early_stopping_waits_anew() {
     std::fs::write(&manifest, value.to_string()).unwrap();
     std::fs::remove_file(sandbox.path("cut/summary.json")).unwrap();
     sandbox.ok(&["resume", "cut"]);
-    assert!(sandbox.lasting("cut") == sandbox.lasting("r"));
+    assert!(sandbox.results("cut") == sandbox.results("r"));
 }
 
 #[test]
-fn a_run_that_was_cut_off_while_it_was_extended_still_works() {
+fn an_interrupted_extension_leaves_a_valid_run() {
     let sandbox = Sandbox::new();
     for run in ["whole", "cut"] {
         train(&sandbox, run, &[]);
     }
-    let expected = sandbox.lasting("cut");
+    let expected = sandbox.results("cut");
     let old = std::fs::read(sandbox.path("cut/config.toml")).unwrap();
     sandbox.ok(&["resume", "cut", "--epochs", "4"]);
-    let longer = sandbox.lasting("cut");
-    // The manifest knows of the extension, and the config does not yet.
+    let longer = sandbox.results("cut");
+    // The manifest has the extension, the config does not.
     std::fs::remove_dir_all(sandbox.path("cut/checkpoints")).unwrap();
     let copied = std::process::Command::new("cp").arg("-r").args(["whole/checkpoints", "cut/"]).current_dir(sandbox.path("")).status();
     assert!(copied.unwrap().success());
@@ -93,13 +93,13 @@ fn a_run_that_was_cut_off_while_it_was_extended_still_works() {
     std::fs::write(sandbox.path("cut/config.toml"), old).unwrap();
     sandbox.ok(&["evaluate", "cut"]);
     sandbox.ok(&["resume", "cut"]);
-    assert!(sandbox.lasting("cut") == expected);
+    assert!(sandbox.results("cut") == expected);
     sandbox.ok(&["resume", "cut", "--epochs", "4"]);
-    assert!(sandbox.lasting("cut") == longer);
+    assert!(sandbox.results("cut") == longer);
 }
 
 #[test]
-fn what_cannot_be_trained_on_is_refused() {
+fn runs_that_cannot_be_extended_are_refused() {
     let sandbox = Sandbox::new();
     train(&sandbox, "done", &[]);
     train(&sandbox, "limited", &["train.max_steps=15"]);
@@ -107,7 +107,7 @@ fn what_cannot_be_trained_on_is_refused() {
     assert_eq!(sandbox.run(&diverging).code(), 4);
     let refusals = [
         ("done", "3", "run `done` can't be trained on to 3 epochs: it has done 3 already; give a larger number"),
-        ("limited", "9", "can't be trained on to 9 epochs: its `train.max_steps` is 15, which ends it before; train a new run without"),
+        ("limited", "9", "can't be trained on to 9 epochs: its `train.max_steps` is 15, which ends it earlier; train a new run without it"),
         ("diverged", "9", "diverged and would diverge again"),
         ("done", "0", "invalid value '0' for '--epochs <N>'"),
     ];
@@ -116,7 +116,7 @@ fn what_cannot_be_trained_on_is_refused() {
         assert_eq!(ran.code(), 2, "{run}");
         assert!(ran.stderr().contains(expected), "{}", ran.stderr());
     }
-    assert_eq!(sandbox.json("done/summary.json")["status"], "completed", "a refusal changes nothing");
+    assert_eq!(sandbox.json("done/summary.json")["status"], "completed", "a refused command changes nothing");
     std::fs::remove_dir_all(sandbox.path("done/checkpoints")).unwrap();
     let ran = sandbox.run(&["resume", "done", "--epochs", "100"]);
     assert_eq!(ran.code(), 2);

@@ -1,19 +1,20 @@
-//! Listing a folder as version 0.1.0 did, for runs that began with it: files with known endings directly in the class folders, no validation folder.
+//! Listings as version 0.1.0 made them, for runs of that version: files with known extensions directly in the class folders, without a validation
+//! folder.
 
 use std::path::{Path, PathBuf};
 
 use super::DataError;
-use super::folder::{Listing, Split};
+use super::folder::{Listing, SplitFiles};
 use super::left_out::LeftOut;
 use super::scan::FoundFile;
 
-/// The endings by which images were known.
+/// The extensions of image files.
 const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm"];
 
-/// Lists the files of the set in `dir`.
+/// Lists the files of the dataset in `dir`.
 pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
-    let parted = dir.join("train");
-    let train_dir = if parted.is_dir() { parted } else { dir.to_owned() };
+    let train = dir.join("train");
+    let train_dir = if train.is_dir() { train } else { dir.to_owned() };
     let names =
         sorted(&train_dir)?.into_iter().filter(|path| path.is_dir()).filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let classes: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
@@ -23,7 +24,7 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     Ok(Listing { classes, splits: [Some(train), None, test], left_out: LeftOut::default(), warnings: Vec::new() })
 }
 
-fn split(dir: &Path, classes: &[String]) -> Result<Split, DataError> {
+fn split(dir: &Path, classes: &[String]) -> Result<SplitFiles, DataError> {
     let files = |class: &String| -> Result<Vec<FoundFile>, DataError> {
         let folder = dir.join(class);
         if !folder.is_dir() {
@@ -32,7 +33,7 @@ fn split(dir: &Path, classes: &[String]) -> Result<Split, DataError> {
         let found = sorted(&folder)?.into_iter().filter(|path| path.is_file() && has_known_extension(path));
         Ok(found.filter_map(|path| FoundFile::of(&path).ok()).collect())
     };
-    Ok(Split { dir: dir.to_owned(), by_class: classes.iter().map(files).collect::<Result<_, _>>()?, outside: Vec::new() })
+    Ok(SplitFiles { dir: dir.to_owned(), by_class: classes.iter().map(files).collect::<Result<_, _>>()?, outside: Vec::new() })
 }
 
 fn has_known_extension(path: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! Where training stands: all that is not weights or optimizer state.
+//! The training state: everything in a checkpoint other than weights and optimizer state.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::patience::Patience;
 use crate::objective::Bound;
 
-/// Where training stands.
+/// The training state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Epochs completed.
+pub struct TrainingState {
+    /// Completed epochs.
     pub epoch: u64,
-    /// Batches done in the epoch under way; all of them where it has not been measured yet.
+    /// Completed batches of the current epoch. All batches are complete if the end of the epoch was interrupted.
     pub batch: u64,
-    /// Steps done over all epochs.
+    /// Completed steps of all epochs.
     pub step: u64,
-    /// Sums of the epoch under way.
+    /// Sums over the current epoch.
     pub sums: EpochSums,
     /// Seconds of training so far.
     pub seconds: f64,
@@ -24,13 +24,13 @@ pub struct Position {
     pub speeds: Vec<f64>,
     /// The epoch with the lowest validation loss, counted from 1.
     pub best_epoch: Option<u64>,
-    /// For the best checkpoint.
+    /// The state of the best checkpoint.
     pub best: Patience,
-    /// For early stopping.
+    /// The state of early stopping.
     pub stopping: Patience,
-    /// For the plateau schedule.
+    /// The state of the plateau schedule.
     pub plateau: Patience,
-    /// What the plateau schedule multiplies the rate by.
+    /// The factor of the plateau schedule.
     pub plateau_factor: Option<f64>,
     /// The learning rate of the last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,13 +38,13 @@ pub struct Position {
     /// ‖w‖² before the first step, over the penalized parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_weight_norm_squared: Option<f64>,
-    /// The λ of each penalty in the last step, or found by evidence after it.
+    /// λ of each penalty in the last step, or after a later update by evidence.
     #[serde(default)]
     pub lambdas: Vec<f64>,
-    /// The constraint on each parameter under a penalty with `cpr`.
+    /// The constraints of `cpr`, by parameter name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bounds: BTreeMap<String, Bound>,
-    /// How many weights the average is of.
+    /// The number of averaged networks.
     #[serde(default)]
     pub averaged: u64,
 }
@@ -56,7 +56,7 @@ pub struct EpochSums {
     pub data_loss: f64,
     /// Σ penalty · samples.
     pub penalty: f64,
-    /// Samples classified rightly.
+    /// Correctly classified samples.
     pub correct: f64,
     /// Samples.
     pub samples: f64,

@@ -1,4 +1,4 @@
-//! `regulus completions` and `regulus man`.
+//! `regulus man`.
 
 use std::path::Path;
 
@@ -8,12 +8,6 @@ use super::args::Cli;
 use super::print;
 use crate::atomic;
 use crate::error::{Error, WriteError};
-
-pub(super) fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "regulus", &mut script);
-    print::out(String::from_utf8_lossy(&script).trim_end())
-}
 
 pub(super) fn man(dir: Option<&Path>) -> Result<(), Error> {
     let mut command = Cli::command();

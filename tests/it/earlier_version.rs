@@ -1,4 +1,4 @@
-//! A run of an earlier version, kept as a fixture.
+//! A run and an export of an earlier version, from a fixture.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn near(found: &Weights, expected: &Weights, tolerance: f32) {
 }
 
 #[test]
-fn a_run_of_an_earlier_version_is_resumed_evaluated_and_exported_as_it_was_then() {
+fn a_run_of_an_earlier_version_is_resumed_evaluated_and_exported_with_the_same_result() {
     let sandbox = Sandbox::new();
     copy(&fixture("run"), &sandbox.path("run"));
     let resumed = sandbox.ok(&["resume", "run"]).stderr();

@@ -1,10 +1,10 @@
-//! The checkpoint that is kept, and the one beside it.
+//! The best and the last checkpoint, and the selection by `train.keep`.
 
 use serde_json::Value;
 
 use crate::support::Sandbox;
 
-/// A training whose validation loss rises again before its end.
+/// Arguments of a run whose validation loss rises before its end.
 const RISES: [&str; 6] = ["--set", "train.epochs=14", "--set", "optimizer.learning_rate=0.03", "--set", "model.dropout=0"];
 
 fn train(sandbox: &Sandbox, run: &str, sets: &[&str]) -> Value {
@@ -15,12 +15,12 @@ fn train(sandbox: &Sandbox, run: &str, sets: &[&str]) -> Value {
 }
 
 #[test]
-fn the_summary_has_both_and_commands_take_the_one_that_is_kept() {
+fn the_summary_has_both_and_commands_use_the_selected_one() {
     let sandbox = Sandbox::new();
     let best = train(&sandbox, "best", &[]);
     let last = train(&sandbox, "last", &["train.keep=last"]);
     assert_eq!((&best["kept"], &last["kept"]), (&"best".into(), &"last".into()));
-    assert_eq!((&best["best"], &best["last"]), (&last["best"], &last["last"]), "what is kept changes no measure");
+    assert_eq!((&best["best"], &best["last"]), (&last["best"], &last["last"]), "the selection changes no measure");
     assert!(best["best"]["epoch"].as_u64() < best["last"]["epoch"].as_u64(), "{best}");
     assert_eq!(best["best"]["epoch"], best["best_epoch"]);
     assert_eq!(best["last"]["epoch"], 14);
@@ -49,24 +49,27 @@ fn the_summary_has_both_and_commands_take_the_one_that_is_kept() {
 }
 
 #[test]
-fn the_closing_table_shows_both_and_how_to_take_the_other() {
+fn the_printed_summary_shows_both_and_how_to_select_the_other() {
     let sandbox = Sandbox::new();
     let arguments: Vec<&str> = ["train", "small.toml", "--run-dir", "r", "--set", "train.keep=last"].into_iter().chain(RISES).collect();
-    let told = sandbox.ok(&arguments).stdout();
+    let stdout = sandbox.ok(&arguments).stdout();
     let best = sandbox.json("r/summary.json")["best_epoch"].clone();
-    assert!(told.contains("best: data loss") && told.contains("last (kept): data loss") && told.contains("λ (l2 on kernels)"), "{told}");
-    let expected = format!(
-        "`evaluate`, `predict` and `export` take the weights of epoch 14, the last; with `--checkpoint best` those of epoch {best}, and `train.keep` = \"best\" keeps them"
+    assert!(
+        stdout.contains("best: data loss") && stdout.contains("last (kept): data loss") && stdout.contains("λ (l2 on kernels)"),
+        "{stdout}"
     );
-    assert!(told.contains(&expected), "{told}");
+    let expected = format!(
+        "`evaluate`, `predict` and `export` use the weights of epoch 14, the last; `--checkpoint best` selects those of epoch {best}, and `train.keep` = \"best\" makes them the default"
+    );
+    assert!(stdout.contains(&expected), "{stdout}");
     let without = sandbox.ok(&["train", "small.toml", "--run-dir", "w", "--set", "data.validation=0"]).stdout();
-    assert!(without.contains("take the last weights"), "{without}");
+    assert!(without.contains("use the last weights"), "{without}");
     let summary = sandbox.json("w/summary.json");
     assert_eq!((&summary["kept"], &summary["best"], &summary["last"]), (&"last".into(), &Value::Null, &Value::Null));
 }
 
 #[test]
-fn early_stopping_keeps_what_the_config_says() {
+fn early_stopping_keeps_the_configured_checkpoint() {
     let sandbox = Sandbox::new();
     let summary = train(&sandbox, "r", &["early_stopping.patience=2", "train.keep=last", "train.epochs=60"]);
     assert_eq!(summary["status"], "early_stopped");
@@ -76,16 +79,13 @@ fn early_stopping_keeps_what_the_config_says() {
 }
 
 #[test]
-fn the_best_without_a_validation_part_is_refused_before_anything_is_written() {
+fn best_without_a_validation_split_is_refused_before_anything_is_written() {
     let sandbox = Sandbox::new();
     for command in ["train", "check"] {
         let ran = sandbox.run(&[command, "small.toml", "--set", "train.keep=best", "--set", "data.validation=0"]);
         assert_eq!(ran.code(), 2);
-        let told = ran.stderr();
-        assert!(
-            told.contains("`train.keep` is \"best\", which is known by the loss of a validation part; set `data.validation`, or"),
-            "{told}"
-        );
+        let stderr = ran.stderr();
+        assert!(stderr.contains("`train.keep` is \"best\", which needs a validation split; set `data.validation`, or"), "{stderr}");
     }
     assert!(!sandbox.path("artifacts").exists());
 }
@@ -100,7 +100,7 @@ fn every_penalty_has_a_lambda_of_its_own() {
     let rows: Vec<&Value> = lines.iter().filter(|line| line["split"] == "train").collect();
     // 13 steps in each of 3 epochs: the factor of the last of each is 1 − 12/38, 1 − 25/38 and 0.
     for (row, step) in rows.iter().zip([12.0, 25.0, 38.0]) {
-        assert_eq!(row["lambda"], Value::Null, "λ of unlike penalties are not added up");
+        assert_eq!(row["lambda"], Value::Null, "λ of different penalties are not added");
         let lambdas: Vec<f64> = row["lambdas"].as_array().unwrap().iter().map(|lambda| lambda.as_f64().unwrap()).collect();
         assert!((lambdas[0] - 0.5).abs() < 1e-12 && (lambdas[1] - 2.0 * (1.0 - step / 38.0)).abs() < 1e-9, "{lambdas:?}");
     }
@@ -113,7 +113,7 @@ fn every_penalty_has_a_lambda_of_its_own() {
 }
 
 #[test]
-fn what_evidence_finds_is_told_for_each_penalty() {
+fn updates_by_evidence_are_reported_for_each_penalty() {
     let sandbox = Sandbox::new();
     let schedule = "schedule={kind=\"evidence\", burn_in_epochs=1, every_epochs=1}";
     let sets = [
@@ -129,23 +129,19 @@ fn what_evidence_finds_is_told_for_each_penalty() {
     for (row, next) in rows.iter().zip(&rows[1..]) {
         let found = row["evidence"].as_array().unwrap();
         assert_eq!((found.len(), &found[1]), (3, &Value::Null));
-        let gammas: f64 = [0, 2].iter().map(|place| found[*place]["gamma"].as_f64().unwrap()).sum();
+        let gammas: f64 = [0, 2].iter().map(|index| found[*index]["gamma"].as_f64().unwrap()).sum();
         assert!((gammas / row["gamma"].as_f64().unwrap() - 1.0).abs() < 1e-12);
-        assert_eq!(
-            [&found[0]["lambda"], &found[2]["lambda"]],
-            [&next["lambdas"][0], &next["lambdas"][2]],
-            "in force from the next step on"
-        );
+        assert_eq!([&found[0]["lambda"], &found[2]["lambda"]], [&next["lambdas"][0], &next["lambdas"][2]], "used from the next step on");
     }
-    let told = ran.stderr();
-    let line = told.lines().find(|line| line.starts_with("epoch 1/3")).unwrap();
+    let stderr = ran.stderr();
+    let line = stderr.lines().find(|line| line.starts_with("epoch 1/3")).unwrap();
     assert!(line.contains("λ (l2 on conv*.weight) 1 → ") && line.contains("λ (l2 on dense*.weight) 1 → "), "{line}");
-    assert!(!line.contains("biases"), "what nobody finds is in the config: {line}");
+    assert!(!line.contains("biases"), "a λ that training does not determine is not printed: {line}");
     assert!(ran.stdout().contains("(l2 on dense*.weight)"), "{}", ran.stdout());
 }
 
 #[test]
-fn a_run_of_before_there_were_lists_of_lambda_goes_on() {
+fn a_run_without_lists_of_lambda_is_resumed() {
     let sandbox = Sandbox::new();
     for run in ["whole", "old"] {
         sandbox.ok(&["train", "small.toml", "--run-dir", run]);
