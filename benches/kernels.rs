@@ -119,7 +119,7 @@ fn optimizers(criterion: &mut Criterion) {
     // AdamW is the same pass with another constant.
     let name = "Adam, 204,800 weights";
     steps(criterion, name, "fused", (start(), [zeros(), zeros()]), |(weights, moments)| {
-        let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, kept: 1.0, step: 10 };
+        let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, retained: 1.0, step: 10 };
         fused::adam(weights, gradient.clone(), moments, constants)
     });
     let stock = AdamConfig::new().build();

@@ -72,7 +72,7 @@ pub trait InPlace: Backend {
 
 /// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
 ///
-/// The output lies in memory channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
+/// The output is stored channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
 ///
 /// # Shapes
 ///

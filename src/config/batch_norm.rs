@@ -36,3 +36,38 @@ impl Experiment {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regulus_model::graph::Shape;
+
+    use super::*;
+
+    fn refused(sets: &[&str], samples: usize) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[model]\nkind = \"layers\"\n\
+                      layers = [\"conv 2 3x3\", \"flatten\", \"dense 4\", \"batch_norm\", \"dense classes\"]\n";
+        std::fs::write(file.path(), config).unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let experiment = Experiment::load(file.path(), &sets).unwrap();
+        let graph = experiment.model.graph(Shape { channels: 1, height: 28, width: 28 }, 10).unwrap();
+        experiment.check_batch_norm(&graph, samples).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn batch_normalization_takes_whole_batches_of_more_than_one() {
+        assert_eq!(refused(&[], 64), "");
+        assert_eq!(
+            refused(&["train.micro_batch=16"], 64),
+            "`train.micro_batch` is 16, but node `batch_norm1` (batch_norm) needs the statistics of whole batches of 32; set it to 32, or use smaller batches"
+        );
+        assert_eq!(
+            refused(&["averaging.kind=swa", "averaging.from_epoch=2"], 64),
+            "`averaging.kind` is \"swa\", whose average would need new statistics for node `batch_norm1` (batch_norm), which this version does not compute; use \"ema\" or \"none\""
+        );
+        assert_eq!(
+            refused(&[], 65),
+            "`train.batch_size` leaves a batch of 1 sample, of which node `batch_norm1` (batch_norm) can't take a variance; use another batch size"
+        );
+    }
+}

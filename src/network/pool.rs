@@ -10,7 +10,7 @@ pub(super) fn max(pool: &MaxPool, x: Tensor<4>) -> Tensor<4> {
     max_pool2d(x, max_options(pool))
 }
 
-/// How Burn is told of a max-pool.
+/// The max-pool in Burn's terms.
 pub(super) fn max_options(pool: &MaxPool) -> MaxPoolOptions<2> {
     MaxPoolOptions::new(pool.kernel).with_stride(pool.stride).with_padding(pool.padding)
 }

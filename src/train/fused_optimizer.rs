@@ -34,7 +34,7 @@ impl Optimizer for Adam {
             beta_2: self.beta_2,
             epsilon: self.epsilon,
             rate: rate as f32,
-            kept: (1.0 - rate * self.weight_decay) as f32,
+            retained: (1.0 - rate * self.weight_decay) as f32,
             step: i32::try_from(state.momentum.time).unwrap_or(i32::MAX),
         };
         let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;

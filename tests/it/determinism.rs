@@ -78,6 +78,42 @@ fn the_number_of_threads_changes_no_bit_of_the_reference_network() {
     }
 }
 
+/// Arguments of a run of a network of layers, with batch normalization, a skip connection, strides, groups and every pool.
+fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
+    let model = r#"model={kind="layers", layers=[
+        "conv 16 3x3 stride 2 padding 1 bias false", "batch_norm", "relu as stem",
+        "conv 16 3x3 padding 1 groups 16 bias false", "batch_norm", "relu6", "conv 16 1x1", "batch_norm", "add stem", "relu",
+        "max_pool 3 stride 2 padding 1", "conv 24 3x3", "relu", "average_pool 2", "dropout 0.2", "global_average_pool",
+        "dense 16", "batch_norm", "relu", "dense classes"]}"#;
+    let sets =
+        [backend, model, "checkpoint.every_steps=5", "train.epochs=20", "train.batch_size=24", "averaging.kind=ema", "augment.shift=1"];
+    let unset = ["model.channels", "model.hidden", "model.dropout"];
+    let arguments = unset.into_iter().flat_map(|key| ["--unset", key]).chain(sets.into_iter().flat_map(|set| ["--set", set]));
+    ["train", "small.toml", "--run-dir", run].into_iter().chain(arguments).collect()
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_a_network_of_layers() {
+    for backend in cpu_backends() {
+        for implementation in ["fused", "stock"] {
+            let sandbox = Sandbox::new();
+            let kind = format!("backend={{kind=\"{backend}\", kernels=\"{implementation}\"}}");
+            for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("five", "backend.threads=5")] {
+                sandbox.ok(&[layers(&kind, run).as_slice(), &["--set", threads, "--set", "train.epochs=3"]].concat());
+            }
+            let expected = sandbox.results("one");
+            assert!(sandbox.results("two") == expected, "{backend}, {implementation}: 2 threads");
+            assert!(sandbox.results("five") == expected, "{backend}, {implementation}: 5 threads");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_network_of_layers_ends_as_the_uninterrupted_one() {
+    interrupted_and_whole(layers);
+}
+
 /// Waits until the run has a checkpoint of at least `steps` steps.
 fn wait_for_step(sandbox: &Sandbox, run: &str, steps: u64, child: &mut Child) {
     let begun = Instant::now();

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::network::Network;
+use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::{Graph, Weights};
 use serde::Deserialize;
 
-use crate::support::backends_and_kernels;
+use crate::support::{backends_and_kernels, cpu_backends};
 
 /// The rate of the step that gives the gradient: a power of two.
 const RATE: f64 = 65_536.0;
@@ -177,6 +177,24 @@ fn weights_and_running_statistics_after_ten_steps_are_pytorchs() {
             assert_all_near(&numbers(&after), &case.after, &what);
             let logits = setting.logits(&after, &fixture.batches[0]);
             assert_near(&logits, &case.logits_after, largest(&case.logits_after), &format!("{what}, logits"));
+        }
+    }
+}
+
+#[test]
+fn inference_without_burn_has_the_bits_of_the_network() {
+    let fixture = fixture();
+    for backend in cpu_backends() {
+        for name in fixture.networks.keys() {
+            let setting = Setting::new(backend, "fused", &fixture, name);
+            let network = Network::blank(&setting.graph, &setting.device).with_weights(&setting.weights, &setting.path).unwrap();
+            let indices: Vec<u32> = (0..u32::try_from(setting.data.train.count()).unwrap()).collect();
+            let images = Batcher::new(&setting.data.normalizer, &setting.device.device).batch(&setting.data.train, &indices).images;
+            let with_burn: Vec<f32> = network.forward(images).into_data().try_into_vec().unwrap();
+            let predictor = Predictor::new(&network, &setting.data.normalizer);
+            assert!(predictor.model().is_some(), "{backend}");
+            let pixels: Vec<&[u8]> = (0..indices.len()).map(|index| setting.data.train.pixels(index)).collect();
+            assert_eq!(predictor.logits(&pixels), with_burn, "{backend}, {name}");
         }
     }
 }

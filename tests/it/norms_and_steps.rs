@@ -123,7 +123,7 @@ proptest! {
         let run = |path: Path| {
             let (mut w, mut m, mut v) = (start.clone(), vec![0.0; count], vec![0.0; count]);
             for step in 1..4 {
-                let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, kept: 0.99, step };
+                let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained: 0.99, step };
                 update::adam(path, adam, &mut w, &gradient, &mut m, &mut v);
             }
             [w, m, v]

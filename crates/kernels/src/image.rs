@@ -56,7 +56,7 @@ pub struct Images<'a> {
 impl Images<'_> {
     /// The numbers from image `n` on, where they lie in rows of `columns` pixels, each with its `channels` side by side.
     #[inline(always)]
-    pub(super) fn lying(&self, n: usize, columns: usize, channels: usize) -> Option<&[f32]> {
+    pub(super) fn stored_channels_last(&self, n: usize, columns: usize, channels: usize) -> Option<&[f32]> {
         let [image, channel, row, column] = self.strides;
         (channel == 1 && column == channels && row == columns * channels).then(|| &self.numbers[n * image..])
     }
@@ -105,7 +105,7 @@ pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads
 
 /// What a convolution reads at one position: `runs` runs of `run` numbers side by side.
 ///
-/// Images of many channels are kept channels-last with zeros around, and a run is a row of the kernel. Images of few channels are laid
+/// Images of many channels are stored channels-last with zeros around, and a run is a row of the kernel. Images of few channels are laid
 /// out as patches, one run for each position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -202,12 +202,12 @@ impl Layout {
         !self.patches && self.geometry.padding == 0 && self.channels == self.geometry.inputs
     }
 
-    /// What [`Layout::load`] would lay out, where it lies in memory that way already.
+    /// What [`Layout::load`] would make, where memory has it that way already.
     #[inline(always)]
     pub(super) fn borrow<'a>(&self, images: &Images<'a>, n: usize, first: usize, rows: usize) -> Option<&'a [f32]> {
         let [image, channel, row, column] = images.strides;
-        let lies = self.plain() && channel == 1 && column == self.column && row == self.row;
-        lies.then(|| &images.numbers[n * image + 2 * first * row..][..self.size(rows)])
+        let is_laid_out = self.plain() && channel == 1 && column == self.column && row == self.row;
+        is_laid_out.then(|| &images.numbers[n * image + 2 * first * row..][..self.size(rows)])
     }
 
     /// Where the gradient of an image can be summed in place, the part of `to` that the runs cover.
@@ -282,7 +282,7 @@ impl Layout {
         }
     }
 
-    /// Adds up what lies in the runs of every position, the transpose of [`Layout::load`] over the whole image: `to` is channels-last.
+    /// Adds up the numbers in the runs of every position, the transpose of [`Layout::load`] over the whole image: `to` is channels-last.
     pub(super) fn fold(&self, runs: &[f32], to: &mut [f32]) {
         let Geometry { inputs, height, width, kernel, padding, .. } = self.geometry;
         if !self.patches {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::simd::Path;
 
-/// Registers of columns whose sums are kept at once.
+/// Registers of columns summed at once.
 const WIDTH: usize = 4;
 
 /// Weights that take longer to read than another thread takes to begin.

@@ -1,4 +1,4 @@
-//! Working memory of the kernels, kept by each thread for the next call.
+//! Working memory of the kernels, which each thread reuses.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};

@@ -21,7 +21,7 @@ pub struct Adam {
     /// The learning rate.
     pub rate: f32,
     /// 1 − rate · weight decay.
-    pub kept: f32,
+    pub retained: f32,
     /// The step, counted from 1.
     pub step: i32,
 }
@@ -59,7 +59,7 @@ impl WithSimd for AdamPass<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { adam, scale, epsilon, weights, gradient, first, second } = self;
-        let constants = [adam.beta_1, 1.0 - adam.beta_1, adam.beta_2, 1.0 - adam.beta_2, scale, epsilon, adam.kept];
+        let constants = [adam.beta_1, 1.0 - adam.beta_1, adam.beta_2, 1.0 - adam.beta_2, scale, epsilon, adam.retained];
         let splat = Constants(constants.map(|constant| simd.splat_f32s(constant)));
         let (weights, weights_rest) = S::as_mut_simd_f32s(weights);
         let (gradient, gradient_rest) = S::as_simd_f32s(gradient);
@@ -76,7 +76,7 @@ impl WithSimd for AdamPass<'_> {
     }
 }
 
-/// β₁, 1 − β₁, β₂, 1 − β₂, the scale of the step, ε and what is kept of the weights.
+/// β₁, 1 − β₁, β₂, 1 − β₂, the scale of the step, ε and the factor of the weights, 1 − decay.
 struct Constants<S: Simd>([S::f32s; 7]);
 
 #[inline(always)]
@@ -88,13 +88,13 @@ fn adam_step<S: Simd>(
     first: S::f32s,
     second: S::f32s,
 ) -> (S::f32s, S::f32s, S::f32s) {
-    let [beta_1, rest_1, beta_2, rest_2, scale, epsilon, kept] = constants.0;
+    let [beta_1, rest_1, beta_2, rest_2, scale, epsilon, retained] = constants.0;
     let first = simd.mul_add_e_f32s(beta_1, first, simd.mul_f32s(rest_1, gradient));
     let squared = simd.mul_f32s(rest_2, simd.mul_f32s(gradient, gradient));
     let second = simd.mul_add_e_f32s(beta_2, second, squared);
     let root = simd.add_f32s(simd.sqrt_f32s(second), epsilon);
     let delta = simd.div_f32s(simd.mul_f32s(scale, first), root);
-    (simd.sub_f32s(simd.mul_f32s(kept, weight), delta), first, second)
+    (simd.sub_f32s(simd.mul_f32s(retained, weight), delta), first, second)
 }
 
 /// The constants of gradient descent for one step; with momentum as Polyak's or Nesterov's (Sutskever et al. 2013).
@@ -102,7 +102,7 @@ fn adam_step<S: Simd>(
 pub struct Descent {
     /// The learning rate.
     pub rate: f32,
-    /// What is kept of the velocity.
+    /// The factor of the velocity.
     pub momentum: f32,
     /// Whether the step looks ahead.
     pub nesterov: bool,

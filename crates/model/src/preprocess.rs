@@ -92,7 +92,7 @@ pub struct FileSteps {
     pub filter: String,
     /// A grey pixel is this much of red, green and blue, as the file stores them (ITU-R BT.709).
     pub grey: [f64; 3],
-    /// What lies behind transparent pixels: `white`.
+    /// The colour behind transparent pixels: `white`.
     pub background: String,
     /// Whether a camera's orientation (EXIF) is applied.
     pub orientation: bool,

@@ -14,7 +14,7 @@ pub(super) fn work(size: usize) -> u64 {
 }
 
 /// The eigenvalues of a symmetric matrix, given row by row; only the lower triangle is read. Numbers that are not finite make all of them NaN. After each
-/// row `goes_on` hears how much of [`work`] it was, and says whether to go on.
+/// row `goes_on` is called with how much of [`work`] it was; it returns whether to go on.
 pub(super) fn eigenvalues(mut matrix: Vec<f64>, goes_on: impl Fn(u64) -> bool) -> Result<Vec<f64>, Stopped> {
     let size = matrix.len().isqrt();
     if matrix.iter().any(|number| !number.is_finite()) {

@@ -1,6 +1,6 @@
 //! A network as a linear map of its parameters around their values: what curvature is made of.
 //!
-//! The forward pass keeps of each node what its way back needs; then vectors go back from the output, node by node. All of it is stock operations, without
+//! The forward pass saves of each node what the backward pass needs; then vectors go back from the output, node by node. All of it is stock operations, without
 //! dropout, normalized by the running statistics, on a device without autodiff.
 
 use burn::prelude::*;
@@ -24,8 +24,8 @@ pub(super) struct Layer {
     pub(super) vectors: Tensor<4>,
 }
 
-/// What a node leaves behind for the way back.
-enum Kept {
+/// What of a node the backward pass needs.
+enum Saved {
     /// `[sample, input, place]`.
     Inputs(Tensor<3>),
     /// 1 where something gets through, 0 elsewhere: of the shape of one sample, flat.
@@ -49,7 +49,7 @@ impl Network {
     ) {
         let graph = self.graph();
         let Some(first) = wanted.iter().min().copied() else { return };
-        let (logits, mut kept) = self.forward_kept(images);
+        let (logits, mut saved) = self.forward_saving(images);
         let vectors = vectors(logits);
         let [batch, count, outputs] = vectors.dims();
         // What is sent back to each node's output: `[sample · vector, number]`.
@@ -57,8 +57,8 @@ impl Network {
         sent[graph.output()] = Some(vectors.reshape([batch * count, outputs]));
         for place in (first..graph.nodes().len()).rev() {
             let Some(vectors) = sent[place].take() else { continue };
-            let kept = std::mem::replace(&mut kept[place], Kept::Nothing);
-            if let (Kept::Inputs(inputs), true) = (&kept, wanted.contains(&place)) {
+            let saved = std::mem::replace(&mut saved[place], Saved::Nothing);
+            if let (Saved::Inputs(inputs), true) = (&saved, wanted.contains(&place)) {
                 let features = graph.features_of(Source::Node(place));
                 let vectors = vectors.clone().reshape([batch, count, features.channels(), features.area()]);
                 each(Layer { place, inputs: inputs.clone(), vectors });
@@ -68,7 +68,7 @@ impl Network {
             if sources.iter().all(|from| *from < first) {
                 continue;
             }
-            let back = self.back(place, vectors, kept, count);
+            let back = self.back(place, vectors, saved, count);
             for from in sources {
                 sent[from] = Some(match sent[from].take() {
                     None => back.clone(),
@@ -78,64 +78,64 @@ impl Network {
         }
     }
 
-    /// The logits, and what each node leaves behind.
-    fn forward_kept(&self, images: Tensor<4>) -> (Tensor<2>, Vec<Kept>) {
+    /// The logits, and what is saved of each node.
+    fn forward_saving(&self, images: Tensor<4>) -> (Tensor<2>, Vec<Saved>) {
         let graph = self.graph();
         let mut values: Vec<Value> = Vec::new();
-        let mut kept = Vec::new();
+        let mut saved = Vec::new();
         for place in 0..graph.nodes().len() {
             let value = |source: &Source| match source {
                 Source::Image => Value::Map(images.clone()),
                 Source::Node(from) => values[*from].clone(),
             };
             let mut inputs = graph.sources(place).iter().map(value);
-            let (value, left) = self.node_kept(place, &mut inputs);
+            let (value, left) = self.node_saving(place, &mut inputs);
             values.push(value);
-            kept.push(left);
+            saved.push(left);
         }
-        (values.swap_remove(graph.output()).vector(), kept)
+        (values.swap_remove(graph.output()).vector(), saved)
     }
 
-    fn node_kept(&self, place: usize, inputs: &mut dyn Iterator<Item = Value>) -> (Value, Kept) {
+    fn node_saving(&self, place: usize, inputs: &mut dyn Iterator<Item = Value>) -> (Value, Saved) {
         let op = &self.graph().nodes()[place].op;
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match op {
             Op::Conv(conv) => self.convolved(place, conv, next().map()),
             Op::Dense(_) => {
                 let x = next().vector();
-                (Value::Vector(self.dense[self.slot(place)].forward(x.clone())), Kept::Inputs(x.unsqueeze_dim(2)))
+                (Value::Vector(self.dense[self.slot(place)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
             }
             Op::MaxPool(op) => {
                 let (value, largest) = max_pool2d_with_indices(next().map(), pool::max_options(op));
-                (Value::Map(value), Kept::Largest(flat(largest)))
+                (Value::Map(value), Saved::Largest(flat(largest)))
             }
             Op::GlobalMaxPool(_) => {
                 let x = next().map();
                 let [batch, channels, height, width] = x.dims();
                 let (value, largest) = max_pool2d_with_indices(x, MaxPoolOptions::new([height, width]));
-                (Value::Vector(value.reshape([batch, channels])), Kept::Largest(flat(largest)))
+                (Value::Vector(value.reshape([batch, channels])), Saved::Largest(flat(largest)))
             }
             op => {
                 let value = self.evaluated(place, op, &mut next);
-                let kept = match op {
-                    Op::Relu(_) => Kept::Mask(vectors_of(value.clone()).greater_elem(0.0).float()),
+                let saved = match op {
+                    Op::Relu(_) => Saved::Mask(vectors_of(value.clone()).greater_elem(0.0).float()),
                     Op::Relu6(_) => {
                         let x = vectors_of(value.clone());
-                        Kept::Mask(x.clone().greater_elem(0.0).float() * x.lower_elem(6.0).float())
+                        Saved::Mask(x.clone().greater_elem(0.0).float() * x.lower_elem(6.0).float())
                     }
-                    Op::BatchNorm(_) => Kept::Scale(self.batch_norm[self.slot(place)].scale()),
-                    _ => Kept::Nothing,
+                    Op::BatchNorm(_) => Saved::Scale(self.batch_norm[self.slot(place)].scale()),
+                    _ => Saved::Nothing,
                 };
-                (value, kept)
+                (value, saved)
             }
         }
     }
 
     /// A convolution as a matrix product, so that what each place of the kernel sees is there.
-    fn convolved(&self, place: usize, op: &Conv, images: Tensor<4>) -> (Value, Kept) {
+    fn convolved(&self, place: usize, op: &Conv, images: Tensor<4>) -> (Value, Saved) {
         let conv = &self.conv[self.slot(place)];
         if op.groups > 1 {
-            return (Value::Map(conv.forward(images)), Kept::Nothing);
+            return (Value::Map(conv.forward(images)), Saved::Nothing);
         }
         let [batch, channels, height, width] = images.dims();
         let weights = conv.weight.val();
@@ -155,7 +155,7 @@ impl Network {
         if let Some(bias) = &conv.bias {
             out = out + bias.val().reshape([1, outputs, 1, 1]);
         }
-        (Value::Map(out), Kept::Inputs(inputs))
+        (Value::Map(out), Saved::Inputs(inputs))
     }
 
     /// What reaches a node's input, where `vectors` reaches its output; each sample has `count` of them.
@@ -164,11 +164,11 @@ impl Network {
     ///
     /// - vectors: `[sample · vector, number of the output]`
     /// - output: `[sample · vector, number of the input]`
-    fn back(&self, place: usize, vectors: Tensor<2>, kept: Kept, count: usize) -> Tensor<2> {
+    fn back(&self, place: usize, vectors: Tensor<2>, saved: Saved, count: usize) -> Tensor<2> {
         let graph = self.graph();
         let input = graph.input_of(place);
         let [all, _] = vectors.dims();
-        match (&graph.nodes()[place].op, kept) {
+        match (&graph.nodes()[place].op, saved) {
             (Op::Dense(_), _) => vectors.matmul(self.dense[self.slot(place)].weight.val().transpose()),
             (Op::Conv(conv), _) => {
                 let [_, height, width] = map_dims(input);
@@ -178,15 +178,15 @@ impl Network {
                 let vectors = vectors.reshape([all, channels, rows, columns]);
                 conv_transpose2d(vectors, self.conv[self.slot(place)].weight.val(), None, options).reshape([all, input.size()])
             }
-            (_, Kept::Mask(mask)) => vectors * repeated(mask, count),
-            (_, Kept::Largest(largest)) => {
+            (_, Saved::Mask(mask)) => vectors * repeated(mask, count),
+            (_, Saved::Largest(largest)) => {
                 let [batch, channels, windows] = largest.dims();
                 let largest = largest.reshape([batch, 1, channels, windows]).repeat_dim(1, count).reshape([all, channels, windows]);
                 let zeros = Tensor::<3>::zeros([all, channels, input.area()], &vectors.device());
                 let vectors = vectors.reshape([all, channels, windows]);
                 zeros.scatter(2, largest, vectors, IndexingUpdateOp::Add).reshape([all, input.size()])
             }
-            (_, Kept::Scale(scale)) => {
+            (_, Saved::Scale(scale)) => {
                 let channels = input.channels();
                 (vectors.reshape([all, channels, input.area()]) * scale.reshape([1, channels, 1])).reshape([all, input.size()])
             }

@@ -106,7 +106,7 @@ impl Curvature {
     ///
     /// # Errors
     ///
-    /// When `watch` says not to go on.
+    /// When `watch` returns false.
     pub fn of(
         network: &Network,
         scope: &Scope,
@@ -134,11 +134,10 @@ impl Curvature {
     }
 }
 
-/// Watches the making of a curvature, from several threads: it hears the part of the work, how much of it is done, and how much there is, and says
-/// whether to go on.
+/// Called from several threads with the name of a phase, how much of it is done, and how much there is; returns whether to go on.
 pub type Watch<'a> = dyn Fn(&'static str, u64, u64) -> bool + Sync + 'a;
 
-/// How much of a part of the work is done.
+/// How much of a phase is done.
 struct Done<'a> {
     name: &'static str,
     so_far: AtomicU64,

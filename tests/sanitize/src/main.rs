@@ -147,7 +147,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     sum += groups::sum_of_absolutes(&weights).0;
     let (mut first, mut second) = (vec![0.0; length], vec![0.0; length]);
     for step in 1..3 {
-        let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, kept: 0.99, step };
+        let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, retained: 0.99, step };
         adam(path, constants, &mut weights, &gradient, &mut first, &mut second);
     }
     descend(0.1, &mut weights, &gradient);

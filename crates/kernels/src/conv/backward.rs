@@ -121,14 +121,14 @@ impl WithSimd for Task<'_> {
         let image_size = geometry.height * geometry.width * geometry.inputs;
         let mut image_gradients = image_gradients.chunks_exact_mut(image_size);
         for number in numbers {
-            let image = if let Some(lying) = layout.borrow(pass.images, number, 0, geometry.pooled_height()) {
-                lying
+            let image = if let Some(stored) = layout.borrow(pass.images, number, 0, geometry.pooled_height()) {
+                stored
             } else {
                 layout.load(pass.images, number, 0, geometry.pooled_height(), &mut image_copy);
                 &image_copy
             };
-            let gradient = if let Some(lying) = pass.gradient.lying(number, geometry.pooled_width(), outputs) {
-                &lying[..pooled * outputs]
+            let gradient = if let Some(stored) = pass.gradient.stored_channels_last(number, geometry.pooled_width(), outputs) {
+                &stored[..pooled * outputs]
             } else {
                 pass.gradient.channels_last(number, geometry.pooled_width(), outputs, &mut gradient_copy);
                 &gradient_copy

@@ -79,8 +79,8 @@ impl WithSimd for Task<'_> {
         let (image, first) = (number / tasks, number % tasks * rows);
         let count = out.len() / (geometry.pooled_width() * geometry.outputs);
         let mut copy;
-        let input = if let Some(lying) = layout.borrow(images, image, first, count) {
-            lying
+        let input = if let Some(stored) = layout.borrow(images, image, first, count) {
+            stored
         } else {
             copy = scratch::any(layout.size(count));
             layout.load(images, image, first, count, &mut copy);

@@ -18,7 +18,7 @@ pub(super) struct PatchSums {
     padded_run: usize,
     /// `[tap, channel]`.
     sums: Aligned,
-    /// `[position, channel]`; empty where the gradient is taken as it lies.
+    /// `[position, channel]`; empty where the gradient needs no padding.
     gradient: Aligned,
     /// `[position, channel]`.
     argmax: Aligned,

@@ -158,7 +158,7 @@ fn add_runs<S: Simd>(simd: S, to: &mut [f32], entries: &[Entry], from: &[f32], s
     let mut at = 0;
     while at < to.len() {
         let (to, shift) = (&mut to[at..], shift + at);
-        // Where there are few sums, several of each are kept, so that one multiplication need not wait for the other.
+        // Where there are few sums, there are several of each, so that one multiplication need not wait for the other.
         let width = match to.len() / lanes {
             12.. => add_block::<S, 12, 1>(simd, to, entries, from, shift),
             6.. => add_block::<S, 6, 2>(simd, to, entries, from, shift),

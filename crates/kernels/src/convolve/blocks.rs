@@ -166,7 +166,7 @@ fn row_range(convolution: &Convolution, blocks: Blocks, band: usize) -> Range<us
     first..(first + blocks.rows).min(convolution.sides()[0])
 }
 
-/// Memory for the patches of a block; none where the image has them as it lies.
+/// Memory for the patches of a block; none where they are the image itself.
 struct Memory {
     planes: Planes,
     of_planes: planes::Memory,

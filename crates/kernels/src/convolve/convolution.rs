@@ -55,7 +55,7 @@ impl Convolution {
         Axis { side: self.width, stride: self.stride[1], padding: self.padding[1] }
     }
 
-    /// Whether its patches are the image as it lies.
+    /// Whether its patches are the image itself.
     pub(super) fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }

@@ -7,7 +7,7 @@ use super::planes::Planes;
 use crate::fill::{Size, filled};
 use crate::scratch;
 
-/// Registers of positions whose sums are kept at once.
+/// Registers of positions summed at once.
 const WIDTH: usize = 4;
 
 /// Multiplications of a task, at least.

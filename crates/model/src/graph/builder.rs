@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Graph, GraphError, IMAGE, Node, Op, Shape};
 
-/// Builds a graph. Each node follows the one before it, unless it is told otherwise; its name is the word for its operation and a number, such as
+/// Builds a graph. Each node follows the one before it, unless other inputs are given; its name is the word for its operation and a number, such as
 /// `conv1`.
 #[derive(Clone, Debug)]
 pub struct Builder {
