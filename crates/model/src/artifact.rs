@@ -116,7 +116,16 @@ impl Artifact {
     /// When it can't be read, is damaged, or its metadata do not say how to use it.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        let (weights, metadata) = Weights::with_metadata(path, &bytes)?;
+        Self::from_bytes(path, &bytes)
+    }
+
+    /// As [`open`](Self::open), from the content of the file; `path` is for the message.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or its metadata do not say how to use it.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        let (weights, metadata) = Weights::with_metadata(path, bytes)?;
         let description =
             Description::from_metadata(&metadata).map_err(|problem| ModelError::Metadata { path: path.to_owned(), problem })?;
         weights.check_fit(&description.graph, path)?;
