@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regulus_model::fusion::Stage;
-use regulus_model::graph::Graph;
+use regulus_model::graph::{Graph, Parameter, Source};
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
@@ -58,7 +58,7 @@ fn report(prepared: &Prepared) -> Result<(), Error> {
     let rows = Row::all(network.stages(), graph).map(|row| {
         let output = format!("{:?}", row.output);
         let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
-        vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation.to_owned()]
+        vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
     });
     let total: u64 = (0..graph.nodes().len()).map(|place| graph.multiplications(place)).sum();
     let all = ["all".to_owned(), String::new(), String::new(), grouped(graph.parameter_count() as u64), grouped(total)];
@@ -105,13 +105,8 @@ impl<'a> Row<'a> {
         graph.nodes().iter().zip(implementations).enumerate().map(|(place, (node, implementation))| Self {
             name: &node.name,
             word: node.op.operation().word(),
-            output: graph.features_of(regulus_model::graph::Source::Node(place)).dims(),
-            parameters: graph
-                .parameters_of(place)
-                .iter()
-                .filter(|parameter| parameter.role.is_trained())
-                .map(|parameter| parameter.size())
-                .sum(),
+            output: graph.features_of(Source::Node(place)).dims(),
+            parameters: graph.parameters_of(place).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
             multiplications: graph.multiplications(place),
             implementation,
         })

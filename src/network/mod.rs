@@ -8,7 +8,7 @@ mod curvature;
 mod dense;
 mod dropout;
 mod init;
-mod network;
+mod module;
 mod pool;
 mod predictor;
 mod value;
@@ -17,7 +17,7 @@ mod weights;
 
 pub use batch_norm::BatchStatistics;
 pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
-pub use network::Network;
+pub use module::Network;
 pub use predictor::Predictor;
 pub use visit::{ParamMapper, ParamVisitor};
 pub use weights::output_axis;

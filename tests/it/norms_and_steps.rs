@@ -105,10 +105,10 @@ proptest! {
                 }
                 prop_assert!(close(&numbers(w.clone()), expected, 1e-6));
             }
-            for (kept, expected) in [(1.0, &expected[1]), (1.0 - 0.01 * decay, &expected[2])] {
+            for (retained, expected) in [(1.0, &expected[1]), (1.0 - 0.01 * decay, &expected[2])] {
                 let (mut w, mut moments) = (tensor(&start), [tensor(&vec![0.0; count]), tensor(&vec![0.0; count])]);
                 for ((gradient, expected), step) in gradients.iter().zip(expected).zip(1..) {
-                    let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, kept, step };
+                    let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained, step };
                     (w, moments) = fused::adam(w, tensor(gradient), moments, constants);
                     prop_assert!(close(&numbers(w.clone()), expected, 1e-5));
                 }

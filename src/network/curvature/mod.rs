@@ -186,7 +186,7 @@ impl Pass<'_> {
                 *loss += losses.into_data().iter::<f64>().sum::<f64>();
                 roots(logits)
             };
-            self.network.linearized(images, &self.scope.layers, vectors, |layer| {
+            self.network.linearized(&images, &self.scope.layers, vectors, |layer| {
                 strip.layers.entry(graph.nodes()[layer.place].name.clone()).or_default().add(self.structure, layer);
             });
             if !self.done.add(chunk.len() as u64) {

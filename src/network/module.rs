@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
@@ -41,7 +41,7 @@ struct Plan {
     stages: Vec<Stage>,
     /// For each node with parameters, which of the layers of its kind it is.
     slots: Vec<usize>,
-    /// How many stages take what each node gives.
+    /// How many stages take what each node gives; the last is the image.
     uses: Vec<usize>,
     /// All parameters in the order of the module's fields.
     parameters: Vec<Parameter>,
@@ -54,12 +54,10 @@ impl Plan {
             Implementation::Stock => fusion::single(graph),
         };
         let nodes = graph.nodes();
-        let mut uses = vec![0; nodes.len()];
+        let mut uses = vec![0; nodes.len() + 1];
         uses[graph.output()] = 1;
         for source in stages.iter().flat_map(|stage| graph.sources(stage.first())) {
-            if let Source::Node(place) = source {
-                uses[*place] += 1;
-            }
+            uses[Self::value(graph, *source)] += 1;
         }
         let slot = |place: usize| {
             let kind = std::mem::discriminant(&nodes[place].op);
@@ -72,6 +70,14 @@ impl Plan {
             .chain(of_kind(|op| matches!(op, Op::Dense(_))));
         let parameters = places.flat_map(|place| graph.parameters_of(place)).cloned().collect();
         Self { graph: graph.clone(), stages, slots, uses, parameters }
+    }
+
+    /// Where the value of a source is among those of all nodes, the image last.
+    fn value(graph: &Graph, source: Source) -> usize {
+        match source {
+            Source::Node(place) => place,
+            Source::Image => graph.nodes().len(),
+        }
     }
 }
 
@@ -175,15 +181,14 @@ impl Network {
     fn pass(&self, images: Tensor<4>, mode: &mut Mode) -> Value {
         let Plan { graph, stages, uses, .. } = &*self.plan;
         let mut values: Vec<Option<Value>> = vec![None; graph.nodes().len()];
+        values.push(Some(Value::Map(images)));
         let mut left = uses.clone();
         for stage in stages {
-            let mut take = |source: &Source| match *source {
-                Source::Image => Value::Map(images.clone()),
-                Source::Node(place) => {
-                    left[place] -= 1;
-                    let value = if left[place] == 0 { values[place].take() } else { values[place].clone() };
-                    value.unwrap_or_else(|| unreachable!("the inputs of a node are before it"))
-                }
+            let mut take = |source: &Source| {
+                let at = Plan::value(graph, *source);
+                left[at] -= 1;
+                let value = if left[at] == 0 { values[at].take() } else { values[at].clone() };
+                value.unwrap_or_else(|| unreachable!("the inputs of a node are before it"))
             };
             let inputs: Vec<Value> = graph.sources(stage.first()).iter().map(&mut take).collect();
             values[stage.last()] = Some(self.stage(stage, inputs, mode));
@@ -198,12 +203,12 @@ impl Network {
         match (stage.kind, &self.plan.graph.nodes()[first].op) {
             (StageKind::ConvReluPool { flattened }, Op::Conv(op)) => {
                 let conv = &self.conv[self.slot(first)];
-                let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), |bias| bias.val());
+                let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
                 Value::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], !flattened))
             }
             (StageKind::Dense { relu }, _) => {
                 let dense = &self.dense[self.slot(first)];
-                let bias = dense.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), |bias| bias.val());
+                let bias = dense.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
                 Value::Vector(fused::dense(next().vector(), dense.weight.val(), bias, relu))
             }
             (_, op) => self.node(first, op, &mut next, mode),
