@@ -67,7 +67,7 @@ mod tests {
         );
         assert_eq!(
             refused(&[], 65),
-            "`train.batch_size` leaves a batch of 1 sample, of which node `batch_norm1` (batch_norm) can't take a variance; use another batch size"
+            "`train.batch_size` leaves a batch of 1 sample, but node `batch_norm1` (batch_norm) needs a variance; use another batch size"
         );
     }
 }

@@ -86,7 +86,7 @@ fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
         "max_pool 3 stride 2 padding 1", "conv 24 3x3", "relu", "average_pool 2", "dropout 0.2", "global_average_pool",
         "dense 16", "batch_norm", "relu", "dense classes"]}"#;
     let sets =
-        [backend, model, "checkpoint.every_steps=5", "train.epochs=20", "train.batch_size=24", "averaging.kind=ema", "augment.shift=1"];
+        [backend, model, "checkpoint.every_steps=5", "train.epochs=20", "train.batch_size=20", "averaging.kind=ema", "augment.shift=1"];
     let unset = ["model.channels", "model.hidden", "model.dropout"];
     let arguments = unset.into_iter().flat_map(|key| ["--unset", key]).chain(sets.into_iter().flat_map(|set| ["--set", set]));
     ["train", "small.toml", "--run-dir", run].into_iter().chain(arguments).collect()
