@@ -13,6 +13,8 @@ use crate::graph::{Features, Graph, Shape, Source};
 
 /// Images that are computed together: their activations stay in the caches. Another number gives other bits.
 const CHUNK: usize = 64;
+/// Chunks for each thread from which on a chunk is not split among threads.
+const CHUNKS_PER_THREAD: usize = 4;
 
 /// Microseconds of one thread from which on a step is computed by all threads.
 ///
@@ -146,8 +148,10 @@ impl Model {
     pub fn forward_on(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let size = self.input.size();
         assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input);
+        // With many chunks each is computed by one thread, which reads again what it has written.
+        let threads_per_chunk = if count >= CHUNKS_PER_THREAD * CHUNK * threads { 1 } else { threads };
         let chunks = images.chunks(CHUNK * size);
-        let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads);
+        let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads_per_chunk);
         if count <= CHUNK {
             // From outside the pool each parallel step would have to be handed over.
             let has_parallel = threads > 1 && self.steps.iter().any(|step| step.threads(count, threads) > 1);
