@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use regulus_model::graph::Shape;
+use regulus_model::infer::probabilities;
 use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
 use crate::backend::on_threads;
 use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
-use crate::metrics::softmax;
 use crate::trained::Trained;
 
 /// The number of images decoded at once. It starts small, so that the first result comes early.
@@ -145,7 +145,7 @@ fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
 }
 
 fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Prediction {
-    let mut classes: Vec<ClassProbability> = softmax(logits)
+    let mut classes: Vec<ClassProbability> = probabilities(logits)
         .into_iter()
         .zip(names)
         .enumerate()

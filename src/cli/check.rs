@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use regulus_model::fusion::Stage;
-use regulus_model::graph::{Graph, Parameter, Source};
+use regulus_model::graph::{Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
 use super::bar::Work;
 use super::print;
 use super::table::{grouped, table};
-use crate::config::Experiment;
+use crate::config::{Experiment, Implementation};
 use crate::error::Error;
 use crate::launch::{Prepared, prepare};
+use crate::network::Network;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
@@ -30,7 +30,7 @@ fn report_json(prepared: &Prepared) -> Result<(), Error> {
     let Prepared { experiment, network, penalties, keep, warnings, .. } = prepared;
     let graph = network.graph();
     let penalties: BTreeMap<&String, Vec<String>> = trained(graph).map(|name| (name, penalties.described(name))).collect();
-    let nodes: Vec<Value> = Row::all(network.stages(), graph)
+    let nodes: Vec<Value> = Row::all(network)
         .map(|row| {
             json!({
                 "name": row.name,
@@ -55,7 +55,7 @@ fn report_json(prepared: &Prepared) -> Result<(), Error> {
 fn report(prepared: &Prepared) -> Result<(), Error> {
     let Prepared { experiment, network, penalties, .. } = prepared;
     let graph = network.graph();
-    let rows = Row::all(network.stages(), graph).map(|row| {
+    let rows = Row::all(network).map(|row| {
         let output = format!("{:?}", row.output);
         let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
         vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
@@ -86,16 +86,20 @@ struct Row<'a> {
     output: Vec<usize>,
     parameters: usize,
     multiplications: u64,
-    /// `fused` for the first node of a kernel, `with NODE` for the others; `stock`.
+    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where only the forward pass is one of this program; `stock`.
     implementation: String,
 }
 
 impl<'a> Row<'a> {
-    fn all(stages: &[Stage], graph: &'a Graph) -> impl Iterator<Item = Self> {
+    fn all(network: &'a Network) -> impl Iterator<Item = Self> {
+        let graph = network.graph();
+        let is_fused = network.implementation() == Implementation::Fused;
         let mut implementations = vec![String::new(); graph.nodes().len()];
-        for stage in stages {
+        for stage in network.stages() {
             for place in &stage.nodes {
                 implementations[*place] = match stage.kind.is_fused() {
+                    // Its forward pass is a kernel of this program.
+                    false if is_fused && matches!(graph.nodes()[*place].op, Op::Conv(_)) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *place == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),

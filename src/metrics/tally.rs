@@ -1,4 +1,6 @@
-//! Counts of predictions and labels, and the softmax.
+//! Counts of predictions and labels.
+
+use regulus_model::infer::probabilities;
 
 use super::{ClassMeasures, Measures};
 
@@ -43,7 +45,7 @@ impl Tally {
 
     /// Adds a sample with its logits. Returns its classification.
     pub fn add(&mut self, logits: &[f32], label: usize) -> Scored {
-        let probabilities = softmax(logits);
+        let probabilities = probabilities(logits);
         let predicted = argmax(logits);
         let largest = f64::from(logits[predicted]);
         let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
@@ -103,15 +105,6 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The softmax of logits in float64.
-#[must_use]
-pub fn softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = f64::from(logits[argmax(logits)]);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / sum).collect()
-}
-
 /// The index of the largest logit, the first one of equal ones.
 fn argmax(logits: &[f32]) -> usize {
     let mut best = 0;
@@ -152,6 +145,6 @@ mod tests {
         let mut tally = Tally::new(3);
         tally.add(&[1e30, -1e30, 0.0], 1);
         assert!((tally.measures().data_loss / 2e30 - 1.0).abs() < 1e-6);
-        assert_eq!(softmax(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
+        assert_eq!(probabilities(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
     }
 }

@@ -171,9 +171,13 @@ impl Network {
     }
 
     /// The network with running statistics that have taken a batch in.
+    ///
+    /// # Panics
+    ///
+    /// When `statistics` are not those of a batch that was computed as a whole.
     #[must_use]
     pub fn with_batch_statistics(mut self, statistics: &[BatchStatistics]) -> Self {
-        debug_assert_eq!(self.batch_norm.len(), statistics.len(), "one for each normalization");
+        assert_eq!(self.batch_norm.len(), statistics.len(), "a batch that is computed as a whole has statistics for each normalization");
         self.batch_norm = self.batch_norm.into_iter().zip(statistics).map(|(norm, batch)| norm.updated(batch)).collect();
         self
     }
@@ -201,15 +205,16 @@ impl Network {
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match (stage.kind, &self.plan.graph.nodes()[first].op) {
-            (StageKind::ConvReluPool { flattened }, Op::Conv(op)) => {
+            (StageKind::ConvReluPool { channels_last }, Op::Conv(op)) => {
                 let conv = &self.conv[self.slot(first)];
                 let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
-                Value::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], !flattened))
+                Value::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
             }
             (StageKind::Dense { relu }, _) => {
                 let dense = &self.dense[self.slot(first)];
-                let bias = dense.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
-                Value::Vector(fused::dense(next().vector(), dense.weight.val(), bias, relu))
+                let weights = dense.weight.val();
+                let bias = dense.bias.as_ref().map_or_else(|| Tensor::zeros([weights.dims()[1]], &weights.device()), Param::val);
+                Value::Vector(fused::dense(next().vector(), weights, bias, relu))
             }
             (_, op) => self.node(first, op, &mut next, mode),
         }
@@ -238,7 +243,7 @@ impl Network {
                 }
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),
-            Op::Relu6(_) => pointwise!(x, x => x.clamp(0.0, 6.0)),
+            Op::Relu6(_) => pointwise!(x, x => relu6(x)),
             Op::MaxPool(op) => Value::Map(pool::max(op, x.map())),
             Op::AveragePool(op) => Value::Map(pool::average(op, x.map())),
             Op::GlobalAveragePool(_) => Value::Vector(pool::global_average(x.map())),
@@ -257,6 +262,13 @@ impl Network {
             },
         }
     }
+}
+
+/// min(max(x, 0), 6). The gradient is 0 at 0 and at 6, as PyTorch's.
+fn relu6<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let x = relu(x);
+    let is_saturated = x.clone().greater_equal_elem(6.0);
+    x.mask_fill(is_saturated, 6.0)
 }
 
 #[cfg(test)]
@@ -285,6 +297,15 @@ mod tests {
             "dense2.weight [10, 128]",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn the_gradient_of_relu6_is_0_at_both_ends() {
+        let x = Tensor::<1>::from_floats([-1.0, 0.0, 3.0, 6.0, 7.0], &any_cpu().autodiff().device).require_grad();
+        let y = relu6(x.clone());
+        assert_eq!(y.to_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0, 3.0, 6.0, 6.0]);
+        let gradient = x.grad(&y.sum().backward()).unwrap();
+        assert_eq!(gradient.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::backend::numbers;
 use crate::config::Implementation;
 use crate::data::Batcher;
 
-/// Images that a CPU computes together, as [`Model::forward`] does.
-const PART: usize = 64;
-
 /// Computes the outputs of a network for images as bytes: on a CPU without Burn, and on other devices, or where stock operations are asked for, with Burn.
 #[derive(Clone, Debug)]
 pub struct Predictor {
@@ -71,18 +68,14 @@ impl Predictor {
         match &self.computed {
             Computed::WithBurn { network, batcher } => numbers(network.forward(batcher.images(self.graph.input(), images.iter().copied()))),
             Computed::WithoutBurn { model, table } => {
-                let area = self.graph.input().height * self.graph.input().width;
-                let part = |images: &[&[u8]]| {
-                    let mut pixels = Vec::with_capacity(images.len() * self.graph.input().size());
-                    for (plane, table) in images.iter().flat_map(|image| image.chunks_exact(area).zip(&**table)) {
-                        pixels.extend(plane.iter().map(|pixel| table[usize::from(*pixel)]));
+                let (area, size) = (self.graph.input().height * self.graph.input().width, self.graph.input().size());
+                let mut pixels = vec![0.0; images.len() * size];
+                pixels.par_chunks_mut(size).zip(images).for_each(|(to, image)| {
+                    for ((to, plane), table) in to.chunks_exact_mut(area).zip(image.chunks_exact(area)).zip(&**table) {
+                        to.iter_mut().zip(plane).for_each(|(to, pixel)| *to = table[usize::from(*pixel)]);
                     }
-                    model.forward(&pixels, images.len())
-                };
-                if images.len() <= PART {
-                    return part(images);
-                }
-                images.par_chunks(PART).map(part).collect::<Vec<_>>().concat()
+                });
+                model.forward(&pixels, images.len())
             }
         }
     }

@@ -48,7 +48,7 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// When a shape differs.
+    /// When a name or shape differs.
     #[must_use]
     pub fn of_weights(graph: &Graph, weights: &Weights, device: &ComputeDevice) -> Self {
         Self::blank(graph, device).with_checked_weights(weights)
@@ -74,9 +74,8 @@ struct Writer<'a>(&'a Weights);
 
 impl ParamMapper for Writer<'_> {
     fn map<const D: usize>(&mut self, parameter: &Parameter, _id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
-        let Some(Values { shape, numbers }) = self.0.get(&parameter.name) else {
-            return tensor;
-        };
+        let values = self.0.get(&parameter.name).unwrap_or_else(|| panic!("there are no values for `{}`", parameter.name));
+        let Values { shape, numbers } = values;
         let data = if is_transposed(parameter) {
             TensorData::new(swapped(numbers, shape), [shape[1], shape[0]])
         } else {

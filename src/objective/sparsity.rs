@@ -23,7 +23,9 @@ impl Sparsity {
         let count: usize = kernels.iter().map(|values| values.numbers.len()).sum();
         let zeros: usize = kernels.iter().map(|values| values.numbers.iter().filter(is_zero).count()).sum();
         let empty = channels().filter(|channel| channel.iter().all(|number| *number == 0.0)).count();
-        Self { weights: zeros as f64 / count as f64, channels: empty as f64 / channels().count() as f64 }
+        // A network without kernels has no zeros.
+        let fraction = |zeros: usize, of: usize| if of == 0 { 0.0 } else { zeros as f64 / of as f64 };
+        Self { weights: fraction(zeros, count), channels: fraction(empty, channels().count()) }
     }
 }
 

@@ -39,6 +39,10 @@ fn near(found: &Weights, expected: &Weights, tolerance: f32) {
 fn a_run_of_an_earlier_version_is_resumed_evaluated_and_exported_with_the_same_result() {
     let sandbox = Sandbox::new();
     copy(&fixture("run"), &sandbox.path("run"));
+    let loss = |value: &Value| value["data_loss"].as_f64().unwrap();
+    let then: Value = serde_json::from_slice(&fs::read(fixture("evaluate_interrupted.json")).unwrap()).unwrap();
+    let now = &sandbox.ok(&["evaluate", "run", "--json"]).json()[0];
+    assert!((loss(now) / loss(&then) - 1.0).abs() < 1e-6, "{now} against {then}");
     let resumed = sandbox.ok(&["resume", "run"]).stderr();
     // Other vector instructions round differently.
     let is_same = !resumed.contains("which round differently");

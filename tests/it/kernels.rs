@@ -73,11 +73,13 @@ prop_compose! {
         outputs in prop_oneof![1_usize..20, Just(32), Just(37)],
         kernel in prop_oneof![3 => Just(3_usize), 1 => Just(1), 1 => Just(2), 1 => Just(5)],
         same in any::<bool>(),
+        padding in 0_usize..5,
         more in (1_usize..8, 1_usize..8),
         batch in prop_oneof![14 => 1_usize..11, 1 => Just(67)],
         seed in any::<u64>(),
     ) -> Case {
-        let padding = if same && kernel % 2 == 1 { kernel / 2 } else { 0 };
+        // Up to one less than the kernel; half of it keeps the size.
+        let padding = if same { kernel / 2 } else { padding % kernel };
         let side = |more: usize| (kernel + more).saturating_sub(2 * padding).max(1);
         Case { geometry: Geometry { inputs, outputs, height: side(more.0), width: side(more.1), kernel, padding }, batch, seed }
     }

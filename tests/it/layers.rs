@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use regulus::backend::{self, ComputeDevice};
-use regulus::config::Experiment;
+use regulus::config::{Backend, BackendKind, Experiment, Init};
 use regulus::data::{self, Batcher, Data};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
+use regulus::seed::Seed;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
-use regulus_model::{Graph, Weights};
+use regulus_model::graph::{Layer, Shape};
+use regulus_model::networks::layers;
+use regulus_model::preprocess::Normalizer;
+use regulus_model::{Graph, Values, Weights};
 use serde::Deserialize;
 
 use crate::support::{backends_and_kernels, cpu_backends};
@@ -37,6 +41,8 @@ struct Fixture {
 struct Case {
     layers: Vec<String>,
     logits: Vec<f64>,
+    #[serde(default)]
+    training_logits: Option<Vec<f64>>,
     data_loss: f64,
     penalty: f64,
     gradients: Numbers,
@@ -93,6 +99,14 @@ impl Setting {
         let network = Network::blank(&self.graph, &self.device).with_weights(weights, &self.path).unwrap();
         let images = Batcher::new(&self.data.normalizer, &self.device.device).batch(&self.data.train, indices).images;
         network.forward(images).into_data().iter::<f64>().collect()
+    }
+
+    /// The logits of these samples in training mode.
+    fn training_logits(&self, indices: &[u32]) -> Vec<f64> {
+        let device = self.device.clone().autodiff();
+        let network = Network::blank(&self.graph, &device).with_weights(&self.weights, &self.path).unwrap();
+        let images = Batcher::new(&self.data.normalizer, &device.device).batch(&self.data.train, indices).images;
+        network.forward_training(images, &mut Seed(1).stream("dropout", 0)).0.into_data().iter::<f64>().collect()
     }
 
     /// Weights and running statistics after a step on each batch, and data loss and penalty of the last.
@@ -152,6 +166,11 @@ fn logits_losses_gradients_and_running_statistics_are_pytorchs() {
             let logits = setting.logits(&setting.weights, &first[0]);
             assert_near(&logits, &case.logits, largest(&case.logits), &format!("{what}, logits"));
 
+            if let Some(expected) = &case.training_logits {
+                let logits = setting.training_logits(&first[0]);
+                assert_near(&logits, expected, largest(expected), &format!("{what}, training logits"));
+            }
+
             let (after, [data_loss, penalty]) = setting.trained(first, RATE);
             assert_near(&[data_loss], &[case.data_loss], case.data_loss, &format!("{what}, data loss"));
             assert_near(&[penalty], &[case.penalty], case.penalty, &format!("{what}, penalty"));
@@ -196,5 +215,38 @@ fn inference_without_burn_has_the_bits_of_the_network() {
             let pixels: Vec<&[u8]> = (0..indices.len()).map(|index| setting.data.train.pixels(index)).collect();
             assert_eq!(predictor.logits(&pixels), with_burn, "{backend}, {name}");
         }
+    }
+}
+
+#[test]
+fn inference_without_burn_has_the_bits_of_wide_layers_and_of_a_flattened_normalization() {
+    let lines = [
+        "conv 6 3x3",
+        "relu",
+        "max_pool 2",
+        "flatten",
+        "batch_norm",
+        "dense 700 bias false",
+        "relu",
+        "dense 30 bias false",
+        "dense classes",
+    ];
+    let lines: Vec<Layer> = lines.iter().map(|line| Layer::new(line).unwrap()).collect();
+    let graph = layers(&lines, Shape { channels: 1, height: 28, width: 28 }, 10).unwrap();
+    for backend in cpu_backends() {
+        let kind = if backend == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
+        let device = backend::open(&Backend { kind, ..Backend::default() }).unwrap().device;
+        let drawn = Network::new(&graph, Init::Glorot, Seed(4), &device).weights();
+        let weights = drawn.map(|name, values| {
+            let numbers = (0_u16..).zip(&values.numbers).map(|(at, number)| number + f32::from(at % 7) * 0.05).collect();
+            if name.starts_with("batch_norm") { Values { numbers, ..values.clone() } } else { values.clone() }
+        });
+        let network = Network::of_weights(&graph, &weights, &device);
+        let normalizer = Normalizer { mean: vec![0.2], deviation: vec![0.3] };
+        let pixels: Vec<u8> = (0..20 * 784_u32).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect();
+        let images: Vec<&[u8]> = pixels.chunks_exact(784).collect();
+        let with_burn = network.forward(Batcher::new(&normalizer, &device.device).images(graph.input(), images.iter().copied()));
+        let with_burn: Vec<f32> = with_burn.into_data().try_into_vec().unwrap();
+        assert_eq!(Predictor::new(&network, &normalizer).logits(&images), with_burn, "{backend}");
     }
 }

@@ -16,8 +16,8 @@ pub struct Stage {
 pub enum StageKind {
     /// Convolution, ReLU and 2×2 max-pool in one kernel.
     ConvReluPool {
-        /// Whether all that follows is a `flatten`, which is a copy unless the channels come first in memory.
-        flattened: bool,
+        /// Whether the output is stored channels-last: all that follows is another such kernel.
+        channels_last: bool,
     },
     /// A dense layer, and ReLU where that follows.
     Dense {
@@ -70,6 +70,14 @@ pub fn fused(graph: &Graph) -> Vec<Stage> {
         stage.nodes.iter().for_each(|node| is_done[*node] = true);
         stages.push(stage);
     }
+    let takes_channels_last: Vec<usize> =
+        stages.iter().filter(|stage: &&Stage| matches!(stage.kind, StageKind::ConvReluPool { .. })).map(Stage::first).collect();
+    for stage in &mut stages {
+        if let StageKind::ConvReluPool { channels_last } = &mut stage.kind {
+            let last = stage.nodes[stage.nodes.len() - 1];
+            *channels_last = uses.only(graph, last).is_some_and(|next| takes_channels_last.contains(&next));
+        }
+    }
     // A stage comes where its last node is, when all its inputs are there.
     stages.sort_by_key(Stage::last);
     stages
@@ -106,11 +114,10 @@ impl Uses {
             Op::Conv(conv) if has_pooled_kernel(conv) => {
                 let pool = relu.and_then(|relu| self.only(graph, relu)).filter(|next| *op(*next) == Op::from(MaxPool::new(2)));
                 if let (Some(relu), Some(pool)) = (relu, pool) {
-                    let flattened = self.only(graph, pool).is_some_and(|next| matches!(op(next), Op::Flatten(_)));
-                    return Stage { nodes: vec![place, relu, pool], kind: StageKind::ConvReluPool { flattened } };
+                    return Stage { nodes: vec![place, relu, pool], kind: StageKind::ConvReluPool { channels_last: false } };
                 }
             }
-            Op::Dense(dense) if dense.bias => {
+            Op::Dense(_) => {
                 let nodes = std::iter::once(place).chain(relu).collect();
                 return Stage { nodes, kind: StageKind::Dense { relu: relu.is_some() } };
             }
@@ -142,8 +149,8 @@ mod tests {
     fn the_reference_network_is_four_kernels() {
         let cnn = Cnn { channels: vec![32, 64], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.5 };
         let expected = [
-            "conv1 relu1 max_pool1: ConvReluPool { flattened: false }",
-            "conv2 relu2 max_pool2: ConvReluPool { flattened: true }",
+            "conv1 relu1 max_pool1: ConvReluPool { channels_last: true }",
+            "conv2 relu2 max_pool2: ConvReluPool { channels_last: false }",
             "flatten1: Single",
             "dense1 relu3: Dense { relu: true }",
             "dropout1: Single",

@@ -57,7 +57,8 @@ impl Scope {
                     layers.push(place);
                     continue;
                 }
-                _ => "a normalization",
+                Op::BatchNorm(_) => "a normalization",
+                _ => "an operation that it does not know",
             };
             return Err(format!("there is no curvature for node `{}`, {problem}; leave its parameters out of the scope", node.name));
         }
@@ -84,7 +85,7 @@ pub struct Spectrum {
 impl Spectrum {
     /// Σ of `term` over the eigenvalues.
     pub fn sum(&self, term: impl Fn(f64) -> f64) -> f64 {
-        // Rounding may leave an eigenvalue below 0; what is no number stays none.
+        // Rounding may leave an eigenvalue below 0; NaN stays NaN.
         let product = |left: &f64, right: &f64| if left * right < 0.0 { 0.0 } else { left * right };
         self.left.iter().map(|left| self.right.iter().map(|right| term(product(left, right))).sum::<f64>()).sum()
     }

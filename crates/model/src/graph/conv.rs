@@ -95,6 +95,7 @@ impl Operation for Conv {
     }
 
     fn multiplications(&self, input: Features, output: Features) -> u64 {
-        (output.size() * (input.channels() / self.groups) * self.kernel[0] * self.kernel[1]) as u64
+        let per_output = [input.channels() / self.groups, self.kernel[0], self.kernel[1]];
+        per_output.iter().fold(output.size() as u64, |product, factor| product * *factor as u64)
     }
 }

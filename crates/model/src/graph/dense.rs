@@ -66,6 +66,6 @@ impl Operation for Dense {
     }
 
     fn multiplications(&self, input: Features, output: Features) -> u64 {
-        (input.size() * output.size()) as u64
+        input.size() as u64 * output.size() as u64
     }
 }

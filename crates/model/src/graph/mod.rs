@@ -297,6 +297,9 @@ fn windows(what: &str, sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2]
     if (0..2).any(|axis| kernel[axis] > sides[axis] + 2 * padding[axis]) {
         return Err(format!("has a {what} of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
     }
+    if (0..2).any(|axis| stride[axis] > sides[axis] + 2 * padding[axis]) {
+        return Err(format!("has a stride of {}×{}, but what reaches it is only {height}×{width}", stride[0], stride[1]));
+    }
     Ok([0, 1].map(|axis| (sides[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1))
 }
 
@@ -363,9 +366,15 @@ mod tests {
             ["conv 4 9000000000000000000x1 padding 8000000000000000000x0", "flatten"],
             ["max_pool 9000000000000000000 padding 4000000000000000000", "flatten"],
             ["flatten", "dense 9000000000000000000"],
+            ["conv 4 3x3 stride 9000000000000000000", "flatten"],
+            ["average_pool 2 stride 100000", "flatten"],
         ] {
             let error = graph(&lines).unwrap_err();
-            assert!(error.starts_with("node `") && error.contains("at most 16384") | error.contains("268 million"), "{error}");
+            assert!(
+                error.starts_with("node `")
+                    && ["at most 16384", "268 million", "reaches it is only"].iter().any(|text| error.contains(text)),
+                "{error}"
+            );
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Layer {
         gamma: Vec<f32>,
         beta: Vec<f32>,
         epsilon: f32,
+        /// Numbers of a channel: 1 in a vector, also where that is a flattened map.
+        positions: usize,
     },
     Relu,
     Relu6,
@@ -91,9 +93,9 @@ impl Layer {
         };
         Some(match &graph.nodes()[place].op {
             Op::Conv(op) => match stage.kind {
-                StageKind::ConvReluPool { flattened } => {
+                StageKind::ConvReluPool { channels_last } => {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
-                    Self::ConvReluPool { weights, first: flattened }
+                    Self::ConvReluPool { weights, first: !channels_last }
                 }
                 _ => Self::Convolution { convolution: convolution(op, map(input)), weights: value(Role::Kernel), bias: values(Role::Bias) },
             },
@@ -109,6 +111,7 @@ impl Layer {
                 gamma: value(Role::Scale),
                 beta: value(Role::Bias),
                 epsilon: op.epsilon as f32,
+                positions: graph.input_of(stage.first()).area(),
             },
             Op::Relu(_) => Self::Relu,
             Op::Relu6(_) => Self::Relu6,
@@ -167,9 +170,9 @@ impl Layer {
                     None => dense::product(x, weights, threads),
                 }
             }
-            Self::BatchNorm { mean, variance, gamma, beta, epsilon } => {
+            Self::BatchNorm { mean, variance, gamma, beta, epsilon, positions } => {
                 let norm = BatchNorm { mean, variance, gamma, beta, epsilon: *epsilon };
-                in_place(numbers, |numbers| pointwise::batch_norm(path, norm, numbers, features.area(), threads))
+                in_place(numbers, |numbers| pointwise::batch_norm(path, norm, numbers, *positions, threads))
             }
             Self::Relu => in_place(numbers, |numbers| pointwise::relu(path, numbers, threads)),
             Self::Relu6 => in_place(numbers, |numbers| pointwise::relu6(path, numbers, threads)),

@@ -57,7 +57,15 @@ fn networks() -> Vec<Graph> {
         COLOUR,
     );
     let doubled = network(
-        &["conv 5 2x3 groups 1 as twice", "add twice", "average_pool 2x3 stride 1x2 padding 1", "flatten", "dense classes"],
+        &[
+            "conv 5 2x3 groups 1 as twice",
+            "add twice",
+            "average_pool 2x3 stride 1x2 padding 1",
+            "flatten",
+            "batch_norm",
+            "relu",
+            "dense classes",
+        ],
         COLOUR,
     );
     let grouped = network(

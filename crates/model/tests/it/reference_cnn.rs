@@ -56,7 +56,7 @@ fn the_reference_network_has_the_bits_of_the_kernels_called_one_by_one() {
     let weights = weights_of(&graph);
     let model = Model::new(&graph, &weights).unwrap();
     assert_eq!((model.input(), model.output()), (INPUT, Features::Vector(10)));
-    for count in [0, 1, 7, 64, 65, 200] {
+    for count in [0, 1, 7, 64, 65, 200, 600] {
         let images = numbers(9, count * INPUT.size());
         let expected = bits(&by_kernels(&weights, &images));
         assert_eq!(bits(&model.forward(&images, count)), expected, "{count} images");
