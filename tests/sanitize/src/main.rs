@@ -1,6 +1,8 @@
 //! Runs every kernel, forward and backward, on a fixed list of shapes: one of each size that takes another path, odd sizes, a single number, numbers
 //! that are not finite. It checks little itself; Miri, a sanitizer or valgrind watches its memory.
 //!
+//! Words after its name pick groups of kernels: `pooled`, `general`, `dense`, `steps`; without one all of them run.
+//!
 //! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it all of this processor's take their turn. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
@@ -245,6 +247,8 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
 fn main() {
     let paths = if std::env::var_os(VARIABLE).is_some() { vec![Path::chosen().expect("a path of this processor")] } else { Path::all() };
     let large = !cfg!(miri) && std::env::var_os("SANITIZE_SMALL").is_none();
+    let groups: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |group: &str| groups.is_empty() || groups.iter().any(|wanted| wanted == group);
     for path in paths {
         let mut random = Random(7);
         let (mut calls, mut sum) = (0, 0.0);
@@ -254,7 +258,7 @@ fn main() {
             }
         };
         let shapes = SMALL.iter().chain(LARGE.iter().filter(|_| large));
-        for shape in shapes {
+        for shape in shapes.filter(|_| is_wanted("pooled")) {
             tell(shape);
             for odd in [false, true] {
                 calls += 1;
@@ -262,7 +266,7 @@ fn main() {
                 sum += if odd { 0.0 } else { found };
             }
         }
-        for setting in SMALL_GENERAL.iter().chain(LARGE_GENERAL.iter().filter(|_| large)) {
+        for setting in SMALL_GENERAL.iter().chain(LARGE_GENERAL.iter().filter(|_| large)).filter(|_| is_wanted("general")) {
             tell(setting);
             for odd in [false, true] {
                 calls += 1;
@@ -272,7 +276,7 @@ fn main() {
         }
         let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
         let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];
-        for shape in small.iter().chain(many.iter().filter(|_| large)) {
+        for shape in small.iter().chain(many.iter().filter(|_| large)).filter(|_| is_wanted("dense")) {
             tell(shape);
             for odd in [false, true] {
                 calls += 1;
@@ -280,7 +284,8 @@ fn main() {
                 sum += if odd { 0.0 } else { found };
             }
         }
-        for length in [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large)) {
+        let lengths = [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large));
+        for length in lengths.filter(|_| is_wanted("steps")) {
             tell(&length);
             for odd in [false, true] {
                 calls += 1;

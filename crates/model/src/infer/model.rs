@@ -136,7 +136,9 @@ impl Model {
     /// When `images` are not `count` images of the shape that [`Model::input`] says.
     #[must_use]
     pub fn forward(&self, images: &[f32], count: usize) -> Vec<f32> {
-        self.forward_on(images, count, rayon::current_num_threads())
+        // To ask for the number of threads starts them.
+        let threads = if self.is_worthwhile(count) { rayon::current_num_threads() } else { 1 };
+        self.forward_on(images, count, threads)
     }
 
     /// The same, on the caller's thread alone if `threads` is 1.
@@ -154,7 +156,7 @@ impl Model {
         let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads_per_chunk);
         if count <= CHUNK {
             // From outside the pool each parallel step would have to be handed over.
-            let has_parallel = threads > 1 && self.steps.iter().any(|step| step.threads(count, threads) > 1);
+            let has_parallel = threads > 1 && self.is_worthwhile(count);
             return if has_parallel { rayon::scope(|_| chunk(images)) } else { chunk(images) };
         }
         if threads == 1 {
@@ -163,12 +165,17 @@ impl Model {
         images.par_chunks(CHUNK * size).map(chunk).collect::<Vec<_>>().concat()
     }
 
+    /// Whether more than one thread pays.
+    fn is_worthwhile(&self, count: usize) -> bool {
+        count > CHUNK || self.steps.iter().any(|step| step.is_worthwhile(count))
+    }
+
     /// The logits of at most [`CHUNK`] images.
     fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
         numbers[0] = Some(Cow::Borrowed(images));
         for step in &self.steps {
-            let threads = step.threads(count, threads);
+            let threads = if step.is_worthwhile(count) { threads } else { 1 };
             let first = step.inputs[0];
             let taken = if step.takes_first { numbers[first].take() } else { None };
             let first = self.input_of(first, taken.unwrap_or_else(|| borrowed(&numbers, first)));
@@ -192,10 +199,9 @@ fn borrowed<'a>(numbers: &'a [Option<Cow<'a, [f32]>>], value: usize) -> Cow<'a, 
 }
 
 impl Step {
-    /// The threads that compute it.
-    fn threads(&self, count: usize, threads: usize) -> usize {
-        let microseconds = self.work * count as u64 / self.layer.multiplications_per_microsecond(count);
-        if microseconds >= WORTHWHILE { threads } else { 1 }
+    /// Whether more than one thread pays.
+    fn is_worthwhile(&self, count: usize) -> bool {
+        self.work * count as u64 / self.layer.multiplications_per_microsecond(count) >= WORTHWHILE
     }
 }
 

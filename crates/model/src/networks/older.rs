@@ -39,7 +39,7 @@ impl Architecture {
     }
 }
 
-/// A graph, or the graph of an older [`Architecture`].
+/// A graph, or the graph of an older architecture.
 ///
 /// # Errors
 ///

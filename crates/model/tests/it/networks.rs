@@ -1,4 +1,6 @@
-use regulus_model::graph::{Builder, Conv, Features, Graph, Layer, Op, Shape};
+use std::process::Command;
+
+use regulus_model::graph::{Builder, Conv, Dropout, Features, Flatten, Graph, Layer, MaxPool, Relu, Shape};
 use regulus_model::infer::{InferError, Model};
 use regulus_model::networks::layers;
 use regulus_model::{Values, Weights};
@@ -115,13 +117,7 @@ fn networks_of_every_operation_are_their_definition_on_any_threads() {
 fn a_feature_map_can_be_the_output() {
     for padding in [0, 1] {
         let mut pooled = Builder::new(COLOUR);
-        for op in ["conv", "relu", "max_pool"] {
-            match op {
-                "conv" => pooled.then(Conv::new(9, 3).padding(padding)),
-                "relu" => pooled.then(regulus_model::graph::Relu {}),
-                _ => pooled.then(regulus_model::graph::MaxPool::new(2)),
-            };
-        }
+        pooled.then(Conv::new(9, 3).padding(padding)).then(Relu {}).then(MaxPool::new(2));
         let graph = pooled.finish().unwrap();
         let weights = weights_of(&graph);
         let images = numbers(3, 2 * COLOUR.size());
@@ -134,7 +130,7 @@ fn a_feature_map_can_be_the_output() {
 #[test]
 fn what_changes_nothing_gives_the_image() {
     let mut builder = Builder::new(COLOUR);
-    builder.then(regulus_model::graph::Dropout { rate: 0.5 }).then(regulus_model::graph::Flatten {});
+    builder.then(Dropout { rate: 0.5 }).then(Flatten {});
     let graph = builder.finish().unwrap();
     let model = Model::new(&graph, &Weights::default()).unwrap();
     assert_eq!(model.output(), Features::Vector(COLOUR.size()));
@@ -145,11 +141,22 @@ fn what_changes_nothing_gives_the_image() {
 #[test]
 fn weights_of_another_network_are_refused() {
     let graph = network(&["flatten", "dense classes"], COLOUR);
-    assert!(matches!(graph.nodes()[1].op, Op::Dense(_)));
     let refused = |weights: &Weights| Model::new(&graph, weights).unwrap_err().to_string();
     assert_eq!(refused(&Weights::default()), "the weights do not fit the network: tensor `dense1.bias` [7] is missing");
     let cut = weights_of(&graph).map(|_, values| Values { shape: vec![1], numbers: values.numbers[..1].to_vec() });
     assert_eq!(refused(&cut), "the weights do not fit the network: tensor `dense1.bias` is [1]; expected [7]");
-    let problem = "tensor `dense1.bias` [7] is missing".to_owned();
-    assert_eq!(Model::new(&graph, &Weights::default()).unwrap_err(), InferError::Fit { problem });
+}
+
+#[test]
+fn instructions_the_processor_lacks_are_refused() {
+    let graph = network(&["flatten", "dense classes"], COLOUR);
+    if std::env::var_os("REGULUS_SIMD").is_some_and(|asked| asked == "sse9") {
+        let refused = Model::new(&graph, &weights_of(&graph)).unwrap_err();
+        assert!(matches!(refused, InferError::Path(_)) && refused.to_string().starts_with("`REGULUS_SIMD` is `sse9`"), "{refused}");
+        return;
+    }
+    // Which instructions are used is found out once in a process, so this test runs in another.
+    let itself = ["--exact", "networks::instructions_the_processor_lacks_are_refused"];
+    let output = Command::new(std::env::current_exe().unwrap()).args(itself).env("REGULUS_SIMD", "sse9").output().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }
