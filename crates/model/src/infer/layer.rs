@@ -29,7 +29,8 @@ pub(super) enum Layer {
     /// The weights are `[input, output]`.
     Dense {
         weights: Vec<f32>,
-        bias: Option<Vec<f32>>,
+        /// 0 where the layer has none, as in training.
+        bias: Vec<f32>,
         relu: bool,
     },
     BatchNorm {
@@ -101,7 +102,7 @@ impl Layer {
             },
             Op::Dense(op) => Self::Dense {
                 weights: transposed(&value(Role::Kernel), op.outputs),
-                bias: values(Role::Bias),
+                bias: values(Role::Bias).unwrap_or_else(|| vec![0.0; op.outputs]),
                 relu: stage.kind == StageKind::Dense { relu: true },
             },
             #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
@@ -165,10 +166,7 @@ impl Layer {
             Self::Dense { weights, bias, relu } => {
                 let (inputs, outputs) = (features.size(), weights.len() / features.size());
                 let (x, weights) = (Matrix::rows(&numbers, [count, inputs]), Matrix::rows(weights, [inputs, outputs]));
-                match bias {
-                    Some(bias) => dense::forward(path, x, weights, bias, *relu, threads),
-                    None => dense::product(x, weights, threads),
-                }
+                dense::forward(path, x, weights, bias, *relu, threads)
             }
             Self::BatchNorm { mean, variance, gamma, beta, epsilon, positions } => {
                 let norm = BatchNorm { mean, variance, gamma, beta, epsilon: *epsilon };
