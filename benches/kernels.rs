@@ -13,9 +13,9 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::fused::{self, Norm};
 use regulus::backend::{self, keep_awake, on_threads};
-use regulus::config::{Backend, Kernels};
-use regulus::kernels::update;
+use regulus::config::{Backend, Implementation};
 use regulus::objective::{data_loss, norm_of};
+use regulus_kernels::update;
 
 /// The program's own.
 #[global_allocator]
@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCH: usize = 32;
 
 fn device() -> Device {
-    backend::open(&Backend::default()).unwrap().place.device.autodiff()
+    backend::open(&Backend::default()).unwrap().device.device.autodiff()
 }
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -36,7 +36,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
     let mut group = criterion.benchmark_group(name);
     group.sample_size(50);
     group.bench_function(format!("{kind}/forward"), |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward()
@@ -44,7 +44,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
         });
     });
     group.bench_function(format!("{kind}/with gradients"), |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 forward().sum().backward()
@@ -84,13 +84,13 @@ fn losses(criterion: &mut Criterion) {
     let device = device();
     let logits = random([BATCH, 10], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([3; BATCH], &device);
-    for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
+    for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
         both(criterion, "cross-entropy", kind, || data_loss(kernels, logits.clone(), labels.clone(), 0.0).0);
     }
     let weights = random([1600, 128], &device).require_grad();
     for (name, norm) in [("squares", Norm::Squares), ("absolutes", Norm::Absolutes), ("norms of groups", Norm::Groups)] {
-        for (kind, kernels) in [("fused", Kernels::Fused), ("stock", Kernels::Stock)] {
-            both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm));
+        for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
+            both(criterion, &format!("sum of {name}"), kind, || norm_of(kernels, weights.clone(), norm, 1));
         }
     }
 }
@@ -102,7 +102,7 @@ where
 {
     let mut state = Some(start);
     criterion.benchmark_group(name).bench_function(kind, |bencher| {
-        on_threads(Kernels::Fused, || {
+        on_threads(Implementation::Fused, || {
             bencher.iter(|| {
                 keep_awake();
                 state = state.take().map(&step);
@@ -119,7 +119,7 @@ fn optimizers(criterion: &mut Criterion) {
     // AdamW is the same pass with another constant.
     let name = "Adam, 204,800 weights";
     steps(criterion, name, "fused", (start(), [zeros(), zeros()]), |(weights, moments)| {
-        let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, kept: 1.0, step: 10 };
+        let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, retained: 1.0, step: 10 };
         fused::adam(weights, gradient.clone(), moments, constants)
     });
     let stock = AdamConfig::new().build();

@@ -12,13 +12,14 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use regulus::backend::{self, Place, keep_awake, on_threads};
-use regulus::config::{Experiment, ModelKind};
-use regulus::data::Shape;
-use regulus::kernels::dense::{Matrix, product};
-use regulus::model::{Architecture, Network};
+use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
+use regulus::config::Experiment;
+use regulus::model::graph::{Graph, Shape};
+use regulus::model::networks::Cnn;
+use regulus::network::Network;
 use regulus::objective::{Penalties, data_loss};
-use regulus::train::{ParameterOptimizer, Turn};
+use regulus::train::{ParameterOptimizer, StepContext};
+use regulus_kernels::dense::{Matrix, product};
 
 /// The program's own.
 #[global_allocator]
@@ -42,45 +43,31 @@ fn median(mut work: impl FnMut()) -> f64 {
 }
 
 /// Multiplications and additions of one sample, forward and backward, where nothing is left out and the images need no gradient.
-fn flop(architecture: &Architecture) -> f64 {
-    let kernel = architecture.kernel_size;
-    let mut shape = architecture.input;
-    let mut flop = 0;
-    for (number, channels) in architecture.channels.iter().enumerate() {
-        let (height, width) = (shape.height + 1 - kernel, shape.width + 1 - kernel);
-        let products = height * width * channels * shape.channels * kernel * kernel;
-        flop += 2 * products * if number == 0 { 2 } else { 3 };
-        shape = Shape { channels: *channels, height: height / 2, width: width / 2 };
-    }
-    (flop + 6 * architecture.hidden * (shape.size() + architecture.classes)) as f64
+fn flop(graph: &Graph) -> f64 {
+    // The first layer's images need no gradient.
+    let products = (0..graph.nodes().len()).map(|place| graph.multiplications(place) * if place == 0 { 2 } else { 3 });
+    2.0 * products.sum::<u64>() as f64
 }
 
-fn step(experiment: &Experiment, place: &Place, batch: usize, side: usize, widening: usize) -> (f64, f64) {
-    let architecture = Architecture {
-        kind: ModelKind::Cnn,
-        input: Shape { channels: 1, height: side, width: side },
-        channels: vec![32 * widening, 64 * widening],
-        kernel_size: 3,
-        padding: 0,
-        hidden: 128,
-        classes: 10,
-    };
-    let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, place.kernels);
-    let mut penalties = Penalties::new(&[], &[], 1).unwrap();
-    let mut network = Some(Network::new(&architecture, experiment.model.initializer, experiment.seed, place));
-    let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &place.device);
+fn step(experiment: &Experiment, device: &ComputeDevice, batch: usize, side: usize, widening: usize) -> (f64, f64) {
+    let cnn = Cnn { channels: vec![32 * widening, 64 * widening], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.0 };
+    let graph = cnn.graph(Shape { channels: 1, height: side, width: side }, 10).unwrap();
+    let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
+    let mut penalties = Penalties::new(&[], &graph, 1).unwrap();
+    let mut network = Some(Network::new(&graph, experiment.model.initializer, experiment.seed, device));
+    let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &device.device);
     let indices: Vec<u32> = (0..u32::try_from(batch).unwrap()).collect();
-    let turn = Turn { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
+    let context = StepContext { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
     let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
-    let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &place.device);
+    let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &device.device);
     let seconds = median(|| {
         keep_awake();
         let one = network.take().unwrap();
-        let (loss, _) = data_loss(place.kernels, one.forward(images.clone(), None), labels.clone(), 0.0);
+        let (loss, _) = data_loss(device.implementation, one.forward(images.clone()), labels.clone(), 0.0);
         let gradients = GradientsParams::from_grads(loss.backward(), &one);
-        network = Some(optimizer.step(one, gradients, &mut penalties, turn));
+        network = Some(optimizer.step(one, gradients, &mut penalties, context));
     });
-    (batch as f64 / seconds, flop(&architecture) * batch as f64 / seconds / 1e9)
+    (batch as f64 / seconds, flop(&graph) * batch as f64 / seconds / 1e9)
 }
 
 fn main() {
@@ -88,18 +75,18 @@ fn main() {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
     let experiment = Experiment::load(&config, &[format!("backend.threads={threads}")]).unwrap();
     let opened = backend::open(&experiment.backend).unwrap();
-    let (threads, place) = (opened.threads, opened.place.autodiff());
-    on_threads(place.kernels, || {
+    let (threads, device) = (opened.threads, opened.device.autodiff());
+    on_threads(device.implementation, || {
         let side = 1024;
         let numbers = vec![0.5; side * side];
         let matrix = Matrix::rows(&numbers, [side, side]);
-        let seconds = median(|| drop(product(matrix, matrix)));
+        let seconds = median(|| drop(product(matrix, matrix, threads)));
         let gemm = 2.0 * (side as f64).powi(3) / seconds / 1e9;
         let batches = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map(|batch| (batch, 28, 1));
         let sides = [56, 112, 224].map(|side| (32, side, 1));
         let widths = [(32, 28, 2), (128, 28, 2), (32, 28, 4), (128, 28, 4)];
         for (batch, side, widening) in batches.into_iter().chain(sides).chain(widths) {
-            let (speed, gflops) = step(&experiment, &place, batch, side, widening);
+            let (speed, gflops) = step(&experiment, &device, batch, side, widening);
             println!(
                 "{{\"threads\": {threads}, \"batch\": {batch}, \"side\": {side}, \"channels\": {widening}, \"images_per_second\": {speed:.0}, \
                  \"gflops\": {gflops:.1}, \"gemm_gflops\": {gemm:.1}}}"

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use regulus::backend::{self, Place, keep_awake, on_threads};
+use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::model::{Architecture, Network, Parameter};
+use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
-use regulus::train::{ParameterOptimizer, Stepper, Turn};
+use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 
 /// The program's own.
 #[global_allocator]
@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Setting {
     experiment: Experiment,
-    place: Place,
+    device: ComputeDevice,
     data: Data,
     network: Network,
 }
@@ -36,11 +36,11 @@ impl Setting {
         ];
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
         let experiment = Experiment::load(&config, &sets).unwrap();
-        let place = backend::open(&experiment.backend).unwrap().place.autodiff();
+        let device = backend::open(&experiment.backend).unwrap().device.autodiff();
         let data = data::load(&experiment.data, experiment.seed).unwrap();
-        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
-        let network = Network::new(&architecture, experiment.model.initializer, experiment.seed, &place);
-        Self { experiment, place, data, network }
+        let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
+        let network = Network::new(&graph, experiment.model.initializer, experiment.seed, &device);
+        Self { experiment, device, data, network }
     }
 
     /// The first `count` samples, over and over where there are fewer.
@@ -53,22 +53,21 @@ impl Setting {
 fn train(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
-        let batcher = Batcher::new(&setting.data.normalizer, &setting.place.device);
-        let mut penalties =
-            Penalties::new(&setting.experiment.penalty, &Parameter::of(&setting.network), setting.data.train.count()).unwrap();
+        let batcher = Batcher::new(&setting.data.normalizer, &setting.device.device);
+        let mut penalties = Penalties::new(&setting.experiment.penalty, setting.network.graph(), setting.data.train.count()).unwrap();
         for batch in [1, 32, 128, 512] {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");
             group.sample_size(10).throughput(Throughput::Elements(u64::from(batch)));
             let mut stepper = Stepper::new(&setting.experiment, &setting.data.train, &batcher);
-            let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.place.kernels);
+            let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.device.implementation);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(setting.place.kernels, || {
+                on_threads(setting.device.implementation, || {
                     bencher.iter(|| {
                         keep_awake();
-                        let turn = Turn { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
-                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, turn);
+                        let context = StepContext { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
+                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, context);
                         network = Some(next);
                         sums.into_data()
                     });
@@ -81,17 +80,16 @@ fn train(criterion: &mut Criterion) {
 fn infer(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
-        let network = setting.network.valid();
-        let batcher = Batcher::new(&setting.data.normalizer, &setting.place.clone().inner().device);
+        let predictor = Predictor::new(&setting.network.valid(), &setting.data.normalizer);
         for batch in [1, 1000] {
-            let images = batcher.batch(&setting.data.train, &setting.indices(batch)).images;
+            let images: Vec<&[u8]> = setting.indices(batch).into_iter().map(|index| setting.data.train.pixels(index as usize)).collect();
             let mut group = criterion.benchmark_group("infer");
             group.sample_size(if batch == 1 { 100 } else { 10 }).throughput(Throughput::Elements(u64::from(batch)));
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(setting.place.kernels, || {
+                on_threads(setting.device.implementation, || {
                     bencher.iter(|| {
                         keep_awake();
-                        network.forward(black_box(images.clone()), None).into_data()
+                        predictor.logits(black_box(&images))
                     });
                 });
             });

@@ -24,17 +24,24 @@ fn main() -> ExitCode {
 fn time() -> Result<(), Error> {
     let run = std::env::args().nth(1).unwrap_or_else(|| "artifacts/first".to_owned());
     let trained = Trained::open(Path::new(&run), &LoadOptions::default())?;
-    let shape = trained.description.architecture.input;
+    let shape = trained.description.graph.input();
     let noise: Vec<u8> = (0..1000 * shape.size()).map(|at| u8::try_from(at * 31 % 251).unwrap_or(0)).collect();
-    let images = |count: usize| trained.batcher.images(shape, noise.chunks_exact(shape.size()).take(count));
+    let images: Vec<&[u8]> = noise.chunks_exact(shape.size()).collect();
+    let table = trained.description.preprocessing.normalizer.table();
+    let planes = noise.chunks_exact(shape.height * shape.width).zip(table.iter().cycle());
+    let numbers: Vec<f32> = planes.flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)])).collect();
+    // Other programs are timed from numbers to logits, too. With Burn it begins with bytes.
+    let logits = |count: usize| match trained.predictor.model() {
+        Some(model) => model.forward(&numbers[..count * shape.size()], count),
+        None => trained.predictor.logits(&images[..count]),
+    };
     // The seconds of each call, sorted; the first ones, which also allocate, are left out.
     let times = |count: usize, calls: usize| {
-        on_threads(trained.network.kernels(), || {
-            let images = images(count);
+        on_threads(trained.predictor.implementation(), || {
             let call = |_| {
                 keep_awake();
                 let begun = Instant::now();
-                let logits = trained.network.forward(images.clone(), None).into_data();
+                let logits = logits(count);
                 let seconds = begun.elapsed().as_secs_f64();
                 drop(logits);
                 seconds

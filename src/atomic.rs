@@ -1,4 +1,4 @@
-//! Files that are whole or not there: written aside, synced, renamed.
+//! Atomic file writes: a temporary file is written, synced and renamed.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::error::WriteError;
 
-/// Links that are followed from one to the next, at most; as many as Linux follows.
-const LINKS: usize = 40;
+/// The longest chain of symbolic links that is followed, as on Linux.
+const LONGEST_CHAIN: usize = 40;
 
-/// Writes `bytes` to `path`, in place of what was there, in one step: a kill or a full disk leaves the old file as it was, and the new one has
-/// its permissions. A symbolic link stays, and the file it points to is written. A pipe, socket or device is opened and written to.
+/// Replaces the file at `path` by `bytes` in one step. A kill or a full disk leaves the old file unchanged. The new file has the permissions of
+/// the old one. A symbolic link is followed and kept. A pipe, socket or device is opened and written to.
 ///
 /// # Errors
 ///
-/// When it is a folder, can't be written to, or the disk is full.
+/// When `path` is a folder, can't be written to, or the disk is full.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     try_write(path, bytes).map_err(WriteError::at(path))
 }
@@ -25,14 +25,14 @@ pub fn is_special(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// The file that is written when `path` is: where its last symbolic link points, whether there is a file or not.
+/// Follows the symbolic links at `path` to the end. The target need not exist.
 ///
 /// # Errors
 ///
-/// When a link can't be read, or they go in a circle.
+/// When a link can't be read, or the links form a circle.
 pub fn target(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..LONGEST_CHAIN {
         match target.symlink_metadata() {
             Ok(metadata) if metadata.is_symlink() => {
                 let next = std::fs::read_link(&target)?;
@@ -57,43 +57,43 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes aside and renames to `path`, which is no link. `before` is of the file that is there.
+/// Writes a temporary file and renames it to `path`, which is not a link. `before` is the metadata of the file that is replaced.
 fn replace(path: &Path, bytes: &[u8], before: Option<&Metadata>) -> io::Result<()> {
     let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
-    let aside = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = File::create(&aside).and_then(|mut file| {
+    let temporary = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         if let Some(before) = before {
-            keep_owner(&aside, before);
+            copy_owner(&temporary, before);
             file.set_permissions(before.permissions())?;
         }
         file.sync_all()?;
-        std::fs::rename(&aside, path)
+        std::fs::rename(&temporary, path)
     });
     if written.is_err() {
-        let _ = std::fs::remove_file(&aside);
+        let _ = std::fs::remove_file(&temporary);
     }
     written?;
     sync_folder(folder)
 }
 
-/// Gives the file the owner and group of the one it replaces, where that is allowed.
+/// Copies owner and group of the replaced file, where the system allows it.
 #[cfg(unix)]
-fn keep_owner(path: &Path, before: &Metadata) {
+fn copy_owner(path: &Path, before: &Metadata) {
     use std::os::unix::fs::{MetadataExt, chown};
 
     let _ = chown(path, Some(before.uid()), Some(before.gid()));
 }
 
 #[cfg(not(unix))]
-fn keep_owner(_path: &Path, _before: &Metadata) {}
+fn copy_owner(_path: &Path, _before: &Metadata) {}
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes renames in a folder last through a power cut, where the system can.
+/// Syncs a folder, so that renames in it survive a power cut. Does nothing on systems other than Unix.
 ///
 /// # Errors
 ///

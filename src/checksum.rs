@@ -1,4 +1,4 @@
-//! SHA-256 as people write it.
+//! SHA-256 in hexadecimal, and JSON files with their own checksum.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
 
-/// The SHA-256 of what a hash was fed, in lower-case hexadecimal digits.
+/// Finishes a hash; returns it in lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().fold(String::new(), |mut digits, byte| {
@@ -21,33 +21,33 @@ pub fn hex(hash: Sha256) -> String {
     })
 }
 
-/// The key of a JSON file's own checksum.
+/// The key of the checksum in a JSON file.
 const KEY: &str = "sha256";
 
-/// `value`, which is an object, as lines of JSON with a key `sha256` over all others.
+/// `value` as indented JSON, with a key `sha256`: the checksum over all other keys.
 ///
 /// # Panics
 ///
-/// When `value` can't be written as a JSON object.
+/// When `value` does not serialize to a JSON object with at least one key.
 #[must_use]
 pub fn with_checksum(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
-    let content: Value = serde_json::from_str(&text).unwrap_or_else(|error| unreachable!("what was just written: {error}"));
-    let body = text.strip_suffix("\n}").unwrap_or_else(|| unreachable!("an object of several keys"));
+    let content: Value = serde_json::from_str(&text).unwrap_or_else(|error| unreachable!("the JSON was just written: {error}"));
+    let body = text.strip_suffix("\n}").unwrap_or_else(|| unreachable!("an object with keys"));
     format!("{body},\n  \"{KEY}\": \"{}\"\n}}\n", sha256(content.to_string().as_bytes()))
 }
 
-/// The content of a JSON file without its checksum.
+/// The content of a JSON file without its checksum. A file without a checksum is accepted: version 0.1.0 wrote none.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words, where it is no JSON, or its content is not what its checksum is of. A file without one passes.
+/// The problem as text, when the file is not JSON, or its content does not match its checksum.
 pub fn without_checksum(bytes: &[u8]) -> Result<Value, String> {
     let mut content: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let stated = content.as_object_mut().and_then(|object| object.remove(KEY));
     match stated {
         Some(stated) if stated != sha256(content.to_string().as_bytes()).as_str() => {
-            Err(format!("its content is not what its `{KEY}` is of; put the file back as it was"))
+            Err(format!("its content does not match its `{KEY}`; restore the file"))
         }
         _ => Ok(content),
     }
@@ -62,13 +62,13 @@ mod tests {
         let text = with_checksum(&serde_json::json!({ "b": [1.5, null], "a": "é" }));
         assert!(text.ends_with("\"\n}\n") && text.contains("\"sha256\": \""), "{text}");
         assert_eq!(without_checksum(text.as_bytes()).unwrap(), serde_json::json!({ "b": [1.5, null], "a": "é" }));
-        assert!(without_checksum(text.replace("1.5", "1.25").as_bytes()).unwrap_err().contains("put the file back"));
+        assert!(without_checksum(text.replace("1.5", "1.25").as_bytes()).unwrap_err().contains("restore the file"));
         assert_eq!(without_checksum(b"{\"a\": 1}").unwrap(), serde_json::json!({ "a": 1 }), "files of version 0.1.0");
         assert!(without_checksum(b"{").is_err());
     }
 
     #[test]
-    fn the_standards_own_example() {
+    fn sha256_of_abc_is_the_one_in_the_standard() {
         // FIPS 180-2, appendix B.1.
         assert_eq!(super::sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }

@@ -1,18 +1,18 @@
-//! The time of day, as files and folders state it.
+//! The current time as text, for files and names of folders.
 
 use std::time::{Duration, SystemTime};
 
 /// The last second of the year 9999, in seconds since 1970.
-const LAST: u64 = 253_402_300_799;
+const LAST_SECOND: u64 = 253_402_300_799;
 
-/// The time in UTC, such as `2026-01-31T12:00:00Z`. A clock that is set before 1970 or after 9999 gives the nearest of these.
+/// The current time in UTC, such as `2026-01-31T12:00:00Z`. Times before 1970 or after 9999 are clamped.
 #[must_use]
 pub fn now() -> String {
     text(SystemTime::now())
 }
 
 fn text(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST_SECOND);
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
@@ -21,9 +21,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_clock_has_a_time_too() {
+    fn times_out_of_range_are_clamped() {
         let epoch = SystemTime::UNIX_EPOCH;
         assert_eq!(text(epoch - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
-        assert_eq!(text(epoch + Duration::from_secs(LAST + 1)), "9999-12-31T23:59:59Z");
+        assert_eq!(text(epoch + Duration::from_secs(LAST_SECOND + 1)), "9999-12-31T23:59:59Z");
     }
 }

@@ -1,15 +1,16 @@
-//! The one error of the library, and the exit codes it maps to.
+//! The library's error type and the exit codes it maps to.
 
 use std::path::{Path, PathBuf};
+
+use regulus_model::ModelError;
 
 use crate::backend::BackendError;
 use crate::config::ConfigError;
 use crate::data::DataError;
-use crate::model::ModelError;
 use crate::run::RunError;
 use crate::train::Diverged;
 
-/// The exit codes of the command line. They are part of its contract.
+/// The exit codes of the command line. They do not change between versions.
 pub mod exit_code {
     /// Done.
     pub const DONE: u8 = 0;
@@ -21,11 +22,11 @@ pub mod exit_code {
     pub const DATA: u8 = 3;
     /// Training diverged: a loss or weight is not finite.
     pub const DIVERGED: u8 = 4;
-    /// Interrupted after saving; resume to go on.
+    /// Interrupted after saving; `regulus resume` continues.
     pub const INTERRUPTED: u8 = 75;
 }
 
-/// Anything that can end a command early.
+/// Any failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A config that can't be used.
@@ -43,22 +44,22 @@ pub enum Error {
     /// A run folder that can't be used.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// Training left the finite numbers.
+    /// Training diverged: a loss or weight is not finite.
     #[error(transparent)]
     Diverged(#[from] Diverged),
     /// A file that can't be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The run was asked to stop, and saved.
+    /// The run was interrupted by a signal, after saving.
     #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]
     Interrupted(PathBuf),
-    /// Anything else, in words.
+    /// Another mistake in the command line, as text.
     #[error("{0}")]
     Usage(String),
 }
 
 impl Error {
-    /// The exit code of the command it ends.
+    /// The exit code of a command that fails with this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -78,12 +79,12 @@ impl Error {
 pub struct WriteError {
     /// The file or folder.
     pub path: PathBuf,
-    /// Why.
+    /// The I/O error.
     pub source: std::io::Error,
 }
 
 impl WriteError {
-    /// Adds the path to an I/O error.
+    /// A function that adds `path` to an I/O error.
     pub fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self { path, source }

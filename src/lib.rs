@@ -1,7 +1,10 @@
 //! Regulus trains image CNNs whose loss carries an explicit regularization term, and helps choose its coefficient λ.
 //!
-//! The pipeline, in reading order: [`config`] → [`backend`] (on [`kernels`]) → [`data`] → [`model`] → [`objective`] → [`train`] → [`run`] →
-//! { [`evaluate`], [`predict`], [`export`] }, put together by [`launch`] and, for people, by [`cli`].
+//! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`train`] → [`run`] →
+//! { [`evaluate`], [`predict`], [`export`] }. [`launch`] combines them into a run; [`cli`] is the command line.
+
+/// Graphs, weights and inference without Burn.
+pub use regulus_model as model;
 
 pub mod atomic;
 pub mod backend;
@@ -13,10 +16,9 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod export;
-pub mod kernels;
 pub mod launch;
 pub mod metrics;
-pub mod model;
+pub mod network;
 pub mod objective;
 pub mod predict;
 pub mod run;

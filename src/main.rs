@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// glibc's allocator gives large buffers back to the system at every step and takes them anew.
+/// glibc's allocator returns large buffers to the system after every step and allocates them again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

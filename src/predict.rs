@@ -4,25 +4,27 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use regulus_model::graph::Shape;
+use regulus_model::infer::probabilities;
+use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
-use crate::backend::{numbers, on_threads};
-use crate::data::{DataError, Picture, Preprocess, Shape, images_in};
+use crate::backend::on_threads;
+use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
-use crate::metrics::softmax;
 use crate::trained::Trained;
 
-/// Images that are decoded at once: few at first, so that the first result comes early.
-const BATCHES: [usize; 4] = [8, 8, 16, 32];
-/// Images that are computed at once.
-const GROUP: usize = 8;
+/// The number of images decoded at once. It starts small, so that the first result comes early.
+const DECODED_AT_ONCE: [usize; 4] = [8, 8, 16, 32];
+/// The batch size of inference.
+const BATCH_SIZE: usize = 8;
 
-/// The classes of one image, most probable first.
+/// The prediction for one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The file.
     pub image: String,
-    /// The classes.
+    /// The most probable classes, in decreasing order.
     pub classes: Vec<ClassProbability>,
 }
 
@@ -37,28 +39,28 @@ pub struct ClassProbability {
     pub probability: f64,
 }
 
-/// How to predict.
+/// Options of [`predict`].
 #[derive(Clone, Copy, Debug)]
 pub struct PredictOptions {
-    /// The number of classes to name for an image.
+    /// The number of classes to return for an image.
     pub top: usize,
-    /// Whether black and white are swapped first.
+    /// Whether images are inverted (black and white swapped) first.
     pub invert: bool,
 }
 
-/// Image files to predict.
+/// The image files to predict.
 #[derive(Debug, Default)]
 pub struct ImageList {
-    /// The files, in the order they were named.
+    /// The files, in the order of the command line.
     pub paths: Vec<PathBuf>,
-    /// What was left out, in words.
+    /// Files that were left out, as text.
     pub warnings: Vec<String>,
     /// Folders that can't be read or have no images.
     pub failed: Vec<(PathBuf, DataError)>,
 }
 
 impl ImageList {
-    /// The files among `named`, and the images in the folders among them and in the folders below, each folder's sorted by path.
+    /// The files in `named`. A folder is replaced by the images in it, at any depth, sorted by path.
     #[must_use]
     pub fn of(named: &[PathBuf]) -> Self {
         let mut list = Self::default();
@@ -81,25 +83,25 @@ impl ImageList {
     }
 }
 
-/// Gets the path and the prediction of every image, and may end the predicting.
+/// Callback with the path and the prediction of an image. `Break` ends the prediction.
 pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) -> Result<ControlFlow<()>, Error> + 'a;
 
-/// Predicts the classes of the image files at `paths`, prepared as the training images were. Calls `each` with the path and the result of
-/// every one, in order, until it breaks off; an image that is missing, damaged or no image is an error of its own.
+/// Predicts the classes of the image files at `paths`, with the preprocessing of training. Calls `each` with the path and the result of every image,
+/// in order, until it returns `Break`. A file that is missing, damaged or not an image is an error of that image only.
 ///
 /// # Errors
 ///
-/// When the network takes images that no file gives, or `each` fails.
+/// When the network's input is not an image shape, or `each` fails.
 pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, each: &mut EachPrediction) -> Result<(), Error> {
-    let preprocess = trained.description.preprocess()?;
+    let preprocess = trained.description.preprocess().map_err(DataError::Dataset)?;
     let mut rest = paths;
-    let mut sizes = BATCHES.into_iter();
-    let mut size = BATCHES[0];
+    let mut sizes = DECODED_AT_ONCE.into_iter();
+    let mut size = DECODED_AT_ONCE[0];
     while !rest.is_empty() {
         size = sizes.next().unwrap_or(size);
         let (batch, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        let predictions = on_threads(trained.network.kernels(), || predict_batch(trained, batch, &preprocess, options));
+        let predictions = on_threads(trained.predictor.implementation(), || predict_batch(trained, batch, &preprocess, options));
         for (path, prediction) in batch.iter().zip(predictions) {
             if each(path, prediction)?.is_break() {
                 return Ok(());
@@ -116,7 +118,7 @@ fn predict_batch(
     options: PredictOptions,
 ) -> Vec<Result<Prediction, DataError>> {
     let decode = |path: &PathBuf| {
-        let picture = Picture::open(path, preprocess)?;
+        let picture = read_picture(path, preprocess, &mut Vec::new())?;
         Ok(if options.invert { picture.inverted() } else { picture })
     };
     let pictures: Vec<Result<Picture, DataError>> = paths.par_iter().map(decode).collect();
@@ -129,21 +131,21 @@ fn predict_batch(
     predictions.collect()
 }
 
-/// The logits of images, computed in groups of one size, so that an image has the same ones whatever others there are: sums are rounded differently
-/// in tensors of other sizes.
+/// The logits of images. All batches are padded to the same size, because tensors of other sizes round sums differently: the logits of an image do not depend
+/// on the other images.
 fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
-    let none = vec![0; shape.size()];
-    let group = |group: &[&[u8]]| {
-        let filled: [&[u8]; GROUP] = std::array::from_fn(|place| group.get(place).copied().unwrap_or(&none));
-        let mut logits = numbers(trained.network.forward(trained.batcher.images(shape, filled.into_iter()), None));
-        logits.truncate(group.len() * trained.description.classes.len());
+    let blank = vec![0; shape.size()];
+    let batch_logits = |batch: &[&[u8]]| {
+        let padded: [&[u8]; BATCH_SIZE] = std::array::from_fn(|index| batch.get(index).copied().unwrap_or(&blank));
+        let mut logits = trained.predictor.logits(&padded);
+        logits.truncate(batch.len() * trained.description.classes.len());
         logits
     };
-    images.chunks(GROUP).flat_map(group).collect()
+    images.chunks(BATCH_SIZE).flat_map(batch_logits).collect()
 }
 
 fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Prediction {
-    let mut classes: Vec<ClassProbability> = softmax(logits)
+    let mut classes: Vec<ClassProbability> = probabilities(logits)
         .into_iter()
         .zip(names)
         .enumerate()

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 /// The seed of an experiment.
 ///
-/// Every use of chance asks for a stream of its own by purpose and index, so that adding a use, or resuming in the middle of an
-/// epoch, leaves the numbers of every other use unchanged.
+/// Every use of randomness has its own stream, named by purpose and index. Adding a use, or resuming in the middle of an epoch, does not change
+/// the numbers of the other uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seed(pub u64);
@@ -16,7 +16,7 @@ pub struct Seed(pub u64);
 impl Seed {
     /// The stream for `purpose` (such as `"shuffle"`) at `index` (such as the epoch).
     ///
-    /// The generator is ChaCha8 keyed with SHA-256 of seed, purpose and index: the same on every machine and backend.
+    /// The generator is ChaCha8, keyed with SHA-256 of seed, purpose and index. It is the same on every machine and backend.
     #[must_use]
     pub fn stream(self, purpose: &str, index: u64) -> ChaCha8Rng {
         let mut hash = Sha256::new();

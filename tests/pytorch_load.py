@@ -6,7 +6,7 @@
     regulus evaluate RUN --json > measures.json
     python3 tests/pytorch_load.py model.safetensors measures.json
 
-The network is built from the architecture in the file's metadata with torch.nn modules of the same names, its state is loaded as it is, and
+The network is built from the graph in the file's metadata with torch.nn modules of the same names, its state is loaded as it is, and
 the images are prepared as the metadata says. The data are the 1,000 test images of mnist_mini.
 """
 
@@ -25,30 +25,52 @@ model_path, measures_path = sys.argv[1:]
 with safe_open(model_path, "pt") as file:
     metadata = {key: value if key in ("format", "regulus_version") else json.loads(value) for key, value in file.metadata().items()}
 assert metadata["format"] == "pt"
-architecture, preprocessing = metadata["architecture"], metadata["preprocessing"]
+graph, preprocessing = metadata["graph"], metadata["preprocessing"]
 
 
-class Cnn(nn.Module):
+def module(op, inputs):
+    """The torch.nn module of a node; inputs are its input channels or units."""
+    kind = op["op"]
+    if kind == "conv":
+        window = {key: op[key] for key in ("stride", "padding", "groups", "bias")}
+        return nn.Conv2d(inputs, op["outputs"], op["kernel"], **window), op["outputs"]
+    if kind == "dense":
+        return nn.LazyLinear(op["outputs"], bias=op["bias"]), op["outputs"]
+    if kind == "batch_norm":
+        return nn.BatchNorm2d(inputs, op["epsilon"], op["momentum"]), inputs
+    if kind in ("max_pool", "average_pool"):
+        pool = nn.MaxPool2d if kind == "max_pool" else nn.AvgPool2d
+        return pool(op["kernel"], op["stride"], op["padding"]), inputs
+    if kind == "dropout":
+        return nn.Dropout(op["rate"]), inputs
+    return {"relu": nn.ReLU(), "relu6": nn.ReLU6(), "flatten": nn.Flatten()}.get(kind), inputs
+
+
+class Network(nn.Module):
     def __init__(self):
         super().__init__()
-        size = architecture["input"]
-        channels, height, width = size["channels"], size["height"], size["width"]
-        self.convolutions = len(architecture["channels"])
-        for number, output in enumerate(architecture["channels"], 1):
-            self.add_module(f"conv{number}", nn.Conv2d(channels, output, architecture["kernel_size"], padding=architecture["padding"]))
-            channels = output
-            height, width = ((side + 2 * architecture["padding"] - architecture["kernel_size"] + 1) // 2 for side in (height, width))
-        self.dense1 = nn.Linear(channels * height * width, architecture["hidden"])
-        self.dense2 = nn.Linear(architecture["hidden"], architecture["classes"])
+        channels = {"image": graph["input"]["channels"]}
+        for node in graph["nodes"]:
+            made, channels[node["name"]] = module(node, channels[node["inputs"][0]])
+            if made is not None:
+                self.add_module(node["name"], made)
 
-    def forward(self, x):
-        for number in range(1, self.convolutions + 1):
-            x = nn.functional.max_pool2d(torch.relu(self.get_submodule(f"conv{number}")(x)), 2)
-        return self.dense2(torch.relu(self.dense1(x.flatten(1))))
+    def forward(self, images):
+        values = {"image": images}
+        for node in graph["nodes"]:
+            first, *others = (values[name] for name in node["inputs"])
+            if node["op"] == "add":
+                values[node["name"]] = first + others[0]
+            elif node["op"].startswith("global"):
+                values[node["name"]] = first.mean((2, 3)) if node["op"] == "global_average_pool" else first.amax((2, 3))
+            else:
+                values[node["name"]] = self.get_submodule(node["name"])(first)
+        return values[graph["outputs"][0]]
 
 
-model = Cnn()
+model = Network()
 model.load_state_dict(load_file(model_path), strict=True)
+model.eval()
 
 folder = Path(__file__).parents[1] / "src/data/mnist_mini"
 pixels = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8).reshape(-1, 1, 28, 28)
@@ -65,4 +87,4 @@ print(f"PyTorch: data loss {loss:.7f}, accuracy {accuracy:.4f}; Regulus: {measur
 assert measured["count"] == len(labels)
 assert abs(loss - measured["data_loss"]) < 1e-5
 assert abs(accuracy - measured["accuracy"]) < 1e-9
-assert len(metadata["classes"]) == architecture["classes"]
+assert len(metadata["classes"]) == logits.shape[1]

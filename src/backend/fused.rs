@@ -9,15 +9,17 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
+use super::convolve::{self, Walk};
 use super::host::{Host, give, in_order, take};
-use crate::kernels::conv::{self, Winner};
-use crate::kernels::cross_entropy;
-use crate::kernels::dense::{self, Matrix};
-use crate::kernels::groups::{Groups, sum_of_absolutes, sum_of_norms};
-use crate::kernels::image::{Geometry, Images, channels_first};
-use crate::kernels::simd::Path;
-use crate::kernels::squares::sum_of_squares;
-use crate::kernels::update::{self, Adam, Descent};
+use regulus_kernels::conv::{self, ArgMax, ConvWeights};
+use regulus_kernels::cross_entropy;
+use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::groups::Groups;
+use regulus_kernels::image::{Geometry, Images, channels_first};
+use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
+use regulus_kernels::simd::Path;
+use regulus_kernels::squares::sum_of_squares;
+use regulus_kernels::update::{self, Adam, Descent};
 
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -31,6 +33,9 @@ pub trait Fused: Backend {
         channels_last: bool,
     ) -> FloatTensor<Self>;
 
+    /// See [`convolve`].
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self>;
+
     /// See [`dense()`].
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
 
@@ -38,7 +43,7 @@ pub trait Fused: Backend {
     fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// See [`norm`].
-    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self>;
+    fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self>;
 }
 
 /// Steps of optimizers, which write over what they are given where nothing else holds it.
@@ -67,7 +72,7 @@ pub trait InPlace: Backend {
 
 /// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
 ///
-/// The output lies in memory channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
+/// The output is stored channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
 ///
 /// # Shapes
 ///
@@ -79,6 +84,18 @@ pub trait InPlace: Backend {
 pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, padding: usize, channels_last: bool) -> Tensor<4> {
     let (images, weights, bias) = (images.into_dispatch(), weights.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, padding, channels_last))
+}
+
+/// A convolution by itself, without bias: Burn's `conv2d`, whose backward pass it has.
+///
+/// # Shapes
+///
+/// - images: `[batch, inputs, height, width]`
+/// - weights: `[outputs, inputs / groups, kernel rows, kernel columns]`
+/// - output: `[batch, outputs, rows, columns]`
+#[must_use]
+pub fn convolve(images: Tensor<4>, weights: Tensor<4>, walk: Walk) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Fused>::convolve(images.into_dispatch(), weights.into_dispatch(), walk))
 }
 
 /// A dense layer, with ReLU where `relu` says so: Burn's `Linear` and `Relu`.
@@ -119,14 +136,14 @@ pub enum Norm {
     Groups,
 }
 
-/// A norm of a parameter.
+/// A norm of a parameter, whose groups are those of `output_axis`.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm))
+pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm, output_axis))
 }
 
 /// One step of Adam: weights and both moments after it.
@@ -172,30 +189,38 @@ pub(super) fn geometry<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B
     Geometry { inputs: images[1], outputs: weights[0], height: images[2], width: images[3], kernel: weights[2], padding }
 }
 
-/// The forward pass; the winners of the pools, where they are asked for.
+/// The forward pass; the argmax of the pools, where they are asked for.
 pub(super) fn pooled<B: Host>(
     images: &FloatTensor<B>,
     weights: &FloatTensor<B>,
     bias: &FloatTensor<B>,
     padding: usize,
     channels_last: bool,
-    wants_winners: bool,
-) -> (FloatTensor<B>, Vec<Winner>) {
+    wants_argmax: bool,
+) -> (FloatTensor<B>, Vec<ArgMax>) {
     let geometry = geometry::<B>(images, weights, padding);
-    let batch = images.shape()[0];
-    let (out, winners) = B::read(images, |numbers, strides| {
+    let (batch, threads) = (images.shape()[0], rayon::current_num_threads());
+    let (out, argmax) = B::read(images, |numbers, strides| {
         let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
         in_order::<B, _>(weights, |weights| {
-            in_order::<B, _>(bias, |bias| conv::forward(path(), geometry, batch, &images, weights, bias, wants_winners))
+            in_order::<B, _>(bias, |bias| {
+                // What autodiff does not follow is evaluation, whose bits do not depend on the batch.
+                let weights = if wants_argmax {
+                    ConvWeights::for_batch(path(), geometry, batch, weights, bias)
+                } else {
+                    ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec())
+                };
+                conv::forward(path(), &weights, batch, &images, wants_argmax, threads)
+            })
         })
     });
     let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
     let out = if channels_last {
         last_to_first::<B>(give::<B>(out, [batch, height, width, geometry.outputs], &device))
     } else {
-        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs), [batch, geometry.outputs, height, width], &device)
+        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs, threads), [batch, geometry.outputs, height, width], &device)
     };
-    (out, winners)
+    (out, argmax)
 }
 
 /// The same numbers seen as `[batch, channel, row, column]`.
@@ -220,8 +245,8 @@ pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>, smo
 }
 
 /// A norm as a tensor, and its gradient but for a factor; none where that is the numbers themselves.
-pub(super) fn normed<B: Host>(numbers: &FloatTensor<B>, norm: Norm) -> (FloatTensor<B>, Option<Vec<f32>>) {
-    let groups = Groups::of(numbers.shape().as_slice());
+pub(super) fn normed<B: Host>(numbers: &FloatTensor<B>, norm: Norm, output_axis: usize) -> (FloatTensor<B>, Option<Vec<f32>>) {
+    let groups = Groups::of(numbers.shape().as_slice(), output_axis);
     let (sum, slope) = in_order::<B, _>(numbers, |numbers| match norm {
         Norm::Squares => (sum_of_squares(path(), numbers), None),
         Norm::Absolutes => wrapped(sum_of_absolutes(numbers)),
@@ -247,10 +272,16 @@ impl<B: Host> Fused for B {
         pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0
     }
 
+    fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
+        convolve::forward::<B>(&images, &weights, walk)
+    }
+
     fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {
         let shape = [x.shape()[0], weights.shape()[1]];
         let out = matrix::<B, _>(&x, |x| {
-            matrix::<B, _>(&weights, |weights| in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu)))
+            matrix::<B, _>(&weights, |weights| {
+                in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu, rayon::current_num_threads()))
+            })
         });
         give::<B>(out, shape, &x.device())
     }
@@ -260,8 +291,8 @@ impl<B: Host> Fused for B {
         (loss, correct)
     }
 
-    fn norm(numbers: FloatTensor<B>, norm: Norm) -> FloatTensor<B> {
-        normed::<B>(&numbers, norm).0
+    fn norm(numbers: FloatTensor<B>, norm: Norm, output_axis: usize) -> FloatTensor<B> {
+        normed::<B>(&numbers, norm, output_axis).0
     }
 }
 

@@ -9,11 +9,12 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, TensorMetadata};
 
+use super::convolve::{self, Walk};
 use super::fused::{Fused, Norm, geometry, last_to_first, losses, matrix, normed, path, pooled};
 use super::host::{Host, give, in_order};
-use crate::kernels::conv::Winner;
-use crate::kernels::image::Images;
-use crate::kernels::{conv, dense, squares};
+use regulus_kernels::conv::ArgMax;
+use regulus_kernels::image::Images;
+use regulus_kernels::{conv, dense, squares};
 
 impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     fn conv_relu_pool(
@@ -27,11 +28,15 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
             (images.into_parts(), weights.into_parts(), bias.into_parts());
         match ConvReluPool.prepare::<C>([images_node, weights_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (out, winners) = pooled::<B>(&images, &weights, &bias, padding, channels_last, true);
-                prepared.finish(Pooled { images, weights, winners: Arc::new(winners), padding }, out)
+                let (out, argmax) = pooled::<B>(&images, &weights, &bias, padding, channels_last, true);
+                prepared.finish(Pooled { images, weights, argmax: Arc::new(argmax), padding }, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0),
         }
+    }
+
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self> {
+        convolve::tracked::<B, C>(images, weights, walk)
     }
 
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {
@@ -56,9 +61,9 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         (loss, correct)
     }
 
-    fn norm(numbers: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self> {
+    fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self> {
         let (numbers, node) = numbers.into_parts();
-        let (sum, slope) = normed::<B>(&numbers, norm);
+        let (sum, slope) = normed::<B>(&numbers, norm, output_axis);
         match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let slope = match slope {
@@ -79,7 +84,7 @@ struct ConvReluPool;
 struct Pooled<B: Host> {
     images: FloatTensor<B>,
     weights: FloatTensor<B>,
-    winners: Arc<Vec<Winner>>,
+    argmax: Arc<Vec<ArgMax>>,
     padding: usize,
 }
 
@@ -88,7 +93,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
 
     fn backward(self, ops: Ops<Pooled<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let Pooled { images, weights, winners, padding } = ops.state;
+        let Pooled { images, weights, argmax, padding } = ops.state;
         let [images_node, weights_node, bias_node] = ops.parents;
         let geometry = geometry::<B>(&images, &weights, padding);
         let found = B::read(&images, |numbers, strides| {
@@ -96,7 +101,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
             B::read(&gradient, |numbers, strides| {
                 let gradient = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
                 in_order::<B, _>(&weights, |weights| {
-                    conv::backward(path(), geometry, &images, weights, &winners, &gradient, images_node.is_some())
+                    conv::backward(path(), geometry, &images, weights, &argmax, &gradient, images_node.is_some())
                 })
             })
         });

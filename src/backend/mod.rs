@@ -1,5 +1,6 @@
 //! Backends and their devices. The only place that knows cargo features.
 
+mod convolve;
 pub mod fused;
 mod fused_autodiff;
 mod host;
@@ -9,10 +10,11 @@ use burn::prelude::{Device, Tensor};
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
 use burn::tensor::DeviceType;
 
+pub use convolve::Walk;
 pub use threads::{keep_awake, on_threads};
 
-use crate::config::{Backend, BackendKind, Kernels};
-use crate::kernels::simd::{self, NoSuchPath};
+use crate::config::{Backend, BackendKind, Implementation};
+use regulus_kernels::simd::{self, NoSuchPath};
 
 /// The numbers of a tensor, in order, on the host.
 #[must_use]
@@ -61,32 +63,32 @@ pub enum BackendError {
 
 /// Where to compute, and with what.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ComputeDevice {
     /// The device.
     pub device: Device,
-    /// The operations; stock ones on all devices but CPUs.
-    pub kernels: Kernels,
+    /// Fused or stock operations; stock ones on all devices but CPUs.
+    pub implementation: Implementation,
 }
 
-impl Place {
-    /// The same place, where gradients are followed.
+impl ComputeDevice {
+    /// The same with autodiff.
     #[must_use]
     pub fn autodiff(self) -> Self {
         Self { device: self.device.autodiff(), ..self }
     }
 
-    /// The same place, without gradients.
+    /// The same without autodiff.
     #[must_use]
     pub fn inner(self) -> Self {
         Self { device: self.device.inner(), ..self }
     }
 }
 
-/// A place to compute that was found to be there.
+/// A device that was found to be there.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The place, without autodiff.
-    pub place: Place,
+    /// The device, without autodiff.
+    pub device: ComputeDevice,
     /// Its name.
     pub name: String,
     /// Threads of the CPU backends.
@@ -100,7 +102,7 @@ pub struct Opened {
 /// # Errors
 ///
 /// When the backend is not in this build, has no such device, or the threads can't be started. Another backend is never taken in its
-/// place.
+/// stead.
 pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let kind = config.kind;
     let found = devices(kind).ok_or_else(|| {
@@ -115,9 +117,9 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let kernels = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Kernels::Stock };
-    let simd = (kernels == Kernels::Fused).then_some(path.name);
-    Ok(Opened { place: Place { device, kernels }, name, threads, simd })
+    let implementation = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let simd = (implementation == Implementation::Fused).then_some(path.name);
+    Ok(Opened { device: ComputeDevice { device, implementation }, name, threads, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -170,9 +172,12 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
 
 /// A CPU of this build, for tests of what is the same on every backend.
 #[cfg(test)]
-pub(crate) fn any_cpu() -> Place {
+pub(crate) fn any_cpu() -> ComputeDevice {
     let cpu = [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices);
-    Place { device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"), kernels: Kernels::Fused }
+    ComputeDevice {
+        device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"),
+        implementation: Implementation::Fused,
+    }
 }
 
 #[cfg(test)]

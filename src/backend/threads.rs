@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::Yield;
 
 use super::BackendError;
-use crate::config::Kernels;
+use crate::config::Implementation;
 
 /// How long a thread looks for work before it sleeps. To wake one takes tens of microseconds, as long as a small layer computes.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -32,10 +32,10 @@ pub(super) fn start(asked: usize) -> Result<usize, BackendError> {
 
 /// Runs work on one of the threads, if it is done with the kernels: from outside, each parallel part would have to be handed over. Other work
 /// stays on the caller's thread, to which a GPU's queue belongs.
-pub fn on_threads<R: Send>(kernels: Kernels, work: impl FnOnce() -> R + Send) -> R {
-    match kernels {
-        Kernels::Fused => rayon::scope(|_| work()),
-        Kernels::Stock => work(),
+pub fn on_threads<R: Send>(implementation: Implementation, work: impl FnOnce() -> R + Send) -> R {
+    match implementation {
+        Implementation::Fused => rayon::scope(|_| work()),
+        Implementation::Stock => work(),
     }
 }
 

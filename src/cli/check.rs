@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use regulus_model::graph::{Graph, Op, Parameter, Source};
+use serde_json::{Value, json};
 
 use super::args::CheckArgs;
 use super::bar::Work;
 use super::print;
-use crate::config::Experiment;
+use super::table::{grouped, table};
+use crate::config::{Experiment, Implementation};
 use crate::error::Error;
-use crate::launch::prepare;
-use crate::model::Parameter;
+use crate::launch::{Prepared, prepare};
+use crate::network::Network;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
@@ -21,14 +23,96 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let prepared = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
     prepared.warnings.iter().for_each(print::warning);
-    let assignments: Vec<(String, Vec<String>)> =
-        Parameter::of(&prepared.network).into_iter().map(|Parameter { name, .. }| (name.clone(), prepared.penalties.told(&name))).collect();
-    if args.json {
-        print::json(&prepared.experiment)?;
-        let penalties: BTreeMap<_, _> = assignments.into_iter().collect();
-        return print::json(&json!({ "penalties": penalties, "keep": prepared.keep, "warnings": prepared.warnings }));
+    if args.json { report_json(&prepared) } else { report(&prepared) }
+}
+
+fn report_json(prepared: &Prepared) -> Result<(), Error> {
+    let Prepared { experiment, network, penalties, keep, warnings, .. } = prepared;
+    let graph = network.graph();
+    let penalties: BTreeMap<&String, Vec<String>> = trained(graph).map(|name| (name, penalties.described(name))).collect();
+    let nodes: Vec<Value> = Row::all(network)
+        .map(|row| {
+            json!({
+                "name": row.name,
+                "op": row.word,
+                "output": row.output,
+                "parameters": row.parameters,
+                "multiplications": row.multiplications,
+                "implementation": row.implementation,
+            })
+        })
+        .collect();
+    print::json(experiment)?;
+    print::json(&json!({
+        "nodes": nodes,
+        "parameters": graph.parameter_count(),
+        "penalties": penalties,
+        "keep": keep,
+        "warnings": warnings,
+    }))
+}
+
+fn report(prepared: &Prepared) -> Result<(), Error> {
+    let Prepared { experiment, network, penalties, .. } = prepared;
+    let graph = network.graph();
+    let rows = Row::all(network).map(|row| {
+        let output = format!("{:?}", row.output);
+        let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
+        vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
+    });
+    let total: u64 = (0..graph.nodes().len()).map(|place| graph.multiplications(place)).sum();
+    let all = ["all".to_owned(), String::new(), String::new(), grouped(graph.parameter_count() as u64), grouped(total)];
+    let header = ["node", "operation", "output", "parameters", "multiplications", "implementation"];
+    let nodes = table(&header, rows.chain(std::iter::once(all.to_vec())));
+    let described = |name: &String| match penalties.described(name) {
+        terms if terms.is_empty() => "no penalty".to_owned(),
+        terms => terms.join("; "),
+    };
+    let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
+    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(std::iter::once(String::new())).chain(assignments).collect();
+    let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
+    print::out(format_args!("{}\n\n{}", experiment.to_toml().trim_end(), comments.join("\n")))
+}
+
+/// The names of the parameters that are trained.
+fn trained(graph: &Graph) -> impl Iterator<Item = &String> {
+    graph.parameters().filter(|parameter| parameter.role.is_trained()).map(|parameter| &parameter.name)
+}
+
+/// A line of the table of nodes.
+struct Row<'a> {
+    name: &'a str,
+    word: &'static str,
+    output: Vec<usize>,
+    parameters: usize,
+    multiplications: u64,
+    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where only the forward pass is one of this program; `stock`.
+    implementation: String,
+}
+
+impl<'a> Row<'a> {
+    fn all(network: &'a Network) -> impl Iterator<Item = Self> {
+        let graph = network.graph();
+        let is_fused = network.implementation() == Implementation::Fused;
+        let mut implementations = vec![String::new(); graph.nodes().len()];
+        for stage in network.stages() {
+            for place in &stage.nodes {
+                implementations[*place] = match stage.kind.is_fused() {
+                    // Its forward pass is a kernel of this program.
+                    false if is_fused && matches!(graph.nodes()[*place].op, Op::Conv(_)) => "kernel".to_owned(),
+                    false => "stock".to_owned(),
+                    true if *place == stage.first() => "fused".to_owned(),
+                    true => format!("with {}", graph.nodes()[stage.first()].name),
+                };
+            }
+        }
+        graph.nodes().iter().zip(implementations).enumerate().map(|(place, (node, implementation))| Self {
+            name: &node.name,
+            word: node.op.operation().word(),
+            output: graph.features_of(Source::Node(place)).dims(),
+            parameters: graph.parameters_of(place).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
+            multiplications: graph.multiplications(place),
+            implementation,
+        })
     }
-    let told = |told: &[String]| if told.is_empty() { "no penalty".to_owned() } else { told.join("; ") };
-    let lines: Vec<String> = assignments.iter().map(|(name, terms)| format!("\n# {name}: {}", told(terms))).collect();
-    print::out(format_args!("{}{}", prepared.experiment.to_toml().trim_end(), lines.concat()))
 }

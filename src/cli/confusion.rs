@@ -1,4 +1,4 @@
-//! Which classes are taken for which: the matrix where it is readable, and the most frequent confusions.
+//! The confusion matrix, and the list of the most frequent confusions.
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use super::table::{Cell, grouped, one_line, percent, shortened, table};
 use crate::metrics::Measures;
 
-/// The most classes whose matrix is readable.
-pub(super) const MATRIX: usize = 12;
-/// Confusions in a list of them.
+/// The largest number of classes with a readable matrix.
+pub(super) const MATRIX_CLASSES: usize = 12;
+/// The number of listed confusions.
 pub(super) const LISTED: usize = 10;
-/// Columns for the name of a class beside the matrix.
+/// The largest width of a class name beside the matrix, in columns.
 const NAME: usize = 24;
 
-/// The confusion matrix: right ones plain, mistakes in colour. None if there are too many classes to read it on a line of `width` columns; where
-/// there is no `width`, a line may be as long as it likes.
+/// The confusion matrix: correct predictions bold, mistakes in colour. Returns `None` if there are too many classes or the lines are longer than `width`
+/// columns. `width` is `None` for lines of any length.
 pub(super) fn matrix(measures: &Measures, names: &[String], width: Option<usize>) -> Option<String> {
-    if names.len() > MATRIX {
+    if names.len() > MATRIX_CLASSES {
         return None;
     }
     let labels: Vec<String> = (0..names.len()).map(|label| label.to_string()).collect();
@@ -38,7 +38,7 @@ pub(super) fn matrix(measures: &Measures, names: &[String], width: Option<usize>
     width.is_none_or(|width| widest <= width).then_some(matrix)
 }
 
-/// The most frequent confusions, one a line; none if there are no mistakes.
+/// The most frequent confusions, one per line. Returns `None` without mistakes.
 pub(super) fn list(measures: &Measures, names: &[String], limit: usize) -> Option<String> {
     let lines: Vec<String> = measures
         .top_confusions(limit)

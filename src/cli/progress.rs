@@ -1,4 +1,4 @@
-//! Telling how training goes: a bar on a terminal, plain lines elsewhere, JSON lines on request.
+//! The progress of training: a bar on a terminal, else plain lines, or JSON lines on request.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -7,95 +7,96 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::closing::short;
+use super::summary::short;
 use super::table::{duration, grouped, percent, rounded};
 use super::{bar, print};
 use crate::error::Error;
 use crate::train::{Event, Observer, Phase, Progress, Row};
 
-/// Time between two plain lines, and between two JSON progress lines.
-const PLAIN: Duration = Duration::from_secs(10);
-const JSON: Duration = Duration::from_secs(1);
+/// The time between two plain lines.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two JSON lines.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches a training for people or programs.
-pub(super) struct Teller {
-    way: Way,
+/// An observer that prints progress.
+pub(super) struct ProgressReporter {
+    output: Output,
     epochs: u64,
-    told: Instant,
-    /// The phase under way, and when it began.
+    last_report: Instant,
+    /// The current phase and its start.
     phase: Option<(&'static str, Instant)>,
-    /// The penalties whose λ training finds: their place in the config, and what to call them.
-    found: Vec<(usize, String)>,
+    /// The penalties whose λ training determines: index in the config and label.
+    determined: Vec<(usize, String)>,
 }
 
-enum Way {
+enum Output {
     Bar(ProgressBar),
     Lines,
     Json,
 }
 
-impl Teller {
-    /// A teller of a training of `epochs` epochs that has done `done` steps.
+impl ProgressReporter {
+    /// A reporter for a run of `epochs` epochs that has completed `done` steps.
     pub(super) fn new(json: bool, epochs: u64, done: u64) -> Self {
-        let way = if json {
-            Way::Json
+        let output = if json {
+            Output::Json
         } else if std::io::stderr().is_terminal() {
             let bar = bar::begin(done, done);
-            bar::draw_words(&bar, "starting");
-            Way::Bar(bar)
+            bar::draw_text(&bar, "starting");
+            Output::Bar(bar)
         } else {
-            Way::Lines
+            Output::Lines
         };
-        Self { way, epochs, told: Instant::now(), phase: None, found: Vec::new() }
+        Self { output, epochs, last_report: Instant::now(), phase: None, determined: Vec::new() }
     }
 
-    /// Tells the λ of these penalties after each epoch, too.
-    pub(super) fn with_found(mut self, found: Vec<(usize, String)>) -> Self {
-        self.found = found;
+    /// Also prints the λ of these penalties after each epoch.
+    pub(super) fn with_determined_lambdas(mut self, penalties: Vec<(usize, String)>) -> Self {
+        self.determined = penalties;
         self
     }
 
-    /// Tells how far a phase besides the steps is, and how long it still takes, once it is seen to take long.
+    /// Prints progress and remaining time of a long phase, once it has taken a second.
     fn phase(&mut self, phase: &Phase) -> Result<(), Error> {
         let Phase { phase: name, done, total } = *phase;
-        let begun = match self.phase {
-            Some((known, begun)) if known == name && done > 1 => begun,
+        let started = match self.phase {
+            Some((current, started)) if current == name && done > 1 => started,
             _ => Instant::now(),
         };
-        self.phase = if done < total { Some((name, begun)) } else { None };
-        let seconds = begun.elapsed().as_secs_f64();
-        if seconds < JSON.as_secs_f64() || done == 0 {
+        self.phase = if done < total { Some((name, started)) } else { None };
+        let seconds = started.elapsed().as_secs_f64();
+        if seconds < JSON_INTERVAL.as_secs_f64() || done == 0 {
             return Ok(());
         }
         let left = seconds * total.saturating_sub(done) as f64 / done as f64;
         let message = || format!("{name} {:.0} %, {} left", 100.0 * done as f64 / total as f64, duration(left));
-        match &self.way {
-            Way::Bar(bar) => bar::draw_words(bar, &message()),
-            Way::Lines if self.told.elapsed() >= PLAIN => {
-                self.told = Instant::now();
+        match &self.output {
+            Output::Bar(bar) => bar::draw_text(bar, &message()),
+            Output::Lines if self.last_report.elapsed() >= PLAIN_INTERVAL => {
+                self.last_report = Instant::now();
                 print::note(message());
             }
-            Way::Json if self.told.elapsed() >= JSON => {
-                self.told = Instant::now();
+            Output::Json if self.last_report.elapsed() >= JSON_INTERVAL => {
+                self.last_report = Instant::now();
                 let mut line = json!(phase);
                 line["event"] = json!("progress");
                 line["seconds_left"] = json!(left);
                 print::json(&line)?;
             }
-            Way::Lines | Way::Json => {}
+            Output::Lines | Output::Json => {}
         }
         Ok(())
     }
 
-    /// The λ that training found, for the line of an epoch.
+    /// The λ that training determines, for the line of an epoch.
     fn lambdas(&self, train: &Row) -> String {
         let mut line = String::new();
-        for (place, label) in &self.found {
-            let Some(lambda) = train.lambdas.get(*place) else { continue };
-            let update = train.evidence.as_ref().and_then(|updates| *updates.get(*place)?);
-            let found = update.map_or(String::new(), |update| format!(" → {}", short(update.lambda)));
+        for (index, label) in &self.determined {
+            let Some(lambda) = train.lambdas.get(*index) else { continue };
+            let update = train.evidence.as_ref().and_then(|updates| *updates.get(*index)?);
+            let updated = update.map_or(String::new(), |update| format!(" → {}", short(update.lambda)));
             let label = if train.lambdas.len() > 1 { format!(" ({label})") } else { String::new() };
-            let _ = write!(line, ", λ{label} {}{found}", short(*lambda));
+            let _ = write!(line, ", λ{label} {}{updated}", short(*lambda));
         }
         line
     }
@@ -104,33 +105,33 @@ impl Teller {
         let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
         let loss = format!("loss {data_loss:.4}");
         let others = [format!("penalty {penalty:.2e}"), format!("{} images/s", rounded(images_per_second))];
-        match &self.way {
-            Way::Bar(bar) => {
+        match &self.output {
+            Output::Bar(bar) => {
                 bar.set_length(steps);
                 bar.set_position(step);
                 let [penalty, speed] = others;
                 let steps = format!("{}/{} steps", grouped(step), grouped(steps));
                 bar::draw(bar, &format!("epoch {epoch}/{epochs}"), &[loss, bar::time_left(bar), steps, speed, penalty]);
             }
-            Way::Lines if self.told.elapsed() >= PLAIN => {
-                self.told = Instant::now();
+            Output::Lines if self.last_report.elapsed() >= PLAIN_INTERVAL => {
+                self.last_report = Instant::now();
                 print::note(format_args!("epoch {epoch}/{epochs}, step {step}/{steps}, {loss}, {}", others.join(", ")));
             }
-            Way::Json if self.told.elapsed() >= JSON => {
-                self.told = Instant::now();
+            Output::Json if self.last_report.elapsed() >= JSON_INTERVAL => {
+                self.last_report = Instant::now();
                 let mut line = json!(progress);
                 line["event"] = json!("progress");
                 print::json(&line)?;
             }
-            Way::Lines | Way::Json => {}
+            Output::Lines | Output::Json => {}
         }
         Ok(())
     }
 
     fn epoch(&mut self, rows: &[Row]) -> Result<(), Error> {
-        self.told = Instant::now();
+        self.last_report = Instant::now();
         self.phase = None;
-        if matches!(self.way, Way::Json) {
+        if matches!(self.output, Output::Json) {
             for row in rows {
                 let mut line = json!(row);
                 line["event"] = json!("epoch");
@@ -157,39 +158,39 @@ impl Teller {
     }
 }
 
-impl Teller {
-    /// Says what is being done between steps.
-    fn say(&self, what: &str) {
-        match &self.way {
-            Way::Bar(bar) => bar::draw_words(bar, what),
-            Way::Lines => print::note(what),
-            Way::Json => {}
+impl ProgressReporter {
+    /// Prints the name of a phase between steps.
+    fn announce(&self, phase: &str) {
+        match &self.output {
+            Output::Bar(bar) => bar::draw_text(bar, phase),
+            Output::Lines => print::note(phase),
+            Output::Json => {}
         }
     }
 }
 
-impl Observer for Teller {
+impl Observer for ProgressReporter {
     fn on(&mut self, event: &Event) -> Result<(), Error> {
         match event {
             Event::Progress(progress) => self.progress(progress),
             Event::Epoch(rows) => self.epoch(rows),
             Event::Phase(phase) => self.phase(phase),
             Event::Checkpoint { .. } => Ok(()),
-            Event::Learning => {
-                self.say("finding λ by the evidence of the training data");
+            Event::UpdatingLambda => {
+                self.announce("updating λ by the evidence of the training data");
                 Ok(())
             }
             Event::Measuring => {
-                self.say("measuring the network");
+                self.announce("measuring the network");
                 Ok(())
             }
         }
     }
 }
 
-impl Drop for Teller {
+impl Drop for ProgressReporter {
     fn drop(&mut self) {
-        if matches!(self.way, Way::Bar(_)) {
+        if matches!(self.output, Output::Bar(_)) {
             print::clear_bar();
         }
     }

@@ -1,4 +1,4 @@
-//! Tables and numbers for people.
+//! Tables and formatted numbers.
 
 use std::fmt::{Display, Write};
 
@@ -13,7 +13,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A cell in a style, which terminals show.
+    /// A cell with a terminal style.
     pub(super) fn styled(text: impl Display, style: Style) -> Self {
         Self { text: text.to_string(), style }
     }
@@ -25,7 +25,7 @@ impl From<String> for Cell {
     }
 }
 
-/// A table without lines: the first column to the left, the others to the right.
+/// A table without lines. The first column is left-aligned, the others are right-aligned.
 pub(super) fn table<C: Into<Cell>>(header: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> String {
     let header = header.iter().map(|title| Cell::from((*title).to_owned())).collect();
     let rows: Vec<Vec<Cell>> =
@@ -55,12 +55,12 @@ pub(super) fn shortened(name: &str, width: usize) -> String {
     console::truncate_str(&one_line(name), width, "…").into_owned()
 }
 
-/// A count with thousands apart: `60,000`.
+/// A count with thousands separators: `60,000`.
 pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -73,7 +73,7 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// A speed or other large number, rounded to a whole one with thousands apart.
+/// A number rounded to an integer, with thousands separators.
 pub(super) fn rounded(number: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed, rounded for people")]
     grouped(number.round() as u64)

@@ -9,9 +9,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{ResumeArgs, TrainArgs};
 use super::bar::{self, Work};
-use super::closing::tell_end;
 use super::print;
-use super::progress::Teller;
+use super::progress::ProgressReporter;
+use super::summary::print_summary;
 use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
@@ -39,34 +39,34 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
     let labels = folder.manifest()?.penalties;
-    folder.summary()?.map_or(Ok(()), |summary| tell_end(&folder, &summary, &labels, args.json))
+    folder.summary()?.map_or(Ok(()), |summary| print_summary(&folder, &summary, &labels, args.json))
 }
 
 fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
-    tell_begin(&launch, json)?;
+    print_begin(&launch, json)?;
     let epochs = launch.experiment.train.epochs.get() as u64;
-    let found = launch.experiment.penalty.iter().zip(&launch.manifest.penalties).enumerate();
-    let found = found.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
-    let found = found.map(|(place, (_, label))| (place, label.clone())).collect();
-    let mut teller = Teller::new(json, epochs, launch.steps_done()).with_found(found);
-    let summary = launch.run(&stop, &mut teller);
-    drop(teller);
+    let determined = launch.experiment.penalty.iter().zip(&launch.manifest.penalties).enumerate();
+    let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
+    let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
+    let mut reporter = ProgressReporter::new(json, epochs, launch.steps_done()).with_determined_lambdas(determined);
+    let summary = launch.run(&stop, &mut reporter);
+    drop(reporter);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
-        tell_end(&launch.folder, &summary, &[], true)?;
+        print_summary(&launch.folder, &summary, &[], true)?;
     }
     let summary = summary?;
     if summary.status == Status::Interrupted {
         if json {
-            tell_end(&launch.folder, &summary, &[], true)?;
+            print_summary(&launch.folder, &summary, &[], true)?;
         }
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
-    tell_end(&launch.folder, &summary, &launch.manifest.penalties, json)
+    print_summary(&launch.folder, &summary, &launch.manifest.penalties, json)
 }
 
-/// A flag raised by SIGINT or SIGTERM. A second SIGINT ends the process at once; a second SIGTERM, which some supervisors send to process
-/// and group alike, changes nothing.
+/// A flag that SIGINT or SIGTERM sets. A second SIGINT ends the process at once. A second SIGTERM has no effect, because some supervisors send it to the
+/// process and to its group.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     bar::leave_signals();
     let stop = Arc::new(AtomicBool::new(false));
@@ -75,20 +75,20 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
-    let told = Arc::clone(&stop);
-    let tell = move || {
-        while !told.load(Ordering::Relaxed) {
+    let flag = Arc::clone(&stop);
+    let report = move || {
+        while !flag.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
         }
-        // A second Ctrl-C ends the program without another word: no bar may be left by then.
+        // A second Ctrl-C ends the program at once, so the bar is removed now.
         print::clear_bar();
         print::note("stopping as soon as all is saved; Ctrl-C again ends at once");
     };
-    std::thread::Builder::new().spawn(tell).map_err(failed)?;
+    std::thread::Builder::new().spawn(report).map_err(failed)?;
     Ok(stop)
 }
 
-fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
+fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     let manifest = &launch.manifest;
     if json {
         return print::json(&json!({
@@ -104,7 +104,7 @@ fn tell_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     launch.notes.iter().for_each(print::note);
     let dataset = &manifest.dataset;
     print::note(format_args!(
-        "training {} parameters on {} images of {} ({} held out, {} to test) with {} on {}, {}",
+        "training {} parameters on {} images of {} (validation split: {}, test split: {}) with {} on {}, {}",
         grouped(manifest.parameters as u64),
         grouped(dataset.train as u64),
         dataset.source,

@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
+use regulus_model::preprocess::Resize;
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ConfigError;
 use super::number::{Count, Fraction, number_or_word};
 
-/// What an experiment learns from.
+/// The data of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// The source.
     pub source: Source,
-    /// The folder of the files; for sets that can be fetched in place of the cache folder; for `cifar10` the archive, too.
+    /// The folder of the files. Downloadable datasets: a folder instead of the one in the cache; `cifar10`: or the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// `idx`: the file of training images.
@@ -35,31 +36,31 @@ pub struct Data {
     /// `folder`: 1 for grey, 3 for colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_channels: Option<Count>,
-    /// `folder`: how an image of other proportions is brought to `image_size`.
+    /// `folder`: how images are resized to `image_size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
-    /// `idx`: the names of the classes 0, 1, …; without it their numbers are their names.
+    /// `idx`: the names of the classes 0, 1, …; by default their numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
-    /// The first so many training samples; 0: all.
+    /// Use only this many training samples, from the first; 0: all.
     #[serde(default)]
     pub train_limit: usize,
-    /// `folder`: what to do with an image file that can't be decoded.
+    /// `folder`: the treatment of images that can't be decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<Damaged>,
-    /// `folder`: whether decoded images are kept in the cache folder for the next start.
+    /// `folder`: whether decoded images are cached for the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<bool>,
-    /// `idx`: whether rows and columns of each image are swapped, as EMNIST's files need it.
+    /// `idx`: whether images are transposed, which EMNIST needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transpose: Option<bool>,
-    /// What is held out for validation. Without it, source `folder` uses a validation folder where there is one.
+    /// The validation split. By default source `folder` uses a validation folder if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
-    /// Whether each epoch sees the samples in an order of its own.
+    /// Whether the samples are shuffled in each epoch.
     #[serde(default = "yes")]
     pub shuffle: bool,
-    /// How pixels become numbers.
+    /// The normalization of pixels.
     #[serde(default)]
     pub normalization: Normalization,
 }
@@ -68,17 +69,17 @@ fn yes() -> bool {
     true
 }
 
-/// What is held out for validation.
+/// The origin of the validation split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Validation {
-    /// This fraction of the training samples, of every class alike, by chance; 0: none.
+    /// A random fraction of the training samples, stratified by class; 0: no validation split.
     Fraction(Fraction),
     /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`.
     Folder,
 }
 
 impl Validation {
-    /// Nothing.
+    /// No validation split.
     pub const NONE: Self = Self::Fraction(Fraction::literal(0.0));
 }
 
@@ -105,22 +106,22 @@ impl<'de> Deserialize<'de> for Validation {
 
 const FOLDER: &str = "folder";
 
-/// What to do with an image file that can't be decoded.
+/// The treatment of images that can't be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Damaged {
-    /// Nothing is trained; the first such file is named.
+    /// An error that names the first such file.
     #[default]
     Refuse,
-    /// It is left out; each is named, and the manifest counts them.
+    /// They are left out. A warning names each of them, and the manifest has their number.
     Skip,
 }
 
-/// Where images come from.
+/// The data sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// 5,000 training and 1,000 test images of MNIST, inside the program.
+    /// 5,000 training and 1,000 test images of MNIST, built into the program.
     MnistMini,
     /// The MNIST database of handwritten digits.
     Mnist,
@@ -135,7 +136,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word for it in configs.
+    /// The name in configs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -149,39 +150,26 @@ impl Source {
     }
 }
 
-/// How an image of other proportions than the network's input is brought to its size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resize {
-    /// Height and width are scaled apart, which changes the proportions of what is seen.
-    #[default]
-    Stretch,
-    /// Scaled until it covers the size, then cut to its middle.
-    Crop,
-    /// Scaled until it fits into the size, in the middle of a black ground.
-    Pad,
-}
-
-/// How pixels (0 to 255) become numbers.
+/// The normalization of pixels (0 to 255).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
     /// Pixel / 255.
     #[default]
     Unit,
-    /// (pixel / 255 − mean) / deviation, each over the training part, channel by channel.
+    /// (pixel / 255 − mean) / deviation, with mean and deviation of the training split for each channel.
     Standard,
 }
 
-/// Images are resized to no more than so many pixels on a side.
+/// The largest side of `image_size` in pixels.
 const LARGEST_SIDE: usize = 16_384;
 
 impl Data {
-    /// The whole of a set named by its word, such as `mnist`, in `dir` or where it belongs.
+    /// The data section for a source name, such as `mnist`. `dir`: its folder, if it is not in the cache.
     ///
     /// # Errors
     ///
-    /// When there is no such set, or the word is one of a source that needs more than a name.
+    /// When there is no such source, or it needs more keys.
     pub fn named(source: &str, dir: Option<&std::path::Path>) -> Result<Self, ConfigError> {
         let mut keys = figment::value::Dict::from([("source".to_owned(), source.into())]);
         if let Some(dir) = dir {
@@ -196,7 +184,7 @@ impl Data {
         Ok(data)
     }
 
-    /// Whether samples are held out for validation; none where that depends on what is in the folder.
+    /// Whether there is a validation split. Returns `None` if that depends on the content of the folder.
     #[must_use]
     pub fn has_validation(&self) -> Option<bool> {
         self.validation.map(|validation| match validation {
@@ -205,7 +193,7 @@ impl Data {
         })
     }
 
-    /// Checks that the keys given are those of the source, and fills in the defaults of that source.
+    /// Checks that the given keys apply to the source, and fills in the defaults of the source.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
         use Source::{Folder, Idx, MnistMini};
         let source = self.source;
@@ -263,7 +251,7 @@ impl Data {
             _ => {}
         }
         if let Some(classes) = &self.classes
-            && let Some(twice) = classes.iter().enumerate().find_map(|(place, class)| classes[..place].contains(class).then_some(class))
+            && let Some(twice) = classes.iter().enumerate().find_map(|(index, class)| classes[..index].contains(class).then_some(class))
         {
             return Err(ConfigError::value("data.classes", format!("names {twice:?} twice; each class needs a name of its own")));
         }

@@ -1,10 +1,10 @@
-//! What can be wrong with a config, told by key, value, expectation and way out.
+//! Errors of a config. A message names the key, the value, the expected values and a remedy.
 
 use std::path::PathBuf;
 
 use figment::error::{Actual, Kind};
 
-use super::keys;
+use super::key_paths;
 
 /// A config that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// A folder in the place of a file.
+    /// A folder instead of a file.
     #[error("config `{}` is a folder; expected a TOML file, which `regulus init --images {}` writes for a folder of images", path.display(), path.display())]
     Folder {
         /// The folder.
@@ -28,7 +28,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and what, as the TOML reader says it.
+        /// Position and problem, from the TOML parser.
         message: String,
     },
     /// A key that does not exist.
@@ -36,32 +36,32 @@ pub enum ConfigError {
     UnknownKey {
         /// The dotted key.
         key: String,
-        /// The nearest key there is, or all of them.
+        /// The nearest known key, or all keys.
         hint: String,
     },
-    /// A value of the wrong type or out of range; the problem reads on from the key.
+    /// A value of the wrong type or out of range.
     #[error("`{key}` {problem}")]
     Value {
         /// The dotted key.
         key: String,
-        /// Such as `is -0.1; expected a finite number > 0`.
+        /// The rest of the sentence after the key, such as `is -0.1; expected a finite number > 0`.
         problem: String,
     },
-    /// A problem told by a section itself, the key included.
+    /// A problem that a section reports, including the key.
     #[error("{0}")]
     Section(String),
-    /// A `--set` that is not `KEY=VALUE` or points nowhere.
+    /// A `--set` that is not `KEY=VALUE` or whose key can't be set.
     #[error("`--set {argument}`: {problem}")]
     Set {
-        /// What was typed.
+        /// The argument.
         argument: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// An `--unset` of a key that is not there.
+    /// An `--unset` of a missing key.
     #[error("`--unset {key}`: {problem}")]
     Unset {
-        /// What was typed.
+        /// The key.
         key: String,
         /// What is wrong with it.
         problem: String,
@@ -85,11 +85,11 @@ impl ConfigError {
             Kind::UnknownVariant(found, known) => Self::value(key, format!("is {found:?}; expected one of {}", listed(known))),
             Kind::MissingField(field) => Self::value(dotted_with(&error.path, &field), "is missing; it has no default"),
             Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-                Self::value(key, format!("is {}; expected {}", shown(&found), in_words(&expected)))
+                Self::value(key, format!("is {}; expected {}", shown(&found), expectation(&expected)))
             }
             Kind::InvalidLength(found, expected) => Self::value(key, format!("has {found} elements; expected {expected}")),
-            // A section that checks several keys together names the key at fault, in backticks, by its full path.
-            // A section in a list, or in another section, does not know its place there.
+            // A section that checks several keys together names the full path of the key in backticks.
+            // A section in a list or in another section does not know its own path there.
             Kind::Message(message) if message.starts_with('`') => {
                 let section = error.path.iter().rev().find(|part| part.parse::<usize>().is_err()).map_or("", String::as_str);
                 Self::Section(message.replacen(&format!("`{section}."), &format!("`{key}."), 1))
@@ -112,7 +112,7 @@ fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The known word nearest to what was typed, or, where none is near, all of them.
+/// A question with the nearest known word, or, if none is near, a list of all words.
 pub(crate) fn nearest(typed: &str, known: &[&str]) -> String {
     near(typed, known).map_or_else(|| format!("expected one of {}", listed(known)), |word| format!("did you mean `{word}`?"))
 }
@@ -122,24 +122,28 @@ fn near<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     distances.filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3).min().map(|(_, word)| word)
 }
 
-/// What to write instead of an unknown key of a section: one of the section's, or the same key of another section.
+/// The hint for an unknown key of a section: a key of the section, or the same key of another section.
 fn hint_in_section(typed: &str, known: &[&str]) -> String {
-    let elsewhere = keys::paths_to(typed);
+    let elsewhere = key_paths::paths_to(typed);
     if near(typed, known).is_some() || elsewhere.is_empty() {
         return nearest(typed, known);
     }
-    keys::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
+    key_paths::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// What to write instead of an unknown key outside of any section: most often it is one whose section was left out.
+/// The hint for an unknown key outside of sections. Most often the section is missing.
 fn hint_at_root(typed: &str, known: &[&str]) -> String {
-    let mut elsewhere = keys::paths_to(typed);
+    let mut elsewhere = key_paths::paths_to(typed);
     if elsewhere.is_empty() && near(typed, known).is_none() {
-        let all = keys::all_paths();
+        let all = key_paths::all_paths();
         let last: Vec<&str> = all.iter().filter_map(|path| path.rsplit_once('.').map(|(_, key)| key)).collect();
-        elsewhere = near(typed, &last).map(keys::paths_to).unwrap_or_default();
+        elsewhere = near(typed, &last).map(key_paths::paths_to).unwrap_or_default();
     }
-    if elsewhere.is_empty() { nearest(typed, known) } else { keys::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>()) }
+    if elsewhere.is_empty() {
+        nearest(typed, known)
+    } else {
+        key_paths::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
+    }
 }
 
 fn shown(found: &Actual) -> String {
@@ -155,7 +159,7 @@ fn shown(found: &Actual) -> String {
     }
 }
 
-fn in_words(expected: &str) -> String {
+fn expectation(expected: &str) -> String {
     match expected {
         "f64" | "f32" => "a number".to_owned(),
         "u64" | "usize" => "a whole number from 0 to 2^63 - 1".to_owned(),

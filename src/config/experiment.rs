@@ -8,48 +8,48 @@ use super::number::{BatchSize, Count, Fraction, NonNegative};
 use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule};
 use crate::seed::Seed;
 
-/// One experiment: everything that decides what a run computes.
+/// An experiment: everything that determines the result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// The name runs are filed under: letters, digits, `.`, `_` and `-`.
+    /// The name of the experiment and of the folder of its runs: letters, digits, `.`, `_` and `-`.
     pub name: String,
     /// The seed of every random stream.
     #[serde(default)]
     pub seed: Seed,
-    /// The folder runs are kept in.
+    /// The folder of all runs.
     #[serde(default = "artifacts")]
     pub artifacts: PathBuf,
-    /// Where it computes.
+    /// The backend.
     #[serde(default)]
     pub backend: Backend,
-    /// What it learns from.
+    /// The data.
     pub data: Data,
-    /// What it trains.
+    /// The network.
     #[serde(default)]
     pub model: Model,
     /// The regularization terms of the loss.
     #[serde(default)]
     pub penalty: Vec<Penalty>,
-    /// How it descends.
+    /// The optimizer.
     #[serde(default)]
     pub optimizer: Optimizer,
-    /// How the learning rate changes.
+    /// The learning-rate schedule.
     #[serde(default)]
     pub schedule: Schedule,
-    /// How long and in what steps.
+    /// Epochs, batch size and limits.
     #[serde(default)]
     pub train: Train,
-    /// How training images are changed.
+    /// Data augmentation.
     #[serde(default)]
     pub augment: Augment,
-    /// What is kept in place of the last weights.
+    /// Weight averaging.
     #[serde(default)]
     pub averaging: Averaging,
-    /// When to stop before the last epoch.
+    /// Early stopping.
     #[serde(default)]
     pub early_stopping: EarlyStopping,
-    /// When to save besides every epoch.
+    /// Additional checkpoints.
     #[serde(default)]
     pub checkpoint: Checkpoint,
 }
@@ -64,7 +64,7 @@ fn artifacts() -> PathBuf {
     PathBuf::from("artifacts")
 }
 
-/// Where an experiment computes.
+/// The backend of an experiment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backend {
@@ -72,29 +72,29 @@ pub struct Backend {
     pub kind: BackendKind,
     /// Threads of the CPU backends; 0: one per core.
     pub threads: usize,
-    /// What the CPU backends compute with.
-    pub kernels: Kernels,
-    /// Which device of the backend, counted from 0 as `regulus backends` lists them.
+    /// The implementation of operations on the CPU backends.
+    pub kernels: Implementation,
+    /// The index of the device, from 0, as `regulus backends` lists them.
     pub device: usize,
 }
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { kind: BackendKind::Flex, threads: 0, kernels: Kernels::Fused, device: 0 }
+        Self { kind: BackendKind::Flex, threads: 0, kernels: Implementation::Fused, device: 0 }
     }
 }
 
-/// What a CPU backend computes with.
+/// The implementation of operations on a CPU backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kernels {
-    /// This program's own fused operations.
+pub enum Implementation {
+    /// Fused operations of this program.
     Fused,
     /// Burn's stock operations, as on GPUs.
     Stock,
 }
 
-/// The backends there are; a build holds those of its cargo features.
+/// The backends. A build has those of its cargo features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -102,7 +102,7 @@ pub enum BackendKind {
     Flex,
     /// Burn's older CPU backend on the `ndarray` crate.
     Ndarray,
-    /// GPUs through WGSL shaders: Vulkan, Metal, DirectX 12 or OpenGL, as the machine has them.
+    /// GPUs through WGSL shaders: Vulkan, Metal, DirectX 12 or OpenGL.
     Wgpu,
     /// GPUs through Vulkan with SPIR-V shaders.
     Vulkan,
@@ -116,7 +116,7 @@ impl BackendKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda];
 
-    /// The word for it in configs, and the cargo feature that builds it in.
+    /// The name in configs, and of the cargo feature.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -130,37 +130,37 @@ impl BackendKind {
     }
 }
 
-/// How long an experiment trains and in what steps.
+/// Length and steps of training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
-    /// Passes over the training part.
+    /// Passes over the training split.
     pub epochs: Count,
-    /// Samples in one step.
+    /// Samples per step.
     pub batch_size: BatchSize,
-    /// Samples computed at once; a larger batch is accumulated in parts of this size, with the same gradient.
+    /// Samples computed at once. The gradient of a larger batch is accumulated over micro-batches of this size.
     pub micro_batch: Count,
-    /// Steps to stop after; 0: no limit.
+    /// The largest number of steps; 0: no limit.
     pub max_steps: u64,
-    /// The part of a training sample's target that is spread evenly over the classes.
+    /// Label smoothing: the fraction of the target that is spread evenly over the classes.
     pub label_smoothing: Fraction,
-    /// The checkpoint that commands take and the summary is about; none: the best where there is a validation part, else the last.
+    /// The checkpoint that commands and the summary use. By default the best if there is a validation split, else the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Which>,
+    pub keep: Option<CheckpointKind>,
 }
 
-/// A checkpoint of a run.
+/// The kinds of checkpoints of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Which {
+pub enum CheckpointKind {
     /// The newest.
     Last,
     /// The one with the lowest validation loss.
     Best,
 }
 
-impl Which {
-    /// Its name, in configs, in the run folder and on the command line.
+impl CheckpointKind {
+    /// The name in configs, in the run folder and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -184,24 +184,24 @@ impl Default for Train {
 }
 
 impl Train {
-    /// The checkpoint that is kept, where there is a validation part or not.
+    /// The checkpoint that `keep` selects. `has_validation`: there is a validation split.
     ///
     /// # Errors
     ///
-    /// When it is the best, and nothing tells which that is.
-    pub fn kept(&self, has_validation: bool) -> Result<Which, ConfigError> {
+    /// When `keep` is `best` and there is no validation split.
+    pub fn selected_checkpoint(&self, has_validation: bool) -> Result<CheckpointKind, ConfigError> {
         match (self.keep, has_validation) {
-            (Some(Which::Best), false) => Err(ConfigError::value(
+            (Some(CheckpointKind::Best), false) => Err(ConfigError::value(
                 "train.keep",
-                "is \"best\", which is known by the loss of a validation part; set `data.validation`, or `train.keep` = \"last\", or leave it out",
+                "is \"best\", which needs a validation split; set `data.validation`, or `train.keep` = \"last\", or leave it out",
             )),
-            (Some(which), _) => Ok(which),
-            (None, true) => Ok(Which::Best),
-            (None, false) => Ok(Which::Last),
+            (Some(kind), _) => Ok(kind),
+            (None, true) => Ok(CheckpointKind::Best),
+            (None, false) => Ok(CheckpointKind::Last),
         }
     }
 
-    /// Samples of one step, where there are `samples` to train on.
+    /// Samples per step, for `samples` training samples.
     #[must_use]
     pub fn batch(&self, samples: usize) -> usize {
         match self.batch_size {
@@ -210,13 +210,13 @@ impl Train {
         }
     }
 
-    /// Steps of one epoch, where there are `samples` to train on.
+    /// Steps per epoch, for `samples` training samples.
     #[must_use]
     pub fn steps_per_epoch(&self, samples: usize) -> u64 {
         samples.div_ceil(self.batch(samples)) as u64
     }
 
-    /// Steps of all epochs, or `max_steps` if that is less.
+    /// The total number of steps, for `samples` training samples.
     #[must_use]
     pub fn steps(&self, samples: usize) -> u64 {
         let all = (self.epochs.get() as u64).saturating_mul(self.steps_per_epoch(samples));
@@ -224,13 +224,13 @@ impl Train {
     }
 }
 
-/// When to stop before the last epoch, watching the validation loss.
+/// Early stopping by the validation loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EarlyStopping {
-    /// Epochs in a row without improvement after which to stop; 0: never. Which weights are kept then, `train.keep` says.
+    /// The number of epochs without improvement after which training stops; 0: never. `train.keep` selects the weights.
     pub patience: u64,
-    /// How far below the best loss counts as improvement.
+    /// The smallest decrease of the best loss that counts as improvement.
     pub min_delta: NonNegative,
 }
 
@@ -240,7 +240,7 @@ impl Default for EarlyStopping {
     }
 }
 
-/// When to save besides every epoch.
+/// Checkpoints between the ends of epochs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::number::{Count, Fraction, Positive};
 use super::{ConfigError, Schedule, load, schedule};
 
-/// How a penalty's λ changes.
+/// The schedule of a penalty's λ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub enum Lambda {
-    /// By a factor that depends on the step alone.
+    /// A factor that depends on the step only.
     Scheduled(Schedule),
-    /// By the evidence of the training data: λ ← γ/‖w‖² (`MacKay` 1992; Immer et al. 2021, arXiv 2104.04975).
+    /// Evidence maximization on the training data: λ ← γ/‖w‖² (`MacKay` 1992; Immer et al. 2021, arXiv 2104.04975).
     Evidence {
-        /// How the curvature of the loss is approximated.
+        /// The approximation of the curvature of the loss.
         structure: Structure,
         /// Epochs before the first update.
         burn_in_epochs: Count,
@@ -22,25 +22,25 @@ pub enum Lambda {
     },
     /// λ/m = r·‖∇CE‖/‖w‖, smoothed (Ghiasi et al. 2023, arXiv 2210.00094).
     Adaptive {
-        /// r, the paper's decay over gradient.
+        /// r, the ratio of decay to gradient in the paper.
         ratio: Positive,
     },
     /// A multiplier for each parameter that keeps its Σ w² below a bound (Franke et al. 2024, arXiv 2311.09058).
     Cpr {
-        /// Steps after which the bound is taken from the weights.
+        /// Steps after which the bound is set from the weights.
         warm_start_steps: u64,
-        /// The bound as a fraction of Σ w² then.
+        /// The bound as a fraction of Σ w² at that step.
         bound_factor: Positive,
-        /// μ, by which the multipliers learn.
+        /// μ, the learning rate of the multipliers.
         multiplier_rate: Positive,
     },
 }
 
-/// What stands for the curvature of the loss, the generalized Gauss-Newton matrix.
+/// The approximation of the curvature of the loss, the generalized Gauss-Newton matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Structure {
-    /// Its diagonal.
+    /// The diagonal.
     Diagonal,
     /// A Kronecker product for each kernel (Martens and Grosse 2015, arXiv 1503.05671; Grosse and Martens 2016, arXiv 1602.01407).
     Kronecker,
@@ -53,13 +53,13 @@ impl Default for Lambda {
 }
 
 impl Lambda {
-    /// Whether λ is found without one to start from.
+    /// Whether the schedule determines λ without an initial value.
     #[must_use]
     pub const fn finds_lambda(&self) -> bool {
         matches!(self, Self::Adaptive { .. } | Self::Cpr { .. })
     }
 
-    /// The word for it in configs.
+    /// The name in configs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ enum Kind {
     Cpr,
 }
 
-/// The section as it is written.
+/// The section as in the file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Keys {
@@ -175,7 +175,7 @@ impl From<Lambda> for Keys {
             Lambda::Scheduled(schedule) => {
                 let schedule::Keys { kind, warmup_steps, every_epochs, factor, final_fraction, .. } = schedule.into();
                 let kind = match kind {
-                    // A λ has no plateau: no section makes one.
+                    // λ has no plateau schedule.
                     schedule::Kind::Constant | schedule::Kind::Plateau => Kind::Constant,
                     schedule::Kind::Step => Kind::Step,
                     schedule::Kind::Cosine => Kind::Cosine,

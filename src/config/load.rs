@@ -1,57 +1,57 @@
-//! From a file and `--set` arguments to a checked experiment, and back to TOML.
+//! Loading and checking of an experiment, and writing it as TOML.
 
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Serialized;
 
-use super::change::{Typed, set, set_text, unset};
 use super::number::Count;
+use super::overrides::{SetArgument, set, set_text, unset};
 use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind};
 
-/// More threads than any machine has cores to give them.
-const MOST_THREADS: usize = 1024;
+/// The largest accepted number of threads.
+const MAX_THREADS: usize = 1024;
 
 impl Experiment {
-    /// Reads the experiment in `path`, with `sets` (each `KEY=VALUE`) in place of what the file says.
+    /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, is not TOML, or has a key or value that can't be used.
+    /// When the file can't be read, is not TOML, or has an unknown key or invalid value.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self, ConfigError> {
         Self::load_changed(path, &[], sets)
     }
 
-    /// Reads the experiment in `path` without the keys in `unsets`, then with `sets` (each `KEY=VALUE`) in place of what the file says.
+    /// Loads the experiment in `path`. First removes the keys `unsets`, then applies the overrides `sets`, each `KEY=VALUE`.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, is not TOML, lacks a key that is to be unset, or has a key or value that can't be used.
+    /// When the file can't be read, is not TOML, lacks a key of `unsets`, or has an unknown key or invalid value.
     pub fn load_changed(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
         let text = text_of(path)?;
         let mut table: toml::Table = toml::from_str(&text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         unset(&mut table, unsets)?;
-        let mut typed = Vec::new();
+        let mut arguments = Vec::new();
         for argument in sets {
-            typed.push(set(&mut table, argument)?);
+            arguments.push(set(&mut table, argument)?);
         }
         check_sections(&table)?;
-        read(&mut table, &typed)?.resolve()
+        read(&mut table, &arguments)?.resolve()
     }
 
-    /// The same experiment over another number of epochs.
+    /// The experiment with another number of epochs.
     ///
     /// # Errors
     ///
-    /// When something of it would begin only after the last epoch.
+    /// When an option would take effect only after the last epoch.
     pub fn with_epochs(mut self, epochs: Count) -> Result<Self, ConfigError> {
         self.train.epochs = epochs;
         self.check_epochs()?;
         Ok(self)
     }
 
-    /// The experiment as TOML, every default written out; [`Experiment::load`] gives the same experiment back.
+    /// The experiment as TOML with all defaults. [`Experiment::load`] reads it back unchanged.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"))
@@ -79,8 +79,8 @@ impl Experiment {
         if let Some(has_validation) = self.data.has_validation() {
             self.check_validation(has_validation)?;
         }
-        if self.backend.threads > MOST_THREADS {
-            let problem = format!("is {}; expected at most {MOST_THREADS}, or 0 for one per core", self.backend.threads);
+        if self.backend.threads > MAX_THREADS {
+            let problem = format!("is {}; expected at most {MAX_THREADS}, or 0 for one per core", self.backend.threads);
             return Err(ConfigError::value("backend.threads", problem));
         }
         if let Some(init) = &mut self.model.init {
@@ -93,60 +93,59 @@ impl Experiment {
         Ok(self)
     }
 
-    /// Refuses what watches the validation loss where there is none.
+    /// Checks the options that need a validation split.
     ///
     /// # Errors
     ///
     /// When `has_validation` is false and a key needs it.
     pub fn check_validation(&self, has_validation: bool) -> Result<(), ConfigError> {
-        let watches_validation = [
+        let needs_validation = [
             ("early_stopping.patience", self.early_stopping.patience > 0),
             ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
         ];
-        match watches_validation.iter().find(|(_, watches)| *watches && !has_validation) {
-            Some((key, _)) => Err(ConfigError::value(
-                *key,
-                "watches the validation loss; it needs `data.validation` > 0, or a folder `val` beside `train`",
-            )),
+        match needs_validation.iter().find(|(_, needs)| *needs && !has_validation) {
+            Some((key, _)) => {
+                Err(ConfigError::value(*key, "uses the validation loss; it needs `data.validation` > 0, or a folder `val` beside `train`"))
+            }
             None => Ok(()),
         }
     }
 
-    /// Refuses proximal steps with optimizers that have none.
+    /// Checks that the optimizer supports proximal steps.
     fn check_proximal(&self) -> Result<(), ConfigError> {
         let foreign = match self.optimizer.method {
             Method::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
-            // Its step is longer than η once more by μ, which the proximal step does not know.
+            // The proximal step does not take account of the longer step of Nesterov momentum.
             Method::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
             Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => return Ok(()),
         };
-        let Some(place) = self.penalty.iter().position(|penalty| penalty.proximal) else { return Ok(()) };
-        let problem = format!("is true, which has no step with {foreign}; use sgd with or without momentum, adam or adamw");
-        Err(ConfigError::value(format!("penalty.{place}.proximal"), problem))
+        let Some(index) = self.penalty.iter().position(|penalty| penalty.proximal) else { return Ok(()) };
+        let problem = format!("is true, but there is no proximal step for {foreign}; use sgd with or without momentum, adam or adamw");
+        Err(ConfigError::value(format!("penalty.{index}.proximal"), problem))
     }
 
-    /// Refuses what would begin after the last epoch.
+    /// Checks the options that take effect in a later epoch.
     fn check_epochs(&self) -> Result<(), ConfigError> {
         let epochs = self.train.epochs;
-        let late = |key: String, is_late: bool, first: Count, way: &str| {
-            let problem = format!("is {}, but `train.epochs` is {}; {way}", first.get(), epochs.get());
+        let late = |key: String, is_late: bool, first: Count, hint: &str| {
+            let problem = format!("is {}, but `train.epochs` is {}; {hint}", first.get(), epochs.get());
             if is_late { Err(ConfigError::value(key, problem)) } else { Ok(()) }
         };
         if let Average::Swa { from_epoch } = self.averaging.0 {
             late("averaging.from_epoch".to_owned(), from_epoch > epochs, from_epoch, "use a smaller number")?;
         }
-        for (place, penalty) in self.penalty.iter().enumerate() {
+        for (index, penalty) in self.penalty.iter().enumerate() {
             if let Lambda::Evidence { burn_in_epochs, .. } = penalty.schedule {
-                let way = "no λ it finds would be used: set it to less, or train longer";
-                late(format!("penalty.{place}.schedule.burn_in_epochs"), burn_in_epochs >= epochs, burn_in_epochs, way)?;
+                let hint = "λ would never be updated before the last epoch: use a smaller number, or train longer";
+                late(format!("penalty.{index}.schedule.burn_in_epochs"), burn_in_epochs >= epochs, burn_in_epochs, hint)?;
             }
         }
         Ok(())
     }
 }
 
-/// Reads a table. Where a key that was set holds something else than the string it expects, the text that was typed is that string.
-fn read(table: &mut toml::Table, typed: &[Typed]) -> Result<Experiment, ConfigError> {
+/// Reads a table. If a key of `arguments` expects a string and has another type, its text is used as the string.
+fn read(table: &mut toml::Table, arguments: &[SetArgument]) -> Result<Experiment, ConfigError> {
     let extract = |table: &toml::Table| Figment::from(Serialized::defaults(table.clone())).extract::<Experiment>().map_err(Box::new);
     loop {
         let error = match extract(table) {
@@ -155,25 +154,25 @@ fn read(table: &mut toml::Table, typed: &[Typed]) -> Result<Experiment, ConfigEr
         };
         let key = error.path.join(".");
         let is_type = matches!(error.kind, figment::error::Kind::InvalidType(..));
-        let Some(typed) = typed.iter().rev().find(|typed| is_type && typed.key == key) else {
+        let Some(argument) = arguments.iter().rev().find(|argument| is_type && argument.key == key) else {
             return Err(ConfigError::from_figment(*error));
         };
         let mut with_text = table.clone();
-        if !set_text(&mut with_text, typed) {
+        if !set_text(&mut with_text, argument) {
             return Err(ConfigError::from_figment(*error));
         }
         match extract(&with_text) {
-            // It is no string that is expected: the type that was found is what to tell.
+            // The key does not expect a string: report the original type.
             Err(other) if other.path == error.path => return Err(ConfigError::from_figment(*error)),
             _ => *table = with_text,
         }
     }
 }
 
-/// The experiment inside the program, and its name on the command line.
+/// The name and text of the built-in experiment.
 const QUICKSTART: (&str, &str) = ("quickstart", include_str!("../../configs/quickstart.toml"));
 
-/// The text of the config in `path`, or of the one inside the program of that name.
+/// The text of the config in `path`, or of the built-in one of that name.
 fn text_of(path: &Path) -> Result<String, ConfigError> {
     if path == Path::new(QUICKSTART.0) && !path.exists() {
         return Ok(QUICKSTART.1.to_owned());
@@ -184,11 +183,11 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// The sections that are one table.
+/// The sections that are tables.
 const SECTIONS: [&str; 10] =
     ["backend", "data", "model", "augment", "averaging", "optimizer", "schedule", "train", "early_stopping", "checkpoint"];
 
-/// Refuses values in the place of sections: serde would read a list's by their order.
+/// Checks that sections are tables: serde would also read them from lists.
 fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let refuse = |key: String, expected: &str, found: &toml::Value| {
         Err(ConfigError::value(key, format!("is of type {}; expected {expected}", found.type_str())))
@@ -201,24 +200,24 @@ fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let Some(penalties) = table.get("penalty") else { return Ok(()) };
     let list = "a list of tables, each `[[penalty]]`";
     let toml::Value::Array(penalties) = penalties else { return refuse("penalty".to_owned(), list, penalties) };
-    for (place, penalty) in penalties.iter().enumerate() {
+    for (index, penalty) in penalties.iter().enumerate() {
         if !penalty.is_table() {
-            return refuse(format!("penalty.{place}"), "a table, `[[penalty]]`", penalty);
+            return refuse(format!("penalty.{index}"), "a table, `[[penalty]]`", penalty);
         }
         if let Some(found) = penalty.get("schedule").filter(|found| !found.is_table()) {
-            return refuse(format!("penalty.{place}.schedule"), "a table, `[penalty.schedule]`", found);
+            return refuse(format!("penalty.{index}.schedule"), "a table, `[penalty.schedule]`", found);
         }
     }
     Ok(())
 }
 
-/// A kind as messages call it.
+/// A kind for messages.
 pub(super) fn kind_in_words<K: std::fmt::Debug + Default + PartialEq>(kind: &K) -> String {
     let default = if *kind == K::default() { ", the default" } else { "" };
     format!("kind `{}`{default}", format!("{kind:?}").to_lowercase())
 }
 
-/// Refuses keys that are given but belong to another kind. Each entry is a key, whether it is given, whether it applies.
+/// Returns an error if a given key does not apply to `kind`. Each entry is a key, whether it is given, and whether it applies.
 pub(super) fn refuse_foreign_keys(section: &str, kind: &str, keys: &[(&str, bool, bool)]) -> Result<(), ConfigError> {
     let Some((foreign, ..)) = keys.iter().find(|(_, given, applies)| *given && !applies) else {
         return Ok(());
@@ -228,7 +227,7 @@ pub(super) fn refuse_foreign_keys(section: &str, kind: &str, keys: &[(&str, bool
     Err(ConfigError::value(format!("{section}.{foreign}"), format!("does not apply to {kind}, which has {own}")))
 }
 
-/// The path as seen from the root, so that a resolved config means the same from any folder.
+/// The absolute path, so that a resolved config does not depend on the current folder.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_expects_a_string_takes_what_was_typed() {
+    fn a_key_that_expects_a_string_takes_the_text() {
         for text in ["2024-01-01", "1e3", "true", "12:30:00", "0x10", "nan"] {
             assert_eq!(load(SMALL, &[&format!("name={text}").replace(':', "-")]).unwrap().name, text.replace(':', "-"));
         }
@@ -276,13 +275,13 @@ mod tests {
         assert!(experiment.data.dir.unwrap().ends_with("2024-01-01"));
         assert_eq!(String::from(experiment.penalty[0].scope.clone()), "1e3");
         let message = load(SMALL, &["train.epochs=true"]).unwrap_err().to_string();
-        assert_eq!(message, "`train.epochs` is true; expected a whole number >= 1", "what is no string is told by its type");
+        assert_eq!(message, "`train.epochs` is true; expected a whole number >= 1", "the message has the original type");
         let message = load(SMALL, &["train.epochs=2024-01-01"]).unwrap_err().to_string();
         assert_eq!(message, "`train.epochs` is \"2024-01-01\"; expected a whole number >= 1");
     }
 
     #[test]
-    fn unset_takes_keys_away() {
+    fn unset_removes_keys() {
         let unset = |text: &str, unsets: &[&str], sets: &[&str]| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
@@ -307,7 +306,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_path() {
-        let paths = super::super::keys::all_paths();
+        let paths = super::super::key_paths::all_paths();
         for path in ["seed", "penalty.0.schedule.burn_in_epochs", "data.classes", "train.keep", "model.init", "averaging.from_epoch"] {
             assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
         }
@@ -361,7 +360,7 @@ mod tests {
             "kind=l2",
             "zzz=1",
         ];
-        let told: Vec<String> = messages.iter().map(|set| format!("{set}\n    {}", message(set))).collect();
-        insta::assert_snapshot!(told.join("\n"));
+        let lines: Vec<String> = messages.iter().map(|set| format!("{set}\n    {}", message(set))).collect();
+        insta::assert_snapshot!(lines.join("\n"));
     }
 }

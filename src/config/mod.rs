@@ -1,29 +1,33 @@
-//! An experiment as a TOML file says it: read once, checked once, and from then on unable to hold a bad value.
+//! The configuration of an experiment: read from TOML and checked once, so that later code has only valid values.
 //!
-//! Numbers check their own range where they are read ([`number`]); what depends on several keys is checked by
-//! [`Experiment::load`], which also fills in every default, so that the resolved config states all it does.
+//! The types of [`number`] check their range when they are read. [`Experiment::load`] checks conditions on several keys and fills in all defaults,
+//! so that the resolved config is complete.
 
-mod change;
+mod augment;
+mod averaging;
+mod batch_norm;
 mod data;
 mod error;
 mod experiment;
-mod keys;
+mod key_paths;
 mod lambda;
 mod load;
 mod model;
 pub mod number;
 mod optimizer;
+mod overrides;
 mod penalty;
-mod regularize;
 mod schedule;
-mod unreached;
+mod warnings;
 
-pub use data::{Damaged, Data, Normalization, Resize, Source, Validation};
+pub use augment::Augment;
+pub use averaging::{Average, Averaging};
+pub use data::{Damaged, Data, Normalization, Source, Validation};
 pub use error::ConfigError;
-pub use experiment::{Backend, BackendKind, Checkpoint, EarlyStopping, Experiment, Kernels, Train, Which};
+pub use experiment::{Backend, BackendKind, Checkpoint, CheckpointKind, EarlyStopping, Experiment, Implementation, Train};
 pub use lambda::{Lambda, Structure};
 pub use model::{Init, Model, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer};
 pub use penalty::{Penalty, PenaltyKind, Scope};
-pub use regularize::{Augment, Average, Averaging};
+pub use regulus_model::preprocess::Resize;
 pub use schedule::{Decay, Schedule};

@@ -1,4 +1,4 @@
-//! Numbers that can't hold a bad value: the check is made where they are read.
+//! Numbers with a checked range.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ macro_rules! checked_number {
                 self.0
             }
 
-            /// A default written down in this module, known to be in range.
+            /// A constant in range.
             pub(super) const fn literal(value: f64) -> Self {
                 Self(value)
             }
@@ -77,7 +77,7 @@ impl Count {
         self.0
     }
 
-    /// A default written down in this module, known to be at least 1.
+    /// A constant of at least 1.
     pub(super) const fn literal(value: usize) -> Self {
         Self(value)
     }
@@ -106,7 +106,7 @@ impl From<Count> for u64 {
     }
 }
 
-/// Reads a count that may also be one of a few words, such as `batch_size = 32` or `batch_size = "full"`.
+/// Reads a count or one of `words`, such as `batch_size = 32` or `batch_size = "full"`.
 pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
     deserializer: D,
     words: &'static [&'static str],
@@ -158,7 +158,7 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(CountOrWord(words))
 }
 
-/// Reads a number that may also be one of a few words, such as `validation = 0.1` or `validation = "folder"`. `expected` says what is allowed.
+/// Reads a number or one of `words`, such as `validation = 0.1` or `validation = "folder"`. `expected` describes the accepted values.
 pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
     deserializer: D,
     words: &'static [&'static str],
@@ -196,12 +196,12 @@ pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(NumberOrWord(words, expected))
 }
 
-/// How many samples make one step.
+/// The number of samples per step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
-    /// So many samples; the last batch of an epoch may be smaller.
+    /// A fixed number. The last batch of an epoch may be smaller.
     Samples(Count),
-    /// The whole training part: plain gradient descent.
+    /// All training samples: full-batch gradient descent.
     Full,
 }
 
@@ -223,11 +223,11 @@ impl<'de> Deserialize<'de> for BatchSize {
 /// The `m` in λ/(2m)·‖w‖².
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Samples {
-    /// The number of training samples, after the validation part is taken off.
+    /// The number of samples in the training split.
     Train,
-    /// The number of samples in the step's batch.
+    /// The number of samples in the batch.
     Batch,
-    /// A number of one's own.
+    /// A given number.
     Number(Count),
 }
 

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::number::{Fraction, NonNegative, Positive};
 use super::{ConfigError, load};
 
-/// How an experiment descends.
+/// The optimizer of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Optimizer {
-    /// The step size η, before the schedule.
+    /// The learning rate η, before the schedule.
     pub learning_rate: Positive,
-    /// The largest Euclidean norm the gradient of all parameters together may have; a longer one is scaled down to it.
+    /// Gradient clipping: the largest Euclidean norm of the gradient of all parameters together.
     pub clip_norm: Option<Positive>,
-    /// ρ of sharpness-aware minimization: the data loss's gradient is taken at w + ρ·g/‖g‖ (Foret et al. 2021, arXiv 2010.01412).
+    /// ρ of sharpness-aware minimization: the gradient of the data loss is computed at w + ρ·g/‖g‖ (Foret et al. 2021, arXiv 2010.01412).
     pub sam_rho: Option<Positive>,
     /// The method.
     pub method: Method,
@@ -24,7 +24,7 @@ pub struct Optimizer {
 pub enum Method {
     /// Gradient descent: w ← w − η·v with v ← μ·v + g.
     Sgd {
-        /// μ; 0: plain gradient descent.
+        /// μ; 0: no momentum.
         momentum: Fraction,
         /// Nesterov's variant: the step is g + μ·v.
         nesterov: bool,
@@ -46,18 +46,18 @@ pub enum Method {
         beta_2: Fraction,
         /// Added to the root of the second moment.
         epsilon: Positive,
-        /// Each step also takes η·`weight_decay`·w off w.
+        /// Each step also subtracts η·`weight_decay`·w.
         weight_decay: NonNegative,
     },
     /// RMSprop (Hinton 2012, Coursera lecture 6).
     RmsProp {
         /// Decay of the mean square.
         alpha: Fraction,
-        /// Momentum on the scaled gradient; 0: none.
+        /// Momentum of the scaled gradient; 0: no momentum.
         momentum: Fraction,
         /// Added to the root of the mean square.
         epsilon: Positive,
-        /// Whether the mean of the gradient is taken off first.
+        /// Whether the mean of the gradient is subtracted first.
         centered: bool,
     },
 }
@@ -78,7 +78,7 @@ enum Kind {
     RmsProp,
 }
 
-/// The section as it is written.
+/// The section as in the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -86,9 +86,9 @@ struct Keys {
     kind: Kind,
     #[serde(default = "default_rate")]
     learning_rate: Positive,
-    #[serde(default = "none")]
+    #[serde(default = "zero")]
     clip_norm: NonNegative,
-    #[serde(default = "none")]
+    #[serde(default = "zero")]
     sam_rho: NonNegative,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     momentum: Option<Fraction>,
@@ -112,7 +112,7 @@ fn default_rate() -> Positive {
     Positive::literal(0.001)
 }
 
-fn none() -> NonNegative {
+fn zero() -> NonNegative {
     NonNegative::literal(0.0)
 }
 
@@ -121,8 +121,8 @@ impl Keys {
         Self {
             kind,
             learning_rate: default_rate(),
-            clip_norm: none(),
-            sam_rho: none(),
+            clip_norm: zero(),
+            sam_rho: zero(),
             momentum: None,
             nesterov: None,
             beta_1: None,
@@ -177,7 +177,7 @@ impl TryFrom<Keys> for Optimizer {
         }
         // Burn computes with float32.
         let betas = [("beta_1", keys.beta_1), ("beta_2", keys.beta_2), ("alpha", keys.alpha), ("momentum", keys.momentum)];
-        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        #[expect(clippy::cast_possible_truncation, reason = "checks the value in float32")]
         if let Some((key, value)) = betas.iter().find(|(_, value)| value.is_some_and(|value| value.get() as f32 >= 1.0)) {
             let value = value.map_or(0.0, Fraction::get);
             return Err(ConfigError::value(
@@ -185,7 +185,7 @@ impl TryFrom<Keys> for Optimizer {
                 format!("is {value}; expected less than 1 in float32, at most 0.9999999"),
             ));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        #[expect(clippy::cast_possible_truncation, reason = "checks the value in float32")]
         if let Some(epsilon) = keys.epsilon.filter(|epsilon| epsilon.get() as f32 <= 0.0) {
             let problem = format!("is {:?}; expected more than 0 in float32, at least 1e-45", epsilon.get());
             return Err(ConfigError::value("optimizer.epsilon", problem));

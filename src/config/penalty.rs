@@ -1,5 +1,6 @@
 //! The `[[penalty]]` sections.
 
+use regulus_model::graph::{Parameter, Role};
 use serde::{Deserialize, Serialize};
 
 use super::number::{Fraction, NonNegative, Samples};
@@ -11,15 +12,15 @@ use super::{ConfigError, Lambda, load};
 pub struct Penalty {
     /// The kind of term.
     pub kind: PenaltyKind,
-    /// Its coefficient λ: before its schedule, or to start from. 0 where the schedule finds it.
+    /// The coefficient λ before the schedule, or its initial value. 0 if the schedule determines λ.
     pub lambda: NonNegative,
-    /// The `m` it is divided by.
+    /// The divisor `m`.
     pub samples: Samples,
-    /// The parameters it is on.
+    /// The penalized parameters.
     pub scope: Scope,
-    /// How λ changes during training.
+    /// The schedule of λ.
     pub schedule: Lambda,
-    /// Whether it acts by a proximal step after each step of the optimizer instead of by its gradient.
+    /// Whether it is applied as a proximal step after each optimizer step, instead of by its gradient.
     pub proximal: bool,
 }
 
@@ -35,24 +36,24 @@ pub enum PenaltyKind {
         /// ρ.
         l1_ratio: Fraction,
     },
-    /// λ/m·Σ √|g|·‖w(g)‖, a group the weights into one output channel or unit (Yuan and Lin 2006).
+    /// λ/m·Σ √|g|·‖w(g)‖ over groups g: the weights of one output channel or unit (Yuan and Lin 2006).
     GroupLasso,
-    /// No term of the loss: each step takes η·λ/m·w off w, as AdamW does (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    /// Decoupled weight decay: not a term of the loss; each step subtracts η·λ/m·w, as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
     Decoupled,
 }
 
-/// Which parameters a penalty is on.
+/// The parameters of a penalty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Scope {
-    /// Parameters of rank 2 and more: the weights of convolutions and dense layers.
+    /// Weights of convolutions and dense layers.
     #[default]
     Kernels,
-    /// Parameters of rank 1.
+    /// Biases, and β of normalizations.
     Biases,
-    /// Every parameter.
+    /// All trained parameters: kernels, biases, and γ of normalizations.
     All,
-    /// Those whose name fits, where `*` stands for any characters.
+    /// Parameters whose name matches a pattern, where `*` stands for any characters.
     Named(String),
 }
 
@@ -79,14 +80,14 @@ impl From<Scope> for String {
 }
 
 impl Scope {
-    /// Whether a parameter of this name and rank is in it.
+    /// Whether the scope has a trained parameter.
     #[must_use]
-    pub fn has(&self, name: &str, rank: usize) -> bool {
+    pub fn has(&self, parameter: &Parameter) -> bool {
         match self {
-            Self::Kernels => rank >= 2,
-            Self::Biases => rank < 2,
+            Self::Kernels => parameter.role == Role::Kernel,
+            Self::Biases => parameter.role == Role::Bias,
             Self::All => true,
-            Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(name),
+            Self::Named(pattern) => wildmatch::WildMatchPattern::<'*', '\0'>::new(pattern).matches(&parameter.name),
         }
     }
 }
@@ -102,7 +103,7 @@ enum Kind {
 }
 
 impl PenaltyKind {
-    /// The word for it in configs.
+    /// The name in configs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -115,7 +116,7 @@ impl PenaltyKind {
     }
 }
 
-/// The section as it is written.
+/// The section as in the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -161,16 +162,16 @@ impl TryFrom<Keys> for Penalty {
 }
 
 impl Keys {
-    /// Whether λ and what changes it go together.
+    /// Checks that kind, λ, samples and schedule are compatible.
     fn check_schedule(&self, kind: PenaltyKind) -> Result<(), ConfigError> {
-        let way = self.schedule.name();
-        let wanted = match self.schedule {
+        let schedule = self.schedule.name();
+        let required = match self.schedule {
             Lambda::Scheduled(_) => None,
             Lambda::Evidence { .. } | Lambda::Adaptive { .. } => Some(PenaltyKind::L2),
             Lambda::Cpr { .. } => Some(PenaltyKind::Decoupled),
         };
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != kind) {
-            let problem = format!("is \"{way}\", which is for kind `{}`, not `{}`", wanted.name(), kind.name());
+        if let Some(required) = required.filter(|required| *required != kind) {
+            let problem = format!("is \"{schedule}\", which is for kind `{}`, not `{}`", required.name(), kind.name());
             return Err(ConfigError::value("penalty.schedule.kind", problem));
         }
         match (self.lambda, self.schedule.finds_lambda()) {
@@ -179,7 +180,7 @@ impl Keys {
             }
             (None, false) => return Err(ConfigError::value("penalty.lambda", "is missing; it has no default")),
             (Some(_), true) => {
-                let problem = format!("does not apply to schedule `{way}`, which finds λ itself; leave it out");
+                let problem = format!("does not apply to schedule `{schedule}`, which determines λ; leave it out");
                 return Err(ConfigError::value("penalty.lambda", problem));
             }
             _ => {}
@@ -189,7 +190,7 @@ impl Keys {
             return Err(ConfigError::value("penalty.lambda", "is 0; schedule `evidence` starts from a number > 0, such as 1"));
         }
         if !matches!(self.schedule, Lambda::Scheduled(_)) && self.samples != Samples::Train {
-            let problem = format!("does not apply to schedule `{way}`, which counts the training samples; leave it out");
+            let problem = format!("does not apply to schedule `{schedule}`, which uses the number of training samples; leave it out");
             return Err(ConfigError::value("penalty.samples", problem));
         }
         Ok(())
@@ -213,17 +214,25 @@ impl From<Penalty> for Keys {
 
 #[cfg(test)]
 mod tests {
+    use regulus_model::graph::{Builder, Conv, Dense, Flatten, Parameter, Shape};
+
     use super::Scope;
 
     #[test]
     fn a_star_stands_for_any_characters() {
+        let mut network = Builder::new(Shape { channels: 1, height: 4, width: 4 });
+        network.then(Conv::new(2, 3)).node(Some("conv10"), Conv::new(2, 1).into(), vec!["conv1".to_owned()]);
+        let graph = network.then(Flatten {}).then(Dense::new(2)).finish().unwrap();
         let names = ["conv1.weight", "conv1.bias", "conv10.weight", "dense1.weight"];
-        let found = |pattern: &str| names.map(|name| Scope::from(pattern.to_owned()).has(name, 2));
+        let parameter = |name: &str| graph.parameters().find(|parameter| parameter.name == name).unwrap();
+        let parameters: [&Parameter; 4] = names.map(parameter);
+        let found = |pattern: &str| parameters.map(|parameter| Scope::from(pattern.to_owned()).has(parameter));
         assert_eq!(found("conv*.weight"), [true, false, true, false]);
         assert_eq!(found("conv1.*"), [true, true, false, false]);
         assert_eq!(found("*"), [true; 4]);
         assert_eq!(found("conv1"), [false; 4]);
         assert_eq!(found("conv?.weight"), [false; 4]);
-        assert_eq!(found("kernels"), [true; 4]);
+        assert_eq!(found("kernels"), [true, false, true, true]);
+        assert_eq!(found("biases"), [false, true, false, false]);
     }
 }

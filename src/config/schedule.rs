@@ -5,45 +5,45 @@ use serde::{Deserialize, Serialize};
 use super::number::{Count, Fraction, NonNegative};
 use super::{ConfigError, load};
 
-/// How the learning rate changes: a warm-up from near 0, and a decay.
+/// The learning-rate schedule: a warm-up and a decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Schedule {
-    /// Steps in which the rate rises linearly from rate/(steps + 1) to the full rate.
+    /// The length of the warm-up, in which the rate rises linearly from rate/(steps + 1) to the full rate.
     pub warmup_steps: u64,
-    /// What happens to it besides.
+    /// The decay.
     pub decay: Decay,
 }
 
-/// How the learning rate falls.
+/// The decay of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decay {
-    /// It stays.
+    /// No decay.
     Constant,
-    /// It is multiplied by `factor` every `every_epochs` epochs.
+    /// The rate is multiplied by `factor` every `every_epochs` epochs.
     Step {
-        /// Epochs between two falls.
+        /// Epochs between two decreases.
         every_epochs: Count,
-        /// What it is multiplied by.
+        /// The factor of a decrease.
         factor: Fraction,
     },
-    /// It follows half a cosine to `final_fraction` of itself at the last step (Loshchilov and Hutter 2017, arXiv 1608.03983).
+    /// The rate follows half a cosine to `final_fraction` of itself at the last step (Loshchilov and Hutter 2017, arXiv 1608.03983).
     Cosine {
-        /// The rate at the end, as a fraction of the first.
+        /// The final rate as a fraction of the initial rate.
         final_fraction: Fraction,
     },
-    /// It falls on a straight line to `final_fraction` of itself at the last step.
+    /// The rate falls linearly to `final_fraction` of itself at the last step.
     Linear {
-        /// The rate at the end, as a fraction of the first.
+        /// The final rate as a fraction of the initial rate.
         final_fraction: Fraction,
     },
-    /// It is multiplied by `factor` when the validation loss has not improved for `patience` epochs in a row.
+    /// The rate is multiplied by `factor` when the validation loss has not improved for `patience` epochs.
     Plateau {
-        /// Epochs without improvement before a fall.
+        /// Epochs without improvement before a decrease.
         patience: Count,
-        /// What it is multiplied by.
+        /// The factor of a decrease.
         factor: Fraction,
-        /// How far below the best loss counts as improvement.
+        /// The smallest decrease of the best loss that counts as improvement.
         min_delta: NonNegative,
     },
 }
@@ -65,7 +65,7 @@ pub(super) enum Kind {
     Plateau,
 }
 
-/// The section as it is written.
+/// The section as in the file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Keys {

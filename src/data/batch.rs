@@ -1,27 +1,27 @@
-//! Samples as tensors.
+//! Batches of samples as tensors.
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
-use super::{Normalizer, Part, Placement, Shape};
+use super::{Normalizer, Shape, Subset, Transform};
 
-/// Samples as a network takes them.
+/// A batch on a device.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// `[sample, channel, row, column]`, normalized.
     pub images: Tensor<4>,
-    /// `[sample]`, the classes.
+    /// `[sample]`, the labels.
     pub labels: Tensor<1, Int>,
 }
 
-/// A batch that is not yet on a device.
+/// A batch in host memory.
 #[derive(Clone, Debug)]
-pub struct Assembled {
+pub struct HostBatch {
     images: TensorData,
     labels: TensorData,
 }
 
-/// Makes batches on a device.
+/// Assembles normalized batches and copies them to a device.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     table: Vec<[f32; 256]>,
@@ -35,51 +35,51 @@ impl Batcher {
         Self { table: normalizer.table(), device: device.clone() }
     }
 
-    /// The device its tensors are on.
+    /// The device of the batches.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The samples of `part` at `indices`, in that order.
+    /// The batch of the samples of `subset` at `indices`, in this order.
     #[must_use]
-    pub fn batch(&self, part: &Part, indices: &[u32]) -> Batch {
-        self.tensors(self.assemble(part, indices))
+    pub fn batch(&self, subset: &Subset, indices: &[u32]) -> Batch {
+        self.to_device(self.assemble(subset, indices))
     }
 
-    /// The numbers of the samples of `part` at `indices`.
+    /// Assembles the samples of `subset` at `indices` in host memory.
     #[must_use]
-    pub fn assemble(&self, part: &Part, indices: &[u32]) -> Assembled {
-        self.assemble_placed(part, indices, |_| None)
+    pub fn assemble(&self, subset: &Subset, indices: &[u32]) -> HostBatch {
+        self.assemble_transformed(subset, indices, |_| None)
     }
 
-    /// The numbers of the samples of `part` at `indices`, each changed as `placement` of its index says.
-    pub fn assemble_placed(&self, part: &Part, indices: &[u32], placement: impl Fn(u32) -> Option<Placement>) -> Assembled {
-        let labels: Vec<i32> = indices.iter().map(|index| part.label(*index as usize).cast_signed()).collect();
-        let images = indices.iter().map(|index| (part.pixels(*index as usize), placement(*index)));
-        Assembled { images: self.numbers(part.shape(), images), labels: TensorData::new(labels, [indices.len()]) }
+    /// As [`Batcher::assemble`], with `transform(index)` applied to the image of each index.
+    pub fn assemble_transformed(&self, subset: &Subset, indices: &[u32], transform: impl Fn(u32) -> Option<Transform>) -> HostBatch {
+        let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
+        let images = indices.iter().map(|index| (subset.pixels(*index as usize), transform(*index)));
+        HostBatch { images: self.values(subset.shape(), images), labels: TensorData::new(labels, [indices.len()]) }
     }
 
-    /// A batch on the device.
+    /// Copies a batch to the device.
     #[must_use]
-    pub fn tensors(&self, assembled: Assembled) -> Batch {
-        let Assembled { images, labels } = assembled;
+    pub fn to_device(&self, host_batch: HostBatch) -> Batch {
+        let HostBatch { images, labels } = host_batch;
         Batch { images: Tensor::from_data(images, &self.device), labels: Tensor::from_data(labels, &self.device) }
     }
 
-    /// Images of one shape, given as bytes, as one tensor `[image, channel, row, column]`.
+    /// Images of one shape as one normalized tensor `[image, channel, row, column]`.
     pub fn images<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> Tensor<4> {
-        Tensor::from_data(self.numbers(shape, images.map(|image| (image, None))), &self.device)
+        Tensor::from_data(self.values(shape, images.map(|image| (image, None))), &self.device)
     }
 
-    fn numbers<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = (&'a [u8], Option<Placement>)>) -> TensorData {
+    fn values<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = (&'a [u8], Option<Transform>)>) -> TensorData {
         let count = images.len();
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());
-        for (image, placement) in images {
+        for (image, transform) in images {
             for (plane, table) in image.chunks_exact(area).zip(&self.table) {
-                match placement {
-                    Some(placement) => placement.put(plane, shape.width, table, &mut values),
+                match transform {
+                    Some(transform) => transform.apply(plane, shape.width, table, &mut values),
                     None => values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)])),
                 }
             }

@@ -1,4 +1,4 @@
-//! Where fetched data is kept.
+//! The cache folder for downloaded datasets and decoded images.
 
 use std::path::PathBuf;
 
@@ -17,5 +17,5 @@ pub fn cache_dir() -> Result<PathBuf, DataError> {
     }
     etcetera::choose_base_strategy()
         .map(|strategy| strategy.cache_dir().join("regulus"))
-        .map_err(|_| DataError::Set("cannot find a home folder to keep data in; set REGULUS_DATA to a folder".to_owned()))
+        .map_err(|_| DataError::Dataset("cannot find a home folder for the data cache; set REGULUS_DATA to a folder".to_owned()))
 }

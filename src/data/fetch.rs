@@ -1,71 +1,71 @@
-//! Downloading a known set: from more than one mirror, resumed after a cut, checked, and in place only when whole.
+//! Downloads of known datasets: several mirrors, resumed after an interruption, verified by checksum, renamed when complete.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::mnist::Sha256Of;
-use super::{DataError, KnownFile, KnownSet, idx};
+use super::known_dataset::Sha256Of;
+use super::{DataError, KnownDataset, KnownFile, idx};
 use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
 
-/// What to download.
+/// A download.
 #[derive(Debug)]
 pub struct Download<'a> {
-    /// The set.
-    pub set: &'a KnownSet,
-    /// Where to; it is made if it is not there.
+    /// The dataset.
+    pub dataset: &'a KnownDataset,
+    /// The destination folder. It is created if it is missing.
     pub folder: PathBuf,
-    /// Where from, in place of the set's own mirrors; a URL that ends in `/`.
+    /// A URL that replaces the mirrors of the dataset.
     pub mirror: Option<String>,
 }
 
-/// What happens during a download.
+/// Progress of a download.
 #[derive(Debug)]
 pub enum FetchProgress<'a> {
-    /// A file is there already, and whole.
+    /// The file is present and complete.
     Present(&'a str),
-    /// A file begins; so many bytes of `total` are there from an earlier try.
+    /// The download of a file begins.
     Begin {
         /// The file.
         file: &'a str,
-        /// Its size, if the mirror says it.
+        /// The size in bytes, if the mirror states it.
         total: Option<u64>,
-        /// Bytes there already.
+        /// Bytes present from an earlier attempt.
         have: u64,
     },
-    /// So many bytes more.
+    /// This many bytes were received.
     Bytes(u64),
-    /// The file is whole and in place.
+    /// The file is complete and renamed.
     End,
     /// A mirror failed; the next one is tried.
     Failed(&'a str),
 }
 
-/// Downloads every file of a set that is not there yet.
+/// Downloads every missing file of a dataset.
 ///
 /// # Errors
 ///
-/// When a file can't be had from any mirror, or can't be written.
+/// When no mirror provides a file, or it can't be written.
 pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
-    let Download { set, folder, mirror } = download;
+    let Download { dataset, folder, mirror } = download;
     std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
     let mirrors: Vec<&str> = match mirror {
         Some(mirror) => vec![mirror],
-        None => set.mirrors.to_vec(),
+        None => dataset.mirrors.to_vec(),
     };
-    for file in set.files {
-        let there = KnownSet::find(folder, file);
-        if let Some(path) = &there
-            && is_whole(path, file)?
+    for file in dataset.files {
+        let present = KnownDataset::find(folder, file);
+        if let Some(path) = &present
+            && is_complete(path, file)?
         {
             progress(FetchProgress::Present(file.name));
             continue;
         }
         fetch_file(file, folder, &mirrors, progress)?;
-        // A damaged unpacked file would be read before the packed one that has just come.
-        if let Some(damaged) = there.filter(|path| !is_packed(path)) {
+        // A damaged unpacked file takes precedence over the new packed one: rename it.
+        if let Some(damaged) = present.filter(|path| !is_packed(path)) {
             let renamed = damaged.with_extension("damaged");
             std::fs::rename(&damaged, &renamed).map_err(WriteError::at(&renamed))?;
         }
@@ -75,22 +75,22 @@ pub fn fetch(download: &Download, progress: &mut dyn FnMut(FetchProgress)) -> Re
 
 fn fetch_file(file: &KnownFile, folder: &Path, mirrors: &[&str], progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
     let path = folder.join(format!("{}.gz", file.name));
-    let aside = folder.join(format!("{}.gz.part", file.name));
+    let partial = folder.join(format!("{}.gz.part", file.name));
     let mut attempts = Vec::new();
     for mirror in mirrors {
         let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), file.name);
-        let mut outcome = receive_whole(&url, file, &aside, progress);
-        // What was there may have come from another mirror, packed another way.
+        let mut outcome = receive_verified(&url, file, &partial, progress);
+        // The first bytes may be from another mirror, which compressed the file differently.
         if matches!(outcome, Err(Failure::Mixed)) {
-            outcome = receive_whole(&url, file, &aside, progress);
+            outcome = receive_verified(&url, file, &partial, progress);
         }
         let problem = match outcome {
             Ok(()) => {
-                std::fs::rename(&aside, &path).map_err(WriteError::at(&path))?;
+                std::fs::rename(&partial, &path).map_err(WriteError::at(&path))?;
                 progress(FetchProgress::End);
                 return Ok(());
             }
-            Err(Failure::Write(source)) => return Err(WriteError { path: aside, source }.into()),
+            Err(Failure::Write(source)) => return Err(WriteError { path: partial, source }.into()),
             Err(Failure::Mixed) => "its SHA-256 is not that of the published file".to_owned(),
             Err(Failure::Mirror(problem)) => problem,
         };
@@ -101,35 +101,35 @@ fn fetch_file(file: &KnownFile, folder: &Path, mirrors: &[&str], progress: &mut 
     Err(DataError::Download { file: format!("{}.gz", file.name), attempts: attempts.join("\n") }.into())
 }
 
-/// Why a file did not come from a mirror.
+/// Why a download from a mirror failed.
 enum Failure {
-    /// The mirror's fault.
+    /// The mirror or the connection failed.
     Mirror(String),
-    /// What came after what was there does not make the published file.
+    /// The new bytes and those of an earlier attempt do not form the published file.
     Mixed,
-    /// This machine's fault.
+    /// The file can't be written.
     Write(io::Error),
 }
 
-/// Receives what is missing of a file, and checks the whole. A whole that is not the published file is removed.
-fn receive_whole(url: &str, file: &KnownFile, aside: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Failure> {
-    let resumed = receive(url, file.name, aside, progress)?;
-    if is_published(aside, file).map_err(|error| Failure::Mirror(error.to_string()))? {
+/// Receives the missing bytes of a file and verifies the checksum. Removes a complete file with a wrong checksum.
+fn receive_verified(url: &str, file: &KnownFile, partial: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Failure> {
+    let resumed = receive(url, file.name, partial, progress)?;
+    if is_published(partial, file).map_err(|error| Failure::Mirror(error.to_string()))? {
         return Ok(());
     }
-    std::fs::remove_file(aside).map_err(Failure::Write)?;
+    std::fs::remove_file(partial).map_err(Failure::Write)?;
     Err(if resumed { Failure::Mixed } else { Failure::Mirror("its SHA-256 is not that of the published file".to_owned()) })
 }
 
-/// Receives what is missing of a file, and says whether some of it was there; what has arrived stays for the next try.
-fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<bool, Failure> {
+/// Appends the missing bytes of a file to `partial`. Returns whether the file was resumed. Received bytes are kept after a failure.
+fn receive(url: &str, name: &str, partial: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<bool, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_recv_body(Some(Duration::from_mins(30)))
         .build()
         .into();
-    let mut have = std::fs::metadata(aside).map_or(0, |metadata| metadata.len());
+    let mut have = std::fs::metadata(partial).map_or(0, |metadata| metadata.len());
     let mut request = agent.get(url);
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
@@ -145,7 +145,7 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
     let length = response.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     progress(FetchProgress::Begin { file: name, total: length.map(|length| length + have), have });
     let mut options = OpenOptions::new();
-    let mut out = options.create(true).write(true).append(resumed).truncate(!resumed).open(aside).map_err(Failure::Write)?;
+    let mut out = options.create(true).write(true).append(resumed).truncate(!resumed).open(partial).map_err(Failure::Write)?;
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0;
@@ -165,18 +165,18 @@ fn receive(url: &str, name: &str, aside: &Path, progress: &mut dyn FnMut(FetchPr
     }
 }
 
-/// Whether the file at `path` can be used as it is: it has the published content, or was unpacked by its owner where only the packed file
-/// has a published checksum; its header is checked when it is read.
-pub(super) fn is_whole(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
-    let unpacked_by_owner = !is_packed(path) && matches!(file.sha256, Sha256Of::Packed(_));
-    Ok(unpacked_by_owner || is_published(path, file)?)
+/// Whether the file at `path` can be used: it has the published checksum, or it was unpacked by the user and only the packed file has a published
+/// checksum. In the second case its header is checked when it is read.
+pub(super) fn is_complete(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
+    let unpacked_by_user = !is_packed(path) && matches!(file.sha256, Sha256Of::Packed(_));
+    Ok(unpacked_by_user || is_published(path, file)?)
 }
 
 fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }
 
-/// Whether the file at `path` has the published content.
+/// Whether the file at `path` has the published checksum.
 fn is_published(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     match file.sha256 {
         Sha256Of::Unpacked(expected) => match idx::read_file(path) {

@@ -1,4 +1,4 @@
-//! A folder of image files, one subfolder a class: `train/CLASS/…` with optional `val/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
+//! Listings of folders of images, with one subfolder per class: `train/CLASS/…`, optionally with `val/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
 
 use std::path::{Path, PathBuf};
 
@@ -8,40 +8,40 @@ use super::DataError;
 use super::left_out::{LeftOut, Reason};
 use super::scan::{Entry, FoundFile, entries, files};
 
-/// Names of a folder of validation images.
+/// Names of the folder of the validation split.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
-/// The files of a set, before it is known which are images.
+/// The files of a dataset, before their content is read.
 #[derive(Debug)]
 pub(super) struct Listing {
     /// The class names in the order of their labels.
     pub(super) classes: Vec<String>,
     /// The training, validation and test files.
-    pub(super) splits: [Option<Split>; 3],
-    /// What is not read, whatever it holds.
+    pub(super) splits: [Option<SplitFiles>; 3],
+    /// Files and folders that are left out, such as links without a target.
     pub(super) left_out: LeftOut,
-    /// Something the user should know.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 
 /// The files of one split.
 #[derive(Debug)]
-pub(super) struct Split {
-    /// The folder of its classes.
+pub(super) struct SplitFiles {
+    /// The folder that has the class folders.
     pub(super) dir: PathBuf,
     /// The files of each class.
     pub(super) by_class: Vec<Vec<FoundFile>>,
-    /// The files beside the class folders.
+    /// The files outside of the class folders.
     pub(super) outside: Vec<FoundFile>,
 }
 
 impl Listing {
-    /// Every file that may be an image.
+    /// All files.
     pub(super) fn files(&self) -> impl Iterator<Item = &FoundFile> {
         self.splits.iter().flatten().flat_map(|split| split.by_class.iter().flatten().chain(&split.outside))
     }
 
-    /// Adds names, sizes and times to a checksum.
+    /// Adds classes, names, sizes and times to a hash.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
         let mut text = |text: &[u8]| {
             hash.update((text.len() as u64).to_le_bytes());
@@ -65,11 +65,11 @@ impl Listing {
     }
 }
 
-/// Lists the files of the set in `dir`.
+/// Lists the files of the dataset in `dir`.
 ///
 /// # Errors
 ///
-/// When there are no classes to tell apart, a class can't be read, or a split has a class that training does not have.
+/// When there are fewer than 2 classes, a folder can't be read, or a split has a class that the training split does not have.
 pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     if !dir.is_dir() {
         let hint = "`data.dir` must be a folder with one subfolder of images for each class; where the data of a run have moved, give `--data-dir`";
@@ -80,16 +80,16 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     let mut warnings = Vec::new();
     let mut names = Vec::new();
     let mut beside = Vec::new();
-    let mut left = Vec::new();
+    let mut unread = Vec::new();
     for entry in entries(dir).map_err(DataError::read(dir))? {
         match entry {
             Entry::Folder(path) => names.push(path),
             Entry::File(file) => beside.push(file),
-            Entry::Left(reason, path) => {
+            Entry::LeftOut(reason, path) => {
                 if is_named(&path, &VALIDATION) || is_named(&path, &["train", "test"]) {
                     refuse_in_place_of_folder(reason, &path)?;
                 }
-                left.push((reason, path));
+                unread.push((reason, path));
             }
         }
     }
@@ -102,14 +102,14 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
         let train = split(dir, &classes, &mut left_out)?;
         return Ok(Listing { classes, splits: [Some(train), None, None], left_out, warnings });
     };
-    left.iter().for_each(|(reason, path)| left_out.add(*reason, path));
+    unread.iter().for_each(|(reason, path)| left_out.add(*reason, path));
     let used = [Some(&train_dir), validation.as_ref(), test.as_ref()];
     names.iter().filter(|path| !used.contains(&Some(path))).for_each(|path| left_out.add(Reason::BesideTrain, path));
     let classes = class_names(&train_dir)?;
     let mut train = split(&train_dir, &classes, &mut left_out)?;
     train.outside.extend(beside);
-    let mut held = [None, None];
-    for (held, dir) in held.iter_mut().zip([validation, test]) {
+    let mut held_out = [None, None];
+    for (split_files, dir) in held_out.iter_mut().zip([validation, test]) {
         let Some(dir) = dir else { continue };
         let files = split(&dir, &classes, &mut left_out)?;
         let empty: Vec<String> =
@@ -117,17 +117,17 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
         if !empty.is_empty() {
             warnings.push(format!("`{}` has no images of class {}", dir.display(), empty.join(", ")));
         }
-        *held = Some(files);
+        *split_files = Some(files);
     }
-    let [validation, test] = held;
+    let [validation, test] = held_out;
     Ok(Listing { classes, splits: [Some(train), validation, test], left_out, warnings })
 }
 
-/// Lists the files in `dir`, one subfolder for each of some of `classes`.
+/// Lists the files in `dir`, whose subfolders are named after some of `classes`.
 ///
 /// # Errors
 ///
-/// When a folder can't be read, or is of no class.
+/// When a folder can't be read, or its name is not a class.
 pub(super) fn list_labelled(dir: &Path, classes: &[String]) -> Result<Listing, DataError> {
     if !dir.is_dir() {
         return Err(DataError::Missing {
@@ -140,7 +140,7 @@ pub(super) fn list_labelled(dir: &Path, classes: &[String]) -> Result<Listing, D
     Ok(Listing { classes: classes.to_vec(), splits: [None, None, Some(files)], left_out, warnings: Vec::new() })
 }
 
-/// The folders of training, validation and test images in `dir`, if it has one named `train`.
+/// The folders of the training, validation and test splits among `names`. All are `None` if there is no folder `train`.
 fn split_folders(dir: &Path, names: &[PathBuf]) -> Result<[Option<PathBuf>; 3], DataError> {
     let one = |wanted: &[&str]| {
         let found: Vec<&PathBuf> = names.iter().filter(|path| is_named(path, wanted)).collect();
@@ -165,7 +165,7 @@ fn is_named(path: &Path, names: &[&str]) -> bool {
     path.file_name().is_some_and(|name| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
 }
 
-/// Refuses a link or a folder that can't be read where a folder of images belongs.
+/// Returns an error for a broken link or an unreadable folder where a folder of images is expected.
 fn refuse_in_place_of_folder(reason: Reason, path: &Path) -> Result<(), DataError> {
     match reason {
         Reason::DanglingLink => {
@@ -182,7 +182,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
     for entry in entries(dir).map_err(DataError::read(dir))? {
         let path = match entry {
             Entry::Folder(path) => path,
-            Entry::Left(reason, path) => {
+            Entry::LeftOut(reason, path) => {
                 refuse_in_place_of_folder(reason, &path)?;
                 continue;
             }
@@ -196,7 +196,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
     if classes.len() < 2 {
         let is_train = is_named(dir, &["train"]);
         let hint =
-            if is_train { "; a folder named `train` holds the training part, and the folders beside it are not classes" } else { "" };
+            if is_train { "; a folder named `train` holds the training split, and the folders beside it are not classes" } else { "" };
         let (count, noun) = (classes.len(), if classes.len() == 1 { "subfolder" } else { "subfolders" });
         let problem = format!("has {count} {noun}; expected at least 2, one for each class{hint}");
         return Err(DataError::content(dir, problem));
@@ -207,8 +207,8 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
     Ok(classes)
 }
 
-/// The files in `dir`, one subfolder for each of some of `classes`.
-fn split(dir: &Path, classes: &[String], left_out: &mut LeftOut) -> Result<Split, DataError> {
+/// The files in `dir`, whose subfolders are named after some of `classes`.
+fn split(dir: &Path, classes: &[String], left_out: &mut LeftOut) -> Result<SplitFiles, DataError> {
     let mut by_class = vec![Vec::new(); classes.len()];
     let mut outside = Vec::new();
     for entry in entries(dir).map_err(DataError::read(dir))? {
@@ -218,7 +218,7 @@ fn split(dir: &Path, classes: &[String], left_out: &mut LeftOut) -> Result<Split
                 outside.push(file);
                 continue;
             }
-            Entry::Left(reason, path) => {
+            Entry::LeftOut(reason, path) => {
                 refuse_in_place_of_folder(reason, &path)?;
                 left_out.add(reason, &path);
                 continue;
@@ -230,9 +230,9 @@ fn split(dir: &Path, classes: &[String], left_out: &mut LeftOut) -> Result<Split
             let more = if classes.len() > known.len() { ", …" } else { "" };
             return Err(DataError::content(&folder, format!("is a class that training does not have; it has {}{more}", known.join(", "))));
         };
-        let (found, left) = files(&folder)?;
-        left_out.join(left);
+        let (found, folder_left_out) = files(&folder)?;
+        left_out.join(folder_left_out);
         by_class[label] = found;
     }
-    Ok(Split { dir: dir.to_owned(), by_class, outside })
+    Ok(SplitFiles { dir: dir.to_owned(), by_class, outside })
 }

@@ -10,13 +10,13 @@ use flate2::read::MultiGzDecoder;
 
 use super::{DataError, Images, Shape};
 
-/// No file of more than this many bytes is read, unpacked: a lying header ends here.
+/// The limit of the unpacked size of a file in bytes, whatever its header states.
 const LARGEST: u64 = 16 << 30;
-/// Bytes of a header of rank 4.
+/// The size of a header of rank 4 in bytes.
 const LONGEST_HEADER: u64 = 20;
 
-/// The file called `name` in `dir`, if it is there under that name, with or without `.gz`, or as unpackers name it: `-idx3-` may be `.idx3-`, and
-/// the file may lie in a folder of its own name.
+/// Finds the file `name` in `dir`, with or without `.gz`. Accepts names that unpackers give: `.idx3-` for `-idx3-`, and a file in a folder of the same
+/// name. Returns `None` if there is no such file.
 pub(super) fn find(dir: &Path, name: &Path) -> Option<PathBuf> {
     let given = name.to_string_lossy();
     let plain = given.strip_suffix(".gz").unwrap_or(&given);
@@ -26,12 +26,12 @@ pub(super) fn find(dir: &Path, name: &Path) -> Option<PathBuf> {
     names.iter().map(PathBuf::from).chain(nested).map(|name| dir.join(name)).find(|path| path.is_file())
 }
 
-/// Images and labels of the training or test set in `dir`, told by their names: `words` is what such a name begins with or has in it. None where there
-/// are none.
+/// Finds the image file and the label file of a split in `dir`. `words` are the words of which the file name has one. Returns `None` if there are no such
+/// files.
 ///
 /// # Errors
 ///
-/// When several files fit.
+/// When several files match, or one of the two is missing.
 pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2]>, DataError> {
     let entries = std::fs::read_dir(dir).map_err(DataError::read(dir))?;
     let files = entries.flatten().filter(|entry| entry.path().is_file());
@@ -39,13 +39,13 @@ pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2
     names.sort();
     let mut pair = Vec::new();
     for (rank, kind) in [("idx3", "images"), ("idx1", "labels")] {
-        let fits = |name: &&String| {
+        let matches = |name: &&String| {
             let name = name.to_lowercase();
             let plain = name.strip_suffix(".gz").unwrap_or(&name);
             plain.contains(rank) && plain.ends_with("ubyte") && words.iter().any(|word| plain.contains(word))
         };
-        let mut found: Vec<&String> = names.iter().filter(fits).collect();
-        // Packed and unpacked, it is the same file.
+        let mut found: Vec<&String> = names.iter().filter(matches).collect();
+        // A packed file beside its unpacked one is the same file.
         found.retain(|name| !name.strip_suffix(".gz").is_some_and(|plain| names.iter().any(|other| other == plain)));
         match found.as_slice() {
             [] => {}
@@ -60,14 +60,13 @@ pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2
         [] => Ok(None),
         [images, labels] => Ok(Some([images.clone(), labels.clone()])),
         [alone, ..] => {
-            let problem =
-                format!("is there without its other half; images and labels are two files, idx3 and idx1, of one {} set", words[0]);
+            let problem = format!("has no counterpart; a {} split has two files, idx3 for images and idx1 for labels", words[0]);
             Err(DataError::content(alone, problem))
         }
     }
 }
 
-/// Swaps rows and columns of every image.
+/// Transposes every image.
 pub(super) fn transposed(images: Images) -> Images {
     let Shape { channels, height, width } = images.shape;
     let mut pixels = Vec::with_capacity(images.pixels.len());
@@ -79,7 +78,7 @@ pub(super) fn transposed(images: Images) -> Images {
     Images { shape: Shape { channels, height: width, width: height }, pixels, ..images }
 }
 
-/// Reads a pair of files into one set.
+/// Reads an image file and its label file.
 pub(super) fn read_pair(images: &Path, labels: &Path) -> Result<Images, DataError> {
     let image_bytes = read_file(images)?;
     check_labels(labels, images, &image_bytes)?;
@@ -115,12 +114,12 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     if bytes.starts_with(&[0x1f, 0x8b]) { unpack(path, &bytes) } else { Ok(bytes) }
 }
 
-/// Refuses packed labels of another count than the images before they are unpacked.
+/// Compares the count of a packed label file with the images before the file is unpacked.
 fn check_labels(path: &Path, images: &Path, image_bytes: &[u8]) -> Result<(), DataError> {
     let count = |bytes: &[u8]| bytes.get(4..8).and_then(|count| Some(u32::from_be_bytes(count.try_into().ok()?)));
     let mut start = Vec::new();
     let packed = std::fs::File::open(path).map_err(DataError::read(path))?;
-    // What is not packed, or damaged, is told when it is read.
+    // An unpacked or damaged file is reported when it is read.
     let _ = MultiGzDecoder::new(packed).take(8).read_to_end(&mut start);
     match (start.starts_with(&[0, 0, 8, 1]), count(&start), count(image_bytes)) {
         (true, Some(labels), Some(count)) if labels != count => {
@@ -130,7 +129,7 @@ fn check_labels(path: &Path, images: &Path, image_bytes: &[u8]) -> Result<(), Da
     }
 }
 
-/// Unpacks gzip-compressed bytes: no more of them than the IDX header at their start promises, and one.
+/// Unpacks gzip-compressed bytes: at most one byte more than the IDX header states.
 pub(super) fn unpack(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
     let damaged = |error: std::io::Error| DataError::content(path, format!("is not a whole gzip file ({error}); fetch it again"));
     let mut decoder = MultiGzDecoder::new(bytes);
@@ -142,21 +141,21 @@ pub(super) fn unpack(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
                 sizes.chunks_exact(4).take(rank.into()).map(|size| u64::from(u32::from_be_bytes([size[0], size[1], size[2], size[3]])));
             sizes.fold(1_u64, u64::saturating_mul).saturating_add(4 + 4 * u64::from(rank))
         }
-        // Not IDX, which is told when the header is read.
+        // Not IDX: reported when the header is read.
         _ => 0,
     };
     if wanted > LARGEST {
         return Err(DataError::content(path, format!("promises more than {} GiB", LARGEST >> 30)));
     }
-    // Deflate packs at most 1032 bytes into one.
-    let room = wanted.min(bytes.len() as u64 * 1032);
-    unpacked.reserve_exact(usize::try_from(room).unwrap_or(0));
+    // Deflate compresses at most 1032 : 1.
+    let capacity = wanted.min(bytes.len() as u64 * 1032);
+    unpacked.reserve_exact(usize::try_from(capacity).unwrap_or(0));
     let rest = (wanted + 1).saturating_sub(unpacked.len() as u64);
     decoder.take(rest).read_to_end(&mut unpacked).map_err(damaged)?;
     Ok(unpacked)
 }
 
-/// The sizes a header states and where the elements start, once they are known to agree with the length of the file.
+/// Checks the header against the length of the file. Returns the sizes and the offset of the elements.
 fn header(path: &Path, bytes: &[u8], ranks: &[usize], what: &str) -> Result<(Vec<usize>, usize), DataError> {
     let fail = |problem: String| Err(DataError::content(path, problem));
     let &[zero, also_zero, kind, rank, ..] = bytes else {
@@ -223,11 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn rows_become_columns() {
+    fn images_are_transposed() {
         let images = read(file(3, &[1, 2, 3], &[1, 2, 3, 4, 5, 6]), &file(1, &[1], &[7])).unwrap();
-        let turned = transposed(images);
-        assert_eq!(turned.shape, Shape { channels: 1, height: 3, width: 2 });
-        assert_eq!(turned.pixels, [1, 4, 2, 5, 3, 6]);
+        let images = transposed(images);
+        assert_eq!(images.shape, Shape { channels: 1, height: 3, width: 2 });
+        assert_eq!(images.pixels, [1, 4, 2, 5, 3, 6]);
     }
 
     #[test]
@@ -253,14 +252,14 @@ mod tests {
         assert_eq!(pair, [dir.path().join(names[0]), dir.path().join(names[1])]);
         assert_eq!(find_pair(dir.path(), &["valid"]).unwrap(), None);
         let alone = find_pair(dir.path(), &["train"]).unwrap_err().to_string();
-        assert!(alone.contains("emnist-train-labels-idx1-ubyte` is there without its other half"), "{alone}");
+        assert!(alone.contains("emnist-train-labels-idx1-ubyte` has no counterpart"), "{alone}");
         std::fs::write(dir.path().join("t10k-images-idx3-ubyte"), "").unwrap();
-        let told = find_pair(dir.path(), &["test", "t10k"]).unwrap_err().to_string();
-        assert!(told.contains("name the file of images to use, as in `data.test_images`"), "{told}");
+        let message = find_pair(dir.path(), &["test", "t10k"]).unwrap_err().to_string();
+        assert!(message.contains("name the file of images to use, as in `data.test_images`"), "{message}");
     }
 
     #[test]
-    fn a_lying_header_is_told() {
+    fn a_wrong_header_is_reported() {
         let good = file(1, &[1], &[7]);
         let cases = [
             read(vec![0, 0], &good),
@@ -272,7 +271,7 @@ mod tests {
             read(b"\x89PNG\r\n".to_vec(), &good),
             read(file(3, &[1, 2, 2], &[0; 4])[..9].to_vec(), &good),
         ];
-        let told: Vec<String> = cases.into_iter().map(Result::unwrap_err).collect();
-        insta::assert_snapshot!(told.join("\n"));
+        let messages: Vec<String> = cases.into_iter().map(Result::unwrap_err).collect();
+        insta::assert_snapshot!(messages.join("\n"));
     }
 }

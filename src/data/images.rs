@@ -1,59 +1,34 @@
-//! A set of labelled images, and parts of it.
+//! Labelled images in memory, and subsets of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_dataset::{Dataset, DatasetError};
-use serde::{Deserialize, Serialize};
+use regulus_model::graph::Shape;
 use sha2::{Digest, Sha256};
-
-/// The shape every image of a set has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
-    /// 1 for grey, 3 for colour.
-    pub channels: usize,
-    /// Rows of pixels.
-    pub height: usize,
-    /// Pixels in a row.
-    pub width: usize,
-}
-
-impl Shape {
-    /// Bytes of one image.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        self.channels * self.height * self.width
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(formatter, "{}×{}×{}", self.height, self.width, self.channels)
-    }
-}
 
 /// Labelled images of one shape, as bytes: 0 is black, 255 is white.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The shape of each.
+    /// The shape of each image.
     pub shape: Shape,
     /// `[image, channel, row, column]`.
     pub pixels: Vec<u8>,
-    /// The class of each, counted from 0.
+    /// The label of each image, from 0.
     pub labels: Vec<u32>,
-    /// The file each is from; empty where they are not from files of their own.
+    /// The file of each image. Empty if the source has several images per file.
     pub files: Vec<PathBuf>,
 }
 
 impl Images {
-    /// The bytes of one image, `[channel, row, column]`.
+    /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
     pub fn pixels_of(&self, index: usize) -> &[u8] {
         let size = self.shape.size();
         &self.pixels[index * size..(index + 1) * size]
     }
 
-    /// Adds shape, pixels and labels to a checksum.
+    /// Adds shape, pixels and labels to a hash.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
         for number in [self.shape.channels, self.shape.height, self.shape.width, self.labels.len()] {
             hash.update((number as u64).to_le_bytes());
@@ -65,24 +40,24 @@ impl Images {
     }
 }
 
-/// One image with its class.
+/// One image with its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledImage {
     /// `[channel, row, column]`.
     pub pixels: Vec<u8>,
-    /// The class, counted from 0.
+    /// The label, from 0.
     pub label: u32,
 }
 
-/// Some of the images of a set, in an order of its own.
+/// A subset of images: indices into shared images.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Subset {
     images: Arc<Images>,
     indices: Vec<u32>,
 }
 
-impl Part {
-    /// All images of a set, in its order.
+impl Subset {
+    /// All images.
     #[must_use]
     pub fn all(images: Arc<Images>) -> Self {
         let count = u32::try_from(images.labels.len()).unwrap_or(u32::MAX);
@@ -97,7 +72,7 @@ impl Part {
         &self.indices
     }
 
-    /// How many images it has.
+    /// The number of images.
     #[must_use]
     pub fn count(&self) -> usize {
         self.indices.len()
@@ -109,30 +84,30 @@ impl Part {
         self.images.shape
     }
 
-    /// The bytes of one image, `[channel, row, column]`.
+    /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
     pub fn pixels(&self, index: usize) -> &[u8] {
         self.images.pixels_of(self.indices[index] as usize)
     }
 
-    /// The file of one image, if it is from one of its own.
+    /// The file of one image. Returns `None` if the source has several images per file.
     #[must_use]
     pub fn file(&self, index: usize) -> Option<&Path> {
         self.images.files.get(self.indices[index] as usize).map(PathBuf::as_path)
     }
 
-    /// The class of one image.
+    /// The label of one image.
     #[must_use]
     pub fn label(&self, index: usize) -> u32 {
         self.images.labels[self.indices[index] as usize]
     }
 
-    /// The classes of all images, in order.
+    /// The labels of all images, in order.
     pub fn labels(&self) -> impl Iterator<Item = u32> {
         (0..self.count()).map(|index| self.label(index))
     }
 
-    /// How many images each of `classes` classes has.
+    /// The number of images of each of `classes` classes.
     #[must_use]
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
@@ -144,7 +119,7 @@ impl Part {
 }
 
 /// For Burn's own data loaders and transforms.
-impl Dataset<LabelledImage> for Part {
+impl Dataset<LabelledImage> for Subset {
     fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
         Ok(LabelledImage { pixels: self.pixels(index).to_vec(), label: self.label(index) })
     }
@@ -159,15 +134,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_a_burn_dataset() {
+    fn a_subset_is_a_burn_dataset() {
         let images = Images {
             shape: Shape { channels: 1, height: 1, width: 2 },
             pixels: (0..6).collect(),
             labels: vec![0, 1, 2],
             files: Vec::new(),
         };
-        let part = Part::all(Arc::new(images)).select(vec![2, 0]);
-        let items: Vec<LabelledImage> = Dataset::iter(&part).map(Result::unwrap).collect();
+        let subset = Subset::all(Arc::new(images)).select(vec![2, 0]);
+        let items: Vec<LabelledImage> = Dataset::iter(&subset).map(Result::unwrap).collect();
         assert_eq!(items, [LabelledImage { pixels: vec![4, 5], label: 2 }, LabelledImage { pixels: vec![0, 1], label: 0 }]);
     }
 }

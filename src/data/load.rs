@@ -1,70 +1,69 @@
-//! From a config to the parts of a set.
+//! Loading of the data of a config.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::sets::Sets;
-use super::{DataError, Decoding, LeftOut, Normalizer, Part, Preprocess, split};
+use super::raw_dataset::RawDataset;
+use super::{DataError, Decoding, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Damaged, Data as Config, Validation};
 use crate::seed::Seed;
 
-/// Called with how many image files are decoded, and of how many.
+/// Callback with the number of decoded image files and the total number.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// What an experiment learns from, ready to use.
+/// The data of an experiment.
 #[derive(Clone, Debug)]
 pub struct Data {
-    /// The samples to train on.
-    pub train: Part,
-    /// The samples held out to steer by.
-    pub validation: Option<Part>,
-    /// The samples to judge by.
-    pub test: Option<Part>,
-    /// The names of the classes, in the order of their labels.
+    /// The training split.
+    pub train: Subset,
+    /// The validation split.
+    pub validation: Option<Subset>,
+    /// The test split.
+    pub test: Option<Subset>,
+    /// The class names, in the order of the labels.
     pub classes: Vec<String>,
-    /// How pixels become numbers.
+    /// The normalization of pixels.
     pub normalizer: Normalizer,
-    /// SHA-256 over shapes, pixels and labels of the whole training, validation and test sets, before any limit or split.
+    /// SHA-256 over shapes, pixels and labels of all training, validation and test images, before limits and splits.
     pub checksum: String,
-    /// What is held out: the config's choice, or, where it leaves that open, what was found.
+    /// The origin of the validation split: as in the config, or, if the config does not state it, as found in the data.
     pub held_out: Validation,
-    /// What was found and not read.
+    /// Files and folders that are left out.
     pub left_out: LeftOut,
-    /// What the user should know of the data.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Loads what `config` names.
+/// Loads the data of `config`.
 ///
 /// # Errors
 ///
-/// When it is missing, damaged, or does not fit together.
+/// When the data are missing, damaged or inconsistent.
 pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
     load_with(config, seed, Decoding::Reduced, &|_, _| {})
 }
 
-/// Loads what `config` names, image files decoded as `decoding` says, and reports progress.
+/// Loads the data of `config`. Image files are decoded with `decoding`; `progress` is called for each of them.
 ///
 /// # Errors
 ///
-/// When it is missing, damaged, or does not fit together.
+/// When the data are missing, damaged or inconsistent.
 pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    let mut sets = Sets::read(config, decoding, progress)?;
+    let mut raw = RawDataset::read(config, decoding, progress)?;
     let mut hash = Sha256::new();
-    sets.splits.iter().flatten().for_each(|set| set.hash_into(&mut hash));
-    let classes = sets.checked_classes()?;
-    let Sets { mut splits, left_out, mut warnings, .. } = sets;
+    raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
+    let classes = raw.checked_classes()?;
+    let RawDataset { mut splits, left_out, mut warnings, .. } = raw;
     for (split, name) in splits[1..].iter_mut().zip(["validation", "test"]) {
         if split.take_if(|images| images.labels.is_empty()).is_some() {
             warnings.push(format!("the {name} folder has no images and is not used"));
         }
     }
-    let [train, validation, test] = splits.map(|images| images.map(|images| Part::all(Arc::new(images))));
-    let train =
-        limited(&train.unwrap_or_else(|| unreachable!("classes are checked by the training images")), config.train_limit, &classes)?;
+    let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
+    let train = limited(&train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images")), config.train_limit, &classes)?;
     let held_out = held_out(config, validation.is_some())?;
     let (train, validation) = match (held_out, validation) {
         (Validation::Folder, validation) => (train, validation),
@@ -73,80 +72,86 @@ pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Prog
             (train, None)
         }
         (Validation::Fraction(fraction), _) => {
-            let (train, held) = split::hold_out(&train, classes.len(), fraction.get(), seed, decoding == Decoding::Reduced)?;
-            let missing = missing_classes(&train, &held, &classes);
+            let (train, validation) = split::hold_out(&train, classes.len(), fraction.get(), seed, decoding == Decoding::Reduced)?;
+            let missing = missing_classes(&train, &validation, &classes);
             if !missing.is_empty() {
-                warnings.push(format!("the validation part has no sample of class {}: too few images", missing.join(", ")));
+                warnings.push(format!("the validation split has no sample of class {}: too few images", missing.join(", ")));
             }
-            (train, Some(held))
+            (train, Some(validation))
         }
     };
-    let normalizer = Normalizer::new(config.normalization, &train)?;
+    let normalizer = normalize::normalizer(config.normalization, &train)?;
     Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash), held_out, left_out, warnings })
 }
 
-/// Labelled images of a folder, and what the user should know of them.
+/// Options for reading a folder of images.
+#[derive(Clone, Copy)]
+pub struct FolderOptions<'a> {
+    /// The preprocessing.
+    pub preprocess: &'a Preprocess,
+    /// The treatment of images that can't be decoded.
+    pub damaged: Damaged,
+    /// Whether decoded images are cached.
+    pub cache: bool,
+    /// The progress callback.
+    pub progress: Progress<'a>,
+}
+
+/// The labelled images of a folder.
 #[derive(Clone, Debug)]
 pub struct LabelledFolder {
-    /// The images; their labels are places in the list of classes.
-    pub part: Part,
-    /// What was found and not read.
+    /// The images. A label is an index in the list of classes.
+    pub subset: Subset,
+    /// Files and folders that are left out.
     pub left_out: LeftOut,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Loads the images in `dir`, one subfolder for each of some of `classes`. `is_kept`: the decoded images are kept for the next time.
+/// Loads the images in `dir`, whose subfolders are named after some of `classes`.
 ///
 /// # Errors
 ///
-/// When a subfolder is of no class, there are no images, or, unless `damaged` says otherwise, one can't be decoded.
-pub fn load_labelled(
-    dir: &Path,
-    classes: &[String],
-    preprocess: &Preprocess,
-    damaged: Damaged,
-    is_kept: bool,
-    progress: Progress,
-) -> Result<LabelledFolder, DataError> {
-    let sets = Sets::labelled(dir, classes, preprocess, damaged, is_kept, progress)?;
-    let [.., Some(images)] = sets.splits else { unreachable!("the folder is listed as the last split") };
+/// When a subfolder is not a class, or there are no images. With [`Damaged::Refuse`] also when an image can't be decoded.
+pub fn load_labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<LabelledFolder, DataError> {
+    let raw = RawDataset::labelled(dir, classes, options)?;
+    let [.., Some(images)] = raw.splits else { unreachable!("the folder is the test split") };
     if images.labels.is_empty() {
-        let why = if sets.left_out.is_empty() { String::new() } else { format!(", but {}", sets.left_out) };
-        return Err(DataError::content(dir, format!("has no images in subfolders named after classes{why}")));
+        let reason = if raw.left_out.is_empty() { String::new() } else { format!(", but {}", raw.left_out) };
+        return Err(DataError::content(dir, format!("has no images in subfolders named after classes{reason}")));
     }
-    Ok(LabelledFolder { part: Part::all(Arc::new(images)), left_out: sets.left_out, warnings: sets.warnings })
+    Ok(LabelledFolder { subset: Subset::all(Arc::new(images)), left_out: raw.left_out, warnings: raw.warnings })
 }
 
-/// The first `limit` samples, or all.
-fn limited(all: &Part, limit: usize, classes: &[String]) -> Result<Part, DataError> {
+/// The first `limit` samples; all if `limit` is 0.
+fn limited(all: &Subset, limit: usize, classes: &[String]) -> Result<Subset, DataError> {
     let limited = match limit {
         0 => return Ok(all.clone()),
         limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
         limit => {
             let message = format!("`data.train_limit` is {limit}, but the set has {} training samples", all.count());
-            return Err(DataError::Set(message));
+            return Err(DataError::Dataset(message));
         }
     };
     match missing_classes(all, &limited, classes).first() {
         None => Ok(limited),
-        Some(lost) => Err(DataError::Set(format!(
+        Some(lost) => Err(DataError::Dataset(format!(
             "the first {} training samples have none of class {lost}; use a larger `data.train_limit`, or data in a mixed order",
             limited.count()
         ))),
     }
 }
 
-/// The classes that `whole` has and `part` has not.
-fn missing_classes(whole: &Part, part: &Part, classes: &[String]) -> Vec<String> {
-    let counts = whole.class_counts(classes.len()).into_iter().zip(part.class_counts(classes.len()));
-    classes.iter().zip(counts).filter(|(_, (whole, part))| *whole > 0 && *part == 0).map(|(class, _)| format!("`{class}`")).collect()
+/// The classes that have samples in `all` but not in `subset`.
+fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<String> {
+    let counts = all.class_counts(classes.len()).into_iter().zip(subset.class_counts(classes.len()));
+    classes.iter().zip(counts).filter(|(_, (all, subset))| *all > 0 && *subset == 0).map(|(class, _)| format!("`{class}`")).collect()
 }
 
-/// What is held out, where the data have a validation folder or not.
+/// The origin of the validation split. `has_folder`: the data have a validation folder.
 fn held_out(config: &Config, has_folder: bool) -> Result<Validation, DataError> {
     match config.validation {
-        Some(Validation::Fraction(fraction)) if has_folder && fraction.get() > 0.0 => Err(DataError::Set(format!(
+        Some(Validation::Fraction(fraction)) if has_folder && fraction.get() > 0.0 => Err(DataError::Dataset(format!(
             "`data.validation` is {}, but the data have a validation folder; leave the key out to use the folder, or move the folder away",
             fraction.get()
         ))),

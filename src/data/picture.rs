@@ -1,168 +1,25 @@
-//! An image file, decoded and brought to the shape a network takes.
+//! Reading of an image file in the input shape of a network.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use regulus_images::{Picture, PictureError};
+use regulus_model::preprocess::Preprocess;
 
-use super::resize::Bytes;
-use super::whole_file::has_end;
-use super::{DataError, Decoding, Preprocess, Shape, jpeg};
+use super::DataError;
 
-/// An image of no more than this many pixels on a side is decoded.
-pub(super) const LARGEST_SIDE: u32 = 16_384;
-/// No image takes more than this many bytes while it is decoded.
-pub(super) const LARGEST_MEMORY: u64 = 512 << 20;
-/// What every JPEG file begins with.
-const JPEG: &[u8] = b"\xff\xd8\xff";
-
-/// A decoded image in the shape asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// `[channel, row, column]`; 0 is black, 255 is white.
-    pub pixels: Vec<u8>,
-}
-
-impl Picture {
-    /// Decodes the file at `path` (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP, known by its content), and brings it to the shape asked for.
-    ///
-    /// # Errors
-    ///
-    /// When the file is missing, is no image, is damaged or too large.
-    pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, DataError> {
-        Self::open_into(path, preprocess, &mut Vec::new())
-    }
-
-    /// The same, with a buffer for the file's content: one that is used again costs no new memory.
-    pub(super) fn open_into(path: &Path, preprocess: &Preprocess, bytes: &mut Vec<u8>) -> Result<Self, DataError> {
-        bytes.clear();
-        File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(DataError::read(path))?;
-        if bytes.is_empty() {
-            return Err(DataError::content(path, "is empty; expected an image"));
-        }
-        let Shape { height, width, .. } = preprocess.shape;
-        let (height, width) = (side(height), side(width));
-        let mut decoded = match preprocess.decoding {
-            Decoding::Reduced if bytes.starts_with(JPEG) => {
-                jpeg::decode(bytes, height, width).map_err(|problem| DataError::Picture { path: path.to_owned(), problem })?
-            }
-            Decoding::Reduced if !has_end(bytes) => {
-                let problem = "it is cut short: the file ends before the image does".to_owned();
-                return Err(DataError::Picture { path: path.to_owned(), problem });
-            }
-            Decoding::Reduced | Decoding::Full => in_full(path, bytes)?,
-        };
-        if decoded.width() == 0 || decoded.height() == 0 {
-            return Err(DataError::Picture { path: path.to_owned(), problem: "it has no pixels".to_owned() });
-        }
-        if decoded.color().has_alpha() {
-            decoded = over_white(&decoded);
-        }
-        if preprocess.decoding == Decoding::Full && (decoded.width(), decoded.height()) != (width, height) {
-            decoded = decoded.resize_exact(width, height, FilterType::Triangle);
-        }
-        if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
-            return Ok(Self { pixels: decoded.to_luma8().into_raw() });
-        }
-        let sized = bytes_of(&decoded).resized(height, width, preprocess.resize);
-        Ok(Self { pixels: channels_first(&sized, preprocess.shape.channels) })
-    }
-
-    /// Swaps black and white.
-    #[must_use]
-    pub fn inverted(mut self) -> Self {
-        self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-        self
-    }
-}
-
-/// The whole image in its orientation.
-fn in_full(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
-    let failed = |source| DataError::Image { path: path.to_owned(), source };
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(DataError::read(path))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST_MEMORY);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    if width.max(height) > LARGEST_SIDE {
-        let problem = format!("it has {height}×{width} pixels; expected at most {LARGEST_SIDE} on a side");
-        return Err(DataError::Picture { path: path.to_owned(), problem });
-    }
-    if decoder.total_bytes() > LARGEST_MEMORY {
-        return Err(DataError::content(
-            path,
-            format!("takes {} MiB decoded; expected at most {}", decoder.total_bytes() >> 20, LARGEST_MEMORY >> 20),
-        ));
-    }
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    decoded.apply_orientation(orientation);
-    Ok(decoded)
-}
-
-/// The image without transparency, as it looks on a white page.
-fn over_white(image: &DynamicImage) -> DynamicImage {
-    let mut pixels = image.to_rgba8();
-    for pixel in pixels.pixels_mut() {
-        let [colour @ .., alpha] = pixel.0;
-        let laid = colour.map(|value| {
-            let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
-            u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
-        });
-        pixel.0 = [laid[0], laid[1], laid[2], 255];
-    }
-    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).to_rgb8())
-}
-
-fn side(pixels: usize) -> u32 {
-    u32::try_from(pixels).unwrap_or(u32::MAX)
-}
-
-/// Its values in 8 bits: of one channel where it is grey, else of three.
-fn bytes_of(image: &DynamicImage) -> Bytes {
-    let (height, width) = (image.height(), image.width());
-    if image.color().has_color() {
-        Bytes { height, width, channels: 3, values: image.to_rgb8().into_raw() }
-    } else {
-        Bytes { height, width, channels: 1, values: image.to_luma8().into_raw() }
-    }
-}
-
-/// The image with so many channels, one after the other.
-fn channels_first(image: &Bytes, channels: usize) -> Vec<u8> {
-    match (image.channels, channels) {
-        (1, _) => image.values.repeat(channels),
-        (_, 1) => image.values.chunks_exact(3).map(grey).collect(),
-        _ => (0..channels).flat_map(|channel| image.values.iter().skip(channel).step_by(3).copied()).collect(),
-    }
-}
-
-/// 0.2126 R + 0.7152 G + 0.0722 B, rounded down as the `image` crate does.
-fn grey(colour: &[u8]) -> u8 {
-    let sum = 2126 * u32::from(colour[0]) + 7152 * u32::from(colour[1]) + 722 * u32::from(colour[2]);
-    u8::try_from(sum / 10_000).unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use image::{Rgba, RgbaImage};
-
-    use super::*;
-    use crate::config::Resize;
-
-    #[test]
-    fn what_is_transparent_is_white_whatever_colour_lies_beneath() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
-        let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
-        RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).save(&path).unwrap();
-        let shape = Shape { channels: 1, height: 1, width: 4 };
-        let picture = Picture::open(&path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
-        // A fifth of 100 and four fifths of 255.
-        assert_eq!(picture.pixels, [255, 0, 255, 224]);
-        assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
-    }
+/// Decodes and resizes the image file at `path` with `preprocess`. `content` is a buffer for the content of the file that can be reused.
+///
+/// # Errors
+///
+/// When the file is missing, damaged, too large or not an image.
+pub fn read_picture(path: &Path, preprocess: &Preprocess, content: &mut Vec<u8>) -> Result<Picture, DataError> {
+    content.clear();
+    File::open(path).and_then(|mut file| file.read_to_end(content)).map_err(DataError::read(path))?;
+    Picture::decode(content, preprocess).map_err(|error| match error {
+        PictureError::Content(problem) => DataError::content(path, problem),
+        PictureError::Image(source) => DataError::Image { path: path.to_owned(), source },
+        PictureError::Damaged(problem) => DataError::Undecodable { path: path.to_owned(), problem },
+    })
 }

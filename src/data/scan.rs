@@ -1,4 +1,4 @@
-//! Finding image files in a folder, at any depth, by their content.
+//! Scanning of folders for image files, at any depth. Images are recognized by their content.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -8,22 +8,22 @@ use std::time::UNIX_EPOCH;
 use super::DataError;
 use super::left_out::{LeftOut, Reason};
 
-/// File names that are taken for images whatever is in them, so that a damaged one is an error.
+/// Extensions of files that always count as images, so that a damaged one is an error.
 const EXTENSIONS: [&str; 16] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff", "pgm", "ppm", "pnm", "pbm", "pam"];
 
-/// The endings of cameras' own formats.
+/// Extensions of raw formats of cameras.
 const RAW_EXTENSIONS: [&str; 10] = ["arw", "cr2", "dng", "erf", "nef", "nrw", "orf", "pef", "rw2", "srw"];
 
-/// Files and folders that systems and archivers leave behind.
+/// Files and folders that operating systems and archivers create.
 const SYSTEM: [&str; 4] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"];
 
-/// A file, and what changes where its content does.
+/// A file with a stamp that changes with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FoundFile {
-    /// Where it is.
+    /// The path.
     pub(super) path: PathBuf,
-    /// Its bytes, and when its content and its entry were changed, in nanoseconds since 1970.
+    /// Size in bytes, and the times of the last change of content and metadata in nanoseconds since 1970.
     pub(super) stamp: [i128; 3],
 }
 
@@ -57,11 +57,11 @@ pub(super) enum Entry {
     Folder(PathBuf),
     /// A regular file.
     File(FoundFile),
-    /// Something that is not read.
-    Left(Reason, PathBuf),
+    /// Something that is left out.
+    LeftOut(Reason, PathBuf),
 }
 
-/// The entries of a folder in the order of their names, without hidden and system ones. Links are followed.
+/// The entries of a folder sorted by name, without hidden and system entries. Links are followed.
 pub(super) fn entries(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut paths = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| !is_hidden(path));
@@ -73,10 +73,10 @@ fn entry(path: PathBuf) -> Entry {
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Entry::Folder(path),
         Ok(metadata) if metadata.is_file() => Entry::File(FoundFile::new(path, &metadata)),
-        Ok(_) => Entry::Left(Reason::SpecialFile, path),
-        // A link that leads back to itself has no target either.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Entry::Left(Reason::Unreadable, path),
-        Err(_) => Entry::Left(Reason::DanglingLink, path),
+        Ok(_) => Entry::LeftOut(Reason::SpecialFile, path),
+        // A link to itself has no target either.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Entry::LeftOut(Reason::Unreadable, path),
+        Err(_) => Entry::LeftOut(Reason::DanglingLink, path),
     }
 }
 
@@ -85,13 +85,13 @@ fn is_hidden(path: &Path) -> bool {
     name.starts_with('.') || SYSTEM.contains(&name.as_str())
 }
 
-/// Every file under `dir`, at any depth, in the order of their paths.
+/// All files under `dir`, at any depth, sorted by path.
 ///
 /// # Errors
 ///
-/// When `dir` itself can't be read; a folder in it is left out.
+/// When `dir` can't be read. An unreadable folder in it is left out.
 pub(super) fn files(dir: &Path) -> Result<(Vec<FoundFile>, LeftOut), DataError> {
-    let mut walk = Walk { files: Vec::new(), left_out: LeftOut::default(), above: Vec::new() };
+    let mut walk = Walk { files: Vec::new(), left_out: LeftOut::default(), parents: Vec::new() };
     walk.folder(dir).map_err(DataError::read(dir))?;
     walk.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok((walk.files, walk.left_out))
@@ -100,33 +100,33 @@ pub(super) fn files(dir: &Path) -> Result<(Vec<FoundFile>, LeftOut), DataError> 
 struct Walk {
     files: Vec<FoundFile>,
     left_out: LeftOut,
-    /// The real paths of the folders the present one is in.
-    above: Vec<PathBuf>,
+    /// The canonical paths of the folders that contain the current one.
+    parents: Vec<PathBuf>,
 }
 
 impl Walk {
     fn folder(&mut self, dir: &Path) -> io::Result<()> {
         let entries = entries(dir)?;
-        self.above.push(dir.canonicalize()?);
+        self.parents.push(dir.canonicalize()?);
         for entry in entries {
             match entry {
                 Entry::File(file) => self.files.push(file),
-                Entry::Left(reason, path) => self.left_out.add(reason, &path),
+                Entry::LeftOut(reason, path) => self.left_out.add(reason, &path),
                 Entry::Folder(path) => match path.canonicalize() {
-                    Ok(real) if self.above.contains(&real) => self.left_out.add(Reason::LinkLoop, &path),
+                    Ok(real) if self.parents.contains(&real) => self.left_out.add(Reason::LinkLoop, &path),
                     _ if self.folder(&path).is_err() => self.left_out.add(Reason::Unreadable, &path),
                     _ => {}
                 },
             }
         }
-        self.above.pop();
+        self.parents.pop();
         Ok(())
     }
 }
 
-/// Whether a file is an image that can be decoded, or why it is not read. An empty or unknown file with an image's extension counts as an image,
-/// so that it is told as damaged.
-pub(super) fn is_image(path: &Path) -> Result<(), Reason> {
+/// Checks that a file is an image of a supported format; the error is the reason why it is left out. An empty or unknown file with the extension of
+/// an image counts as an image, so that it is reported as damaged.
+pub(super) fn check_image(path: &Path) -> Result<(), Reason> {
     let mut start = [0; 64];
     let length = File::open(path).and_then(|file| {
         let mut length = 0;
@@ -150,9 +150,9 @@ pub(super) fn is_image(path: &Path) -> Result<(), Reason> {
     }
 }
 
-/// What the first bytes of a file say it is; none where they say nothing.
+/// The kind of a file by its first bytes. Returns `None` if they are unknown.
 fn kind(start: &[u8]) -> Option<Result<(), Reason>> {
-    let at = |place: usize, bytes: &[u8]| start.get(place..place + bytes.len()) == Some(bytes);
+    let at = |offset: usize, bytes: &[u8]| start.get(offset..offset + bytes.len()) == Some(bytes);
     if at(4, b"ftyp") {
         // The brands of ISO base media files (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 6).
         let brands: Vec<&[u8]> = start[8..].chunks_exact(4).collect();
@@ -175,13 +175,13 @@ fn kind(start: &[u8]) -> Option<Result<(), Reason>> {
     (is_bitmap || is_anymap || is_webp || signatures.iter().any(|signature| at(0, signature))).then_some(Ok(()))
 }
 
-/// Whether a file's name ends as a camera's own format does: such files begin as TIFF files do, and hold a small preview.
+/// Whether a file has the extension of a raw format. Such files begin like TIFF files and contain a small preview.
 fn is_raw(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     RAW_EXTENSIONS.contains(&extension.as_str())
 }
 
-/// Whether a file's name ends as an image's does.
+/// Whether a file has the extension of an image.
 fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     EXTENSIONS.contains(&extension.as_str())
@@ -211,7 +211,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_are_followed_but_not_in_circles() {
+    fn links_are_followed_but_not_in_loops() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
@@ -228,16 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn images_are_known_by_content() {
+    fn images_are_recognized_by_content() {
         let dir = tempfile::tempdir().unwrap();
         let of = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            is_image(&path)
+            check_image(&path)
         };
         assert_eq!(of("photo", b"\xff\xd8\xff\xe0\0\x10JFIF"), Ok(()));
         assert_eq!(of("wrong.txt", b"\x89PNG\r\n\x1a\n...."), Ok(()));
-        assert_eq!(of("empty.jpe", b""), Ok(()), "told as damaged");
+        assert_eq!(of("empty.jpe", b""), Ok(()), "reported as damaged");
         assert_eq!(of("P1.csv", b"P1,P2\n"), Err(Reason::NotAnImage));
         assert_eq!(of("bmw.txt", b"BMW, Mercedes, Opel"), Err(Reason::NotAnImage));
         assert_eq!(of("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), Err(Reason::Heic));

@@ -1,57 +1,56 @@
-//! A look at a folder of images, to fit a config to it.
+//! A survey of a folder of images: sizes, colours and class counts, from which `regulus init` writes a config.
 
 use std::path::{Path, PathBuf};
 
-use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
+use regulus_images::ImageInfo;
 
 use super::decode::images_of;
 use super::left_out::LeftOut;
-use super::{DataError, Decoding, Picture, Preprocess, Shape, folder};
+use super::{DataError, Decoding, Preprocess, Shape, folder, read_picture};
 use crate::config::Resize;
 
-/// Images whose size and colour are looked at.
+/// The number of images that are inspected.
 const SAMPLE: usize = 200;
 
-/// What is in a folder of images.
+/// Statistics of a folder of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survey {
-    /// The class names in the order of their labels.
+    /// The class names, in the order of the labels.
     pub classes: Vec<String>,
-    /// Training images of each class.
+    /// The number of training images of each class.
     pub class_counts: Vec<usize>,
-    /// Images of a validation folder, if there is one.
+    /// The number of images in the validation folder, if there is one.
     pub validation: Option<usize>,
-    /// Images of a test folder, if there is one.
+    /// The number of images in the test folder, if there is one.
     pub test: Option<usize>,
-    /// The median height and width of a sample of the training images, in pixels.
+    /// The median height of the inspected images, in pixels.
     pub height: usize,
-    /// The median width.
+    /// The median width of the inspected images, in pixels.
     pub width: usize,
-    /// Whether all of the sample have the same proportions, within 2 %.
+    /// Whether all inspected images have the same proportions, within 2 %.
     pub is_uniform: bool,
-    /// Whether all of the sample are grey.
+    /// Whether all inspected images are grey.
     pub is_grey: bool,
-    /// What is not read.
+    /// Files and folders that are left out.
     pub left_out: LeftOut,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
 impl Survey {
-    /// Looks at the folder `dir`.
+    /// Surveys the folder `dir`.
     ///
     /// # Errors
     ///
-    /// When it has no class folders, a class has no image, or none of the sample can be decoded.
+    /// When `dir` has no class folders, a class has no image, or no inspected image can be decoded.
     pub fn of(dir: &Path) -> Result<Self, DataError> {
         let listing = folder::list(dir)?;
         let mut left_out = listing.left_out.clone();
         let mut images = [const { None }; 3];
-        for (place, split) in listing.splits.iter().enumerate() {
+        for (index, split) in listing.splits.iter().enumerate() {
             let Some(split) = split else { continue };
-            images[place] = Some(images_of(split, &listing.classes, place == 0, &mut left_out)?);
+            images[index] = Some(images_of(split, &listing.classes, index == 0, &mut left_out)?);
         }
         let [train, validation, test] = images;
         let mut by_class: Vec<Vec<PathBuf>> = vec![Vec::new(); listing.classes.len()];
@@ -60,25 +59,25 @@ impl Survey {
         }
         let per_class = SAMPLE.div_ceil(by_class.len().max(1));
         let sample: Vec<&PathBuf> = by_class.iter().flat_map(|images| images.iter().take(per_class)).collect();
-        let looks: Vec<(u32, u32, bool)> = sample.par_iter().filter_map(|path| look(path)).collect();
-        let median = |side: fn(&(u32, u32, bool)) -> u32| {
-            let mut sides: Vec<u32> = looks.iter().map(side).collect();
+        let properties: Vec<ImageInfo> = sample.par_iter().filter_map(|path| inspect(path)).collect();
+        let median = |side: fn(&ImageInfo) -> u32| {
+            let mut sides: Vec<u32> = properties.iter().map(side).collect();
             sides.sort_unstable();
             sides.get(sides.len() / 2).map(|side| *side as usize)
         };
-        let (Some(height), Some(width)) = (median(|look| look.0), median(|look| look.1)) else {
+        let (Some(height), Some(width)) = (median(|image| image.height), median(|image| image.width)) else {
             return Err(DataError::content(dir, "has no image that can be decoded among the first of each class"));
         };
         let proportion = width as f64 / height as f64;
-        let is_alike = |(height, width, _): &(u32, u32, bool)| (f64::from(*width) / f64::from(*height) / proportion - 1.0).abs() <= 0.02;
+        let has_proportion = |image: &ImageInfo| (f64::from(image.width) / f64::from(image.height) / proportion - 1.0).abs() <= 0.02;
         Ok(Self {
             class_counts: by_class.iter().map(Vec::len).collect(),
             validation: validation.as_ref().map(Vec::len),
             test: test.as_ref().map(Vec::len),
             height,
             width,
-            is_uniform: looks.iter().all(is_alike),
-            is_grey: looks.iter().all(|(.., is_grey)| *is_grey),
+            is_uniform: properties.iter().all(has_proportion),
+            is_grey: properties.iter().all(|image| image.is_grey),
             left_out,
             warnings: listing.warnings,
             classes: listing.classes,
@@ -86,21 +85,16 @@ impl Survey {
     }
 }
 
-/// Height, width, and whether an image is grey; none where it can't be decoded.
-fn look(path: &Path) -> Option<(u32, u32, bool)> {
-    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
-    let turned = [Orientation::Rotate90, Orientation::Rotate270, Orientation::Rotate90FlipH, Orientation::Rotate270FlipH];
-    let is_turned = decoder.orientation().is_ok_and(|orientation| turned.contains(&orientation));
-    let (width, height) = match decoder.dimensions() {
-        (width, height) if is_turned => (height, width),
-        sides => sides,
-    };
-    let is_grey = matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16) || {
+/// The header of an image. `is_grey` is also set for colour images with grey pixels. Returns `None` if the image can't be decoded.
+fn inspect(path: &Path) -> Option<ImageInfo> {
+    let ImageInfo { height, width, is_grey } = ImageInfo::read(path)?;
+    let is_grey = is_grey || {
         let shape = Shape { channels: 3, height: 16, width: 16 };
-        let picture = Picture::open(path, &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).ok()?;
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced };
+        let picture = read_picture(path, &preprocess, &mut Vec::new()).ok()?;
         let (red, rest) = picture.pixels.split_at(256);
         let (green, blue) = rest.split_at(256);
         red.iter().zip(green).zip(blue).all(|((red, green), blue)| red.abs_diff(*green) <= 2 && red.abs_diff(*blue) <= 2)
     };
-    (width > 0 && height > 0).then_some((height, width, is_grey))
+    Some(ImageInfo { height, width, is_grey })
 }

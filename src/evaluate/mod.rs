@@ -1,4 +1,4 @@
-//! Measuring a trained network, on its own data or on new images.
+//! Evaluation of a trained network on its data or on new images.
 
 mod predictions;
 
@@ -8,24 +8,24 @@ pub use predictions::PredictionsFile;
 use serde::Serialize;
 
 use crate::config::Damaged;
-use crate::data::{LabelledFolder, Part, Progress, load_labelled};
+use crate::data::{DataError, FolderOptions, LabelledFolder, Progress, Subset, load_labelled};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored, measure_each};
 use crate::trained::{Trained, TrainedRun};
 
-/// A part of the data of a run.
+/// The splits of the data of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// The part trained on.
+    /// The training split.
     Train,
-    /// The part held out.
+    /// The validation split.
     Validation,
-    /// The test set.
+    /// The test split.
     Test,
 }
 
 impl Split {
-    /// Its name on the command line.
+    /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,23 +36,23 @@ impl Split {
     }
 }
 
-/// Labelled samples to measure on.
+/// Labelled samples for evaluation.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The samples.
-    pub part: Part,
-    /// What the user should know of them, such as files that were left out.
+    pub subset: Subset,
+    /// Warnings for the user, such as files that were left out.
     pub warnings: Vec<String>,
 }
 
-/// What a network says of one labelled sample.
+/// The prediction for one labelled sample.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SamplePrediction {
-    /// Its file, or, where it has none of its own, `#` with its index in the split, counted from 0.
+    /// The file, or `#` and the index in the split (from 0) if it has no file.
     pub file: String,
-    /// Its class.
+    /// The actual class.
     pub label: String,
-    /// The most probable class.
+    /// The predicted class.
     pub prediction: String,
     /// The probability of that class.
     pub probability: f64,
@@ -61,57 +61,57 @@ pub struct SamplePrediction {
 }
 
 impl Samples {
-    /// A part of a run's own data.
+    /// A split of the data of a run.
     ///
     /// # Errors
     ///
-    /// When the data are missing or changed, or have no such part.
+    /// When the data are missing or changed, or have no such split.
     pub fn of_split(run: &TrainedRun, split: Split, progress: Progress) -> Result<Self, Error> {
         let data = run.data(progress)?;
-        let part = match split {
+        let subset = match split {
             Split::Train => Some(data.train),
             Split::Validation => data.validation,
             Split::Test => data.test,
         };
-        let part = part.ok_or_else(|| {
-            let why = match split {
+        let subset = subset.ok_or_else(|| {
+            let reason = match split {
                 Split::Validation => "it has no validation folder, and `data.validation` is 0",
-                _ => "its data source names no test set",
+                _ => "its data source has no test split",
             };
-            let others = "measure another part with `--split`, or new images with `--data DIR`";
-            Error::Usage(format!("run `{}` has no {} part: {why}; {others}", run.folder.path().display(), split.name()))
+            let others = "measure another split with `--split`, or new images with `--data DIR`";
+            Error::Usage(format!("run `{}` has no {} split: {reason}; {others}", run.folder.path().display(), split.name()))
         })?;
-        Ok(Self { part, warnings: Vec::new() })
+        Ok(Self { subset, warnings: Vec::new() })
     }
 
-    /// The images of `dir`, which has one subfolder for each class of the network, or for some of them. Images that can't be decoded are left out,
-    /// with a warning.
+    /// The images in `dir`, whose subfolders are named after classes of the network. Images that can't be decoded are left out with a warning.
     ///
     /// # Errors
     ///
-    /// When it has a subfolder that is no class of the network, or no images.
+    /// When a subfolder is not a class of the network, or there are no images.
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
-        let is_kept = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
-        let LabelledFolder { part, mut warnings, .. } =
-            load_labelled(dir, &description.classes, &description.preprocess()?, Damaged::Skip, is_kept, progress)?;
-        let counts = part.class_counts(description.classes.len());
+        let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
+        let preprocess = description.preprocess().map_err(DataError::Dataset)?;
+        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, progress };
+        let LabelledFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
+        let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();
         if !empty.is_empty() {
             warnings.push(format!("`{}` has no images of {}", dir.display(), empty.join(", ")));
         }
-        Ok(Self { part, warnings })
+        Ok(Self { subset, warnings })
     }
 
-    /// The name of one sample: its file, or, where it has none of its own, `#` with its index.
+    /// The name of one sample: its file, or `#` and its index.
     #[must_use]
     pub fn name(&self, index: usize) -> String {
-        self.part.file(index).map_or_else(|| format!("#{index}"), |file| file.display().to_string())
+        self.subset.file(index).map_or_else(|| format!("#{index}"), |file| file.display().to_string())
     }
 }
 
-/// Measures `trained` on `samples`; `each` gets what it says of every one, in order.
+/// Measures `trained` on `samples`. Calls `each` with every prediction, in order.
 pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(SamplePrediction) + Send)) -> Measures {
     let class = |label: usize| trained.description.classes[label].clone();
     let mut each = |index, scored: Scored| {
@@ -123,6 +123,6 @@ pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(Samp
             loss: scored.loss,
         });
     };
-    let measures = measure_each(&trained.network, &samples.part, &trained.batcher, &mut each, &mut |_| true);
-    measures.unwrap_or_else(|| unreachable!("nobody stops it"))
+    let measures = measure_each(&trained.predictor, &samples.subset, &mut each, &mut |_| true);
+    measures.unwrap_or_else(|| unreachable!("the callback never stops it"))
 }

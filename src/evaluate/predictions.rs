@@ -1,4 +1,4 @@
-//! A file with one line for each sample.
+//! Files of predictions, with one line for each sample.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::SamplePrediction;
 use crate::atomic;
 use crate::error::{Error, WriteError};
 
-/// Predictions to be written to a file, as CSV with a header or as JSON lines. Both have `file`, `label`, `prediction`, `probability` and `loss`.
+/// A file of predictions: CSV with a header, or JSON lines. Both have `file`, `label`, `prediction`, `probability` and `loss`.
 pub struct PredictionsFile {
     path: PathBuf,
     lines: Lines,
@@ -18,11 +18,11 @@ enum Lines {
 }
 
 impl PredictionsFile {
-    /// A file that is not written yet. Its folder is made. A pipe or device of another name gets CSV.
+    /// A file without predictions. Creates its folder. A pipe or device with another extension gets CSV.
     ///
     /// # Errors
     ///
-    /// When its ending is neither `.csv` nor `.jsonl`, or the folder can't be made.
+    /// When the extension is neither `.csv` nor `.jsonl`, or the folder can't be created.
     pub fn new(path: &Path) -> Result<Self, Error> {
         let lines = match path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("csv") => Lines::Csv(Box::new(csv::Writer::from_writer(Vec::new()))),
@@ -49,10 +49,10 @@ impl PredictionsFile {
                 added
             }
         };
-        added.unwrap_or_else(|error| unreachable!("words and numbers are written to memory: {error}"));
+        added.unwrap_or_else(|error| unreachable!("strings and numbers serialize to memory: {error}"));
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file in one step.
     ///
     /// # Errors
     ///

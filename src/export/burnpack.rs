@@ -1,4 +1,4 @@
-//! Burnpack: Burn's own format, for [`Network`](crate::model::Network)'s `load_file` in a Burn program, described in the metadata.
+//! Burnpack, Burn's format, for `load_file` of [`Network`](crate::network::Network) in a Burn program.
 
 use std::io;
 
@@ -7,10 +7,9 @@ use burn_pack::{Reader, Writer};
 
 use crate::trained::Trained;
 
-/// The file's content. Its metadata has the keys of the [`Description`](crate::trained::Description), which Burn passes over and
-/// `burn_pack::Reader` gives.
+/// The content of the file. The metadata has the keys of the [`Description`](regulus_model::Description), which `burn_pack::Reader` reads.
 pub(super) fn bytes(trained: &Trained) -> io::Result<Vec<u8>> {
-    let record = trained.network.clone().into_record().into_bytes().map_err(io::Error::other)?;
+    let record = trained.network().into_record().into_bytes().map_err(io::Error::other)?;
     let tensors = Reader::from_bytes(record).and_then(Reader::into_tensors).map_err(io::Error::other)?;
     let metadata = trained.description.to_metadata();
     let writer = metadata.iter().fold(Writer::new(tensors), |writer, (key, value)| writer.with_metadata(key, value));

@@ -1,4 +1,4 @@
-//! Trained networks for other programs.
+//! Exports of trained networks for other programs.
 
 mod burnpack;
 mod safetensors;
@@ -8,20 +8,20 @@ use std::path::Path;
 use crate::error::{Error, WriteError};
 use crate::trained::Trained;
 
-/// The formats there are.
+/// The export formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Safetensors under PyTorch's names and layouts.
+    /// Safetensors, with PyTorch's names and layouts.
     Safetensors,
-    /// Burn's own format, under Burn's names and layouts.
+    /// Burnpack, Burn's format, with Burn's names and layouts.
     Burnpack,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Safetensors, Self::Burnpack];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,11 +30,11 @@ impl Format {
         }
     }
 
-    /// The format of files that end as `path` does; none if `path` has no ending.
+    /// The format for the extension of `path`. Returns `None` if `path` has no extension.
     ///
     /// # Errors
     ///
-    /// When the ending belongs to no format.
+    /// When the extension is unknown.
     pub fn of(path: &Path) -> Result<Option<Self>, Error> {
         let Some(end) = path.extension() else { return Ok(None) };
         let found = Self::ALL.into_iter().find(|format| end.eq_ignore_ascii_case(format.extension()));
@@ -44,7 +44,7 @@ impl Format {
         })
     }
 
-    /// The ending of its files.
+    /// The extension.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl Format {
     }
 }
 
-/// Writes `trained` to `path`, whole or not at all.
+/// Writes `trained` to `path` in one step.
 ///
 /// # Errors
 ///

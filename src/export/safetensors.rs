@@ -1,9 +1,9 @@
-//! Safetensors: float32 tensors under PyTorch's names and layouts, described in the metadata.
+//! Safetensors: float32 tensors with PyTorch's names and layouts.
 
 use crate::trained::Trained;
 
-/// The file's content. Its metadata has `format` (`"pt"`, which PyTorch tools look for) and the keys of the
-/// [`Description`](crate::trained::Description).
+/// The content of the file. The metadata has `format` (`"pt"`, which PyTorch tools expect) and the keys of the
+/// [`Description`](regulus_model::Description).
 pub(super) fn bytes(trained: &Trained) -> Vec<u8> {
     let mut metadata = trained.description.to_metadata();
     metadata.insert("format".to_owned(), "pt".to_owned());

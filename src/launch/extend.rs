@@ -1,4 +1,4 @@
-//! Training a run on, to more epochs than it had.
+//! The extension of a run to more epochs.
 
 use std::path::Path;
 
@@ -9,79 +9,84 @@ use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
 use crate::run::{Extension, Manifest, RunError, RunFolder};
-use crate::train::{Position, Training, rate_at};
+use crate::train::{Training, TrainingState, rate_at};
 
-/// A run that is about to be extended.
+/// An extension before it is recorded.
 pub(super) struct Extending {
+    /// The experiment before the extension.
     before: Experiment,
+    /// Completed epochs.
     from_epoch: u64,
+    /// The new total number of epochs.
     epochs: Count,
-    /// Early stopping has waited for so many epochs.
+    /// Epochs without improvement in early stopping.
     waited: u64,
 }
 
 impl Extending {
-    /// The run in `path`, at `position`, to be trained on to `epochs` in all.
+    /// The extension of the run in `path`, with the training state `state`, to `epochs` epochs.
     pub(super) fn new(
         path: &Path,
         experiment: &Experiment,
         manifest: &Manifest,
-        position: Option<&Position>,
+        state: Option<&TrainingState>,
         epochs: Count,
     ) -> Result<Self, RunError> {
-        let from_epoch = position.map_or(0, |position| position.epoch);
-        let all = epochs.get() as u64;
-        let refuse = |problem: String| Err(RunError::Extension { path: path.to_owned(), epochs: all, problem });
-        if all <= from_epoch {
+        let from_epoch = state.map_or(0, |state| state.epoch);
+        let total = epochs.get() as u64;
+        let refuse = |problem: String| Err(RunError::Extension { path: path.to_owned(), epochs: total, problem });
+        if total <= from_epoch {
             return refuse(format!("it has done {from_epoch} already; give a larger number"));
         }
         let max_steps = experiment.train.max_steps;
-        if max_steps > 0 && max_steps < all.saturating_mul(experiment.train.steps_per_epoch(manifest.dataset.train)) {
-            return refuse(format!("its `train.max_steps` is {max_steps}, which ends it before; train a new run without"));
+        if max_steps > 0 && max_steps < total.saturating_mul(experiment.train.steps_per_epoch(manifest.dataset.train)) {
+            return refuse(format!("its `train.max_steps` is {max_steps}, which ends it earlier; train a new run without it"));
         }
-        let waited = position.map_or(0, |position| position.stopping.waited());
+        let waited = state.map_or(0, |state| state.stopping.waited());
         Ok(Self { before: experiment.clone(), from_epoch, epochs, waited })
     }
 
-    /// What is different from now on.
+    /// Notes for the user about schedules and early stopping.
     pub(super) fn notes(&self, prepared: &Prepared, training: &Training) -> Vec<String> {
         let (samples, before, now) = (prepared.data.train.count(), &self.before, &prepared.experiment);
         let mut notes = vec![format!("training on from epoch {} to epoch {}", self.from_epoch, self.epochs.get())];
-        let position = &training.position;
-        let moved = |name: &str, base: f64, schedule: &Schedule, last: Option<f64>| {
+        let state = &training.state;
+        let schedule_note = |name: &str, base: f64, schedule: &Schedule, last: Option<f64>| {
             let (kind, end) = match schedule.decay {
                 Decay::Cosine { final_fraction } => ("cosine", base * final_fraction.get()),
                 Decay::Linear { final_fraction } => ("linear", base * final_fraction.get()),
                 Decay::Constant | Decay::Step { .. } | Decay::Plateau { .. } => return None,
             };
             let (ended, ends) = (before.train.steps(samples), now.train.steps(samples));
-            let at =
-                |step| rate_at(base, schedule, ends, now.train.steps_per_epoch(samples), step) * position.plateau_factor.unwrap_or(1.0);
-            let was = last.map_or(String::new(), |last| format!(" (it was {} at step {})", short(last), position.step));
-            (ended != ends && position.step < ends).then(|| {
+            let at = |step| rate_at(base, schedule, ends, now.train.steps_per_epoch(samples), step) * state.plateau_factor.unwrap_or(1.0);
+            let previous = last.map_or(String::new(), |last| format!(" (it was {} at step {})", short(last), state.step));
+            (ended != ends && state.step < ends).then(|| {
                 format!(
-                    "the {kind} schedule of {name} ends at step {ends} now, not {ended}: it goes on from {} at step {}{was} and falls to {} at the end",
-                    short(at(position.step)),
-                    position.step + 1,
+                    "the {kind} schedule of {name} ends at step {ends} now, not {ended}: it goes on from {} at step {}{previous} and falls to {} at the end",
+                    short(at(state.step)),
+                    state.step + 1,
                     short(end)
                 )
             })
         };
-        notes.extend(moved("the learning rate", now.optimizer.learning_rate.get(), &now.schedule, position.rate));
+        notes.extend(schedule_note("the learning rate", now.optimizer.learning_rate.get(), &now.schedule, state.rate));
         let labels = prepared.penalties.labels();
         let lambdas = training.penalties().lambdas();
         for ((scheduled, label), lambda) in prepared.penalties.schedules().zip(&labels).zip(lambdas) {
-            notes.extend(scheduled.and_then(|(base, schedule)| moved(&format!("λ ({label})"), base, schedule, Some(lambda))));
+            notes.extend(scheduled.and_then(|(base, schedule)| schedule_note(&format!("λ ({label})"), base, schedule, Some(lambda))));
         }
         if now.early_stopping.patience > 0 && self.waited > 0 {
-            notes.push(format!("early stopping waits anew for {} epochs without a better validation loss", now.early_stopping.patience));
+            notes.push(format!(
+                "early stopping counts again from 0: it stops after {} epochs without a better validation loss",
+                now.early_stopping.patience
+            ));
         }
         notes
     }
 
-    /// Records the extension in the run's folder.
+    /// Records the extension in the run folder.
     pub(super) fn record(&self, folder: &RunFolder, manifest: &mut Manifest) -> Result<(), Error> {
-        // Not the place of the data that this command was given.
+        // Without the `--data-dir` of this command.
         let mut experiment = folder.experiment(None)?.with_epochs(self.epochs)?;
         experiment.backend.kernels = manifest.kernels;
         let config_sha256 = sha256(experiment.to_toml().as_bytes());
@@ -91,7 +96,7 @@ impl Extending {
     }
 }
 
-/// A rate or a λ in few digits.
+/// A rate or λ with few digits.
 fn short(number: f64) -> String {
     if number == 0.0 { "0".to_owned() } else { format!("{number:.3e}") }
 }

@@ -1,32 +1,36 @@
-//! An experiment put together: config, backend, data, network and penalties, each known to be good. Nothing is written yet.
+//! Preparation of an experiment: config, backend, data, network and penalties are loaded and checked. Nothing is written.
+
+use regulus_model::Weights;
 
 use crate::backend::{self, Opened};
-use crate::config::{Experiment, Which};
+use crate::config::{CheckpointKind, Experiment};
 use crate::data::{self, Data, Decoding, Progress};
 use crate::error::Error;
-use crate::model::{Architecture, Network, Parameter, Weights};
+use crate::network::{Network, Scope};
 use crate::objective::Penalties;
 use crate::train::{ParameterOptimizer, Training};
 
-/// An experiment that can begin.
+/// A checked experiment.
 pub struct Prepared {
     /// The experiment.
     pub experiment: Experiment,
-    /// Where it computes.
+    /// The backend and device.
     pub opened: Opened,
-    /// Its data.
+    /// The data.
     pub data: Data,
     /// The network before the first step, with autodiff.
     pub network: Network,
-    /// Its regularization terms.
+    /// The regularization terms.
     pub penalties: Penalties,
-    /// The checkpoint that is kept.
-    pub keep: Which,
-    /// What the user should know before it begins.
+    /// The layers whose curvature evidence needs.
+    pub curvature: Scope,
+    /// The checkpoint that `train.keep` selects.
+    pub keep: CheckpointKind,
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Prepares an experiment that is to begin; `progress` hears of image files that are decoded.
+/// Prepares a new run. `progress` is called for each decoded image file.
 ///
 /// # Errors
 ///
@@ -39,35 +43,37 @@ pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Prepared, E
     Ok(prepared)
 }
 
-/// Prepares an experiment on the data that `load` gives, with a network that has no weights yet.
+/// Prepares an experiment with the data of `load` and an uninitialized network.
 pub(super) fn prepare_with(mut experiment: Experiment, load: impl FnOnce(&Experiment) -> Result<Data, Error>) -> Result<Prepared, Error> {
     let opened = backend::open(&experiment.backend)?;
     let data = load(&experiment)?;
     experiment.data.validation.get_or_insert(data.held_out);
     experiment.check_validation(data.validation.is_some())?;
-    let keep = experiment.train.kept(data.validation.is_some())?;
-    let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len())?;
-    experiment.augment.check(architecture.input.height, architecture.input.width)?;
-    let network = Network::blank(&architecture, &opened.place.clone().autodiff());
-    let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count())?;
-    penalties.check_curvature(&architecture)?;
+    let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
+    let input = data.train.shape();
+    let graph = experiment.model.graph(input, data.classes.len())?;
+    experiment.augment.check(input.height, input.width)?;
+    experiment.check_batch_norm(&graph, data.train.count())?;
+    let network = Network::blank(&graph, &opened.device.clone().autodiff());
+    let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count())?;
+    let curvature = penalties.curvature_scope(&graph)?;
     let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
-    Ok(Prepared { experiment, opened, data, network, penalties, keep, warnings })
+    Ok(Prepared { experiment, opened, data, network, penalties, curvature, keep, warnings })
 }
 
 impl Prepared {
     /// The network before the first step.
     pub(super) fn initial_network(&self) -> Result<Network, Error> {
-        let (architecture, model) = (self.network.architecture(), &self.experiment.model);
+        let (graph, model) = (self.network.graph(), &self.experiment.model);
         Ok(match &model.init {
-            None => Network::new(architecture, model.initializer, self.experiment.seed, &self.opened.place.clone().autodiff()),
+            None => Network::new(graph, model.initializer, self.experiment.seed, &self.opened.device.clone().autodiff()),
             Some(path) => self.network.clone().with_weights(&Weights::from_file(path)?, path)?,
         })
     }
 
-    /// A training that has not begun, of the network as it is.
+    /// A new training run of the network.
     pub(super) fn training(&self) -> Training {
-        let optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.opened.place.kernels);
+        let optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.opened.device.implementation);
         Training::new(self.network.clone(), optimizer, self.penalties.clone(), self.experiment.averaging.0)
     }
 }

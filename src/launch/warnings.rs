@@ -1,10 +1,10 @@
-//! What a trained network is warned of.
+//! Warnings about a trained network.
 
 use crate::metrics::Measures;
 
-/// Classes named in a warning, at most.
-const NAMED: usize = 5;
-/// ‖w‖² has collapsed below this fraction of what it began with, where the network predicts no better than the largest class.
+/// The largest number of classes in a warning.
+const LISTED: usize = 5;
+/// Weights count as collapsed if ‖w‖² is below this fraction of its initial value and the accuracy is not above the share of the largest class.
 const COLLAPSED: f64 = 0.01;
 
 /// A trained network and its measures.
@@ -18,23 +18,23 @@ pub(super) struct Outcome<'a> {
     pub(super) weight_norm_squared: f64,
 }
 
-/// What is wrong with it, judged by the validation part, else the test part, else the part trained on.
+/// The warnings, based on the validation split, else the test split, else the training split.
 pub(super) fn warnings(outcome: &Outcome) -> Vec<String> {
-    let (part, measures) = judged_by(outcome);
-    let blind = no_better_than_one_class(part, measures, outcome.classes);
-    let collapsed = blind.as_ref().and_then(|_| collapsed(outcome));
-    collapsed.into_iter().chain(blind).chain(never_predicted(part, measures, outcome.classes)).collect()
+    let (split, measures) = reference_split(outcome);
+    let constant = no_better_than_one_class(split, measures, outcome.classes);
+    let collapsed = constant.as_ref().and_then(|_| collapsed(outcome));
+    collapsed.into_iter().chain(constant).chain(never_predicted(split, measures, outcome.classes)).collect()
 }
 
-/// That the last weights have collapsed, where the network that is kept is of an earlier epoch.
+/// A warning if the last weights have collapsed.
 pub(super) fn collapsed_last(outcome: &Outcome) -> Option<String> {
-    let (part, measures) = judged_by(outcome);
-    no_better_than_one_class(part, measures, outcome.classes)
+    let (split, measures) = reference_split(outcome);
+    no_better_than_one_class(split, measures, outcome.classes)
         .and_then(|_| collapsed(outcome))
         .map(|warning| format!("by the last epoch {warning}"))
 }
 
-fn judged_by<'a>(outcome: &Outcome<'a>) -> (&'static str, &'a Measures) {
+fn reference_split<'a>(outcome: &Outcome<'a>) -> (&'static str, &'a Measures) {
     match (outcome.validation, outcome.test) {
         (Some(validation), _) => ("validation", validation),
         (None, Some(test)) => ("test", test),
@@ -52,8 +52,8 @@ fn collapsed(outcome: &Outcome) -> Option<String> {
     })
 }
 
-fn no_better_than_one_class(part: &str, measures: &Measures, names: &[String]) -> Option<String> {
-    // Of one class alone, every sample may be right.
+fn no_better_than_one_class(split: &str, measures: &Measures, names: &[String]) -> Option<String> {
+    // With one class, an accuracy of 100 % equals the share of the class.
     if measures.classes.iter().filter(|class| class.count > 0).count() < 2 {
         return None;
     }
@@ -62,7 +62,7 @@ fn no_better_than_one_class(part: &str, measures: &Measures, names: &[String]) -
     let percent = |fraction: f64| 100.0 * fraction;
     (measures.accuracy <= share).then(|| {
         format!(
-            "accuracy on the {part} part is {:.2} %, no more than the share of its largest class `{}`, {:.2} %: the network tells nothing of an image",
+            "accuracy on the {split} split is {:.2} %, no more than the share of its largest class `{}`, {:.2} %: always predicting this class is as good",
             percent(measures.accuracy),
             names[largest],
             percent(share)
@@ -70,16 +70,16 @@ fn no_better_than_one_class(part: &str, measures: &Measures, names: &[String]) -
     })
 }
 
-fn never_predicted(part: &str, measures: &Measures, names: &[String]) -> Option<String> {
+fn never_predicted(split: &str, measures: &Measures, names: &[String]) -> Option<String> {
     let is_missed = |class: &usize| measures.classes[*class].count > 0 && measures.confusion.iter().all(|row| row[*class] == 0);
     let missed: Vec<usize> = (0..measures.classes.len()).filter(is_missed).collect();
-    let named: Vec<String> = missed.iter().take(NAMED).map(|class| format!("`{}`", names[*class])).collect();
-    let rest = match missed.len().saturating_sub(NAMED) {
+    let named: Vec<String> = missed.iter().take(LISTED).map(|class| format!("`{}`", names[*class])).collect();
+    let rest = match missed.len().saturating_sub(LISTED) {
         0 => String::new(),
         rest => format!(" and {rest} more"),
     };
     let (noun, verb) = if missed.len() == 1 { ("class", "is") } else { ("classes", "are") };
-    (!missed.is_empty()).then(|| format!("{noun} {}{rest} {verb} never predicted on the {part} part", named.join(", ")))
+    (!missed.is_empty()).then(|| format!("{noun} {}{rest} {verb} never predicted on the {split} split", named.join(", ")))
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
         tally.measures()
     }
 
-    fn told(measures: &Measures, now: f64) -> Vec<String> {
+    fn warnings_for(measures: &Measures, now: f64) -> Vec<String> {
         let classes: Vec<String> = (0..measures.classes.len()).map(|class| format!("c{class}")).collect();
         warnings(&Outcome {
             train: measures,
@@ -111,31 +111,34 @@ mod tests {
     }
 
     #[test]
-    fn a_good_network_is_not_warned_of() {
+    fn a_good_network_has_no_warnings() {
         assert_eq!(
-            told(&measures(3, &[(0, 0), (0, 0), (1, 1), (2, 2), (2, 1)]), 0.5),
+            warnings_for(&measures(3, &[(0, 0), (0, 0), (1, 1), (2, 2), (2, 1)]), 0.5),
             [""; 0],
-            "small weights that do their work are good"
+            "small weights with a good accuracy are fine"
         );
         // The last class has no sample.
-        assert_eq!(told(&measures(3, &[(0, 0), (0, 0), (1, 1)]), 50.0), [""; 0]);
+        assert_eq!(warnings_for(&measures(3, &[(0, 0), (0, 0), (1, 1)]), 50.0), [""; 0]);
     }
 
     #[test]
     fn classes_that_are_never_predicted_are_named() {
-        assert_eq!(told(&measures(3, &[(0, 0), (0, 0), (1, 1), (1, 1), (2, 1)]), 50.0), ["class `c2` is never predicted on the test part"]);
+        assert_eq!(
+            warnings_for(&measures(3, &[(0, 0), (0, 0), (1, 1), (1, 1), (2, 1)]), 50.0),
+            ["class `c2` is never predicted on the test split"]
+        );
         let samples: Vec<(usize, usize)> = (0..8).flat_map(|class| [(class, class / 7 * 7); 2]).collect();
-        let expected = "classes `c1`, `c2`, `c3`, `c4`, `c5` and 1 more are never predicted on the test part";
-        assert_eq!(told(&measures(8, &samples), 50.0), [expected]);
+        let expected = "classes `c1`, `c2`, `c3`, `c4`, `c5` and 1 more are never predicted on the test split";
+        assert_eq!(warnings_for(&measures(8, &samples), 50.0), [expected]);
     }
 
     #[test]
-    fn a_network_that_learned_nothing_is_told_and_one_of_no_weights_besides() {
-        let blind = measures(2, &[(0, 0), (0, 0), (1, 0)]);
-        let accuracy = "accuracy on the test part is 66.67 %, no more than the share of its largest class `c0`, 66.67 %: the network tells nothing of an image";
-        let missed = "class `c1` is never predicted on the test part";
-        assert_eq!(told(&blind, 1.0), [accuracy, missed]);
+    fn a_network_that_learned_nothing_is_reported_and_collapsed_weights_too() {
+        let constant = measures(2, &[(0, 0), (0, 0), (1, 0)]);
+        let accuracy = "accuracy on the test split is 66.67 %, no more than the share of its largest class `c0`, 66.67 %: always predicting this class is as good";
+        let missed = "class `c1` is never predicted on the test split";
+        assert_eq!(warnings_for(&constant, 1.0), [accuracy, missed]);
         let collapsed = "the penalized weights have collapsed: ‖w‖² is 9.00e-1 and was 1.00e2 before the first step, and nothing is learned; use a smaller lambda";
-        assert_eq!(told(&blind, 0.9), [collapsed, accuracy, missed]);
+        assert_eq!(warnings_for(&constant, 0.9), [collapsed, accuracy, missed]);
     }
 }

@@ -1,58 +1,45 @@
-//! Measuring a network on a part of the data.
+//! Evaluation of a network on a subset.
 
 use super::{Measures, Scored, Tally};
-use crate::backend::{keep_awake, numbers, on_threads};
-use crate::data::{Ahead, Batcher, Part};
-use crate::model::Network;
+use crate::backend::{keep_awake, on_threads};
+use crate::data::Subset;
+use crate::network::Predictor;
 
-/// Images computed at once, at most.
+/// The largest batch size.
 const BATCH: usize = 500;
-/// Numbers in the largest activation of a batch, at most: 64 MiB of float32.
+/// The largest number of activations of one layer in a batch: 64 MiB of float32.
 const ACTIVATION: usize = 1 << 24;
 
-/// Runs `network` over every sample of `part`. Losses are summed in float64 on the host, so that they do not depend on a
-/// backend's order of summation.
+/// Measures a network on all samples of `subset`. Losses are summed in float64 on the host, so that they do not depend on a backend's order of
+/// summation.
 #[must_use]
-pub fn measure(network: &Network, part: &Part, batcher: &Batcher) -> Measures {
-    measure_watched(network, part, batcher, &mut |_| true).unwrap_or_else(|| unreachable!("nobody stops it"))
+pub fn measure(predictor: &Predictor, subset: &Subset) -> Measures {
+    measure_with_progress(predictor, subset, &mut |_| true).unwrap_or_else(|| unreachable!("the callback never stops it"))
 }
 
-/// The same, watched: `goes_on` hears how many samples are done, and says whether to go on; none if it said no.
-pub fn measure_watched(
-    network: &Network,
-    part: &Part,
-    batcher: &Batcher,
-    goes_on: &mut (dyn FnMut(u64) -> bool + Send),
-) -> Option<Measures> {
-    measure_each(network, part, batcher, &mut |_, _| {}, goes_on)
+/// As [`measure`]. Calls `goes_on` with the number of completed samples. Returns `None` if it returns `false`.
+pub fn measure_with_progress(predictor: &Predictor, subset: &Subset, goes_on: &mut (dyn FnMut(u64) -> bool + Send)) -> Option<Measures> {
+    measure_each(predictor, subset, &mut |_, _| {}, goes_on)
 }
 
-/// The same, and calls `each` with the index and the result of every sample, in order.
+/// As [`measure_with_progress`]. Also calls `each` with the index and the result of every sample, in order.
 pub fn measure_each(
-    network: &Network,
-    part: &Part,
-    batcher: &Batcher,
+    predictor: &Predictor,
+    subset: &Subset,
     each: &mut (dyn FnMut(usize, Scored) + Send),
     goes_on: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Option<Measures> {
-    on_threads(network.kernels(), || {
-        let classes = network.architecture().classes;
+    on_threads(predictor.implementation(), || {
+        let classes = predictor.graph().output_features().size();
         let mut tally = Tally::new(classes);
-        let mut ahead = Ahead::default();
-        let count = u32::try_from(part.count()).unwrap_or(u32::MAX);
-        let indices: Vec<u32> = (0..count).collect();
-        let batch = (ACTIVATION / network.architecture().largest_activation()).clamp(1, BATCH);
+        let batch = (ACTIVATION / predictor.graph().largest_features()).clamp(1, BATCH);
+        let indices: Vec<usize> = (0..subset.count()).collect();
         let mut done = 0;
-        let mut chunks = indices.chunks(batch).peekable();
-        while let Some(chunk) = chunks.next() {
+        for chunk in indices.chunks(batch) {
             keep_awake();
-            let assemble = |indices: &[u32]| batcher.assemble(part, indices);
-            let upcoming = chunks.peek().copied();
-            let logits = ahead.during(batcher, assemble, chunk, upcoming, |batch| network.forward(batch.images, None));
-            let logits = numbers(logits);
-            for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
-                let index = *index as usize;
-                each(index, tally.add(logits, part.label(index) as usize));
+            let images: Vec<&[u8]> = chunk.iter().map(|index| subset.pixels(*index)).collect();
+            for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
+                each(*index, tally.add(logits, subset.label(*index) as usize));
             }
             done += chunk.len() as u64;
             if !goes_on(done) {

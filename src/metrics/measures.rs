@@ -1,61 +1,59 @@
-//! What a network is worth on a set of samples.
+//! The measures of a network on a set of samples.
 
 use serde::{Deserialize, Serialize};
 
-/// What a network is worth on a set of samples.
+/// The measures of a network on a set of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
-    /// Samples.
+    /// The number of samples.
     pub count: u64,
     /// Mean cross-entropy in nats, without any penalty.
     pub data_loss: f64,
-    /// Fraction of samples whose most probable class is theirs.
+    /// The fraction of correctly classified samples.
     pub accuracy: f64,
-    /// The mean recall over the classes that have samples (scikit-learn's `balanced_accuracy_score`). None without samples, and in files of
-    /// versions that did not measure it.
+    /// The mean recall over the classes with samples (scikit-learn's `balanced_accuracy_score`). `None` without samples, and in files of version 0.1.0.
     #[serde(default)]
     pub balanced_accuracy: Option<f64>,
-    /// The mean F1 over the classes that have samples or predictions (scikit-learn's `f1_score` with `average="macro"`). None as above.
+    /// The mean F1 over the classes with samples or predictions (scikit-learn's `f1_score` with `average="macro"`). `None` as above.
     #[serde(default)]
     pub macro_f1: Option<f64>,
     /// Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3).
     pub calibration_error: f64,
-    /// For each class, how well it is found.
+    /// The measures of each class.
     pub classes: Vec<ClassMeasures>,
     /// `[actual class][predicted class]`.
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// How well one class is found.
+/// The measures of one class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassMeasures {
-    /// Samples of the class.
+    /// The number of samples of the class.
     pub count: u64,
-    /// Of those predicted to be of the class, the fraction that are; none if none are predicted.
+    /// True positives / predictions of the class. `None` without predictions.
     pub precision: Option<f64>,
-    /// Of those of the class, the fraction predicted to be; none if there are none.
+    /// True positives / samples of the class. `None` without samples.
     pub recall: Option<f64>,
-    /// 2·true positives / (samples + predictions), the harmonic mean of precision and recall; none if there are neither samples nor
-    /// predictions.
+    /// 2·true positives / (samples + predictions), the harmonic mean of precision and recall. `None` without samples and predictions.
     #[serde(default)]
     pub f1: Option<f64>,
 }
 
-/// Samples of one class that were taken for another.
+/// The samples of one class that were predicted as another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Confusion {
-    /// Their class.
+    /// The actual class.
     pub actual: usize,
-    /// The class they were taken for.
+    /// The predicted class.
     pub predicted: usize,
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// The fraction of the samples of their class.
+    /// Their fraction of the samples of the actual class.
     pub share: f64,
 }
 
 impl Measures {
-    /// The most frequent confusions, at most `limit` of them; of equal counts the larger share comes first, then the smaller label.
+    /// The `limit` most frequent confusions. Ties are sorted by decreasing share, then by label.
     #[must_use]
     pub fn top_confusions(&self, limit: usize) -> Vec<Confusion> {
         let mut all: Vec<Confusion> = Vec::new();
@@ -80,7 +78,7 @@ mod tests {
     use super::*;
     use crate::metrics::Tally;
 
-    /// Samples that give this confusion matrix.
+    /// Measures with this confusion matrix.
     fn measures(confusion: &[[u64; 4]; 4]) -> Measures {
         let mut tally = Tally::new(4);
         for (actual, row) in confusion.iter().enumerate() {
@@ -99,7 +97,7 @@ mod tests {
         assert!(found.is_some_and(|found| (found - expected).abs() < 1e-12), "{found:?}, expected {expected}");
     }
 
-    /// The expected numbers are those of `tests/fixtures/metrics.py`, which asks scikit-learn.
+    /// The expected numbers are computed by scikit-learn in `tests/fixtures/metrics.py`.
     #[test]
     fn balanced_accuracy_and_macro_f1_agree_with_scikit_learn() {
         let all = measures(&[[5, 2, 0, 1], [1, 3, 0, 0], [0, 4, 10, 2], [0, 0, 1, 6]]);

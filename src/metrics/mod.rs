@@ -1,9 +1,9 @@
-//! How good predictions are.
+//! Metrics of classification.
 
 mod measure;
 mod measures;
 mod tally;
 
-pub use measure::{measure, measure_each, measure_watched};
+pub use measure::{measure, measure_each, measure_with_progress};
 pub use measures::{ClassMeasures, Confusion, Measures};
-pub use tally::{Scored, Tally, softmax};
+pub use tally::{Scored, Tally};

@@ -1,11 +1,13 @@
-//! Counting predictions against labels.
+//! Counts of predictions and labels.
+
+use regulus_model::infer::probabilities;
 
 use super::{ClassMeasures, Measures};
 
 /// Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
 
-/// Counts over the predictions seen so far.
+/// Counts over predictions.
 #[derive(Clone, Debug)]
 pub struct Tally {
     loss: f64,
@@ -21,10 +23,10 @@ struct Bin {
     confidence: f64,
 }
 
-/// How one sample was classified.
+/// The classification of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored {
-    /// Its class.
+    /// The label.
     pub label: usize,
     /// The most probable class.
     pub predicted: usize,
@@ -35,16 +37,16 @@ pub struct Scored {
 }
 
 impl Tally {
-    /// A tally of nothing yet, over `classes` classes.
+    /// An empty tally of `classes` classes.
     #[must_use]
     pub fn new(classes: usize) -> Self {
         Self { loss: 0.0, confusion: vec![vec![0; classes]; classes], bins: [Bin::default(); BINS] }
     }
 
-    /// Adds one sample with its logits; returns how it was classified.
+    /// Adds a sample with its logits. Returns its classification.
     pub fn add(&mut self, logits: &[f32], label: usize) -> Scored {
-        let probabilities = softmax(logits);
-        let predicted = most_probable(logits);
+        let probabilities = probabilities(logits);
+        let predicted = argmax(logits);
         let largest = f64::from(logits[predicted]);
         let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
         let loss = sum.ln() + largest - f64::from(logits[label]);
@@ -60,7 +62,7 @@ impl Tally {
         Scored { label, predicted, probability: confidence, loss }
     }
 
-    /// The measures of everything added. Nothing added gives losses and accuracies that are not numbers.
+    /// The measures of all added samples. Losses and accuracies are NaN without samples.
     #[must_use]
     pub fn measures(&self) -> Measures {
         let count: u64 = self.confusion.iter().flatten().sum();
@@ -92,27 +94,19 @@ impl Tally {
     }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
+/// `numerator / denominator`. Returns `None` if the denominator is 0.
+fn ratio(numerator: u64, denominator: u64) -> Option<f64> {
+    (denominator > 0).then(|| numerator as f64 / denominator as f64)
 }
 
-/// The mean; none if there are no values.
+/// The mean. Returns `None` without values.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The probabilities of logits, in float64.
-#[must_use]
-pub fn softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = f64::from(logits[most_probable(logits)]);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / sum).collect()
-}
-
-/// The first of the largest logits.
-fn most_probable(logits: &[f32]) -> usize {
+/// The index of the largest logit, the first one of equal ones.
+fn argmax(logits: &[f32]) -> usize {
     let mut best = 0;
     for (class, logit) in logits.iter().enumerate() {
         if *logit > logits[best] {
@@ -151,6 +145,6 @@ mod tests {
         let mut tally = Tally::new(3);
         tally.add(&[1e30, -1e30, 0.0], 1);
         assert!((tally.measures().data_loss / 2e30 - 1.0).abs() < 1e-6);
-        assert_eq!(softmax(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
+        assert_eq!(probabilities(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
     }
 }

@@ -2,30 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How bounds come about and multipliers learn.
+/// The settings of a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rule {
-    /// Steps after which the bound is taken.
-    pub warm_start_steps: u64,
-    /// The bound κ as a fraction of Σ w² then.
-    pub bound_factor: f64,
-    /// μ.
-    pub multiplier_rate: f64,
+pub(super) struct Rule {
+    /// Steps after which the bound is set.
+    pub(super) warm_start_steps: u64,
+    /// The bound κ as a fraction of Σ w² at that step.
+    pub(super) bound_factor: f64,
+    /// μ, the learning rate of the multiplier.
+    pub(super) multiplier_rate: f64,
 }
 
 /// The constraint Σ w² ≤ κ on one parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
-    /// The Lagrange multiplier: each step takes twice this part off the weights.
+    /// The Lagrange multiplier. Each step subtracts twice this fraction of the weights.
     pub multiplier: f64,
-    /// κ, once it is known.
+    /// κ, once it is set.
     pub bound: Option<f64>,
 }
 
 impl Bound {
-    /// Takes note of step `step`, counted from 1, of a parameter of `count` numbers, by Σ w² before and after the optimizer's step. What
-    /// part of the weights is to be taken off now.
-    pub(super) fn part(&mut self, rule: Rule, step: u64, count: usize, before: f64, after: f64) -> f64 {
+    /// Updates the multiplier after step `step` (from 1) of a parameter of `count` weights. `before` and `after` are Σ w² before and after the optimizer
+    /// step. Returns the fraction of the weights to subtract.
+    pub(super) fn update(&mut self, rule: Rule, step: u64, count: usize, [before, after]: [f64; 2]) -> f64 {
         if rule.warm_start_steps == 0 && self.bound.is_none() {
             self.bound = Some(rule.bound_factor * before);
         }

@@ -1,4 +1,4 @@
-//! λ by the evidence of the training data, in Laplace's approximation.
+//! The evidence of the training data in Laplace's approximation, and the λ that maximizes it.
 //!
 //! With λ the precision of a Gaussian prior on the weights w in scope, and h the eigenvalues of the curvature of the summed data loss,
 //!
@@ -7,24 +7,24 @@
 //! γ = Σ h/(h + λ),   λ ← γ/‖w‖²
 //! ```
 //!
-//! (`MacKay` 1992, *A Practical Bayesian Framework for Backpropagation Networks*, eqs. 17 to 22; Immer et al. 2021, arXiv 2104.04975). Weights in no
-//! scope are taken as known.
+//! (`MacKay` 1992, *A Practical Bayesian Framework for Backpropagation Networks*, eqs. 17 to 22; Immer et al. 2021, arXiv 2104.04975). Weights outside of
+//! the scope are constants.
 
-use super::curvature::Spectrum;
+use crate::network::Spectrum;
 
-/// What the curvature tells of one penalty.
+/// The evidence for one penalty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
     /// γ, the effective number of parameters.
     pub gamma: f64,
-    /// ln p(data | λ) but for the data loss.
+    /// ln p(data | λ) without the data loss.
     pub log_evidence: f64,
-    /// γ/‖w‖²; the λ before, where every weight is 0 or no loss depends on any.
+    /// The new λ: γ/‖w‖², or the old λ if all weights or all eigenvalues are 0.
     pub lambda: f64,
 }
 
 impl Evidence {
-    /// The evidence for a penalty of coefficient `lambda`, on parameters of these spectra and this Σ w².
+    /// The evidence for a penalty with coefficient `lambda`. `spectra` are the eigenvalues of its parameters; `weight_norm_squared` is their Σ w².
     #[must_use]
     pub fn of(lambda: f64, spectra: &[&Spectrum], weight_norm_squared: f64) -> Self {
         let sum = |term: &dyn Fn(f64) -> f64| spectra.iter().map(|spectrum| spectrum.sum(term)).sum::<f64>();
@@ -48,7 +48,7 @@ mod tests {
         assert!((found.gamma - 0.75).abs() < 1e-12 && (found.lambda - 1.5).abs() < 1e-12);
         assert!((found.log_evidence + 0.5 * (1.0 + 4.0_f64.ln())).abs() < 1e-12);
         let overflowed = Spectrum { left: vec![f64::NAN], right: vec![3.0, 1.0] };
-        assert!(Evidence::of(2.0, &[&overflowed], 0.5).log_evidence.is_nan(), "it is told as divergence");
+        assert!(Evidence::of(2.0, &[&overflowed], 0.5).log_evidence.is_nan(), "NaN is reported as divergence");
         let flat = Spectrum { left: vec![0.0], right: vec![3.0, 1.0] };
         assert!((Evidence::of(2.0, &[&spectrum], 0.0).lambda - 2.0).abs() < 1e-12);
         assert!((Evidence::of(2.0, &[&flat], 0.5).lambda - 2.0).abs() < 1e-12);

@@ -1,18 +1,16 @@
-//! The objective: what training makes small.
+//! The objective that training minimizes.
 //!
 //! ```text
 //! L(w) = 1/|B| Σ_{i∈B} CE_i(w)  +  Σ_penalties λ/m · R(w)
 //! ```
 //!
 //! with R(w) = ½·Σ w² for L2, whose gradient is λ/m·w; see [`PenaltyKind`](crate::config::PenaltyKind) for the others. `m` is the number of
-//! training samples, unless the penalty's `samples` says otherwise. A penalty is a term of the loss that autodiff differentiates, not an option
-//! of the optimizer: what is reported is what is descended. One that is `proximal` is the same term, descended by a step of its own.
+//! training samples, or the value of the penalty's `samples`. A penalty is a term of the loss that autodiff differentiates, not an option of the
+//! optimizer. A `proximal` penalty is the same term, minimized by a proximal step after the optimizer step.
 
 mod cpr;
-mod curvature;
-mod eigenvalues;
 mod evidence;
-mod learned;
+mod evidence_update;
 mod norm;
 mod penalty;
 mod sparsity;
@@ -22,23 +20,18 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 
-pub use cpr::{Bound, Rule};
-pub use curvature::{Curvature, Spectrum, Watch};
+pub use cpr::Bound;
 pub use evidence::Evidence;
-pub use learned::{Learned, Update};
+pub use evidence_update::{EvidenceUpdate, LambdaUpdate};
 pub use norm::norm_of;
-pub use penalty::{Around, Penalties};
+pub use penalty::{NonGradientUpdate, Penalties};
 pub use sparsity::Sparsity;
 
 use crate::backend::fused;
-use crate::config::Kernels;
+use crate::config::Implementation;
 
-/// Long work was asked to stop before its end, and left nothing behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
-
-/// The data loss of a batch, mean cross-entropy in nats against targets of which the part `smoothing` is spread evenly over the classes (Szegedy et al.
-/// 2016, arXiv 1512.00567, section 7); and how many samples are classified rightly.
+/// The data loss of a batch: the mean cross-entropy in nats with label smoothing (Szegedy et al. 2016, arXiv 1512.00567, section 7). Also returns the
+/// number of correctly classified samples.
 ///
 /// # Shapes
 ///
@@ -46,9 +39,9 @@ pub struct Stopped;
 /// - labels: `[batch]`
 /// - outputs: `[1]`, `[1]`
 #[must_use]
-pub fn data_loss(kernels: Kernels, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
-    if kernels == Kernels::Fused {
-        #[expect(clippy::cast_possible_truncation, reason = "a part of a float32 loss")]
+pub fn data_loss(implementation: Implementation, logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> (Tensor<1>, Tensor<1, Int>) {
+    if implementation == Implementation::Fused {
+        #[expect(clippy::cast_possible_truncation, reason = "a factor of a float32 loss")]
         return fused::cross_entropy(logits, labels, smoothing as f32);
     }
     let correct = logits.clone().inner().argmax(1).squeeze_dim::<1>(1).equal(labels.clone().inner()).int().sum();

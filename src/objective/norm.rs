@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use burn::module::ParamId;
 use burn::prelude::*;
+use regulus_model::Values;
+use regulus_model::graph::Parameter;
 
 use crate::backend::fused::{self, Norm};
-use crate::config::Kernels;
-use crate::model::{Look, Values};
+use crate::config::Implementation;
+use crate::network::{ParamVisitor, output_axis};
 
-/// A norm of a parameter in PyTorch's layout, whose outputs come first.
-pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
+/// A norm of a parameter on the host, in PyTorch's layout: axis 0 is the output axis.
+pub(super) fn host_norm(norm: Norm, values: &Values) -> f64 {
     let numbers = &values.numbers;
     let squares = |numbers: &[f32]| numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>();
     match norm {
@@ -23,23 +25,23 @@ pub(super) fn normed(norm: Norm, values: &Values) -> f64 {
     }
 }
 
-/// Adds up a norm of some parameters.
-pub(super) struct Norms<'a> {
+/// Sums a norm over some parameters.
+pub(super) struct NormSum<'a> {
     pub(super) names: &'a BTreeSet<String>,
     pub(super) norm: Norm,
-    pub(super) kernels: Kernels,
-    /// Whether autodiff follows it; a proximal term is only told.
-    pub(super) followed: bool,
+    pub(super) implementation: Implementation,
+    /// Whether autodiff tracks the norm. A proximal term has no gradient.
+    pub(super) tracked: bool,
     pub(super) sum: Option<Tensor<1>>,
 }
 
-impl Look for Norms<'_> {
-    fn look<const D: usize>(&mut self, name: &str, _id: ParamId, tensor: Tensor<D>) {
-        if !self.names.contains(name) {
+impl ParamVisitor for NormSum<'_> {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, _id: ParamId, tensor: Tensor<D>) {
+        if !self.names.contains(&parameter.name) {
             return;
         }
-        let weights = if self.followed { tensor } else { tensor.inner() };
-        let norm = norm_of(self.kernels, weights, self.norm);
+        let weights = if self.tracked { tensor } else { tensor.inner() };
+        let norm = norm_of(self.implementation, weights, self.norm, output_axis(parameter));
         self.sum = Some(match self.sum.take() {
             None => norm,
             Some(sum) => sum + norm,
@@ -47,26 +49,26 @@ impl Look for Norms<'_> {
     }
 }
 
-/// A norm of one parameter.
+/// A norm of one parameter. The groups are the slices along `output_axis`, which is 0 or 1.
 ///
 /// # Shapes
 ///
 /// - output: `[1]`
 #[must_use]
-pub fn norm_of<const D: usize>(kernels: Kernels, weights: Tensor<D>, norm: Norm) -> Tensor<1> {
-    match (kernels, norm) {
-        (Kernels::Fused, norm) => fused::norm(weights, norm),
-        (Kernels::Stock, Norm::Squares) => weights.square().sum(),
-        (Kernels::Stock, Norm::Absolutes) => weights.abs().sum(),
-        (Kernels::Stock, Norm::Groups) => stock_group_norms(weights),
+pub fn norm_of<const D: usize>(implementation: Implementation, weights: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
+    match (implementation, norm) {
+        (Implementation::Fused, norm) => fused::norm(weights, norm, output_axis),
+        (Implementation::Stock, Norm::Squares) => weights.square().sum(),
+        (Implementation::Stock, Norm::Absolutes) => weights.abs().sum(),
+        (Implementation::Stock, Norm::Groups) => stock_group_norms(weights, output_axis),
     }
 }
 
-/// Σ √|g|·‖w(g)‖ of stock operations.
-fn stock_group_norms<const D: usize>(weights: Tensor<D>) -> Tensor<1> {
+/// Σ √|g|·‖w(g)‖ with stock operations.
+fn stock_group_norms<const D: usize>(weights: Tensor<D>, output_axis: usize) -> Tensor<1> {
     let count = weights.dims().iter().product::<usize>();
-    let groups = weights.dims()[usize::from(D == 2)];
-    let weights = if D == 2 { weights.swap_dims(0, 1) } else { weights };
+    let groups = weights.dims()[output_axis];
+    let weights = if output_axis == 0 { weights } else { weights.swap_dims(0, output_axis) };
     let squares = weights.reshape([groups, count / groups]).square().sum_dim(1);
     // The root has no gradient at 0.
     let zero = squares.clone().equal_elem(0.0);

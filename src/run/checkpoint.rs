@@ -1,8 +1,7 @@
-//! Checkpoints: one folder each, committed by one rename, with a checksum over all of it.
+//! Checkpoints. Each is a folder with checksums, written under a temporary name and renamed.
 //!
-//! A new checkpoint is written beside the old one and synced; then the old one is renamed to `NAME.previous` and the new one takes its
-//! name. A kill before, between or after leaves at least one whole checkpoint, and the one before it is kept in case the newer one is
-//! damaged later.
+//! A new checkpoint is written and synced; then the old one is renamed to `NAME.previous` and the new one to `NAME`. A kill at any time leaves at
+//! least one complete checkpoint. The previous one is used if the newer one is damaged later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,58 +10,59 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::RunError;
-use super::metrics_log::Mark;
+use super::metrics_log::MetricsPrefix;
+use regulus_model::Weights;
+
 use crate::atomic::sync_folder;
 use crate::checksum::sha256;
-use crate::config::Which;
+use crate::config::CheckpointKind;
 use crate::error::WriteError;
-use crate::model::Weights;
-use crate::train::{Position, Snapshot};
+use crate::train::{Snapshot, TrainingState};
 
-/// What is measured and exported.
+/// The weights for evaluation and export.
 const WEIGHTS: &str = "model.safetensors";
-/// What is trained, where that is something else: with averaging, the weights themselves.
+/// The trained weights, if `WEIGHTS` are an average.
 const TRAINED: &str = "trained.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
-const POSITION: &str = "position.json";
-/// What was in `metrics.jsonl` then.
+const STATE: &str = "position.json";
+/// Length and checksum of `metrics.jsonl` at that time.
 const METRICS: &str = "metrics.json";
-/// In the format of `sha256sum`, which can check it too.
+/// The checksums, in the format of `sha256sum`.
 const CHECKSUMS: &str = "SHA256SUMS";
 
-/// How often a checkpoint that is damaged or missing is looked at again.
+/// The number of further attempts to read a damaged or missing checkpoint.
 const RETRIES: usize = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(25);
 
-/// A checkpoint that was read, and what had to be said about it.
+/// A loaded checkpoint.
 #[derive(Clone, Debug)]
-pub struct Loaded {
-    /// What it holds.
+pub struct LoadedCheckpoint {
+    /// The content.
     pub snapshot: Snapshot,
-    /// Which it is.
-    pub which: Which,
-    /// The rows of `metrics.jsonl` then; none in checkpoints of before there were marks.
-    pub metrics: Option<Mark>,
-    /// That the newer one is damaged or missing, and this is the one before it.
+    /// The kind of checkpoint.
+    pub kind: CheckpointKind,
+    /// The part of `metrics.jsonl` before the checkpoint. `None` in checkpoints of version 0.1.0.
+    pub metrics: Option<MetricsPrefix>,
+    /// Set if the newer checkpoint is damaged or missing and this is the previous one.
     pub warning: Option<String>,
 }
 
-/// Commits `snapshot` under `name` in `folder`.
-pub(super) fn save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> Result<(), WriteError> {
-    let place = folder.join(which.name());
-    try_save(folder, which, snapshot, metrics).map_err(WriteError::at(&place))
+/// Saves `snapshot` in `folder`.
+pub(super) fn save(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot, metrics: &MetricsPrefix) -> Result<(), WriteError> {
+    let path = folder.join(kind.name());
+    try_save(folder, kind, snapshot, metrics).map_err(WriteError::at(&path))
 }
 
-fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) -> io::Result<()> {
+fn try_save(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot, metrics: &MetricsPrefix) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let aside = folder.join(format!(".{}.new", which.name()));
-    remove_if_there(&aside)?;
-    fs::create_dir(&aside)?;
-    let position = serde_json::to_vec_pretty(&snapshot.position)?;
+    let temporary = folder.join(format!(".{}.new", kind.name()));
+    remove_if_present(&temporary)?;
+    fs::create_dir(&temporary)?;
+    let state = serde_json::to_vec_pretty(&snapshot.state)?;
     let mut files = vec![
         (WEIGHTS, snapshot.measured().to_safetensors(&BTreeMap::new())),
         (OPTIMIZER, snapshot.optimizer.clone()),
-        (POSITION, position),
+        (STATE, state),
         (METRICS, serde_json::to_vec(metrics)?),
     ];
     if snapshot.averaged.is_some() {
@@ -71,59 +71,59 @@ fn try_save(folder: &Path, which: Which, snapshot: &Snapshot, metrics: &Mark) ->
     let checksums: Vec<String> = files.iter().map(|(name, bytes)| format!("{}  {name}", sha256(bytes))).collect();
     let checksums = checksums.join("\n") + "\n";
     for (name, bytes) in files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).chain([(CHECKSUMS, checksums.as_bytes())]) {
-        let mut file = fs::File::create(aside.join(name))?;
+        let mut file = fs::File::create(temporary.join(name))?;
         file.write_all(bytes)?;
         file.sync_all()?;
     }
-    sync_folder(&aside)?;
-    let place = folder.join(which.name());
-    // A damaged checkpoint must not take the place of the whole one before it.
-    if read(&place).is_ok() {
-        let previous = previous(folder, which);
-        remove_if_there(&previous)?;
-        fs::rename(&place, &previous)?;
+    sync_folder(&temporary)?;
+    let path = folder.join(kind.name());
+    // A damaged checkpoint must not replace the complete previous one.
+    if read(&path).is_ok() {
+        let previous = previous(folder, kind);
+        remove_if_present(&previous)?;
+        fs::rename(&path, &previous)?;
     } else {
-        remove_if_there(&place)?;
+        remove_if_present(&path)?;
     }
-    fs::rename(&aside, &place)?;
+    fs::rename(&temporary, &path)?;
     sync_folder(folder)
 }
 
-/// Reads the checkpoint, or, if it is damaged or missing, the one before it.
-pub(super) fn load(folder: &Path, which: Which) -> Result<Option<Loaded>, RunError> {
-    let place = folder.join(which.name());
-    let previous = previous(folder, which);
-    // Beside a training that commits one, it may be missing or half renamed for a moment.
-    let mut found = place.exists().then(|| read(&place));
+/// Loads a checkpoint, or the previous one if it is damaged or missing. Returns `None` if there is neither.
+pub(super) fn load(folder: &Path, kind: CheckpointKind) -> Result<Option<LoadedCheckpoint>, RunError> {
+    let path = folder.join(kind.name());
+    let previous = previous(folder, kind);
+    // While another process saves one, it may be missing for a moment.
+    let mut found = path.exists().then(|| read(&path));
     for _ in 0..RETRIES {
         if matches!(found, Some(Ok(_))) || !previous.exists() {
             break;
         }
         std::thread::sleep(RETRY_AFTER);
-        found = place.exists().then(|| read(&place));
+        found = path.exists().then(|| read(&path));
     }
     let problem = match found {
-        Some(Ok((snapshot, metrics))) => return Ok(Some(Loaded { snapshot, which, metrics, warning: None })),
+        Some(Ok((snapshot, metrics))) => return Ok(Some(LoadedCheckpoint { snapshot, kind, metrics, warning: None })),
         None if !previous.exists() => return Ok(None),
         Some(Err(damage)) if !previous.exists() => return Err(damage),
         Some(Err(damage)) => damage.to_string(),
-        None => format!("`{}` is missing", place.display()),
+        None => format!("`{}` is missing", path.display()),
     };
     let (snapshot, metrics) = read(&previous)?;
-    let warning = format!("{problem}; using the checkpoint before it, after step {}", snapshot.position.step);
-    Ok(Some(Loaded { snapshot, which, metrics, warning: Some(warning) }))
+    let warning = format!("{problem}; using the checkpoint before it, after step {}", snapshot.state.step);
+    Ok(Some(LoadedCheckpoint { snapshot, kind, metrics, warning: Some(warning) }))
 }
 
-fn previous(folder: &Path, which: Which) -> PathBuf {
-    folder.join(format!("{}.previous", which.name()))
+fn previous(folder: &Path, kind: CheckpointKind) -> PathBuf {
+    folder.join(format!("{}.previous", kind.name()))
 }
 
-fn read(place: &Path) -> Result<(Snapshot, Option<Mark>), RunError> {
+fn read(checkpoint: &Path) -> Result<(Snapshot, Option<MetricsPrefix>), RunError> {
     let damaged = |path: &Path, problem: String| RunError::Damaged { path: path.to_owned(), problem };
     let bytes = |name: &str| {
-        let path = place.join(name);
+        let path = checkpoint.join(name);
         fs::read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged(place, format!("it has no `{name}`")),
+            io::ErrorKind::NotFound => damaged(checkpoint, format!("it has no `{name}`")),
             _ => RunError::Read { path, source: error },
         })
     };
@@ -133,23 +133,23 @@ fn read(place: &Path) -> Result<(Snapshot, Option<Mark>), RunError> {
         if checksums.lines().any(|line| line == format!("{}  {name}", sha256(&bytes))) {
             Ok(bytes)
         } else {
-            Err(damaged(&place.join(name), format!("its SHA-256 is not the one in `{CHECKSUMS}`")))
+            Err(damaged(&checkpoint.join(name), format!("its SHA-256 is not the one in `{CHECKSUMS}`")))
         }
     };
     let weights = |name: &str| {
-        let path = place.join(name);
+        let path = checkpoint.join(name);
         Weights::from_safetensors(&path, &checked(name)?).map_err(|error| damaged(&path, error.to_string()))
     };
-    // A file that is there and not in the list is a damaged list.
-    let has = |name: &str| checksums.lines().any(|line| line.ends_with(&format!("  {name}"))) || place.join(name).exists();
+    // A file that is not in the list is read, too: then the list is damaged.
+    let has = |name: &str| checksums.lines().any(|line| line.ends_with(&format!("  {name}"))) || checkpoint.join(name).exists();
     let (weights, averaged) = if has(TRAINED) { (weights(TRAINED)?, Some(weights(WEIGHTS)?)) } else { (weights(WEIGHTS)?, None) };
-    let in_json = |name: &'static str| move |error: serde_json::Error| damaged(&place.join(name), error.to_string());
-    let position: Position = serde_json::from_slice(&checked(POSITION)?).map_err(in_json(POSITION))?;
-    let metrics = if has(METRICS) { Some(serde_json::from_slice(&checked(METRICS)?).map_err(in_json(METRICS))?) } else { None };
-    Ok((Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, position }, metrics))
+    let invalid_json = |name: &'static str| move |error: serde_json::Error| damaged(&checkpoint.join(name), error.to_string());
+    let state: TrainingState = serde_json::from_slice(&checked(STATE)?).map_err(invalid_json(STATE))?;
+    let metrics = if has(METRICS) { Some(serde_json::from_slice(&checked(METRICS)?).map_err(invalid_json(METRICS))?) } else { None };
+    Ok((Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, state }, metrics))
 }
 
-fn remove_if_there(folder: &Path) -> io::Result<()> {
+fn remove_if_present(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What can be wrong with a run folder.
+//! Errors of run folders.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use crate::error::exit_code;
 /// A run folder that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It is not there, or is no run folder.
+    /// The folder is missing or not a run folder.
     #[error("`{}` is not a run folder: it has no `{missing}`", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
-        /// The file it lacks.
+        /// The missing file.
         missing: &'static str,
     },
-    /// It holds a run already.
+    /// The folder of a new run has files.
     #[error("`{}` already holds files; choose an empty or new folder, or go on with the run in it: `regulus resume {}`", path.display(), path.display())]
     Taken {
         /// The folder.
@@ -27,74 +27,74 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file that is to be written is one of it.
+    /// An output file is a file of the run.
     #[error("`{}` belongs to the run; write to another file", path.display())]
     Own {
         /// The file.
         path: PathBuf,
     },
-    /// A file of it can't be read.
+    /// A file of the run can't be read.
     #[error("cannot read `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// A file of it does not hold what it should.
+    /// A file of the run is damaged.
     #[error("`{}` is damaged: {problem}", path.display())]
     Damaged {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// There is no such checkpoint.
+    /// The run has no such checkpoint.
     #[error("run `{}` has no checkpoint `{which}`{hint}", path.display())]
     NoCheckpoint {
         /// The run.
         path: PathBuf,
         /// `last` or `best`.
         which: &'static str,
-        /// What to do.
+        /// An explanation.
         hint: &'static str,
     },
-    /// The data are not those the run was begun with.
+    /// The data have changed since the run began.
     #[error("the data have changed since run `{}` began: their SHA-256 was {expected} and is {found}; put the old data back, or start a new run", path.display())]
     OtherData {
         /// The run.
         path: PathBuf,
-        /// Then.
+        /// The SHA-256 at the beginning.
         expected: String,
-        /// Now.
+        /// The SHA-256 now.
         found: String,
     },
-    /// Its config is not the one it was begun with.
+    /// The config has changed since the run began.
     #[error("`{}` was changed since the run began; put it back, or train a new run with it: `regulus train {}`", path.display(), path.display())]
     OtherConfig {
         /// The file.
         path: PathBuf,
     },
-    /// It can't be trained on to so many epochs.
+    /// The run can't be extended to this number of epochs.
     #[error("run `{}` can't be trained on to {epochs} epochs: {problem}", path.display())]
     Extension {
         /// The run.
         path: PathBuf,
-        /// Epochs in all.
+        /// The total number of epochs.
         epochs: u64,
-        /// Why not, and what to do.
+        /// The reason and a remedy.
         problem: String,
     },
-    /// It ended, and there is nothing to go on with.
+    /// The run diverged.
     #[error("run `{}` diverged and would diverge again; start a new run with a smaller learning rate or lambda", path.display())]
-    Ended {
+    Diverged {
         /// The run.
         path: PathBuf,
     },
 }
 
 impl RunError {
-    /// The exit code of the command it ends.
+    /// The exit code of a command that fails with this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -105,7 +105,7 @@ impl RunError {
             | Self::InUse { .. }
             | Self::NoCheckpoint { .. }
             | Self::Extension { .. }
-            | Self::Ended { .. } => exit_code::USAGE,
+            | Self::Diverged { .. } => exit_code::USAGE,
             Self::Read { .. } | Self::Damaged { .. } | Self::OtherData { .. } => exit_code::DATA,
         }
     }

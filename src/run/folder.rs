@@ -1,4 +1,4 @@
-//! Making, opening and locking a run folder.
+//! Run folders: creation, opening, locking, reading and writing.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{self, Loaded};
-use super::metrics_log::{self, Mark};
+use super::checkpoint::{self, LoadedCheckpoint};
+use super::metrics_log::{self, MetricsPrefix};
 use super::{Manifest, RunError, Summary};
 use crate::atomic;
 use crate::checksum::{sha256, with_checksum, without_checksum};
 use crate::clock;
-use crate::config::{Experiment, Which};
+use crate::config::{CheckpointKind, Experiment};
 use crate::error::{Error, WriteError};
 use crate::train::{Row, Snapshot};
 
@@ -27,20 +27,20 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held for as long as this process may write to it.
+    /// The lock of the process that may write to the folder.
     lock: Option<File>,
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run: `dir`, or one named after the time under the experiment's name.
+    /// Creates the folder of a new run: `dir`, or a folder named after the time in the folder of the experiment.
     ///
     /// # Errors
     ///
-    /// When it holds files already, or can't be written to.
+    /// When the folder has files or can't be written to.
     pub fn create(experiment: &Experiment, dir: Option<&Path>, manifest: &Manifest) -> Result<Self, Error> {
         let path = match dir {
             Some(dir) => dir.to_owned(),
-            None => Self::fresh(&experiment.artifacts.join(&experiment.name))?,
+            None => Self::create_named(&experiment.artifacts.join(&experiment.name))?,
         };
         std::fs::create_dir_all(&path).map_err(WriteError::at(&path))?;
         if !is_free(&path)? {
@@ -48,7 +48,7 @@ impl RunFolder {
         }
         let mut folder = Self { path, lock: None };
         folder.lock()?;
-        // Another process may have made a run in it, and ended, since.
+        // Another process may have created a run in it in the meantime.
         if folder.path.join(MANIFEST).exists() {
             return Err(RunError::Taken { path: folder.path }.into());
         }
@@ -57,8 +57,8 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// A folder under `parent` that no other process has taken.
-    fn fresh(parent: &Path) -> Result<PathBuf, WriteError> {
+    /// Creates a new folder in `parent`, named after the time.
+    fn create_named(parent: &Path) -> Result<PathBuf, WriteError> {
         std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
         let id: String = clock::now().chars().filter(char::is_ascii_alphanumeric).collect();
         for number in 1_u32.. {
@@ -68,14 +68,14 @@ impl RunFolder {
                 created => return created.map(|()| path.clone()).map_err(WriteError::at(&path)),
             }
         }
-        unreachable!("a name is free among 2³²")
+        unreachable!("one of 2³² names is free")
     }
 
-    /// Opens the folder of a run, to read.
+    /// Opens a run folder for reading.
     ///
     /// # Errors
     ///
-    /// When it is not there or is no run folder.
+    /// When it is missing or not a run folder.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         for missing in [CONFIG, MANIFEST] {
             if !path.join(missing).is_file() {
@@ -85,11 +85,11 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), lock: None })
     }
 
-    /// Takes the folder for writing, until this value is dropped or the process ends.
+    /// Locks the folder for writing, until this value is dropped or the process ends.
     ///
     /// # Errors
     ///
-    /// When another process has it, or it can't be written to.
+    /// When another process has the lock, or the folder can't be written to.
     pub fn lock(&mut self) -> Result<(), Error> {
         let path = self.path.join(LOCK);
         let file = File::create(&path).map_err(WriteError::at(&path))?;
@@ -103,38 +103,38 @@ impl RunFolder {
         }
     }
 
-    /// Where it is.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Refuses to write over a file that the run lives by.
+    /// Checks that an output file is not a file of the run.
     ///
     /// # Errors
     ///
-    /// When `path`, or what it links to, is one of them.
+    /// When `path`, or the target of a link at `path`, is a file of the run.
     pub fn refuse_own(&self, path: &Path) -> Result<(), RunError> {
         let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
         let (run, target) = (real(&self.path), atomic::target(path).unwrap_or_else(|_| path.to_owned()));
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| real(Path::new(".")), real);
         let is_file =
-            folder == run && [CONFIG, MANIFEST, METRICS, SUMMARY, LOCK].iter().any(|own| target.file_name() == Some(own.as_ref()));
+            folder == run && [CONFIG, MANIFEST, METRICS, SUMMARY, LOCK].iter().any(|name| target.file_name() == Some(name.as_ref()));
         if is_file || folder.starts_with(run.join(CHECKPOINTS)) {
             return Err(RunError::Own { path: path.to_owned() });
         }
         Ok(())
     }
 
-    /// The experiment, with its data in `data_dir` if they have moved there.
+    /// The experiment. `data_dir`: the new folder of the data, if they were moved.
     ///
     /// # Errors
     ///
-    /// When `config.toml` is not what the run began with, or the manifest is damaged.
+    /// When `config.toml` was changed since the run began, or the manifest is damaged.
     pub fn experiment(&self, data_dir: Option<&Path>) -> Result<Experiment, Error> {
         let path = self.path.join(CONFIG);
         let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        if !self.manifest()?.knows_config(&sha256(&text)) {
+        if !self.manifest()?.has_config(&sha256(&text)) {
             return Err(RunError::OtherConfig { path }.into());
         }
         let mut experiment = Experiment::load(&path, &[])?;
@@ -144,7 +144,7 @@ impl RunFolder {
         Ok(experiment)
     }
 
-    /// What the run is.
+    /// The manifest.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl RunFolder {
         self.read_json(MANIFEST)
     }
 
-    /// How the run ended, if it did.
+    /// The summary. Returns `None` if the run has not ended.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl RunFolder {
         if self.path.join(SUMMARY).exists() { self.read_json(SUMMARY).map(Some) } else { Ok(None) }
     }
 
-    /// Writes how the run ended.
+    /// Writes the summary.
     ///
     /// # Errors
     ///
@@ -171,12 +171,12 @@ impl RunFolder {
         self.write_json(SUMMARY, summary)
     }
 
-    /// Records that the run is trained on as `experiment` says. Each file is replaced in one step, in an order in which a kill between two of them leaves
-    /// a run that can be used and extended again.
+    /// Writes config and manifest of an extended run. Each file is replaced in one step. A kill between two of them leaves a valid run that can be
+    /// extended again.
     ///
     /// # Errors
     ///
-    /// When one can't be written.
+    /// When a file can't be written.
     pub fn extend(&self, experiment: &Experiment, manifest: &Manifest) -> Result<(), WriteError> {
         let summary = self.path.join(SUMMARY);
         match std::fs::remove_file(&summary) {
@@ -187,7 +187,7 @@ impl RunFolder {
         atomic::write(&self.path.join(CONFIG), experiment.to_toml().as_bytes())
     }
 
-    /// Adds rows to `metrics.jsonl`.
+    /// Appends rows to `metrics.jsonl`.
     ///
     /// # Errors
     ///
@@ -196,51 +196,53 @@ impl RunFolder {
         metrics_log::append(&self.path.join(METRICS), rows)
     }
 
-    /// Drops the rows that are not of a checkpoint, given as `mark`; of a run of before there were marks, those after the first `epochs` epochs.
+    /// Removes the rows after a checkpoint: those after `prefix`, or, for a checkpoint of version 0.1.0, those after the first `epochs` epochs.
     ///
     /// # Errors
     ///
-    /// When `metrics.jsonl` can't be read or written, or its rows of before the checkpoint are not those it was saved with.
-    pub fn keep_metrics(&self, mark: Option<&Mark>, epochs: u64) -> Result<(), Error> {
+    /// When `metrics.jsonl` can't be read or written, or its rows before the checkpoint have changed.
+    pub fn truncate_metrics(&self, prefix: Option<&MetricsPrefix>, epochs: u64) -> Result<(), Error> {
         let path = self.path.join(METRICS);
-        match mark {
-            Some(mark) => metrics_log::keep_marked(&path, mark),
-            None => metrics_log::keep(&path, epochs),
+        match prefix {
+            Some(prefix) => metrics_log::truncate(&path, prefix),
+            None => metrics_log::truncate_to_epochs(&path, epochs),
         }
     }
 
-    /// Commits a checkpoint.
+    /// Saves a checkpoint.
     ///
     /// # Errors
     ///
-    /// When it can't be written; the one before it is untouched.
-    pub fn save(&self, which: Which, snapshot: &Snapshot) -> Result<(), WriteError> {
+    /// When it can't be written. The previous one is unchanged.
+    pub fn save(&self, kind: CheckpointKind, snapshot: &Snapshot) -> Result<(), WriteError> {
         let metrics = self.path.join(METRICS);
-        let mark = Mark::of(&metrics).map_err(WriteError::at(&metrics))?;
-        checkpoint::save(&self.path.join(CHECKPOINTS), which, snapshot, &mark)
+        let prefix = MetricsPrefix::of(&metrics).map_err(WriteError::at(&metrics))?;
+        checkpoint::save(&self.path.join(CHECKPOINTS), kind, snapshot, &prefix)
     }
 
-    /// Reads a checkpoint: the one asked for, or the one the run keeps. Where the run keeps the best and was cut off before it had one, the last.
+    /// Loads a checkpoint. `None`: the one that `train.keep` selects; the last if the run was interrupted before its first best checkpoint.
     ///
     /// # Errors
     ///
-    /// When there is none, or both it and the one before it are damaged.
-    pub fn load(&self, which: Option<Which>) -> Result<Loaded, RunError> {
+    /// When there is no such checkpoint, or it and the previous one are damaged.
+    pub fn load(&self, kind: Option<CheckpointKind>) -> Result<LoadedCheckpoint, RunError> {
         let folder = self.path.join(CHECKPOINTS);
-        let order = match which {
-            Some(which) => vec![which],
+        let order = match kind {
+            Some(kind) => vec![kind],
             None => match self.manifest()?.keep {
-                Some(Which::Last) => vec![Which::Last],
-                Some(Which::Best) | None => vec![Which::Best, Which::Last],
+                Some(CheckpointKind::Last) => vec![CheckpointKind::Last],
+                Some(CheckpointKind::Best) | None => vec![CheckpointKind::Best, CheckpointKind::Last],
             },
         };
-        for which in &order {
-            if let Some(loaded) = checkpoint::load(&folder, *which)? {
+        for kind in &order {
+            if let Some(loaded) = checkpoint::load(&folder, *kind)? {
                 return Ok(loaded);
             }
         }
-        let (which, hint) = match which {
-            Some(Which::Best) => ("best", "; it has no validation part, or was cut off in its first epoch; there may be a `last`"),
+        let (which, hint) = match kind {
+            Some(CheckpointKind::Best) => {
+                ("best", "; it has no validation split, or was cut off in its first epoch; there may be a `last`")
+            }
             _ => ("last", "; it ended or was cut off before the first"),
         };
         Err(RunError::NoCheckpoint { path: self.path.clone(), which, hint })
@@ -258,13 +260,13 @@ impl RunFolder {
     }
 }
 
-/// Whether a run can begin in the folder: it is empty, or has only what a start that was cut off before its manifest leaves. The lock is the first
-/// file of a run, so that a config of one's own is no such thing.
+/// Whether a run can be created in the folder: it is empty, or has only the files of a run that was interrupted before its manifest was written. The
+/// lock is the first file of a run, so a config without a lock is a file of the user.
 fn is_free(path: &Path) -> Result<bool, WriteError> {
     let entries = std::fs::read_dir(path).map_err(WriteError::at(path))?;
     let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let has_lock = names.iter().any(|name| name == LOCK);
-    let aside = [CONFIG, MANIFEST].map(|name| format!(".{name}."));
-    let is_left = |name: &String| name == LOCK || name == CONFIG || aside.iter().any(|aside| name.starts_with(aside));
-    Ok(names.is_empty() || has_lock && names.iter().all(is_left))
+    let temporary = [CONFIG, MANIFEST].map(|name| format!(".{name}."));
+    let is_leftover = |name: &String| name == LOCK || name == CONFIG || temporary.iter().any(|prefix| name.starts_with(prefix));
+    Ok(names.is_empty() || has_lock && names.iter().all(is_leftover))
 }

@@ -1,21 +1,25 @@
-//! What a run is: recorded when it begins, and when it is extended.
+//! The manifest of a run, written when it begins and when it is extended.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use regulus_model::Description;
+use regulus_model::graph::Graph;
+use regulus_model::networks::graph_of;
+use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocess, Preprocessing, Resize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{Kernels, Resize, Which};
-use crate::data::{Decoding, Normalizer, Preprocess, Reason};
-use crate::model::Architecture;
+use crate::config::{CheckpointKind, Implementation};
+use crate::data::Reason;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The version of Regulus that began it.
+    /// The version of Regulus that started the run.
     pub version: String,
-    /// SHA-256 of the `config.toml` it began with.
+    /// SHA-256 of `config.toml` at the beginning.
     pub config_sha256: String,
-    /// When it began, in UTC.
+    /// The time of the beginning, in UTC.
     pub started: String,
     /// The backend.
     pub backend: String,
@@ -23,70 +27,91 @@ pub struct Manifest {
     pub device: String,
     /// Threads of the CPU backends.
     pub threads: usize,
-    /// The operations it computes with. Runs of version 0.1.0 do not say: there were only stock ones.
+    /// The implementation of operations. Absent in version 0.1.0, which had only stock operations.
     #[serde(default = "stock")]
-    pub kernels: Kernels,
-    /// The vector instructions of fused operations: others round differently.
+    pub kernels: Implementation,
+    /// The vector instructions of fused operations. Others round differently.
     #[serde(default)]
     pub simd: Option<String>,
     /// The data.
     pub dataset: DatasetManifest,
-    /// How pixels become numbers.
+    /// The normalization of pixels.
     pub normalizer: Normalizer,
-    /// How image files are brought to the network's size.
+    /// The resize mode of image files.
     #[serde(default)]
     pub resize: Resize,
-    /// How they are decoded. Runs of version 0.1.0 do not say: they decoded in full size.
+    /// The decoding of image files. Absent in version 0.1.0, which decoded in full size.
     #[serde(default)]
     pub decoding: Decoding,
-    /// The names of the classes, in the order of their labels.
+    /// The class names, in the order of the labels.
     pub classes: Vec<String>,
-    /// The checkpoint that commands take and the summary is about. Runs of before there was a choice do not say: the best, if there is one.
+    /// The checkpoint that commands and the summary use. Absent in version 0.1.0, which used the best if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Which>,
-    /// What each penalty is called, in the order of every list of λ.
+    pub keep: Option<CheckpointKind>,
+    /// The labels of the penalties, in the order of all lists of λ.
     #[serde(default)]
     pub penalties: Vec<String>,
-    /// How it was trained on after it had ended.
+    /// The extensions to more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<Extension>,
-    /// The network.
-    pub architecture: Architecture,
-    /// Numbers the network learns.
+    /// The graph of the network. Version 0.1.0 used another key.
+    #[serde(alias = "architecture", deserialize_with = "graph")]
+    pub graph: Graph,
+    /// The number of trained parameters.
     pub parameters: usize,
 }
 
-/// A run that is trained on, to more epochs than it had: recorded before its `config.toml` is.
+/// An extension of a run to more epochs. The manifest is written before `config.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
-    /// Epochs done before.
+    /// Completed epochs before the extension.
     pub from_epoch: u64,
-    /// Epochs in all.
+    /// The new total number of epochs.
     pub to_epoch: u64,
-    /// When, in UTC.
+    /// The time of the extension, in UTC.
     pub when: String,
-    /// SHA-256 of `config.toml` from then on.
+    /// SHA-256 of the new `config.toml`.
     pub config_sha256: String,
 }
 
 impl Manifest {
-    /// How an image file becomes the network's input.
+    /// The preprocessing of image files.
     #[must_use]
     pub fn preprocess(&self) -> Preprocess {
-        Preprocess { shape: self.architecture.input, resize: self.resize, decoding: self.decoding }
+        Preprocess { shape: self.graph.input(), resize: self.resize, decoding: self.decoding }
     }
 
-    /// Whether a `config.toml` of this SHA-256 is the run's. While an extension is written it may still be the one before.
+    /// Whether the run has a `config.toml` with this SHA-256. If an extension was interrupted, it may still be the one before.
     #[must_use]
-    pub fn knows_config(&self, sha256: &str) -> bool {
+    pub fn has_config(&self, sha256: &str) -> bool {
         let extended = self.extended.iter().map(|extension| &extension.config_sha256);
         let known: Vec<&String> = std::iter::once(&self.config_sha256).chain(extended).collect();
         known.iter().rev().take(2).any(|known| *known == sha256)
     }
 }
 
-const fn stock() -> Kernels {
-    Kernels::Stock
+impl From<&Manifest> for Description {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            version: manifest.version.clone(),
+            graph: manifest.graph.clone(),
+            preprocessing: Preprocessing {
+                normalizer: manifest.normalizer.clone(),
+                resize: manifest.resize,
+                decoding: manifest.decoding,
+                steps: FileSteps::default(),
+            },
+            classes: manifest.classes.clone(),
+        }
+    }
+}
+
+fn graph<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Graph, D::Error> {
+    graph_of(serde_json::Value::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+const fn stock() -> Implementation {
+    Implementation::Stock
 }
 
 /// The data of a run.
@@ -94,15 +119,15 @@ const fn stock() -> Kernels {
 pub struct DatasetManifest {
     /// The source.
     pub source: String,
-    /// SHA-256 over all of it.
+    /// SHA-256 over all images and labels.
     pub sha256: String,
-    /// Samples to train on.
+    /// The number of training samples.
     pub train: usize,
-    /// Samples held out.
+    /// The number of validation samples.
     pub validation: usize,
-    /// Samples to judge by.
+    /// The number of test samples.
     pub test: usize,
-    /// How many files and folders were found and not read, by reason.
+    /// The numbers of files and folders that are left out, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<Reason, usize>,
 }

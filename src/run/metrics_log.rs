@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one line for each epoch and split.
+//! `metrics.jsonl`, with one line for each epoch and split.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
@@ -12,17 +12,17 @@ use crate::checksum::sha256;
 use crate::error::{Error, WriteError};
 use crate::train::Row;
 
-/// What a checkpoint knows of the rows that were there when it was saved.
+/// Length and checksum of `metrics.jsonl` when a checkpoint was saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Their bytes.
+pub struct MetricsPrefix {
+    /// The length in bytes.
     bytes: u64,
-    /// Their SHA-256.
+    /// The SHA-256.
     sha256: String,
 }
 
-impl Mark {
-    /// The mark of all rows there are.
+impl MetricsPrefix {
+    /// Length and checksum of the file now.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let text = match std::fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -32,23 +32,23 @@ impl Mark {
     }
 }
 
-/// Keeps the rows that a checkpoint was saved with; what comes after them is about to be written again.
-pub(super) fn keep_marked(path: &Path, mark: &Mark) -> Result<(), Error> {
+/// Removes the rows after `prefix`, which the resumed run writes again.
+pub(super) fn truncate(path: &Path, prefix: &MetricsPrefix) -> Result<(), Error> {
     let text = match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(source) => return Err(RunError::Read { path: path.to_owned(), source }.into()),
         Ok(text) => text,
     };
-    match usize::try_from(mark.bytes).ok().and_then(|bytes| text.get(..bytes)) {
-        Some(rows) if sha256(rows) == mark.sha256 => Ok(if rows.len() == text.len() { Ok(()) } else { atomic::write(path, rows) }?),
+    match usize::try_from(prefix.bytes).ok().and_then(|bytes| text.get(..bytes)) {
+        Some(rows) if sha256(rows) == prefix.sha256 => Ok(if rows.len() == text.len() { Ok(()) } else { atomic::write(path, rows) }?),
         _ => {
-            let problem = "its rows are not those the last checkpoint was saved with; put the file back as it was".to_owned();
+            let problem = "its rows before the last checkpoint have changed; restore the file".to_owned();
             Err(RunError::Damaged { path: path.to_owned(), problem }.into())
         }
     }
 }
 
-/// Adds rows at the end.
+/// Appends rows.
 pub(super) fn append(path: &Path, rows: &[Row]) -> Result<(), WriteError> {
     let write = || {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -58,8 +58,8 @@ pub(super) fn append(path: &Path, rows: &[Row]) -> Result<(), WriteError> {
     write().map_err(WriteError::at(path))
 }
 
-/// For runs of before checkpoints marked their rows: keeps the rows of the first `epochs` epochs; a later epoch is about to be trained again, and a half-written line belongs to one.
-pub(super) fn keep(path: &Path, epochs: u64) -> Result<(), Error> {
+/// For checkpoints of version 0.1.0, which have no [`MetricsPrefix`]: removes the rows after the first `epochs` epochs, and incomplete lines.
+pub(super) fn truncate_to_epochs(path: &Path, epochs: u64) -> Result<(), Error> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

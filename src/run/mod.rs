@@ -1,4 +1,4 @@
-//! The run folder: everything a run leaves behind, whole at every instant.
+//! The run folder: manifest, metrics, checkpoints and summary. All files are valid at any time.
 
 mod checkpoint;
 mod error;
@@ -8,11 +8,11 @@ mod metrics_log;
 mod recorder;
 mod summary;
 
-pub use crate::config::Which;
-pub use checkpoint::Loaded;
+pub use crate::config::CheckpointKind;
+pub use checkpoint::LoadedCheckpoint;
 pub use error::RunError;
 pub use folder::RunFolder;
 pub use manifest::{DatasetManifest, Extension, Manifest};
-pub use metrics_log::Mark;
+pub use metrics_log::MetricsPrefix;
 pub use recorder::Recorder;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};

@@ -1,25 +1,25 @@
-//! How a run ended.
+//! The summary of a run.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Which;
+use crate::config::CheckpointKind;
 use crate::metrics::Measures;
 
-/// How a run ended.
+/// The status at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Every epoch, or `max_steps`, was done.
+    /// All epochs, or `max_steps` steps, are complete.
     Completed,
-    /// The validation loss had not improved for long enough.
+    /// Early stopping: the validation loss had stopped improving.
     EarlyStopped,
-    /// It was asked to stop; it can be resumed.
+    /// It was interrupted by a signal and can be resumed.
     Interrupted,
-    /// A loss or weight was not finite.
+    /// A loss or weight is not finite.
     Diverged,
 }
 
-/// What ended a run that was completed.
+/// The limit that ended a completed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
@@ -29,59 +29,59 @@ pub enum EndedBy {
     MaxSteps,
 }
 
-/// `summary.json`, written last. The measures at the top are those of the checkpoint that is kept.
+/// `summary.json`, written last. The measures at the top level are those of the checkpoint that `train.keep` selects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How it ended.
+    /// The status.
     pub status: Status,
-    /// By what, where it was completed.
+    /// The limit that ended the run, if it is completed.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
-    /// Epochs completed.
+    /// Completed epochs.
     pub epochs: u64,
-    /// Steps done.
+    /// Completed steps.
     pub steps: u64,
     /// Seconds of training.
     pub seconds: f64,
-    /// Training images per second: the median over the epochs after the first, or the only one.
+    /// Training images per second: the median over the epochs, without the first unless it is the only one.
     pub images_per_second: Option<f64>,
-    /// The checkpoint that is kept.
+    /// The checkpoint that `train.keep` selects.
     #[serde(default)]
-    pub kept: Option<Which>,
-    /// The network on the part trained on.
+    pub kept: Option<CheckpointKind>,
+    /// On the training split.
     pub train: Option<SplitSummary>,
-    /// The network on the part held out.
+    /// On the validation split.
     pub validation: Option<SplitSummary>,
-    /// The network on the test set.
+    /// On the test split.
     pub test: Option<SplitSummary>,
-    /// The penalty of the network.
+    /// The penalty of its network.
     pub penalty: Option<f64>,
-    /// The λ of the only penalty; none where there are several, whose λ do not compare.
+    /// λ, if there is one penalty. `None` with no or several penalties.
     #[serde(default)]
     pub lambda: Option<f64>,
-    /// The λ of each penalty when the network was as it is; where evidence has found one after the last step, that.
+    /// λ of each penalty at the checkpoint, after an update by evidence if there was one.
     #[serde(default)]
     pub lambdas: Vec<f64>,
-    /// ‖w‖² of the network.
+    /// ‖w‖² over the penalized parameters, or over the kernels without a penalty.
     pub weight_norm_squared: Option<f64>,
-    /// The fraction of the kernels' weights that are exactly 0.
+    /// The fraction of kernel weights that are exactly 0.
     #[serde(default)]
     pub zero_weights: Option<f64>,
-    /// The fraction of their output channels and units into which every weight is 0.
+    /// The fraction of output channels and units whose incoming weights are all 0.
     #[serde(default)]
     pub zero_channels: Option<f64>,
-    /// The epoch with the lowest validation loss, where there was a validation part.
+    /// The epoch with the lowest validation loss, if there is a validation split.
     pub best_epoch: Option<u64>,
-    /// The best checkpoint, where there was a validation part.
+    /// The best checkpoint, if there is a validation split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Measured>,
-    /// The last checkpoint, where there is a best one beside it.
+    /// The last checkpoint, if there is a best one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Measured>,
-    /// What the user should know about the network that is kept.
+    /// Warnings about the trained network.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Numbers the network learns.
+    /// The number of trained parameters.
     pub parameters: usize,
     /// The backend.
     pub backend: String,
@@ -90,34 +90,34 @@ pub struct Summary {
 /// The measures of one checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The epoch it is from, counted from 1.
+    /// The epoch, from 1.
     pub epoch: u64,
-    /// The network on the part trained on.
+    /// On the training split.
     pub train: Option<SplitSummary>,
-    /// The network on the part held out.
+    /// On the validation split.
     pub validation: Option<SplitSummary>,
-    /// The network on the test set.
+    /// On the test split.
     pub test: Option<SplitSummary>,
     /// The penalty.
     pub penalty: f64,
-    /// The λ of each penalty.
+    /// λ of each penalty.
     pub lambdas: Vec<f64>,
     /// ‖w‖².
     pub weight_norm_squared: f64,
-    /// The fraction of the kernels' weights that are exactly 0.
+    /// The fraction of kernel weights that are exactly 0.
     pub zero_weights: f64,
-    /// The fraction of their output channels and units into which every weight is 0.
+    /// The fraction of output channels and units whose incoming weights are all 0.
     pub zero_channels: f64,
 }
 
-/// A network on one part of the data.
+/// The measures of a network on one split.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitSummary {
-    /// Samples.
+    /// The number of samples.
     pub count: u64,
     /// Mean cross-entropy in nats.
     pub data_loss: f64,
-    /// Fraction classified rightly.
+    /// The fraction of correctly classified samples.
     pub accuracy: f64,
 }
 
@@ -128,12 +128,12 @@ impl From<&Measures> for SplitSummary {
 }
 
 impl Summary {
-    /// The same run, with the measures of the checkpoint that is kept.
+    /// Sets the measures at the top level to those of the selected checkpoint.
     #[must_use]
-    pub fn with_kept(self, which: Which, measured: &Measured) -> Self {
+    pub fn with_selected(self, kind: CheckpointKind, measured: &Measured) -> Self {
         let Measured { train, validation, test, penalty, lambdas, weight_norm_squared, zero_weights, zero_channels, .. } = measured.clone();
         Self {
-            kept: Some(which),
+            kept: Some(kind),
             train,
             validation,
             test,
@@ -147,15 +147,15 @@ impl Summary {
         }
     }
 
-    /// Whether every loss of it is a number.
+    /// Whether all losses are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let kept = [self.train, self.validation, self.test];
+        let selected = [self.train, self.validation, self.test];
         let both = [&self.best, &self.last].into_iter().flatten().flat_map(|one| [one.train, one.validation, one.test]);
-        kept.into_iter().chain(both).flatten().all(|part| part.data_loss.is_finite())
+        selected.into_iter().chain(both).flatten().all(|split| split.data_loss.is_finite())
     }
 
-    /// The median speed over the epochs after the first, or the only one.
+    /// The median speed over the epochs, without the first unless it is the only one. Returns `None` without epochs.
     #[must_use]
     pub fn median_speed(speeds: &[f64]) -> Option<f64> {
         let mut speeds = if speeds.len() > 1 { speeds[1..].to_vec() } else { speeds.to_vec() };
@@ -174,7 +174,7 @@ mod tests {
     use super::Summary;
 
     #[test]
-    fn the_first_epoch_counts_only_where_it_is_alone() {
+    fn the_first_epoch_counts_only_if_it_is_the_only_one() {
         assert_eq!(Summary::median_speed(&[]), None);
         assert_eq!(Summary::median_speed(&[5.0]), Some(5.0));
         assert_eq!(Summary::median_speed(&[1.0, 4.0, 8.0]), Some(6.0));

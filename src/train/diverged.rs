@@ -1,12 +1,12 @@
-//! When training leaves the finite numbers.
+//! The error of a diverged training.
 
-/// Training diverged: something that must be finite is not.
+/// Training diverged: a loss or weight is not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {learning_rate:?}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda"
 )]
 pub struct Diverged {
-    /// What is not finite.
+    /// The quantity that is not finite.
     pub what: &'static str,
     /// The step, counted from 1.
     pub step: u64,

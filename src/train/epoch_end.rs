@@ -1,26 +1,27 @@
-//! What happens after the steps of an epoch.
+//! The end of an epoch: validation, update of λ, metrics and checkpoints.
 
 use std::time::Instant;
 
 use burn::module::Module;
 
 use super::average::Average;
-use super::{Diverged, EpochSums, Event, Observer, Plan, Position, Row, Snapshot, Split, Training, Watched};
+use super::{Diverged, EpochSums, Event, Observer, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
-use crate::metrics::{Measures, measure_watched};
-use crate::objective::{Curvature, Learned, Penalties, Sparsity, Stopped};
+use crate::metrics::{Measures, measure_with_progress};
+use crate::network::{Curvature, Predictor, Stopped};
+use crate::objective::{EvidenceUpdate, Penalties, Sparsity};
 
-/// What an epoch's end changes: where to go back to if it is stopped.
+/// The state before the end of an epoch, which is restored if it is stopped.
 struct Before {
-    position: Position,
+    state: TrainingState,
     average: Average,
     penalties: Penalties,
 }
 
-/// What is told of an epoch.
-struct Told {
+/// The values reported for an epoch.
+struct Report {
     sums: EpochSums,
     speed: f64,
     validation: Option<Measures>,
@@ -29,158 +30,163 @@ struct Told {
     zeros: Sparsity,
     lambda: Option<f64>,
     lambdas: Vec<f64>,
-    learned: Option<Learned>,
+    evidence: Option<EvidenceUpdate>,
 }
 
 impl Training {
-    /// Measures, tells and saves after an epoch. False where it was stopped: then all is as it was before, and the epoch is still to be ended.
+    /// Evaluates, reports and saves after the steps of an epoch. Returns `false` if it was stopped: then the state before is restored, and a resumed run
+    /// repeats the end of the epoch.
     pub(super) fn end_epoch(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<bool, Error> {
-        let before = Before { position: self.position.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
-        let (sums, speed) = self.count_epoch();
+        let before = Before { state: self.state.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
+        let (sums, speed) = self.complete_epoch();
         let snapshot = self.snapshot_after_epoch()?;
         let Some(validation) = self.validate(plan, observer)? else {
-            self.go_back(before);
+            self.restore(before);
             return Ok(false);
         };
         let weights = snapshot.measured();
-        let mut told = Told {
+        let mut report = Report {
             sums,
             speed,
             validation,
             penalty: self.penalties.value(weights, plan.experiment.train.batch(plan.data.train.count())),
             weight_norm_squared: self.penalties.weight_norm_squared(weights),
-            zeros: Sparsity::of(weights),
+            zeros: Sparsity::of(weights, self.network.graph()),
             lambda: self.penalties.lambda(),
             lambdas: self.penalties.lambdas(),
-            learned: None,
+            evidence: None,
         };
-        let Ok(learned) = self.learn(plan, &snapshot, observer)? else {
-            self.go_back(before);
+        let Ok(evidence) = self.update_by_evidence(plan, &snapshot, observer)? else {
+            self.restore(before);
             return Ok(false);
         };
-        told.learned = learned;
-        observer.on(&Event::Epoch(&self.rows(&told)))?;
-        let best = told.validation.is_some_and(|measures| self.judge(plan, measures.data_loss));
-        self.keep(snapshot, best, observer)?;
+        report.evidence = evidence;
+        observer.on(&Event::Epoch(&self.rows(&report)))?;
+        let best = report.validation.is_some_and(|measures| self.record_validation_loss(plan, measures.data_loss));
+        self.save_epoch(snapshot, best, observer)?;
         Ok(true)
     }
 
-    fn go_back(&mut self, before: Before) {
-        let Before { position, average, penalties } = before;
-        (self.position, self.average, self.penalties) = (position, average, penalties);
+    fn restore(&mut self, before: Before) {
+        let Before { state, average, penalties } = before;
+        (self.state, self.average, self.penalties) = (state, average, penalties);
     }
 
-    /// Counts the epoch; its sums and its speed.
-    fn count_epoch(&mut self) -> (EpochSums, f64) {
-        let sums = std::mem::take(&mut self.position.sums);
+    /// Advances the state to the next epoch. Returns the sums and the speed of the completed one.
+    fn complete_epoch(&mut self) -> (EpochSums, f64) {
+        let sums = std::mem::take(&mut self.state.sums);
         let speed = sums.samples / sums.seconds;
-        self.position.seconds += sums.seconds;
-        self.position.speeds.push(speed);
-        self.position.epoch += 1;
-        self.position.batch = 0;
-        self.average.after_epoch(&self.network, self.position.epoch);
+        self.state.seconds += sums.seconds;
+        self.state.speeds.push(speed);
+        self.state.epoch += 1;
+        self.state.batch = 0;
+        self.average.after_epoch(&self.network, self.state.epoch);
         (sums, speed)
     }
 
     fn snapshot_after_epoch(&mut self) -> Result<Snapshot, Diverged> {
-        let (rate, epoch) = (self.last_rate(), self.position.epoch);
+        let (rate, epoch) = (self.last_rate(), self.state.epoch);
         self.snapshot(rate).map_err(|diverged| Diverged { epoch, ..diverged })
     }
 
     /// The learning rate of the last step.
     fn last_rate(&self) -> f64 {
-        self.position.rate.unwrap_or_default()
+        self.state.rate.unwrap_or_default()
     }
 
-    /// The validation part's measures, if there is such a part; none if it was stopped.
-    #[expect(clippy::option_option, reason = "two questions: whether it was stopped, and whether there is such a part")]
+    /// Measures the network on the validation split. Returns `Some(None)` without a validation split, and `None` if it was stopped.
+    #[expect(clippy::option_option, reason = "it may be stopped, and there may be no validation split")]
     fn validate(&self, plan: &Plan, observer: &mut dyn Observer) -> Result<Option<Option<Measures>>, Error> {
-        let Some(part) = &plan.data.validation else { return Ok(Some(None)) };
-        let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
-        let watched = Watched::new(plan.stop, observer);
-        let total = part.count() as u64;
-        let mut goes_on = |done| watched.goes_on("validation", done, total);
-        let measures = measure_watched(&self.measured_network(), part, &batcher, &mut goes_on);
-        watched.end()?;
+        let Some(subset) = &plan.data.validation else { return Ok(Some(None)) };
+        let reporter = PhaseReporter::new(plan.stop, observer);
+        let total = subset.count() as u64;
+        let mut report = |done| reporter.report("validation", done, total);
+        let measures = measure_with_progress(&Predictor::new(&self.measured_network(), &plan.data.normalizer), subset, &mut report);
+        reporter.finish()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
-            return Err(self.diverged("the validation loss", self.position.step, self.position.epoch, self.last_rate()).into());
+            return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());
         }
         Ok(measures.map(Some))
     }
 
-    /// Updates the λ of evidence that are due.
-    fn learn(&mut self, plan: &Plan, snapshot: &Snapshot, observer: &mut dyn Observer) -> Result<Result<Option<Learned>, Stopped>, Error> {
-        if !self.penalties.learn_after(self.position.epoch) {
+    /// Updates every λ that is due by evidence. Returns `Ok(Ok(None))` if none is due.
+    fn update_by_evidence(
+        &mut self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<Option<EvidenceUpdate>, Stopped>, Error> {
+        if !self.penalties.is_evidence_epoch(self.state.epoch) {
             return Ok(Ok(None));
         }
-        observer.on(&Event::Learning)?;
+        observer.on(&Event::UpdatingLambda)?;
         let begun = Instant::now();
         let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
         let network = self.network.valid();
-        let watched = Watched::new(plan.stop, observer);
-        let watch = |phase, done, total| watched.goes_on(phase, done, total);
-        let curvature = |structure| Curvature::of(&network, &plan.data.train, &batcher, structure, &watch);
-        let learned = self.penalties.learn(self.position.epoch, &snapshot.weights, curvature);
-        watched.end()?;
-        self.position.seconds += begun.elapsed().as_secs_f64();
-        if let Ok(Some(learned)) = &learned
-            && !learned.log_evidence.is_finite()
+        let reporter = PhaseReporter::new(plan.stop, observer);
+        let report = |phase, done, total| reporter.report(phase, done, total);
+        let curvature = |structure| Curvature::of(&network, plan.curvature, &plan.data.train, &batcher, structure, &report);
+        let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
+        reporter.finish()?;
+        self.state.seconds += begun.elapsed().as_secs_f64();
+        if let Ok(Some(update)) = &update
+            && !update.log_evidence.is_finite()
         {
-            return Err(self.diverged("the evidence", self.position.step, self.position.epoch, self.last_rate()).into());
+            return Err(self.diverged("the evidence", self.state.step, self.state.epoch, self.last_rate()).into());
         }
-        Ok(learned)
+        Ok(update)
     }
 
-    fn rows(&self, told: &Told) -> Vec<Row> {
-        let Told { sums, validation, learned, .. } = told;
+    fn rows(&self, report: &Report) -> Vec<Row> {
+        let Report { sums, validation, evidence, .. } = report;
         let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
-            epoch: self.position.epoch,
-            step: self.position.step,
+            epoch: self.state.epoch,
+            step: self.state.step,
             split,
             data_loss,
             penalty,
             objective: data_loss + penalty,
             accuracy,
-            weight_norm_squared: told.weight_norm_squared,
-            zero_weights: Some(told.zeros.weights),
-            zero_channels: Some(told.zeros.channels),
-            lambda: told.lambda,
-            lambdas: told.lambdas.clone(),
-            evidence: learned.as_ref().map(|learned| learned.updates.clone()),
-            gamma: learned.as_ref().map(|learned| learned.gamma),
-            log_evidence: learned.as_ref().map(|learned| learned.log_evidence),
+            weight_norm_squared: report.weight_norm_squared,
+            zero_weights: Some(report.zeros.weights),
+            zero_channels: Some(report.zeros.channels),
+            lambda: report.lambda,
+            lambdas: report.lambdas.clone(),
+            evidence: evidence.as_ref().map(|update| update.updates.clone()),
+            gamma: evidence.as_ref().map(|update| update.gamma),
+            log_evidence: evidence.as_ref().map(|update| update.log_evidence),
             learning_rate: self.last_rate(),
-            seconds: self.position.seconds,
-            images_per_second: told.speed,
+            seconds: self.state.seconds,
+            images_per_second: report.speed,
         };
         let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
         if let Some(Measures { data_loss, accuracy, .. }) = validation {
-            rows.push(row(Split::Validation, *data_loss, told.penalty, *accuracy));
+            rows.push(row(Split::Validation, *data_loss, report.penalty, *accuracy));
         }
         rows
     }
 
-    /// Keeps the state after the epoch. The λ that is learned there is in force from the next step on.
-    fn keep(&mut self, mut snapshot: Snapshot, best: bool, observer: &mut dyn Observer) -> Result<(), Error> {
-        self.position.lambdas = self.penalties.lambdas();
-        snapshot.position = self.position.clone();
+    /// Saves a checkpoint after the epoch. It has the λ of the next step.
+    fn save_epoch(&mut self, mut snapshot: Snapshot, best: bool, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.state.lambdas = self.penalties.lambdas();
+        snapshot.state = self.state.clone();
         observer.on(&Event::Checkpoint { snapshot: &snapshot, best })
     }
 
-    /// Takes note of a validation loss; whether it is the best so far.
-    fn judge(&mut self, plan: &Plan, loss: f64) -> bool {
-        let position = &mut self.position;
-        position.stopping.improves(loss, plan.experiment.early_stopping.min_delta.get());
+    /// Updates early stopping, the plateau schedule and the best epoch. Returns whether the validation loss is the lowest so far.
+    fn record_validation_loss(&mut self, plan: &Plan, loss: f64) -> bool {
+        let state = &mut self.state;
+        state.stopping.update(loss, plan.experiment.early_stopping.min_delta.get());
         if let Decay::Plateau { patience, factor, min_delta } = plan.experiment.schedule.decay
-            && !position.plateau.improves(loss, min_delta.get())
-            && position.plateau.waited() >= patience.get() as u64
+            && !state.plateau.update(loss, min_delta.get())
+            && state.plateau.waited() >= patience.get() as u64
         {
-            position.plateau.rest();
-            position.plateau_factor = Some(position.plateau_factor.unwrap_or(1.0) * factor.get());
+            state.plateau.reset();
+            state.plateau_factor = Some(state.plateau_factor.unwrap_or(1.0) * factor.get());
         }
-        let best = position.best.improves(loss, 0.0);
+        let best = state.best.update(loss, 0.0);
         if best {
-            position.best_epoch = Some(position.epoch);
+            state.best_epoch = Some(state.epoch);
         }
         best
     }

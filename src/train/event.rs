@@ -1,54 +1,54 @@
-//! What training tells whoever watches.
+//! Events of training, and the observer that receives them.
 
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use crate::error::Error;
-use crate::objective::Update;
+use crate::objective::LambdaUpdate;
 
-/// Something that happened.
+/// An event of training.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Some steps were done.
+    /// Progress of the steps of an epoch.
     Progress(Progress),
-    /// An epoch ended; one row for each split.
+    /// The end of an epoch, with one row for each split.
     Epoch(&'a [Row]),
-    /// The state is worth keeping. `best` says that it has the lowest validation loss so far.
+    /// A checkpoint to save.
     Checkpoint {
         /// The state.
         snapshot: &'a Snapshot,
-        /// Whether it is the best so far.
+        /// Whether it has the lowest validation loss so far.
         best: bool,
     },
-    /// An epoch ended, and λ is about to be updated by the evidence of the training data.
-    Learning,
-    /// Training is over, and the network is about to be measured.
+    /// An update of λ by evidence begins.
+    UpdatingLambda,
+    /// The measurement after training begins.
     Measuring,
-    /// A part of one of the long phases besides the steps was done.
+    /// Progress of a long phase between training steps.
     Phase(Phase),
 }
 
-/// Where a phase besides the steps is: validation, an update of λ, the measurement at the end.
+/// Progress of a long phase: validation, an update of λ, or the measurement after training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Phase {
-    /// What it is, in words.
+    /// The name of the phase, for people.
     pub phase: &'static str,
-    /// How much is done, in units of its own.
+    /// The completed units.
     pub done: u64,
-    /// How much there is.
+    /// The total number of units.
     pub total: u64,
 }
 
-/// Where training is.
+/// Progress of training.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Progress {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// Epochs in all.
+    /// The total number of epochs.
     pub epochs: u64,
-    /// Steps done, over all epochs.
+    /// The completed steps of all epochs.
     pub step: u64,
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: u64,
     /// Mean data loss of the epoch so far.
     pub data_loss: f64,
@@ -58,13 +58,13 @@ pub struct Progress {
     pub images_per_second: f64,
 }
 
-/// Which part of the data a row is about.
+/// The split of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// The part trained on: means over the epoch's steps, each with the weights before it.
+    /// The training split. Values are means over the steps of the epoch, each with the weights before the step.
     Train,
-    /// The part held out: with the weights after the epoch.
+    /// The validation split. Values use the weights at the end of the epoch.
     Validation,
 }
 
@@ -73,38 +73,38 @@ pub enum Split {
 pub struct Row {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// Steps done after it.
+    /// The completed steps at the end of the epoch.
     pub step: u64,
-    /// The part of the data.
+    /// The split.
     pub split: Split,
     /// Mean cross-entropy in nats.
     pub data_loss: f64,
-    /// The regularization terms.
+    /// The sum of the penalties.
     pub penalty: f64,
-    /// Their sum.
+    /// `data_loss + penalty`.
     pub objective: f64,
-    /// Fraction of samples classified rightly.
+    /// The fraction of correctly classified samples.
     pub accuracy: f64,
-    /// ‖w‖² after the epoch, over the penalized parameters (the kernels, where there is no penalty).
+    /// ‖w‖² at the end of the epoch over the penalized parameters, or over the kernels without a penalty.
     pub weight_norm_squared: f64,
-    /// The fraction of the kernels' weights that are exactly 0 after the epoch.
+    /// The fraction of kernel weights that are exactly 0 at the end of the epoch.
     #[serde(default)]
     pub zero_weights: Option<f64>,
-    /// The fraction of their output channels and units into which every weight is 0.
+    /// The fraction of output channels and units whose incoming weights are all 0.
     #[serde(default)]
     pub zero_channels: Option<f64>,
-    /// λ of the last step, where there is one penalty; none where there are several, whose λ do not compare.
+    /// λ of the last step. `None` with no or several penalties.
     pub lambda: Option<f64>,
-    /// λ of each penalty in the last step, in the order of the config. Rows of version 0.1.0 have none.
+    /// λ of each penalty in the last step, in the order of the config. Empty in rows of version 0.1.0.
     #[serde(default)]
     pub lambdas: Vec<f64>,
-    /// What evidence found of each penalty at this epoch's end, null for those it did not update; absent where none was due.
+    /// The update of each penalty by evidence; `null` for a penalty that was not updated. Absent if no update was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Vec<Option<Update>>>,
-    /// γ, the effective number of parameters, summed over the penalties whose λ this epoch's end has updated by evidence.
+    pub evidence: Option<Vec<Option<LambdaUpdate>>>,
+    /// γ, the effective number of parameters, summed over the penalties that were updated by evidence.
     #[serde(default)]
     pub gamma: Option<f64>,
-    /// ln p(data | λ) in nats, there.
+    /// ln p(data | λ) in nats, for the λ before the update.
     #[serde(default)]
     pub log_evidence: Option<f64>,
     /// The learning rate of the last step.
@@ -115,12 +115,12 @@ pub struct Row {
     pub images_per_second: f64,
 }
 
-/// Watches training. An error ends it.
+/// Receives the events of training.
 pub trait Observer: Send {
-    /// Takes note of an event.
+    /// Handles an event.
     ///
     /// # Errors
     ///
-    /// When what must be kept can't be kept.
+    /// When something can't be saved. The error ends training.
     fn on(&mut self, event: &Event) -> Result<(), Error>;
 }

@@ -1,25 +1,27 @@
-//! The training step and the loop around it.
+//! The training step and the training loop.
 
 mod average;
 mod diverged;
 mod epoch_end;
 mod event;
-mod in_place;
+mod fused_optimizer;
+mod gradients;
+mod mixup;
 mod optimizer;
 mod patience;
-mod position;
+mod phase_reporter;
 mod rate;
 mod snapshot;
 mod step;
 mod training;
-mod watched;
+mod training_state;
 
 pub use diverged::Diverged;
 pub use event::{Event, Observer, Phase, Progress, Row, Split};
 pub use optimizer::ParameterOptimizer;
-pub use position::{EpochSums, Position};
+pub(crate) use phase_reporter::PhaseReporter;
 pub(crate) use rate::rate_at;
 pub use snapshot::Snapshot;
-pub use step::{StepSums, Stepper, Turn};
+pub use step::{StepContext, StepGradients, StepSums, Stepper};
 pub use training::{Ending, Plan, Training};
-pub(crate) use watched::Watched;
+pub use training_state::{EpochSums, TrainingState};

@@ -1,7 +1,7 @@
-//! Burn's optimizers, with their state kept by parameter name.
+//! Burn's optimizers, with their state stored by parameter name.
 //!
-//! Burn's own `ModuleOptimizer` keeps it by random identifiers and restores it on the default device, which in a build with a GPU
-//! backend need not be the device of the run. The steps are Burn's, or in place (`in_place`).
+//! Burn's `ModuleOptimizer` stores it by random identifiers and restores it on the default device, which need not be the device of the run in a build
+//! with a GPU backend. The steps are Burn's, or the fused ones of `fused_optimizer`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,21 +15,23 @@ use burn::optim::{
 use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
+use regulus_kernels::groups::Groups;
+use regulus_kernels::proximal::{Proximal, proximal};
+use regulus_model::graph::Parameter;
 
-use super::{Turn, in_place};
+use super::{StepContext, fused_optimizer};
 use crate::backend::fused::Norm;
-use crate::backend::{Place, numbers};
+use crate::backend::{ComputeDevice, numbers};
 use crate::config::number::Fraction;
-use crate::config::{Kernels, Method};
-use crate::kernels::groups::{Groups, Proximal, proximal};
-use crate::model::{Change, Network};
-use crate::objective::{Around, Penalties, norm_of};
+use crate::config::{Implementation, Method};
+use crate::network::{Network, ParamMapper, output_axis};
+use crate::objective::{NonGradientUpdate, Penalties, norm_of};
 
-/// An optimizer with its state for every parameter.
+/// An optimizer and its state for every parameter.
 #[derive(Clone)]
 pub struct ParameterOptimizer {
     kind: Method,
-    kernels: Kernels,
+    implementation: Implementation,
     method: Arc<dyn DynOptimizer>,
     states: BTreeMap<String, DynState>,
 }
@@ -37,23 +39,23 @@ pub struct ParameterOptimizer {
 const RANK: &str = "rank";
 
 impl ParameterOptimizer {
-    /// An optimizer that has not stepped yet.
+    /// An optimizer without state.
     #[must_use]
-    pub fn new(method: &Method, kernels: Kernels) -> Self {
-        Self { kind: *method, kernels, method: build(method, kernels), states: BTreeMap::new() }
+    pub fn new(method: &Method, implementation: Implementation) -> Self {
+        Self { kind: *method, implementation, method: build(method, implementation), states: BTreeMap::new() }
     }
 
-    /// One step of every parameter that has a gradient, and what the penalties do around it.
+    /// One step of every parameter that has a gradient, with the decoupled decay and the proximal step of the penalties.
     #[must_use]
-    pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, turn: Turn) -> Network {
-        network.changed(&mut Step { optimizer: self, gradients, penalties, turn })
+    pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, context: StepContext) -> Network {
+        network.map_parameters(&mut Step { optimizer: self, gradients, penalties, context })
     }
 
-    /// What the last step divided each number's gradient by, besides the rate; nothing where that is 1.
+    /// Adam's √v̂ + ε of the last step; empty for SGD and `RMSprop`.
     fn metric<const D: usize>(&self, state: &DynState) -> Vec<f32> {
         let (momentum, beta_2, epsilon) = match self.kind {
             Method::Adam { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon),
-            Method::AdamW { beta_2, epsilon, .. } if self.kernels == Kernels::Fused => {
+            Method::AdamW { beta_2, epsilon, .. } if self.implementation == Implementation::Fused => {
                 (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon)
             }
             Method::AdamW { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamWState<D>>().momentum, beta_2, epsilon),
@@ -67,11 +69,11 @@ impl ParameterOptimizer {
         metric
     }
 
-    /// The state after a proximal step from `before` to `after`: momentum's velocity is (before − after)/η, so that the next step goes on from what the
-    /// proximal step left (Ochs et al. 2014, *iPiano*, eq. 4). Velocity as it was would add up what the gradient wants without what the penalty takes.
-    fn with_velocity<const D: usize>(&self, name: &str, state: DynState, before: Tensor<D>, after: Tensor<D>, rate: f64) -> DynState {
+    /// The state after a step that ended with a proximal step. The velocity of momentum becomes (before − after)/η, so that it includes the proximal
+    /// step (Ochs et al. 2014, *iPiano*, eq. 4).
+    fn with_velocity<const D: usize>(&self, name: &str, state: DynState, [before, after]: [Tensor<D>; 2], rate: f64) -> DynState {
         let Method::Sgd { momentum, .. } = self.kind else { return state };
-        #[expect(clippy::cast_possible_truncation, reason = "to see what is left of it")]
+        #[expect(clippy::cast_possible_truncation, reason = "checks the rate in float32")]
         if momentum.get() == 0.0 || rate as f32 == 0.0 {
             return state;
         }
@@ -83,11 +85,11 @@ impl ParameterOptimizer {
         for (name, _) in sink.tensors {
             source.insert_tensor(name, velocity.clone());
         }
-        let made = self.method.state_unflatten(D, name, &mut source, &device);
-        made.unwrap_or_else(|| unreachable!("the state of `{name}` with other numbers is a state"))
+        let replaced = self.method.state_unflatten(D, name, &mut source, &device);
+        replaced.unwrap_or_else(|| unreachable!("the state of `{name}` with another velocity is valid"))
     }
 
-    /// The state in the burnpack format, under the parameters' names.
+    /// The state in the burnpack format, by parameter name.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut sink = StateSink::default();
@@ -107,13 +109,13 @@ impl ParameterOptimizer {
         bytes.to_vec()
     }
 
-    /// The optimizer with the state of [`ParameterOptimizer::to_bytes`], at `place`.
+    /// An optimizer with the state of [`ParameterOptimizer::to_bytes`], on `device`.
     ///
     /// # Errors
     ///
-    /// In words, when the bytes are not such a state.
-    pub fn from_bytes(kind: &Method, bytes: &[u8], place: &Place) -> Result<Self, String> {
-        let method = build(kind, place.kernels);
+    /// The problem as text, when the bytes are not the state of this optimizer.
+    pub fn from_bytes(kind: &Method, bytes: &[u8], device: &ComputeDevice) -> Result<Self, String> {
+        let method = build(kind, device.implementation);
         let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|error| error.to_string())?;
         let scalars = reader.scalars().clone();
         let ranks: Vec<(String, usize)> = scalars
@@ -127,18 +129,18 @@ impl ParameterOptimizer {
         }
         let mut states = BTreeMap::new();
         for (name, rank) in ranks {
-            let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, &place.device)).flatten();
+            let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, &device.device)).flatten();
             states.insert(name.clone(), state.ok_or_else(|| format!("the state of `{name}` is not that of this optimizer"))?);
         }
-        Ok(Self { kind: *kind, kernels: place.kernels, method, states })
+        Ok(Self { kind: *kind, implementation: device.implementation, method, states })
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "Burn takes these as float32")]
-fn build(method: &Method, kernels: Kernels) -> Arc<dyn DynOptimizer> {
+fn build(method: &Method, implementation: Implementation) -> Arc<dyn DynOptimizer> {
     let float = |fraction: Fraction| fraction.get() as f32;
-    if kernels == Kernels::Fused
-        && let Some(method) = build_in_place(method)
+    if implementation == Implementation::Fused
+        && let Some(method) = build_fused(method)
     {
         return method;
     }
@@ -163,17 +165,17 @@ fn build(method: &Method, kernels: Kernels) -> Arc<dyn DynOptimizer> {
     }
 }
 
-/// The methods that have a fused step.
+/// The fused implementation of a method. Returns `None` if there is none.
 #[expect(clippy::cast_possible_truncation, reason = "constants of float32 steps")]
-fn build_in_place(method: &Method) -> Option<Arc<dyn DynOptimizer>> {
-    let adam = |beta_1: Fraction, beta_2: Fraction, epsilon: f64, weight_decay| in_place::Adam {
+fn build_fused(method: &Method) -> Option<Arc<dyn DynOptimizer>> {
+    let adam = |beta_1: Fraction, beta_2: Fraction, epsilon: f64, weight_decay| fused_optimizer::Adam {
         beta_1: beta_1.get() as f32,
         beta_2: beta_2.get() as f32,
         epsilon: epsilon as f32,
         weight_decay,
     };
     match *method {
-        Method::Sgd { momentum, nesterov } => Some(Arc::new(in_place::Descent { momentum: momentum.get() as f32, nesterov })),
+        Method::Sgd { momentum, nesterov } => Some(Arc::new(fused_optimizer::Descent { momentum: momentum.get() as f32, nesterov })),
         Method::Adam { beta_1, beta_2, epsilon } => Some(Arc::new(adam(beta_1, beta_2, epsilon.get(), 0.0))),
         Method::AdamW { beta_1, beta_2, epsilon, weight_decay } => Some(Arc::new(adam(beta_1, beta_2, epsilon.get(), weight_decay.get()))),
         Method::RmsProp { .. } => None,
@@ -184,36 +186,37 @@ struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
     gradients: GradientsParams,
     penalties: &'a mut Penalties,
-    turn: Turn<'a>,
+    context: StepContext<'a>,
 }
 
-impl Change for Step<'_> {
-    fn change<const D: usize>(&mut self, name: &str, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
+impl ParamMapper for Step<'_> {
+    fn map<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         let Some(gradient) = self.gradients.remove::<D>(id) else {
             return tensor;
         };
-        let Turn { rate, step, indices, .. } = self.turn;
-        let Around { decay, proximal } = self.penalties.around(name, indices.len());
-        let rule = self.penalties.rule(name);
+        let name = parameter.name.as_str();
+        let StepContext { rate, step, indices, .. } = self.context;
+        let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, indices.len());
+        let is_bounded = self.penalties.is_bounded(name);
         let mut tensor = tensor.inner();
         if decay > 0.0 {
             tensor = tensor.mul_scalar(1.0 - rate * decay);
         }
-        // A step in place writes over what nobody else holds.
+        // A fused step overwrites a tensor without other references.
         let before = proximal.is_some().then(|| tensor.clone());
-        let squares_before = rule.map(|_| self.squares(tensor.clone()));
+        let squares_before = is_bounded.then(|| self.squares(tensor.clone()));
         let state = self.optimizer.states.remove(name);
         let (stepped, mut state) = self.optimizer.method.step_dyn(D, rate, tensor.into_bridge(), gradient.into_bridge(), state);
         let mut stepped = Tensor::<D>::from_bridge(stepped);
         if let (Some(proximal), Some(before)) = (proximal, before) {
             let metric = state.as_ref().map_or_else(Vec::new, |state| self.optimizer.metric::<D>(state));
-            stepped = after(stepped, proximal, rate, &metric);
-            state = state.map(|state| self.optimizer.with_velocity(name, state, before, stepped.clone(), rate));
+            stepped = proximal_step(stepped, proximal, rate, output_axis(parameter), &metric);
+            state = state.map(|state| self.optimizer.with_velocity(name, state, [before, stepped.clone()], rate));
         }
-        if let (Some(rule), Some(before)) = (rule, squares_before) {
+        if let Some(before) = squares_before {
             let squares = [before, self.squares(stepped.clone())];
-            let part = self.penalties.bind(name, rule, step + 1, stepped.shape().num_elements(), squares);
-            stepped = stepped.mul_scalar(1.0 - part);
+            let subtracted = self.penalties.update_multiplier(name, step + 1, stepped.shape().num_elements(), squares);
+            stepped = stepped.mul_scalar(1.0 - subtracted);
         }
         if let Some(state) = state {
             self.optimizer.states.insert(name.to_owned(), state);
@@ -225,15 +228,15 @@ impl Change for Step<'_> {
 impl Step<'_> {
     /// Σ w².
     fn squares<const D: usize>(&self, tensor: Tensor<D>) -> f64 {
-        norm_of(self.optimizer.kernels, tensor, Norm::Squares).into_data().iter::<f64>().sum()
+        norm_of(self.optimizer.implementation, tensor, Norm::Squares, 0).into_data().iter::<f64>().sum()
     }
 }
 
-/// The proximal step after a step of `rate`. It is taken on the host, whatever the device.
-fn after<const D: usize>(tensor: Tensor<D>, step: Proximal, rate: f64, metric: &[f32]) -> Tensor<D> {
+/// The proximal step for the learning rate `rate`. It is computed on the host for every device.
+fn proximal_step<const D: usize>(tensor: Tensor<D>, step: Proximal, rate: f64, output_axis: usize, metric: &[f32]) -> Tensor<D> {
     let (shape, device) = (tensor.shape(), tensor.device());
     let step = Proximal { absolutes: rate * step.absolutes, squares: rate * step.squares, norms: rate * step.norms };
     let mut numbers = numbers(tensor);
-    proximal(step, Groups::of(shape.as_slice()), metric, &mut numbers);
+    proximal(step, Groups::of(shape.as_slice(), output_axis), metric, &mut numbers);
     Tensor::from_data(TensorData::new(numbers, shape), &device)
 }

@@ -1,8 +1,8 @@
-//! Waiting for a loss to improve.
+//! The patience of early stopping and of the plateau schedule.
 
 use serde::{Deserialize, Serialize};
 
-/// The best loss so far, and how long ago it was.
+/// The best loss so far and the number of epochs since then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
     best: Option<f64>,
@@ -10,8 +10,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Takes note of an epoch's loss: whether it is more than `min_delta` below the best.
-    pub(super) fn improves(&mut self, loss: f64, min_delta: f64) -> bool {
+    /// Updates with the loss of an epoch. Returns whether it is more than `min_delta` below the best.
+    pub(super) fn update(&mut self, loss: f64, min_delta: f64) -> bool {
         let improves = self.best.is_none_or(|best| loss < best - min_delta);
         if improves {
             self.best = Some(loss);
@@ -27,8 +27,8 @@ impl Patience {
         self.waited
     }
 
-    /// Starts waiting anew, from the same best loss.
-    pub(crate) fn rest(&mut self) {
+    /// Resets the number of epochs. The best loss stays.
+    pub(crate) fn reset(&mut self) {
         self.waited = 0;
     }
 }

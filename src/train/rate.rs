@@ -1,4 +1,4 @@
-//! The learning rate, or a λ, at each step: Burn's schedulers as factors of the configured one.
+//! Schedules of the learning rate and of λ: Burn's schedulers as factors of a base value.
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
@@ -7,7 +7,7 @@ use burn::lr_scheduler::step::StepLrSchedulerConfig;
 
 use crate::config::{Decay, Schedule};
 
-/// Gives one rate after another.
+/// The values of a schedule, step by step.
 pub(super) struct Rate {
     base: f64,
     warmup: Option<ModuleLrScheduler>,
@@ -15,7 +15,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Rates from step `done` on, of `steps` in all, `per_epoch` to an epoch.
+    /// A schedule over `steps` steps, `per_epoch` of them in each epoch, from step `done` on.
     pub(super) fn new(base: f64, schedule: &Schedule, steps: u64, per_epoch: u64, done: u64) -> Self {
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
         let last = count(steps.saturating_sub(1));
@@ -44,14 +44,14 @@ impl Rate {
         rate
     }
 
-    /// The rate of the next step, where the plateau schedule has come to `plateau_factor`.
+    /// The rate of the next step, multiplied by the factor of the plateau schedule.
     pub(super) fn next(&mut self, plateau_factor: f64) -> f64 {
         let factor = |scheduler: &mut Option<ModuleLrScheduler>| scheduler.as_mut().map_or(1.0, |scheduler| scheduler.step().base());
         self.base * factor(&mut self.warmup) * factor(&mut self.decay) * plateau_factor
     }
 }
 
-/// The rate of the step after `done` steps, of `steps` in all.
+/// The rate of the step after `done` of `steps` steps.
 pub(crate) fn rate_at(base: f64, schedule: &Schedule, steps: u64, per_epoch: u64, done: u64) -> f64 {
     Rate::new(base, schedule, steps, per_epoch, done).next(1.0)
 }

@@ -1,29 +1,30 @@
-//! The whole state of a training, on the host.
+//! The complete state of a training run on the host.
 
-use super::Position;
-use crate::model::Weights;
+use regulus_model::Weights;
 
-/// What a checkpoint holds: enough to go on as if nothing had happened.
+use super::TrainingState;
+
+/// The content of a checkpoint. Training resumes from it bit for bit.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The weights that are trained.
+    /// The trained weights.
     pub weights: Weights,
-    /// Their average so far, where `[averaging]` asks for one and it has begun.
+    /// The average of the weights. `None` without `[averaging]`, or before its first update.
     pub averaged: Option<Weights>,
-    /// The optimizer's state, as [`ParameterOptimizer::to_bytes`](super::ParameterOptimizer::to_bytes) gives it.
+    /// The optimizer state, as [`ParameterOptimizer::to_bytes`](super::ParameterOptimizer::to_bytes) writes it.
     pub optimizer: Vec<u8>,
-    /// Where training stands.
-    pub position: Position,
+    /// The training state.
+    pub state: TrainingState,
 }
 
 impl Snapshot {
-    /// The weights that are measured and exported: the average, or, without one, those that are trained.
+    /// The weights for evaluation and export: the average, or the trained weights if there is none.
     #[must_use]
     pub fn measured(&self) -> &Weights {
         self.averaged.as_ref().unwrap_or(&self.weights)
     }
 
-    /// The weights that are measured and exported.
+    /// As [`Snapshot::measured`], by value.
     #[must_use]
     pub fn into_measured(self) -> Weights {
         self.averaged.unwrap_or(self.weights)

@@ -1,18 +1,18 @@
-//! The same training on every backend that has a device here.
+//! The same training run on every backend with a device on this machine.
 
 use serde_json::Value;
 
-use regulus::kernels::simd::Path;
+use regulus_kernels::simd::Path;
 
 use crate::support::{Sandbox, cpu_backends, present_backends};
 
-/// Data losses, penalties and rates of every epoch and split, and the measures at the end.
+/// Data losses, penalties and ‖w‖² of every epoch and split, and the final losses.
 fn losses(sandbox: &Sandbox, backend: &str) -> Vec<f64> {
     let kind = format!("backend.kind={backend}");
     losses_with(sandbox, backend, &[], &["--set", &kind])
 }
 
-/// The same, under variables of the environment and with more settings.
+/// As [`losses`], with environment variables and more arguments.
 fn losses_with(sandbox: &Sandbox, run: &str, variables: &[(&str, &str)], more: &[&str]) -> Vec<f64> {
     let sets = ["--set", "data.train_limit=96", "--set", "train.epochs=2", "--set", "optimizer.clip_norm=1"];
     let arguments = [["train", "small.toml", "--json", "--run-dir", run].as_slice(), &sets, more].concat();
@@ -23,7 +23,7 @@ fn losses_with(sandbox: &Sandbox, run: &str, variables: &[(&str, &str)], more: &
         losses.extend(["data_loss", "penalty", "weight_norm_squared"].map(|key| number(&row[key])));
     }
     let summary = &lines.last().unwrap()["summary"];
-    losses.extend(["train", "validation", "test"].map(|part| number(&summary[part]["data_loss"])));
+    losses.extend(["train", "validation", "test"].map(|split| number(&summary[split]["data_loss"])));
     losses
 }
 
@@ -62,7 +62,7 @@ fn stock_operations_and_every_set_of_vector_instructions_reach_the_same_losses()
 }
 
 #[test]
-fn vector_instructions_the_processor_lacks_are_told() {
+fn unsupported_vector_instructions_are_an_error() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run_with(&[("REGULUS_SIMD", "mmx")], &["train", "small.toml"]);
     assert_eq!(ran.code(), 2);

@@ -1,4 +1,4 @@
-//! What each command gives.
+//! The output of each command.
 
 use std::fs;
 
@@ -13,19 +13,19 @@ fn trained() -> Sandbox {
 }
 
 #[test]
-fn a_run_folder_has_what_is_promised() {
+fn a_run_folder_has_all_documented_files() {
     let sandbox = Sandbox::new();
     let ran = sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--json"]);
     let lines = ran.json();
     assert_eq!(lines[0]["event"], "begin");
-    assert_eq!(ran.stderr(), "", "with --json nothing else is said");
+    assert_eq!(ran.stderr(), "", "with --json nothing is printed to standard error");
 
     let manifest: Value = serde_json::from_slice(&fs::read(sandbox.path("run/manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["dataset"]["train"], 193);
     assert_eq!(manifest["dataset"]["validation"], 47);
     assert_eq!(manifest["dataset"]["test"], 1000);
     assert_eq!(manifest["classes"][7], "7");
-    for key in ["version", "backend", "device", "threads", "normalizer", "started", "architecture", "parameters"] {
+    for key in ["version", "backend", "device", "threads", "normalizer", "started", "graph", "parameters"] {
         assert!(!manifest[key].is_null(), "{key}");
     }
 
@@ -49,9 +49,9 @@ fn a_run_folder_has_what_is_promised() {
     assert!(summary.as_object_mut().unwrap().remove("sha256").is_some());
     assert_eq!(summary, lines.last().unwrap()["summary"]);
     assert_eq!(summary["status"], "completed");
-    for part in ["train", "validation", "test"] {
+    for split in ["train", "validation", "test"] {
         for key in ["count", "data_loss", "accuracy"] {
-            assert!(summary[part][key].is_number(), "{part}.{key}");
+            assert!(summary[split][key].is_number(), "{split}.{key}");
         }
     }
 }
@@ -78,10 +78,10 @@ fn evaluate_agrees_with_the_summary() {
             measures["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).filter_map(Value::as_u64).sum();
         assert_eq!(Some(confusion), measures["count"].as_u64());
     }
-    let told = sandbox.ok(&["evaluate", "run"]).stdout();
-    assert!(told.starts_with("checkpoint best: the weights after epoch "), "{told}");
+    let stdout = sandbox.ok(&["evaluate", "run"]).stdout();
+    assert!(stdout.starts_with("checkpoint best: the weights after epoch "), "{stdout}");
     for word in ["precision", "recall", "actual \\ predicted", "calibration error"] {
-        assert!(told.contains(word), "{told}");
+        assert!(stdout.contains(word), "{stdout}");
     }
 }
 
@@ -101,14 +101,14 @@ fn predict_gives_probabilities_for_images_of_any_size() {
     }
     let inverted = sandbox.ok(&["predict", "run", "b.png", "--invert", "--top", "10", "--json"]).json();
     assert_eq!(inverted[0]["classes"], predictions[0]["classes"], "white inverted is black");
-    let told = sandbox.ok(&["predict", "run", "a.png"]).stdout();
-    assert!(told.starts_with("a.png: ") && told.matches(" %").count() == 3, "{told}");
+    let stdout = sandbox.ok(&["predict", "run", "a.png"]).stdout();
+    assert!(stdout.starts_with("a.png: ") && stdout.matches(" %").count() == 3, "{stdout}");
 }
 
 #[test]
-fn a_training_image_is_predicted_as_it_is_in_training() {
+fn predictions_of_png_files_agree_with_evaluate() {
     let sandbox = trained();
-    // The first test image, written as a PNG and read back, must get the class that the confusion matrix of one image shows.
+    // The test images, written as PNG files, must be predicted with the accuracy of the test split.
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/data/mnist_mini");
     let unpack = |name: &str| {
         let mut bytes = Vec::new();
@@ -134,7 +134,7 @@ fn a_training_image_is_predicted_as_it_is_in_training() {
 }
 
 #[test]
-fn a_safetensors_export_carries_all_and_can_be_started_from() {
+fn a_safetensors_export_is_complete_and_can_initialize_a_run() {
     let sandbox = trained();
     sandbox.ok(&["export", "run", "--output", "new/out.safetensors"]);
     fs::rename(sandbox.path("new/out.safetensors"), sandbox.path("out.safetensors")).unwrap();
@@ -145,14 +145,14 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
     let metadata = metadata.metadata().clone().unwrap();
     assert_eq!(metadata["format"], "pt");
     let json = |key: &str| serde_json::from_str::<Value>(&metadata[key]).unwrap();
-    assert_eq!(json("architecture")["channels"], serde_json::json!([4, 6]));
+    assert_eq!(json("graph")["nodes"][0]["outputs"], 4);
     assert_eq!(json("classes").as_array().unwrap().len(), 10);
     assert_eq!(json("preprocessing")["deviation"], serde_json::json!([1.0]));
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("dense1.weight").unwrap().shape(), [16, 150]);
     assert_eq!(file.tensor("conv2.weight").unwrap().shape(), [6, 4, 3, 3]);
 
-    // Started from the export, and not moved, the network measures the same.
+    // Initialized from the export and not trained, the network has the same loss.
     let sets = ["--set", "model.init=out.safetensors", "--set", "optimizer.learning_rate=1e-30", "--set", "train.max_steps=1"];
     sandbox.ok(&[["train", "small.toml", "--run-dir", "again"].as_slice(), &sets].concat());
     let loss = |run: &str| sandbox.ok(&["evaluate", run, "--json"]).json()[0]["data_loss"].as_f64().unwrap();
@@ -163,18 +163,19 @@ fn a_safetensors_export_carries_all_and_can_be_started_from() {
 fn a_burnpack_export_loads_in_burn() {
     use burn::module::Module;
     use regulus::config::Experiment;
-    use regulus::model::{Architecture, Network, Weights};
+    use regulus::model::Weights;
+    use regulus::network::Network;
 
     let sandbox = trained();
-    let told = sandbox.ok(&["export", "run", "--format", "burnpack"]).stdout();
-    assert!(told.contains("run/model.bpk"), "{told}");
+    let stdout = sandbox.ok(&["export", "run", "--format", "burnpack"]).stdout();
+    assert!(stdout.contains("run/model.bpk"), "{stdout}");
     let experiment = Experiment::load(&sandbox.path("small.toml"), &[]).unwrap();
     let shape = regulus::data::Shape { channels: 1, height: 28, width: 28 };
-    let architecture = Architecture::new(&experiment.model, shape, 10).unwrap();
-    let place = regulus::backend::open(&experiment.backend).unwrap().place;
-    let network = Network::blank(&architecture, &place).try_load_file(sandbox.path("run/model.bpk")).unwrap();
+    let graph = experiment.model.graph(shape, 10).unwrap();
+    let device = regulus::backend::open(&experiment.backend).unwrap().device;
+    let network = Network::blank(&graph, &device).try_load_file(sandbox.path("run/model.bpk")).unwrap();
     let saved = Weights::from_file(&sandbox.path("run/checkpoints/best/model.safetensors")).unwrap();
-    assert!(Weights::of(&network) == saved);
+    assert!(network.weights() == saved);
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn check_prints_the_resolved_config() {
 }
 
 #[test]
-fn lists_completions_and_manuals_are_there() {
+fn backends_data_list_completions_and_man_print_their_output() {
     let sandbox = Sandbox::new();
     let backends = sandbox.ok(&["backends", "--json"]).json();
     assert_eq!(backends.len(), 6);

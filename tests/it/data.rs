@@ -1,4 +1,4 @@
-//! Data from files of one's own.
+//! Data from IDX files, folders and CIFAR-10.
 
 use std::io::Write;
 
@@ -41,10 +41,10 @@ fn colour_idx_files_train_packed_and_plain() {
 #[test]
 fn a_folder_of_images_trains_and_predicts_by_class_name() {
     let sandbox = Sandbox::new();
-    for (part, count) in [("train", 12), ("test", 3)] {
+    for (split, count) in [("train", 12), ("test", 3)] {
         for number in 0..count {
-            png(&sandbox.path(&format!("shades/{part}/dark/{number}.png")), 20 + number, 17, 10);
-            png(&sandbox.path(&format!("shades/{part}/light/{number}.png")), 9, 30 + number, 240);
+            png(&sandbox.path(&format!("shades/{split}/dark/{number}.png")), 20 + number, 17, 10);
+            png(&sandbox.path(&format!("shades/{split}/light/{number}.png")), 9, 30 + number, 240);
         }
     }
     sandbox.write("shades/train/dark/notes.txt", "not an image");
@@ -54,7 +54,7 @@ fn a_folder_of_images_trains_and_predicts_by_class_name() {
     let ran = sandbox.ok(&["train", "shades.toml", "--json", "--run-dir", "r"]);
     let summary = &ran.json().last().unwrap()["summary"].clone();
     assert_eq!(summary["train"]["count"], 24);
-    assert_eq!(summary["test"]["accuracy"], 1.0, "dark and light are easily told apart");
+    assert_eq!(summary["test"]["accuracy"], 1.0, "dark and light are easy to classify");
     png(&sandbox.path("new.png"), 50, 50, 235);
     assert!(sandbox.ok(&["predict", "r", "new.png"]).stdout().starts_with("new.png: light "));
     let inspected = &sandbox.ok(&["data", "inspect", "shades.toml", "--json"]).json()[0];
@@ -64,19 +64,19 @@ fn a_folder_of_images_trains_and_predicts_by_class_name() {
 }
 
 #[test]
-fn limits_and_splits_count_as_told() {
+fn limits_and_splits_have_the_configured_sizes() {
     let sandbox = Sandbox::new();
     let inspected: Value = sandbox.ok(&["data", "inspect", "small.toml", "--json"]).json()[0].clone();
     assert_eq!(inspected["parts"]["train"]["count"], 193);
     assert_eq!(inspected["parts"]["validation"]["count"], 47);
     let whole: Value = sandbox.ok(&["data", "inspect", "mnist_mini", "--json"]).json()[0].clone();
     assert_eq!(whole["sha256"], inspected["sha256"], "the checksum is of the whole set");
-    // Known from the drawing: 500 of each digit.
+    // mnist_mini has 500 images of each digit.
     assert_eq!(whole["parts"]["train"]["class_counts"], serde_json::json!(vec![500; 10]));
 }
 
 #[test]
-fn a_limit_takes_of_every_class_of_a_folder_and_refuses_to_lose_one() {
+fn a_limit_takes_samples_of_every_class_or_is_an_error() {
     let sandbox = Sandbox::new();
     for class in ["a", "b", "c"] {
         (0..5).for_each(|number| png(&sandbox.path(&format!("d/{class}/{number}.png")), 8, 8, number));
@@ -91,7 +91,7 @@ fn a_limit_takes_of_every_class_of_a_folder_and_refuses_to_lose_one() {
 }
 
 #[test]
-fn changed_data_are_noticed() {
+fn changed_data_are_an_error() {
     let sandbox = Sandbox::new();
     let write = |shade: u8| {
         for number in 0..4 {
@@ -126,24 +126,24 @@ fn idx_files_are_found_by_their_usual_names_and_transposed() {
     sandbox.write("own.toml", IDX);
     let shape = |config: &str| sandbox.ok(&["data", "inspect", config, "--json"]).json()[0]["shape"].clone();
     assert_eq!(shape("own.toml"), serde_json::json!({ "channels": 1, "height": 2, "width": 3 }));
-    sandbox.write("turned.toml", IDX.replace("[model]", "transpose = true\n[model]"));
-    assert_eq!(shape("turned.toml"), serde_json::json!({ "channels": 1, "height": 3, "width": 2 }));
+    sandbox.write("transposed.toml", IDX.replace("[model]", "transpose = true\n[model]"));
+    assert_eq!(shape("transposed.toml"), serde_json::json!({ "channels": 1, "height": 3, "width": 2 }));
     let named = "train_images = \"train-images-idx3-ubyte\"\ntrain_labels = \"train-labels-idx1-ubyte.gz\"\n[model]";
     sandbox.write("named.toml", IDX.replace("[model]", named));
     assert_eq!(shape("named.toml"), shape("own.toml"));
     std::fs::remove_file(sandbox.path("own/train-images.idx3-ubyte")).unwrap();
     let ran = sandbox.run(&["check", "own.toml"]);
     assert_eq!(ran.code(), 3);
-    assert!(ran.stderr().contains("train-labels.idx1-ubyte` is there without its other half"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("train-labels.idx1-ubyte` has no counterpart"), "{}", ran.stderr());
 }
 
 #[test]
 fn classes_without_training_samples_are_reported_and_test_labels_must_be_known() {
     let sandbox = Sandbox::new();
-    let write = |part: &str, labels: &[u8]| {
+    let write = |split: &str, labels: &[u8]| {
         let count = u32::try_from(labels.len()).unwrap();
-        sandbox.write(&format!("own/{part}-images-idx3-ubyte"), idx(0x0803, &[count, 4, 4], &vec![9; labels.len() * 16]));
-        sandbox.write(&format!("own/{part}-labels-idx1-ubyte"), idx(0x0801, &[count], labels));
+        sandbox.write(&format!("own/{split}-images-idx3-ubyte"), idx(0x0803, &[count, 4, 4], &vec![9; labels.len() * 16]));
+        sandbox.write(&format!("own/{split}-labels-idx1-ubyte"), idx(0x0801, &[count], labels));
     };
     sandbox.write("own.toml", IDX);
     write("train", &[1, 2, 4, 1, 2, 4]);
@@ -160,14 +160,14 @@ fn classes_without_training_samples_are_reported_and_test_labels_must_be_known()
 /// The files of the binary version of CIFAR-10, with `count` images each.
 fn cifar10(count: usize) -> Vec<(String, Vec<u8>)> {
     let batch = |first: usize| {
-        let record = |place: usize| {
-            let label = u8::try_from((first + place) % 10).unwrap();
+        let record = |index: usize| {
+            let label = u8::try_from((first + index) % 10).unwrap();
             [vec![label], vec![label * 20; 1024], vec![200; 1024], vec![7; 1024]].concat()
         };
         (0..count).flat_map(record).collect::<Vec<u8>>()
     };
     let names = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
-    names.iter().enumerate().map(|(place, name)| (format!("cifar-10-batches-bin/{name}.bin"), batch(place * 3))).collect()
+    names.iter().enumerate().map(|(index, name)| (format!("cifar-10-batches-bin/{name}.bin"), batch(index * 3))).collect()
 }
 
 #[test]
@@ -194,9 +194,9 @@ fn cifar_10_is_read_from_its_folder_and_its_archive() {
     for same in ["unpacked/cifar-10-batches-bin", "packed", "packed/cifar-10-binary.tar.gz"] {
         assert_eq!(inspected(same)["sha256"], unpacked["sha256"], "{same}");
     }
-    for (place, dir) in [(archive.len() / 2, "flipped"), (archive.len() - 6, "sum")] {
+    for (offset, dir) in [(archive.len() / 2, "flipped"), (archive.len() - 6, "sum")] {
         let mut damaged = archive.clone();
-        damaged[place] ^= 1;
+        damaged[offset] ^= 1;
         sandbox.write(&format!("{dir}/cifar-10-binary.tar.gz"), damaged);
         assert_eq!(sandbox.run(&["data", "inspect", "cifar10", "--dir", dir]).code(), 3, "{dir}");
     }

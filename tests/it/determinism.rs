@@ -1,12 +1,12 @@
-//! The same config gives the same bits: on any number of threads, interrupted or not.
+//! Determinism: the same config gives the same bits on any number of threads, interrupted or not.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Sandbox, cpu_backends};
 
-/// Arguments of a training that is long enough to be interrupted and has all that has a state or uses chance: dropout, shuffling, λ that change in
-/// every way, a proximal step with Adam's moments, changed and mixed images, an average.
+/// Arguments of a run that is long enough to be interrupted and uses everything with a state or randomness: dropout, shuffling, all schedules of λ, a
+/// proximal step with Adam's moments, augmentation, mixup and averaging.
 fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
     let sets = [
         backend,
@@ -30,21 +30,21 @@ fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn threads_change_no_bit() {
+fn the_number_of_threads_changes_no_bit() {
     for backend in cpu_backends() {
         let sandbox = Sandbox::new();
         let kind = format!("backend.kind={backend}");
         for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("five", "backend.threads=5")] {
             sandbox.ok(&[training(&kind, run).as_slice(), &["--set", threads]].concat());
         }
-        let expected = sandbox.lasting("one");
+        let expected = sandbox.results("one");
         assert_eq!(expected.len(), 4 + 40 + 1);
-        assert!(sandbox.lasting("two") == expected, "{backend}: 2 threads");
-        assert!(sandbox.lasting("five") == expected, "{backend}: 5 threads");
+        assert!(sandbox.results("two") == expected, "{backend}: 2 threads");
+        assert!(sandbox.results("five") == expected, "{backend}: 5 threads");
     }
 }
 
-/// Arguments of a training of the reference network's convolutions, 32 and 64 channels, which take paths that fewer do not.
+/// Arguments of a run with the convolutions of the reference network: 32 and 64 channels use kernels that fewer channels do not use.
 fn reference<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
     let sets = [
         backend,
@@ -60,9 +60,9 @@ fn reference<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn threads_change_no_bit_of_the_reference_network() {
+fn the_number_of_threads_changes_no_bit_of_the_reference_network() {
     for backend in cpu_backends() {
-        for path in regulus::kernels::simd::Path::all() {
+        for path in regulus_kernels::simd::Path::all() {
             let sandbox = Sandbox::new();
             let kind = format!("backend.kind={backend}");
             for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("three", "backend.threads=3")] {
@@ -70,12 +70,48 @@ fn threads_change_no_bit_of_the_reference_network() {
                 let ran = sandbox.run_with(&[("REGULUS_SIMD", path.name)], &arguments);
                 assert_eq!(ran.code(), 0, "{}", ran.stderr());
             }
-            let expected = sandbox.lasting("one");
+            let expected = sandbox.results("one");
             assert_eq!(expected.len(), 4 + 6 + 1);
-            assert!(sandbox.lasting("two") == expected, "{backend}, {}: 2 threads", path.name);
-            assert!(sandbox.lasting("three") == expected, "{backend}, {}: 3 threads", path.name);
+            assert!(sandbox.results("two") == expected, "{backend}, {}: 2 threads", path.name);
+            assert!(sandbox.results("three") == expected, "{backend}, {}: 3 threads", path.name);
         }
     }
+}
+
+/// Arguments of a run of a network of layers, with batch normalization, a skip connection, strides, groups and every pool.
+fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
+    let model = r#"model={kind="layers", layers=[
+        "conv 16 3x3 stride 2 padding 1 bias false", "batch_norm", "relu as stem",
+        "conv 16 3x3 padding 1 groups 16 bias false", "batch_norm", "relu6", "conv 16 1x1", "batch_norm", "add stem", "relu",
+        "max_pool 3 stride 2 padding 1", "conv 24 3x3", "relu", "average_pool 2", "dropout 0.2", "global_average_pool",
+        "dense 16", "batch_norm", "relu", "dense classes"]}"#;
+    let sets =
+        [backend, model, "checkpoint.every_steps=5", "train.epochs=20", "train.batch_size=20", "averaging.kind=ema", "augment.shift=1"];
+    let unset = ["model.channels", "model.hidden", "model.dropout"];
+    let arguments = unset.into_iter().flat_map(|key| ["--unset", key]).chain(sets.into_iter().flat_map(|set| ["--set", set]));
+    ["train", "small.toml", "--run-dir", run].into_iter().chain(arguments).collect()
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_a_network_of_layers() {
+    for backend in cpu_backends() {
+        for implementation in ["fused", "stock"] {
+            let sandbox = Sandbox::new();
+            let kind = format!("backend={{kind=\"{backend}\", kernels=\"{implementation}\"}}");
+            for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("five", "backend.threads=5")] {
+                sandbox.ok(&[layers(&kind, run).as_slice(), &["--set", threads, "--set", "train.epochs=3"]].concat());
+            }
+            let expected = sandbox.results("one");
+            assert!(sandbox.results("two") == expected, "{backend}, {implementation}: 2 threads");
+            assert!(sandbox.results("five") == expected, "{backend}, {implementation}: 5 threads");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_network_of_layers_ends_as_the_uninterrupted_one() {
+    interrupted_and_whole(layers);
 }
 
 /// Waits until the run has a checkpoint of at least `steps` steps.
@@ -116,7 +152,7 @@ fn interrupted_and_whole(training: for<'a> fn(&'a str, &'a str) -> Vec<&'a str>)
         let sandbox = Sandbox::new();
         let kind = format!("backend.kind={backend}");
         sandbox.ok(&training(&kind, "whole"));
-        let expected = sandbox.lasting("whole");
+        let expected = sandbox.results("whole");
         for (run, first, second) in [("terminated", "-TERM", "-INT"), ("killed", "-KILL", "-KILL")] {
             let mut arguments = training(&kind, run);
             for (name, steps) in [(first, 15), (second, 40)] {
@@ -128,7 +164,7 @@ fn interrupted_and_whole(training: for<'a> fn(&'a str, &'a str) -> Vec<&'a str>)
                 arguments = vec!["resume", run];
             }
             sandbox.ok(&["resume", run]);
-            assert!(sandbox.lasting(run) == expected, "{backend}, {run}");
+            assert!(sandbox.results(run) == expected, "{backend}, {run}");
             let again = sandbox.ok(&["resume", run]);
             assert!(again.stderr().contains("had ended already"), "{}", again.stderr());
         }
@@ -136,11 +172,11 @@ fn interrupted_and_whole(training: for<'a> fn(&'a str, &'a str) -> Vec<&'a str>)
 }
 
 #[test]
-fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
+fn a_damaged_checkpoint_is_replaced_by_the_previous_one() {
     let sandbox = Sandbox::new();
     let backend = format!("backend.kind={}", cpu_backends()[0]);
     sandbox.ok(&training(&backend, "whole"));
-    let expected = sandbox.lasting("whole");
+    let expected = sandbox.results("whole");
     sandbox.ok(&training(&backend, "run"));
     std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
     let weights = sandbox.path("run/checkpoints/last/model.safetensors");
@@ -149,15 +185,15 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
     std::fs::write(&weights, &bytes).unwrap();
 
     let ran = sandbox.ok(&["resume", "run"]);
-    let told = ran.stderr();
+    let stderr = ran.stderr();
     assert!(
-        told.contains("warning:") && told.contains("is damaged: its SHA-256") && told.contains("using the checkpoint before it"),
-        "{told}"
+        stderr.contains("warning:") && stderr.contains("is damaged: its SHA-256") && stderr.contains("using the checkpoint before it"),
+        "{stderr}"
     );
-    assert!(sandbox.lasting("run") == expected);
+    assert!(sandbox.results("run") == expected);
 
     let whole = std::fs::read_to_string(sandbox.path("run/checkpoints/last.previous/position.json")).unwrap();
-    assert!(whole.contains("\"step\""), "the whole checkpoint was kept, not the damaged one");
+    assert!(whole.contains("\"step\""), "the complete checkpoint was kept, not the damaged one");
     let previous = sandbox.ok(&["evaluate", "run", "--checkpoint", "last"]);
     assert_eq!(previous.stderr(), "");
 
@@ -186,32 +222,28 @@ fn damaged_files_of_a_run_are_refused() {
         let text = change(file, from, to);
         let ran = sandbox.run(&command);
         assert_eq!(ran.code(), 3, "{file}");
-        assert!(ran.stderr().contains("is damaged: its content is not what its `sha256` is of"), "{}", ran.stderr());
+        assert!(ran.stderr().contains("is damaged: its content does not match its `sha256`"), "{}", ran.stderr());
         std::fs::write(sandbox.path(file), text).unwrap();
     }
     std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
     let text = change("run/metrics.jsonl", "\"epoch\":1", "\"epoch\":7");
     let ran = sandbox.run(&["resume", "run"]);
     assert_eq!(ran.code(), 3);
-    assert!(
-        ran.stderr().contains("metrics.jsonl` is damaged: its rows are not those the last checkpoint was saved with"),
-        "{}",
-        ran.stderr()
-    );
+    assert!(ran.stderr().contains("metrics.jsonl` is damaged: its rows before the last checkpoint have changed"), "{}", ran.stderr());
     std::fs::write(sandbox.path("run/metrics.jsonl"), text + "{\"half\":").unwrap();
     sandbox.ok(&["resume", "run"]);
     let rows = std::fs::read_to_string(sandbox.path("run/metrics.jsonl")).unwrap();
-    assert!(rows.lines().count() == 6 && !rows.contains("half"), "what came after the checkpoint is dropped");
+    assert!(rows.lines().count() == 6 && !rows.contains("half"), "rows after the checkpoint are removed");
 }
 
 #[test]
-fn a_start_that_was_cut_off_is_begun_anew() {
+fn an_interrupted_start_can_be_repeated() {
     let sandbox = Sandbox::new();
     for left in ["run/lock", "run/config.toml", "run/.config.toml.123", "run/.manifest.json.123"] {
         sandbox.write(left, "half");
     }
     sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--set", "train.epochs=1"]);
-    // Without a lock it is not a run's: the config may be the user's own.
+    // Without a lock the folder is not a run folder: the config may be a file of the user.
     let own = sandbox.write("own/config.toml", crate::support::SMALL);
     let ran = sandbox.run(&["train", "own/config.toml", "--run-dir", "own"]);
     assert_eq!(ran.code(), 2);
@@ -219,11 +251,11 @@ fn a_start_that_was_cut_off_is_begun_anew() {
 }
 
 #[test]
-fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
+fn a_run_without_a_checkpoint_starts_again() {
     let sandbox = Sandbox::new();
     let backend = format!("backend.kind={}", cpu_backends()[0]);
     sandbox.ok(&training(&backend, "run"));
-    let expected = sandbox.lasting("run");
+    let expected = sandbox.results("run");
     std::fs::remove_dir_all(sandbox.path("run/checkpoints")).unwrap();
     std::fs::remove_file(sandbox.path("run/summary.json")).unwrap();
     let ran = sandbox.run(&["evaluate", "run"]);
@@ -231,7 +263,7 @@ fn a_run_cut_off_before_its_first_checkpoint_begins_anew() {
     assert!(ran.stderr().contains("has no checkpoint `last`; it ended or was cut off before the first"), "{}", ran.stderr());
     let resumed = sandbox.ok(&["resume", "run"]);
     assert!(resumed.stderr().contains("there is no checkpoint yet: the run begins anew"), "{}", resumed.stderr());
-    assert!(sandbox.lasting("run") == expected);
+    assert!(sandbox.results("run") == expected);
 }
 
 #[test]
@@ -239,9 +271,9 @@ fn a_resolved_config_replays_its_run() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["train", "small.toml", "--run-dir", "a"]);
     sandbox.ok(&["train", "a/config.toml", "--run-dir", "b"]);
-    assert!(sandbox.lasting("a") == sandbox.lasting("b"));
+    assert!(sandbox.results("a") == sandbox.results("b"));
     sandbox.ok(&["train", "a/config.toml", "--run-dir", "c", "--set", "seed=4"]);
-    assert!(sandbox.lasting("a") != sandbox.lasting("c"));
+    assert!(sandbox.results("a") != sandbox.results("c"));
 }
 
 #[cfg(unix)]
@@ -260,7 +292,7 @@ fn a_run_in_use_is_locked() {
 }
 
 #[test]
-fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
+fn a_run_of_version_0_1_0_resumes_with_stock_operations() {
     let sandbox = Sandbox::new();
     let backend = format!("backend.kind={}", cpu_backends()[0]);
     let short = ["--set", "train.epochs=3", "--set", "backend.kernels=stock"];
@@ -275,7 +307,11 @@ fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
     for key in ["kernels", "sha256"] {
         manifest.as_object_mut().unwrap().remove(key).unwrap();
     }
-    manifest["architecture"].as_object_mut().unwrap().remove("padding").unwrap();
+    manifest.as_object_mut().unwrap().remove("graph").unwrap();
+    let input = serde_json::json!({ "channels": 1, "height": 28, "width": 28 });
+    manifest["architecture"] = serde_json::json!({
+        "kind": "cnn", "input": input, "channels": [4, 6], "kernel_size": 3, "hidden": 16, "classes": 10
+    });
     manifest["config_sha256"] = regulus::checksum::sha256(config.as_bytes()).into();
     sandbox.write("old/config.toml", config);
     sandbox.write("old/manifest.json", manifest.to_string());
@@ -284,5 +320,5 @@ fn a_run_of_before_there_were_kernels_goes_on_with_stock_operations() {
     std::fs::remove_dir_all(sandbox.path("old/checkpoints")).unwrap();
     std::fs::remove_file(sandbox.path("old/summary.json")).unwrap();
     sandbox.ok(&["resume", "old"]);
-    assert!(sandbox.lasting("old") == sandbox.lasting("whole"));
+    assert!(sandbox.results("old") == sandbox.results("whole"));
 }

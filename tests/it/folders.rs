@@ -1,10 +1,10 @@
-//! Folders of images as people have them.
+//! Folders of images.
 
 use serde_json::{Value, json};
 
 use crate::support::{Ran, Sandbox, png};
 
-/// Small and quick: softmax regression on 8×8 grey images in `d`.
+/// Softmax regression on 8×8 grey images in `d`.
 const CONFIG: &str =
     "name = \"x\"\n[data]\nsource = \"folder\"\ndir = \"d\"\nimage_size = [8, 8]\n[model]\nkind = \"linear\"\n[train]\nepochs = 1\n";
 
@@ -17,7 +17,7 @@ impl Folder {
         Self(sandbox)
     }
 
-    /// Images of one grey, `count` of them, in the folder `d`.
+    /// Writes `count` images of one grey value to a folder in `d`.
     fn images(&self, folder: &str, count: u32, grey: u8) {
         (0..count).for_each(|number| png(&self.0.path(&format!("d/{folder}/{number}.png")), 8, 8, grey));
     }
@@ -38,8 +38,8 @@ impl Folder {
     }
 }
 
-fn counts(inspected: &Value, part: &str) -> Value {
-    inspected["parts"][part]["class_counts"].clone()
+fn counts(inspected: &Value, split: &str) -> Value {
+    inspected["parts"][split]["class_counts"].clone()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn images_are_found_at_any_depth_and_under_any_name() {
 }
 
 #[test]
-fn what_is_not_read_is_one_warning_and_counted_in_the_manifest() {
+fn left_out_files_are_one_warning_and_counted_in_the_manifest() {
     let folder = Folder::new();
     folder.images("cat", 2, 10);
     folder.images("dog", 2, 200);
@@ -75,7 +75,7 @@ fn what_is_not_read_is_one_warning_and_counted_in_the_manifest() {
     let ran = folder.0.ok(&["train", "c.toml", "--run-dir", "r"]);
     let warnings: Vec<String> = ran.stderr().lines().filter(|line| line.starts_with("warning: not read")).map(str::to_owned).collect();
     assert_eq!(warnings.len(), 1, "{}", ran.stderr());
-    for words in ["1 HEIC image", "phone.jpg", "2 files that are no images", "1 image outside the class folders", "lost.png"] {
+    for words in ["1 HEIC image", "phone.jpg", "2 files that are not images", "1 image outside the class folders", "lost.png"] {
         assert!(warnings[0].contains(words), "{words}: {}", warnings[0]);
     }
     let left_out = &folder.manifest("r")["dataset"]["left_out"];
@@ -87,7 +87,7 @@ fn what_is_not_read_is_one_warning_and_counted_in_the_manifest() {
 
 #[cfg(unix)]
 #[test]
-fn a_dangling_link_in_place_of_a_class_is_refused() {
+fn a_dangling_link_instead_of_a_class_is_refused() {
     let folder = Folder::new();
     folder.images("cat", 2, 10);
     folder.images("dog", 2, 200);
@@ -121,7 +121,7 @@ fn a_damaged_image_is_refused_or_skipped_by_name() {
 }
 
 #[test]
-fn a_validation_folder_is_the_validation_part() {
+fn a_validation_folder_is_the_validation_split() {
     for name in ["val", "valid", "validation", "Val"] {
         let folder = Folder::new();
         for (split, count) in [("train", 4), (name, 2), ("test", 1)] {
@@ -131,7 +131,7 @@ fn a_validation_folder_is_the_validation_part() {
         let inspected = folder.inspect(&[]);
         assert_eq!(
             [4, 2, 1].map(|count| json!([count, count])),
-            ["train", "validation", "test"].map(|part| counts(&inspected, part)),
+            ["train", "validation", "test"].map(|split| counts(&inspected, split)),
             "{name}"
         );
         let ran = folder.0.ok(&["train", "c.toml", "--set", "early_stopping.patience=1", "--run-dir", "r"]);
@@ -150,7 +150,7 @@ fn a_validation_folder_is_the_validation_part() {
     assert!(ran.stderr().contains("needs a folder `val`"), "{}", ran.stderr());
     let ran = folder.train(&["early_stopping.patience=1"]);
     assert_eq!(ran.code(), 2);
-    assert!(ran.stderr().contains("watches the validation loss"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("uses the validation loss"), "{}", ran.stderr());
     let ran = folder.0.run(&["train", "small.toml", "--set", "data.validation=folder"]);
     assert_eq!(ran.code(), 2);
     assert!(ran.stderr().contains("which is for source `folder`"), "{}", ran.stderr());
@@ -174,7 +174,7 @@ fn a_split_without_an_image_is_not_used() {
 
 #[cfg(unix)]
 #[test]
-fn a_dangling_link_in_place_of_a_split_or_its_class_is_refused() {
+fn a_dangling_link_instead_of_a_split_or_its_class_is_refused() {
     use std::os::unix::fs::symlink;
     for (link, inside) in [("val", false), ("test/cat", true)] {
         let folder = Folder::new();
@@ -191,13 +191,13 @@ fn a_dangling_link_in_place_of_a_split_or_its_class_is_refused() {
 }
 
 #[test]
-fn one_class_alone_in_test_is_no_reason_for_a_warning() {
+fn a_test_split_with_one_class_gives_no_warning() {
     let folder = Folder::new();
     folder.images("train/cat", 20, 10);
     folder.images("train/dog", 20, 240);
     folder.images("test/cat", 3, 10);
     let ran = folder.train(&["train.epochs=60", "optimizer.learning_rate=0.05"]);
-    assert!(ran.stdout().contains("100.00 %") && !ran.stderr().contains("tells nothing"), "{}{}", ran.stdout(), ran.stderr());
+    assert!(ran.stdout().contains("100.00 %") && !ran.stderr().contains("always predicting"), "{}{}", ran.stdout(), ran.stderr());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_fraction_leaves_the_last_image_of_a_class_in_training() {
     let inspected = folder.inspect(&[set]);
     assert_eq!((counts(&inspected, "train"), counts(&inspected, "validation")), (json!([5, 1]), json!([5, 0])));
     let ran = folder.train(&["data.validation=0.5"]);
-    assert!(ran.stderr().contains("validation part has no sample of class `emu`"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("validation split has no sample of class `emu`"), "{}", ran.stderr());
 }
 
 #[test]
@@ -241,25 +241,25 @@ fn images_keep_their_proportions_if_asked_to() {
     let mean = |resize: &str| folder.inspect(&[&format!("resize = \"{resize}\"")])["parts"]["train"]["mean"][0].as_f64().unwrap();
     assert!((mean("stretch") - 2.0 / 3.0).abs() < 0.02, "{}", mean("stretch"));
     assert!(mean("crop") < 0.02, "the middle is black: {}", mean("crop"));
-    // Between black above and below, a third of the height, of which two thirds are white.
+    // Black above and below; the image has a third of the height, of which two thirds are white.
     assert!((mean("pad") - 2.0 / 9.0).abs() < 0.06, "{}", mean("pad"));
 }
 
 #[test]
-fn decoded_images_are_kept_until_a_file_changes() {
+fn decoded_images_are_cached_until_a_file_changes() {
     let folder = Folder::new();
     folder.images("cat", 3, 10);
     folder.images("dog", 3, 200);
-    let kept = || {
+    let cached = || {
         let entries = std::fs::read_dir(folder.0.path("cache/decoded")).map(|entries| entries.map(|entry| entry.unwrap().path()).collect());
         entries.unwrap_or_else(|_| Vec::new())
     };
     folder.inspect(&["cache = false"]);
-    assert!(kept().is_empty());
-    // What was written within the last ticks of the clock is not kept.
+    assert!(cached().is_empty());
+    // Files that have just been written are not cached.
     std::thread::sleep(std::time::Duration::from_millis(100));
     let first = folder.inspect(&[]);
-    let [file] = kept().try_into().unwrap();
+    let [file] = cached().try_into().unwrap();
     let bytes = std::fs::read(&file).unwrap();
     assert_eq!(folder.inspect(&[]), first);
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
@@ -269,12 +269,12 @@ fn decoded_images_are_kept_until_a_file_changes() {
     for wrong in [damaged, bytes[..bytes.len() - 1].to_vec(), bytes[..30].to_vec(), Vec::new()] {
         std::fs::write(&file, wrong).unwrap();
         assert_eq!(folder.inspect(&[]), first);
-        assert!(std::fs::read(&file).unwrap() == bytes, "a damaged cache is written anew");
+        assert!(std::fs::read(&file).unwrap() == bytes, "a damaged cache file is replaced");
     }
 
     png(&folder.0.path("d/cat/0.png"), 8, 8, 90);
     std::thread::sleep(std::time::Duration::from_millis(100));
     let second = folder.inspect(&[]);
     assert_ne!(second["sha256"], first["sha256"]);
-    assert_eq!(kept(), [file], "one file for one folder");
+    assert_eq!(cached(), [file], "one cache file per folder");
 }

@@ -23,7 +23,7 @@ fn a_config_fits_the_images_found() {
     sandbox.write("my pictures/train/dög/notes.txt", "words");
     let ran = sandbox.ok(&["init", "--images", "my pictures", "--output", "own.toml"]);
     assert!(ran.stderr().contains("8 training images in 2 classes, 4 validation and no test images; median 30×42"), "{}", ran.stderr());
-    assert!(ran.stderr().contains("1 file that is no image"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("1 file that is not an image"), "{}", ran.stderr());
     let text = std::fs::read_to_string(sandbox.path("own.toml")).unwrap();
     for line in ["name = \"my_pictures\"", "image_size = [30, 30]", "image_channels = 1 ", "resize = \"crop\"", "validation = \"folder\""] {
         assert!(text.contains(line), "{line}\n{text}");
@@ -34,7 +34,7 @@ fn a_config_fits_the_images_found() {
     assert!(!sandbox.path("other.toml").exists());
 }
 
-/// A JPEG of 40×20 pixels (width×height) which a camera held upright: Exif orientation 6.
+/// Writes a JPEG of 40×20 pixels (width×height) with Exif orientation 6, of an upright camera.
 fn upright(path: &std::path::Path, grey: u8) {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::GrayImage::from_pixel(40, 20, image::Luma([grey])).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();

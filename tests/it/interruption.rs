@@ -1,4 +1,4 @@
-//! Ctrl-C in the long phases besides the steps: it ends them within a moment, and nothing is lost.
+//! Interruption of long phases between training steps: they end soon, and nothing is lost.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, cpu_backends};
 
-/// No phase may take longer to end. On a machine with nothing else to do it is a fraction of a second; the phases themselves take several.
+/// The limit for the end of a phase. On an idle machine it takes a fraction of a second; the phases take several seconds.
 const SOON: Duration = Duration::from_secs(3);
 
-/// Runs the program, and interrupts it a little after it has said `word`: how long it took to end.
+/// Runs the program and interrupts it `after` the output of `word`. Returns the time until it ended.
 fn interrupt(sandbox: &Sandbox, arguments: &[&str], word: &str, after: Duration) -> Duration {
     let mut child = sandbox.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains(word)), "it never said {word:?}");
+    assert!(lines.any(|line| line.contains(word)), "it never printed {word:?}");
     std::thread::sleep(after);
     let begun = Instant::now();
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -32,7 +32,7 @@ fn position(sandbox: &Sandbox, run: &str) -> [u64; 3] {
 }
 
 #[test]
-fn an_update_of_lambda_ends_at_once_and_is_done_again() {
+fn an_interrupted_update_of_lambda_ends_at_once_and_is_repeated() {
     let sandbox = Sandbox::new();
     let sets = [
         &format!("backend.kind={}", cpu_backends()[0]),
@@ -46,16 +46,16 @@ fn an_update_of_lambda_ends_at_once_and_is_done_again() {
     let lines = sandbox.ok(&train("whole").chain(["--json"]).collect::<Vec<_>>()).json();
     let phases: Vec<&Value> = lines.iter().filter(|line| line["event"] == "progress" && !line["phase"].is_null()).collect();
     assert!(phases.iter().any(|line| line["phase"] == "curvature of the loss" && line["seconds_left"].is_number()), "{phases:?}");
-    let took = interrupt(&sandbox, &train("cut").collect::<Vec<_>>(), "finding λ", Duration::from_millis(500));
+    let took = interrupt(&sandbox, &train("cut").collect::<Vec<_>>(), "updating λ", Duration::from_millis(500));
     assert!(took < SOON, "{took:?}");
-    assert_eq!(position(&sandbox, "cut"), [0, 150, 150], "all steps of the epoch are kept, and its end is still to come");
-    assert!(std::fs::read_to_string(sandbox.path("cut/metrics.jsonl")).is_err(), "no epoch is told before it has ended");
+    assert_eq!(position(&sandbox, "cut"), [0, 150, 150], "all steps of the epoch are saved, its end is not");
+    assert!(std::fs::read_to_string(sandbox.path("cut/metrics.jsonl")).is_err(), "no epoch is reported before its end");
     sandbox.ok(&["resume", "cut"]);
-    assert!(sandbox.lasting("cut") == sandbox.lasting("whole"));
+    assert!(sandbox.results("cut") == sandbox.results("whole"));
 }
 
 #[test]
-fn the_closing_measurement_ends_at_once_and_is_done_again() {
+fn an_interrupted_final_measurement_ends_at_once_and_is_repeated() {
     let sandbox = Sandbox::new();
     let sets = [
         &format!("backend.kind={}", cpu_backends()[0]),
@@ -72,11 +72,11 @@ fn the_closing_measurement_ends_at_once_and_is_done_again() {
     assert_eq!(sandbox.json("cut/summary.json")["status"], "interrupted");
     assert_eq!(position(&sandbox, "cut"), [1, 0, 1]);
     sandbox.ok(&["resume", "cut"]);
-    assert!(sandbox.lasting("cut") == sandbox.lasting("whole"));
+    assert!(sandbox.results("cut") == sandbox.results("whole"));
 }
 
 #[test]
-fn a_step_of_many_parts_is_given_up_and_taken_again() {
+fn an_interrupted_step_of_many_micro_batches_is_repeated() {
     let sandbox = Sandbox::new();
     let sets = [
         &format!("backend.kind={}", cpu_backends()[0]),
@@ -92,5 +92,5 @@ fn a_step_of_many_parts_is_given_up_and_taken_again() {
     assert!(took < SOON, "{took:?}");
     assert_eq!(position(&sandbox, "cut"), [1, 0, 1]);
     sandbox.ok(&["resume", "cut"]);
-    assert!(sandbox.lasting("cut") == sandbox.lasting("whole"));
+    assert!(sandbox.results("cut") == sandbox.results("whole"));
 }

@@ -14,20 +14,20 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use regulus::backend::fused;
-use regulus::backend::{self, Place};
-use regulus::config::{Backend, BackendKind, Kernels};
-use regulus::kernels::conv::{Gradients, backward, forward};
-use regulus::kernels::dense::{self, Matrix};
-use regulus::kernels::image::{Geometry, Images};
-use regulus::kernels::simd::Path;
+use regulus::backend::{self, ComputeDevice};
+use regulus::config::{Backend, BackendKind, Implementation};
 use regulus::objective::data_loss;
+use regulus_kernels::conv::{ConvWeights, Gradients, backward, forward};
+use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::image::{Geometry, Images};
+use regulus_kernels::simd::Path;
 
 use crate::support::cpu_backends;
 
-pub(crate) fn places() -> Vec<Place> {
+pub(crate) fn devices() -> Vec<ComputeDevice> {
     let open = |name: &&str| {
         let kind = if *name == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
-        backend::open(&Backend { kind, ..Backend::default() }).unwrap().place
+        backend::open(&Backend { kind, ..Backend::default() }).unwrap().device
     };
     cpu_backends().iter().map(open).collect()
 }
@@ -49,7 +49,7 @@ pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// The same numbers, and not a number in the same places.
+/// Whether the values are equal, with NaN at the same indices.
 fn same(found: &[f32], expected: &[f32]) -> bool {
     let equal = |(found, expected): (&f32, &f32)| found == expected || found.is_nan() && expected.is_nan();
     found.len() == expected.len() && found.iter().zip(expected).all(equal)
@@ -73,17 +73,19 @@ prop_compose! {
         outputs in prop_oneof![1_usize..20, Just(32), Just(37)],
         kernel in prop_oneof![3 => Just(3_usize), 1 => Just(1), 1 => Just(2), 1 => Just(5)],
         same in any::<bool>(),
+        padding in 0_usize..5,
         more in (1_usize..8, 1_usize..8),
         batch in prop_oneof![14 => 1_usize..11, 1 => Just(67)],
         seed in any::<u64>(),
     ) -> Case {
-        let padding = if same && kernel % 2 == 1 { kernel / 2 } else { 0 };
+        // Up to one less than the kernel; half of it keeps the size.
+        let padding = if same { kernel / 2 } else { padding % kernel };
         let side = |more: usize| (kernel + more).saturating_sub(2 * padding).max(1);
         Case { geometry: Geometry { inputs, outputs, height: side(more.0), width: side(more.1), kernel, padding }, batch, seed }
     }
 }
 
-/// What stands in memory in a case.
+/// The values of a case.
 struct Numbers {
     images: Vec<f32>,
     weights: Vec<f32>,
@@ -117,7 +119,7 @@ impl Case {
 
     /// Output and gradients by the stock operations.
     fn stock(&self, numbers_in: &Numbers) -> (Vec<f32>, Gradients) {
-        let device = places()[0].device.clone().autodiff();
+        let device = devices()[0].device.clone().autodiff();
         let images = tensor(&numbers_in.images, self.image_shape(), &device).require_grad();
         let weights = tensor(&numbers_in.weights, self.weight_shape(), &device).require_grad();
         let bias = tensor(&numbers_in.bias, [self.geometry.outputs], &device).require_grad();
@@ -135,9 +137,9 @@ impl Case {
         (numbers(out), found)
     }
 
-    /// How near a pool comes to another winner, or to passing nothing: below rounding, the gradient may rightly go elsewhere.
+    /// The smallest margin by which the argmax of a pool would change, or its output become 0. Below rounding, the gradient may go to another value.
     fn least_lead(&self, numbers_in: &Numbers) -> f32 {
-        let device = &places()[0].device;
+        let device = &devices()[0].device;
         let [images, weights] = [(&numbers_in.images, self.image_shape()), (&numbers_in.weights, self.weight_shape())]
             .map(|(numbers, shape)| tensor(numbers, shape, device));
         let padding = self.geometry.padding;
@@ -145,7 +147,7 @@ impl Case {
         let convolved = conv2d(images, weights, Some(bias), ConvOptions::new([1, 1], [padding, padding], [1, 1], 1));
         let [_, _, height, width] = convolved.dims();
         let lead = |plane: &[f32], row: usize, column: usize| {
-            let mut four = [0, 1, width, width + 1].map(|place| plane[2 * row * width + 2 * column + place]);
+            let mut four = [0, 1, width, width + 1].map(|offset| plane[2 * row * width + 2 * column + offset]);
             four.sort_by(f32::total_cmp);
             four[3].abs().min(if four[3] > 0.0 { four[3] - four[2] } else { f32::INFINITY })
         };
@@ -155,32 +157,41 @@ impl Case {
         leads.fold(f32::INFINITY, f32::min)
     }
 
-    /// Output, in the stock operations' order, and gradients by the kernels, on images and gradients that lie channels-last or channels-first.
+    /// Output, in the layout of the stock operations, and gradients by the kernels, for images and gradients that are stored channels-last or
+    /// channels-first.
     fn fused(&self, path: Path, numbers_in: &Numbers, channels_last: bool) -> (Vec<f32>, Gradients) {
         let Geometry { inputs, outputs, height, width, .. } = self.geometry;
-        let device = &places()[0].device;
-        let shuffled = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
-        let (lying, strides) = if channels_last {
-            (numbers(shuffled), [height * width * inputs, 1, width * inputs, inputs])
+        let device = &devices()[0].device;
+        let permuted = tensor(&numbers_in.images, self.image_shape(), device).permute([0, 2, 3, 1]);
+        let (stored, strides) = if channels_last {
+            (numbers(permuted), [height * width * inputs, 1, width * inputs, inputs])
         } else {
             (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
         };
-        let images = Images { numbers: &lying, strides };
-        let pass = |wants| forward(path, self.geometry, self.batch, &images, &numbers_in.weights, &numbers_in.bias, wants);
-        let ((out, winners), (unkept, none)) = (pass(true), pass(false));
-        let shut = |(number, winner): (&f32, &u8)| (*number == 0.0) == (*winner == 4);
-        assert!(winners.len() == out.len() && none.is_empty() && out.iter().zip(&winners).all(shut));
-        assert!(same(&out, &unkept) || close(&out, &unkept, 1e-4), "the output is the same with and without winners");
+        let images = Images { numbers: &stored, strides };
+        let pass = |wants_argmax| {
+            let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
+            let weights = if wants_argmax {
+                ConvWeights::for_batch(path, self.geometry, self.batch, weights, bias)
+            } else {
+                ConvWeights::for_inference(path, self.geometry, weights.clone(), bias.clone())
+            };
+            forward(path, &weights, self.batch, &images, wants_argmax, 2)
+        };
+        let ((out, argmax), (inference_out, no_argmax)) = (pass(true), pass(false));
+        let is_consistent = |(number, argmax): (&f32, &u8)| (*number == 0.0) == (*argmax == 4);
+        assert!(argmax.len() == out.len() && no_argmax.is_empty() && out.iter().zip(&argmax).all(is_consistent));
+        assert!(same(&out, &inference_out) || close(&out, &inference_out, 1e-4), "the output is the same in training and in inference");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
-        let (lying, strides) = if channels_last {
-            let shuffled = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
-            (numbers(shuffled), [outputs * positions, 1, columns * outputs, outputs])
+        let (stored, strides) = if channels_last {
+            let permuted = tensor(&numbers_in.gradient, self.pooled_shape(), device).permute([0, 2, 3, 1]);
+            (numbers(permuted), [outputs * positions, 1, columns * outputs, outputs])
         } else {
             (numbers_in.gradient.clone(), [outputs * positions, positions, columns, 1])
         };
-        let gradient = Images { numbers: &lying, strides };
-        let found = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, true);
-        let without = backward(path, self.geometry, &images, &numbers_in.weights, &winners, &gradient, false);
+        let gradient = Images { numbers: &stored, strides };
+        let found = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, true);
+        let without = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, false);
         assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());
         let [batch, channels, rows, columns] = self.pooled_shape();
         (numbers(tensor(&out, [batch, rows, columns, channels], device).permute([0, 3, 1, 2])), found)
@@ -218,10 +229,10 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_finite_passes_through_as_in_the_stock_operations(case in cases(), places in proptest::collection::vec(any::<(u16, u8)>(), 1..4)) {
+    fn values_that_are_not_finite_propagate_as_in_the_stock_operations(case in cases(), positions in proptest::collection::vec(any::<(u16, u8)>(), 1..4)) {
         let mut numbers = case.numbers(halves);
-        for (place, which) in places {
-            let at = usize::from(place) % numbers.images.len();
+        for (position, which) in positions {
+            let at = usize::from(position) % numbers.images.len();
             numbers.images[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][usize::from(which) % 3];
         }
         let (expected, _) = case.stock(&numbers);
@@ -232,9 +243,9 @@ proptest! {
     }
 
     #[test]
-    fn a_gradient_that_is_not_finite_reaches_what_it_belongs_to(case in cases(), place in any::<u16>()) {
+    fn a_gradient_that_is_not_finite_propagates_to_the_bias(case in cases(), position in any::<u16>()) {
         let mut numbers = case.numbers(halves);
-        let at = usize::from(place) % numbers.gradient.len();
+        let at = usize::from(position) % numbers.gradient.len();
         numbers.gradient[at] = f32::NAN;
         let (_, gradients) = case.stock(&numbers);
         for path in Path::all() {
@@ -244,15 +255,15 @@ proptest! {
     }
 
     #[test]
-    fn a_dense_layer_is_the_stock_one(batch in prop_oneof![Just(1_usize), 1_usize..40], inputs in 1_usize..70, outputs in 1_usize..140, relu_too in any::<bool>(), turned in any::<bool>(), seed in any::<u64>()) {
+    fn a_dense_layer_is_the_stock_one(batch in prop_oneof![Just(1_usize), 1_usize..40], inputs in 1_usize..70, outputs in 1_usize..140, relu_too in any::<bool>(), transposed in any::<bool>(), seed in any::<u64>()) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let (x, w, b) = (halves(&mut random, batch * inputs), halves(&mut random, inputs * outputs), halves(&mut random, outputs));
         let g = halves(&mut random, batch * outputs);
-        for place in places() {
-            let device = place.device.autodiff();
+        for device in devices() {
+            let device = device.device.autodiff();
             let run = |own: bool| {
-                // A transposed tensor lies in memory by columns.
-                let x = if turned { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
+                // A transposed tensor is stored in column order.
+                let x = if transposed { tensor(&x, [inputs, batch], &device).transpose() } else { tensor(&x, [batch, inputs], &device) }.require_grad();
                 let (w, b) = (tensor(&w, [inputs, outputs], &device).require_grad(), tensor(&b, [outputs], &device).require_grad());
                 let out = if own {
                     fused::dense(x.clone(), w.clone(), b.clone(), relu_too)
@@ -277,7 +288,7 @@ proptest! {
         let expected: Vec<f32> =
             (0..outputs).map(|o| b[o] + (0..inputs).map(|i| x[i] * w[i * outputs + o]).sum::<f32>()).collect();
         for path in Path::all() {
-            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false);
+            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false, 2);
             prop_assert!(same(&found, &expected), "{}: {found:?} against {expected:?}", path.name);
         }
     }
@@ -287,8 +298,8 @@ proptest! {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let logits: Vec<f32> = reals(&mut random, batch * classes).iter().map(|number| number * scale).collect();
         let labels: Vec<i32> = (0..batch).map(|_| random.random_range(0..i32::try_from(classes).unwrap())).collect();
-        for place in places() {
-            let device = place.device.autodiff();
+        for device in devices() {
+            let device = device.device.autodiff();
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [batch]), &device);
             let run = |kernels| {
                 let logits = tensor(&logits, [batch, classes], &device).require_grad();
@@ -296,7 +307,7 @@ proptest! {
                 let gradients = (loss.clone() * 3.0).backward();
                 (numbers(loss), correct.into_data().iter::<i64>().next(), numbers(logits.grad(&gradients).unwrap()))
             };
-            let (own, stock) = (run(Kernels::Fused), run(Kernels::Stock));
+            let (own, stock) = (run(Implementation::Fused), run(Implementation::Stock));
             prop_assert!(close(&own.0, &stock.0, 1e-5), "{:?} against {:?}", own.0, stock.0);
             prop_assert_eq!(own.1, stock.1);
             prop_assert!(close(&own.2, &stock.2, 1e-5), "{:?} against {:?}", own.2, stock.2);
@@ -310,8 +321,8 @@ fn two_convolutions_in_a_row_have_the_stock_gradients() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let (x, w1, b1) = (halves(&mut random, 5 * 2 * 14 * 15), halves(&mut random, 11 * 2 * 9), halves(&mut random, 11));
     let (w2, b2, g) = (halves(&mut random, 6 * 11 * 9), halves(&mut random, 6), halves(&mut random, 5 * 6 * 3 * 3));
-    for place in places() {
-        let device = place.device.autodiff();
+    for device in devices() {
+        let device = device.device.autodiff();
         let run = |own: bool| {
             let x = tensor(&x, [5, 2, 14, 15], &device).require_grad();
             let (w1, b1) = (tensor(&w1, [11, 2, 3, 3], &device).require_grad(), tensor(&b1, [11], &device).require_grad());

@@ -1,19 +1,18 @@
-//! The one natural way for the data: a module uses only those above it.
+//! The order of the modules: a module uses only modules above it.
 
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 19] = [
     "error",
     "atomic",
     "checksum",
     "clock",
     "seed",
     "config",
-    "kernels",
     "backend",
     "data",
-    "model",
+    "network",
     "objective",
     "metrics",
     "train",
@@ -27,7 +26,7 @@ const ORDER: [&str; 20] = [
 ];
 
 #[test]
-fn a_module_uses_only_those_above_it() {
+fn a_module_uses_only_modules_above_it() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&source, &mut files);
@@ -38,13 +37,13 @@ fn a_module_uses_only_those_above_it() {
         if module == "lib" || module == "main" {
             continue;
         }
-        let place = |name: &str| ORDER.iter().position(|module| *module == name);
-        let own = place(&module).unwrap_or_else(|| panic!("`{module}` has no place in the order"));
+        let position = |name: &str| ORDER.iter().position(|module| *module == name);
+        let own = position(&module).unwrap_or_else(|| panic!("`{module}` is missing in the order"));
         modules_seen.push(module.clone());
         let text = std::fs::read_to_string(&file).unwrap();
         let product = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         for used in product.split("crate::").skip(1).flat_map(first_names) {
-            let Some(other) = place(&used) else { continue };
+            let Some(other) = position(&used) else { continue };
             // `error` gathers the errors of every module, so that a command has one to return.
             assert!(other <= own || module == "error", "{}: `{module}` uses `{used}`, which is below it", relative.display());
         }
@@ -52,7 +51,7 @@ fn a_module_uses_only_those_above_it() {
     assert!(ORDER.iter().all(|module| modules_seen.iter().any(|seen| seen == module)));
 }
 
-/// The modules named after `crate::`, of which there may be several in braces.
+/// The modules after `crate::`; several in braces.
 fn first_names(after: &str) -> Vec<String> {
     let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     match after.strip_prefix('{') {

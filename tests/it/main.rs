@@ -1,11 +1,11 @@
-//! The product from outside: its numbers against PyTorch's, its commands, its files, its messages.
+//! Tests from outside: numbers against PyTorch, commands, files and messages.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-/// Says why a test can't run here, past the harness, which keeps what a passing test prints to itself.
+/// Prints why a test is skipped, directly to standard error: the harness hides the output of passing tests.
 macro_rules! say {
-    ($($told:tt)*) => {{
+    ($($message:tt)*) => {{
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), $($told)*);
+        let _ = writeln!(std::io::stderr(), $($message)*);
     }};
 }
 
@@ -14,16 +14,18 @@ mod commands;
 mod configs;
 mod data;
 mod determinism;
+mod earlier_version;
 mod errors;
-mod extending;
+mod extension;
 mod fetch;
 mod folders;
-mod gradients;
+mod gradient_descent;
 mod init;
 mod interruption;
-mod keeping;
+mod kept_checkpoint;
 mod kernels;
 mod layering;
+mod layers;
 mod norms_and_steps;
 mod objective;
 mod penalties;
@@ -32,5 +34,5 @@ mod reference;
 mod stopping;
 mod support;
 mod terminal;
-mod using;
+mod trained_network;
 mod warnings;

@@ -8,28 +8,34 @@ use burn::optim::{AdamConfig, AdamWConfig, Optimizer, SgdConfig};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use regulus::backend::Place;
+use regulus::backend::ComputeDevice;
 use regulus::backend::fused::{self, Norm};
-use regulus::config::Kernels;
-use regulus::kernels::simd::Path;
-use regulus::kernels::{squares, update};
+use regulus::config::Implementation;
 use regulus::objective::norm_of;
+use regulus_kernels::simd::Path;
+use regulus_kernels::{squares, update};
 
-use crate::kernels::{close, halves, numbers, places, reals, tensor};
+use crate::kernels::{close, devices, halves, numbers, reals, tensor};
 
 /// A norm, and after it the gradient of three times that.
-fn norm_and_gradient<const D: usize>(place: &Place, kernels: Kernels, weights: &[f32], shape: [usize; D], norm: Norm) -> Vec<f32> {
-    let weights = tensor(weights, shape, &place.device.clone().autodiff()).require_grad();
-    let norm = norm_of(kernels, weights.clone(), norm);
+fn norm_and_gradient<const D: usize>(
+    device: &ComputeDevice,
+    implementation: Implementation,
+    weights: &[f32],
+    shape: [usize; D],
+    norm: Norm,
+) -> Vec<f32> {
+    let weights = tensor(weights, shape, &device.device.clone().autodiff()).require_grad();
+    let norm = norm_of(implementation, weights.clone(), norm, usize::from(D == 2));
     let gradients = (norm.clone() * 3.0).backward();
     [numbers(norm), numbers(weights.grad(&gradients).unwrap())].concat()
 }
 
 /// The weights after each step of a stock optimizer at a learning rate of 0.01.
-fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], place: &Place) -> Vec<Vec<f32>> {
-    let (mut weights, mut state) = (tensor(start, [start.len()], &place.device), None);
+fn steps(optimizer: &impl Optimizer, start: &[f32], gradients: &[Vec<f32>], device: &ComputeDevice) -> Vec<Vec<f32>> {
+    let (mut weights, mut state) = (tensor(start, [start.len()], &device.device), None);
     let mut step = |gradient: &Vec<f32>| {
-        (weights, state) = optimizer.step(0.01, weights.clone(), tensor(gradient, [start.len()], &place.device), state.take());
+        (weights, state) = optimizer.step(0.01, weights.clone(), tensor(gradient, [start.len()], &device.device), state.take());
         numbers(weights.clone())
     };
     gradients.iter().map(&mut step).collect()
@@ -47,14 +53,14 @@ proptest! {
             weights[..columns].fill(0.0);
             weights.iter_mut().step_by(columns).for_each(|weight| *weight = 0.0);
         }
-        for place in places() {
+        for device in devices() {
             for norm in [Norm::Squares, Norm::Absolutes, Norm::Groups] {
-                let of = |kernels| {
-                    let dense = norm_and_gradient(&place, kernels, &weights, [rows, columns], norm);
-                    let convolution = norm_and_gradient(&place, kernels, &weights, [rows, columns, 1, 1], norm);
+                let of = |implementation| {
+                    let dense = norm_and_gradient(&device, implementation, &weights, [rows, columns], norm);
+                    let convolution = norm_and_gradient(&device, implementation, &weights, [rows, columns, 1, 1], norm);
                     [dense, convolution].concat()
                 };
-                let (own, stock) = (of(Kernels::Fused), of(Kernels::Stock));
+                let (own, stock) = (of(Implementation::Fused), of(Implementation::Stock));
                 prop_assert!(close(&own, &stock, 1e-5), "{norm:?}: {own:?} against {stock:?}");
             }
         }
@@ -81,12 +87,12 @@ proptest! {
         let sgd = SgdConfig::new().with_momentum((momentum > 0.0).then_some(with_momentum)).build();
         let adam = AdamConfig::new().with_epsilon(1e-7).build();
         let adamw = AdamWConfig::new().with_epsilon(1e-7).with_weight_decay(decay).build();
-        for place in places() {
-            let tensor = |numbers: &[f32]| tensor(numbers, [count], &place.device);
+        for device in devices() {
+            let tensor = |numbers: &[f32]| tensor(numbers, [count], &device.device);
             let expected = [
-                steps(&sgd, &start, &gradients, &place),
-                steps(&adam, &start, &gradients, &place),
-                steps(&adamw, &start, &gradients, &place),
+                steps(&sgd, &start, &gradients, &device),
+                steps(&adam, &start, &gradients, &device),
+                steps(&adamw, &start, &gradients, &device),
             ];
             let (mut w, mut velocity) = (tensor(&start), tensor(&vec![0.0; count]));
             #[expect(clippy::cast_possible_truncation, reason = "as the program does")]
@@ -99,10 +105,10 @@ proptest! {
                 }
                 prop_assert!(close(&numbers(w.clone()), expected, 1e-6));
             }
-            for (kept, expected) in [(1.0, &expected[1]), (1.0 - 0.01 * decay, &expected[2])] {
+            for (retained, expected) in [(1.0, &expected[1]), (1.0 - 0.01 * decay, &expected[2])] {
                 let (mut w, mut moments) = (tensor(&start), [tensor(&vec![0.0; count]), tensor(&vec![0.0; count])]);
                 for ((gradient, expected), step) in gradients.iter().zip(expected).zip(1..) {
-                    let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, kept, step };
+                    let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained, step };
                     (w, moments) = fused::adam(w, tensor(gradient), moments, constants);
                     prop_assert!(close(&numbers(w.clone()), expected, 1e-5));
                 }
@@ -117,7 +123,7 @@ proptest! {
         let run = |path: Path| {
             let (mut w, mut m, mut v) = (start.clone(), vec![0.0; count], vec![0.0; count]);
             for step in 1..4 {
-                let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, kept: 0.99, step };
+                let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained: 0.99, step };
                 update::adam(path, adam, &mut w, &gradient, &mut m, &mut v);
             }
             [w, m, v]

@@ -1,4 +1,4 @@
-//! The objective, its gradients and the optimizers' steps against PyTorch in float64.
+//! The objective, its gradients and optimizer steps against PyTorch in float64.
 //!
 //! The numbers are made by `tests/fixtures/objective.py`.
 
@@ -12,12 +12,14 @@ use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data};
-use regulus::model::{Architecture, Look, Network, Parameter, Weights};
-use regulus::objective::{Curvature, Penalties};
-use regulus::train::{ParameterOptimizer, StepSums, Stepper, Turn};
+use regulus::network::{Curvature, Network, ParamVisitor};
+use regulus::objective::Penalties;
+use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
+use regulus_model::Weights;
+use regulus_model::graph::{Parameter, Role};
 use serde::Deserialize;
 
-use crate::support::{cpu_backends, present_backends};
+use crate::support::{backends_and_kernels, present_backends};
 
 type Numbers = HashMap<String, Vec<f64>>;
 
@@ -114,34 +116,35 @@ impl Setting {
         );
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), sets).unwrap();
-        let place = backend::open(&experiment.backend).unwrap().place.autodiff();
-        let device = place.device.clone();
+        let device = backend::open(&experiment.backend).unwrap().device.autodiff();
         let data = data::load(&experiment.data, experiment.seed).unwrap();
-        let architecture = Architecture::new(&experiment.model, data.train.shape(), data.classes.len()).unwrap();
+        let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
-        let network = Network::blank(&architecture, &place).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
-        let penalties = Penalties::new(&experiment.penalty, &Parameter::of(&network), data.train.count()).unwrap();
-        let batcher = Batcher::new(&data.normalizer, &device);
-        Self { experiment, data, device, network, penalties, batcher }
+        let network = Network::blank(&graph, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
+        let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count()).unwrap();
+        let batcher = Batcher::new(&data.normalizer, &device.device);
+        Self { experiment, data, device: device.device, network, penalties, batcher }
     }
 
-    /// Gradients and sums of a first step.
+    /// Gradients and sums of the first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        let turn = Turn { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
-        Stepper::new(&self.experiment, &self.data.train, &self.batcher).gradients(&self.network, &mut self.penalties.clone(), turn)
+        let context = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
+        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
+        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), context);
+        (found.gradients, found.sums)
     }
 
     fn trained(&self, batches: &[Vec<u32>]) -> Weights {
-        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.kernels());
+        let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.implementation());
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         let mut penalties = self.penalties.clone();
         let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
         for (step, batch) in (0..).zip(batches) {
-            let turn = Turn { indices: batch, upcoming: &[], rate, epoch: 0, step };
-            network = stepper.step(network, &mut optimizer, &mut penalties, turn).0;
+            let context = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
+            network = stepper.step(network, &mut optimizer, &mut penalties, context).0;
         }
-        Weights::of(&network)
+        network.weights()
     }
 }
 
@@ -151,39 +154,39 @@ struct Named<'a> {
     found: HashMap<String, Vec<f32>>,
 }
 
-impl Look for Named<'_> {
-    fn look<const D: usize>(&mut self, name: &str, id: ParamId, _tensor: Tensor<D>) {
+impl ParamVisitor for Named<'_> {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
         let gradient = self.gradients.get::<D>(id).expect("every parameter has a gradient");
         let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
-        self.found.insert(name.to_owned(), gradient.into_data().iter::<f32>().collect());
+        self.found.insert(parameter.name.clone(), gradient.into_data().iter::<f32>().collect());
     }
 }
 
 fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
-    let mut look = Named { gradients, found: HashMap::new() };
-    network.each(&mut look);
-    look.found
+    let mut named = Named { gradients, found: HashMap::new() };
+    network.visit_parameters(&mut named);
+    named.found
 }
 
-fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, told: &str) {
+fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, label: &str) {
     assert_eq!(found.len(), expected.len());
     for (name, expected) in expected {
         let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
         assert!(largest > 0.0, "{name} has a gradient");
         for (found, expected) in found[name].iter().zip(expected) {
             let difference = (f64::from(*found) - expected).abs() / largest;
-            assert!(difference < 1e-5, "{told}, {name}: {found} against {expected}, {difference:e} of the largest");
+            assert!(difference < 1e-5, "{label}, {name}: {found} against {expected}, {difference:e} of the largest");
         }
     }
 }
 
-fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, told: &str) {
+fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, label: &str) {
     for (name, expected) in expected {
         let found = &found.get(name).unwrap().numbers;
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
             let difference = (f64::from(*found) - expected).abs();
-            assert!(difference < tolerance, "{told}, {name}: {found} against {expected}");
+            assert!(difference < tolerance, "{label}, {name}: {found} against {expected}");
         }
     }
 }
@@ -198,15 +201,15 @@ fn losses_and_gradients_are_pytorchs() {
     let fixture = fixture();
     for backend in present_backends() {
         for case in &fixture.cases {
-            let told = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
+            let label = format!("{backend}, lambda {}, m = {}", case.lambda, case.samples);
             let setting = Setting::new(backend, &sets(case, &[]));
             let (gradients, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-            assert!((sums[0] - case.data_loss).abs() < 1e-6, "{told}: data loss {} against {}", sums[0], case.data_loss);
-            assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: penalty {} against {}", sums[1], case.penalty);
-            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
-            assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{told}: {on_host} against {}", case.penalty);
-            assert_gradients(&named(&setting.network, &gradients), &case.gradients, &told);
+            assert!((sums[0] - case.data_loss).abs() < 1e-6, "{label}: data loss {} against {}", sums[0], case.data_loss);
+            assert!((sums[1] - case.penalty).abs() <= 1e-6 * case.penalty, "{label}: penalty {} against {}", sums[1], case.penalty);
+            let on_host = setting.penalties.value(&setting.network.weights(), 6);
+            assert!((on_host - case.penalty).abs() <= 1e-6 * case.penalty, "{label}: {on_host} against {}", case.penalty);
+            assert_gradients(&named(&setting.network, &gradients), &case.gradients, &label);
         }
     }
 }
@@ -216,7 +219,7 @@ fn weights_after_five_steps_are_pytorchs() {
     let fixture = fixture();
     for backend in present_backends() {
         for case in &fixture.cases {
-            let ways: [(&str, &[&str], &Numbers, f64); 5] = [
+            let optimizers: [(&str, &[&str], &Numbers, f64); 5] = [
                 ("sgd", &["optimizer.kind=sgd", "optimizer.learning_rate=0.1"], &case.after_sgd, 1e-5),
                 (
                     "momentum",
@@ -228,10 +231,10 @@ fn weights_after_five_steps_are_pytorchs() {
                 ("adamw", &["optimizer.kind=adamw"], &case.after_adamw, 1e-4),
                 ("rmsprop", &["optimizer.kind=rmsprop", "optimizer.centered=true"], &case.after_rmsprop, 1e-4),
             ];
-            for (way, more, expected, tolerance) in ways {
+            for (optimizer, more, expected, tolerance) in optimizers {
                 let setting = Setting::new(backend, &sets(case, more));
-                let told = format!("{backend}, {way}, lambda {}, m = {}", case.lambda, case.samples);
-                assert_weights(&setting.trained(&fixture.batches), expected, tolerance, &told);
+                let label = format!("{backend}, {optimizer}, lambda {}, m = {}", case.lambda, case.samples);
+                assert_weights(&setting.trained(&fixture.batches), expected, tolerance, &label);
             }
         }
     }
@@ -242,14 +245,14 @@ fn other_penalties_and_their_gradients_are_pytorchs() {
     let fixture = fixture();
     for (backend, kernels) in backends_and_kernels() {
         for Penalized { sets, penalty, gradients } in &fixture.penalties {
-            let told = format!("{backend}, {kernels}, {sets:?}");
+            let label = format!("{backend}, {kernels}, {sets:?}");
             let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
             let (found, sums) = setting.gradients(&fixture.batches[0]);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-            assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{told}: penalty {} against {penalty}", sums[1]);
-            let on_host = setting.penalties.value(&Weights::of(&setting.network), 6);
-            assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{told}: {on_host} against {penalty}");
-            assert_gradients(&named(&setting.network, &found), gradients, &told);
+            assert!((sums[1] - penalty).abs() <= 1e-6 * penalty, "{label}: penalty {} against {penalty}", sums[1]);
+            let on_host = setting.penalties.value(&setting.network.weights(), 6);
+            assert!((on_host - penalty).abs() <= 1e-6 * penalty, "{label}: {on_host} against {penalty}");
+            assert_gradients(&named(&setting.network, &found), gradients, &label);
         }
     }
 }
@@ -259,13 +262,13 @@ fn proximal_and_decoupled_steps_are_pytorchs_with_the_same_zeros() {
     let fixture = fixture();
     for (backend, kernels) in backends_and_kernels() {
         for After { sets, weights } in &fixture.after {
-            let told = format!("{backend}, {kernels}, {sets:?}");
+            let label = format!("{backend}, {kernels}, {sets:?}");
             let setting = Setting::new(backend, &[sets.as_slice(), &[format!("backend.kernels={kernels}")]].concat());
             let found = setting.trained(&fixture.batches);
-            assert_weights(&found, weights, 1e-4, &told);
+            assert_weights(&found, weights, 1e-4, &label);
             for (name, expected) in weights {
                 for (found, expected) in found.get(name).unwrap().numbers.iter().zip(expected) {
-                    assert_eq!(*found == 0.0, *expected == 0.0, "{told}, {name}: {found} against {expected}");
+                    assert_eq!(*found == 0.0, *expected == 0.0, "{label}, {name}: {found} against {expected}");
                 }
             }
         }
@@ -276,19 +279,13 @@ fn proximal_and_decoupled_steps_are_pytorchs_with_the_same_zeros() {
 fn label_smoothing_is_pytorchs() {
     let Fixture { batches, smoothed: Smoothed { label_smoothing, data_loss, gradients }, .. } = fixture();
     for (backend, kernels) in backends_and_kernels() {
-        let told = format!("{backend}, {kernels}");
+        let label = format!("{backend}, {kernels}");
         let setting = Setting::new(backend, &[format!("train.label_smoothing={label_smoothing}"), format!("backend.kernels={kernels}")]);
         let (found, sums) = setting.gradients(&batches[0]);
         let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
-        assert!((sums[0] - data_loss).abs() < 1e-6, "{told}: {} against {data_loss}", sums[0]);
-        assert_gradients(&named(&setting.network, &found), &gradients, &told);
+        assert!((sums[0] - data_loss).abs() < 1e-6, "{label}: {} against {data_loss}", sums[0]);
+        assert_gradients(&named(&setting.network, &found), &gradients, &label);
     }
-}
-
-/// Every backend with stock operations, and the CPU ones with fused ones.
-fn backends_and_kernels() -> Vec<(&'static str, &'static str)> {
-    let fused = cpu_backends().into_iter().map(|backend| (backend, "fused"));
-    fused.chain(present_backends().into_iter().map(|backend| (backend, "stock"))).collect()
 }
 
 #[test]
@@ -317,7 +314,7 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
         #[expect(clippy::cast_possible_truncation, reason = "Burn takes the decay as float32")]
         let decay = SgdConfig::new().with_weight_decay(Some(WeightDecayConfig::new((lambda / m) as f32))).build();
         let mut burns: ModuleOptimizer = SgdConfig::new().init().with_group(ParamGroup::from_ids(kernels), decay, None);
-        let burns = Weights::of(&burns.step(rate, plain.network.clone(), gradients));
+        let burns = burns.step(rate, plain.network.clone(), gradients).weights();
 
         for (name, values) in burns.iter() {
             for (ours, burns) in ours.get(name).unwrap().numbers.iter().zip(&values.numbers) {
@@ -328,21 +325,21 @@ fn a_step_with_the_penalty_is_burns_weight_decay_of_lambda_over_m_on_the_kernels
     }
 }
 
-/// The identifiers of the parameters of rank 2 and more.
+/// The identifiers of the kernels.
 #[derive(Default)]
 struct Kernels(Vec<ParamId>);
 
 impl Kernels {
     fn of(network: &Network) -> Vec<ParamId> {
         let mut kernels = Self::default();
-        network.each(&mut kernels);
+        network.visit_parameters(&mut kernels);
         kernels.0
     }
 }
 
-impl Look for Kernels {
-    fn look<const D: usize>(&mut self, _name: &str, id: ParamId, _tensor: Tensor<D>) {
-        if D >= 2 {
+impl ParamVisitor for Kernels {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
+        if parameter.role == Role::Kernel {
             self.0.push(id);
         }
     }
@@ -361,23 +358,24 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let weights = Weights::from_file(&path).unwrap();
             let network = network.valid().with_weights(&weights, &path).unwrap();
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
-            let curvature = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true);
-            assert!(penalties.learn(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
+            let scope = penalties.curvature_scope(network.graph()).unwrap();
+            let curvature = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true);
+            assert!(penalties.update_by_evidence(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
-                let found = Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| true)?;
+                let found = Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true)?;
                 loss = found.loss;
                 Ok(found)
             };
-            let stopped = |structure| Curvature::of(&network, &data.train, &batcher, structure, &|_, _, _| false);
+            let stopped = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| false);
             let before = penalties.clone();
-            assert!(penalties.learn(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
-            let found = penalties.learn(5, &weights, curvature).unwrap().unwrap();
+            assert!(penalties.update_by_evidence(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
+            let found = penalties.update_by_evidence(5, &weights, curvature).unwrap().unwrap();
             let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-4;
-            let told = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
-            assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{told}");
-            assert!(near(found.log_evidence, case.log_evidence) && near(found.gamma, case.gamma), "{told}");
-            assert!(near(penalties.lambda().unwrap(), case.lambda), "{told}");
+            let label = format!("{backend} {}: {found:?}, λ {:?}", case.structure, penalties.lambda());
+            assert!(near(loss, fixture.data_loss * data.train.count() as f64), "{label}");
+            assert!(near(found.log_evidence, case.log_evidence) && near(found.gamma, case.gamma), "{label}");
+            assert!(near(penalties.lambda().unwrap(), case.lambda), "{label}");
         }
     }
 }

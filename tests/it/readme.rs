@@ -1,14 +1,14 @@
-//! What the README shows.
+//! The commands in the README and the keys in `docs/config.md`.
 
 use std::path::Path;
 
 use crate::support::Sandbox;
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The commands in blocks marked `sh`; those marked `console` take long, download, or build.
+/// The commands in blocks marked `sh`. Blocks marked `console` take long, download or build.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap().trim());
@@ -26,7 +26,7 @@ fn every_command_runs() {
     }
     std::fs::create_dir_all(sandbox.path("examples")).unwrap();
     std::fs::copy(root.join("examples/digit.png"), sandbox.path("examples/digit.png")).unwrap();
-    let commands = commands(&readme());
+    let commands = commands(&read("README.md"));
     assert!(commands.len() >= 8, "{commands:?}");
     for command in commands {
         let arguments = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus "));
@@ -38,17 +38,22 @@ fn every_command_runs() {
 
 #[test]
 fn the_test_command_is_the_one_ci_runs() {
-    let ci = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
-    assert!(readme().contains("\ncargo test --release\n"));
-    assert!(ci.contains("\ncargo test --release\n"));
+    for file in ["README.md", ".ci/run"] {
+        assert!(read(file).contains("\ncargo test --release\n"), "{file}");
+    }
 }
 
 #[test]
-fn every_key_of_a_config_is_documented() {
-    let text = readme();
+fn every_key_of_a_config_has_a_row() {
+    let text = read("docs/config.md");
     let sandbox = Sandbox::new();
     let resolved = sandbox.ok(&["check", "small.toml"]).stdout();
-    for key in resolved.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
-        assert!(text.contains(key), "README does not tell of `{key}`");
+    let mut section = String::new();
+    for line in resolved.lines().filter(|line| !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = format!("{}.", line.trim_matches(['[', ']']));
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            assert!(text.contains(&format!("\n| `{section}{key}` |")), "`{section}{key}` has no row");
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The reference network's 32 and 64 channels, which take paths that fewer do not: gradients against PyTorch's in float64, and training with the fused
-//! operations against the stock ones.
+//! The reference network with 32 and 64 channels, which use kernels that fewer channels do not use: gradients against PyTorch in float64, and training
+//! with fused against stock operations.
 //!
-//! The numbers are made by `tests/fixtures/reference.py`. A gradient is read off one step of gradient descent with a rate so large that the weights
-//! before it hardly count.
+//! The numbers are computed by `tests/fixtures/reference.py`. A gradient is computed from one step of gradient descent with such a large learning rate
+//! that the initial weights are negligible.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +37,7 @@ struct Gradient {
     norm: f64,
 }
 
-/// The mixer of `reference.py`.
+/// The hash function of `reference.py`.
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -47,7 +47,7 @@ fn mixed(number: u64) -> u64 {
 
 /// From -1 to 1.
 fn numbers(stream: u64, count: usize) -> Vec<f32> {
-    (0_u64..).take(count).map(|place| (mixed((stream << 32) + place) >> 40) as f32 / 8_388_608.0 - 1.0).collect()
+    (0_u64..).take(count).map(|index| (mixed((stream << 32) + index) >> 40) as f32 / 8_388_608.0 - 1.0).collect()
 }
 
 /// Every parameter's name, shape and values before the step.
@@ -73,7 +73,7 @@ fn prepare(sandbox: &Sandbox, case: &Case) {
         let sizes = sizes.iter().flat_map(|size| u32::try_from(*size).unwrap().to_be_bytes());
         [0, 0, 8].into_iter().chain([u8::try_from(sizes.clone().count() / 4).unwrap()]).chain(sizes).collect::<Vec<u8>>()
     };
-    let pixels = (0_u64..).take(BATCH * 28 * 28).map(|place| u8::try_from(mixed((case.image_stream << 32) + place) >> 56).unwrap());
+    let pixels = (0_u64..).take(BATCH * 28 * 28).map(|index| u8::try_from(mixed((case.image_stream << 32) + index) >> 56).unwrap());
     sandbox.write("images", header(&[BATCH, 28, 28]).into_iter().chain(pixels).collect::<Vec<u8>>());
     sandbox.write("labels", header(&[BATCH]).into_iter().chain((0..).take(BATCH)).collect::<Vec<u8>>());
     let weights: Vec<_> = parameters(case.padding)
@@ -102,7 +102,7 @@ fn weights_of(sandbox: &Sandbox, run: &str) -> BTreeMap<String, Vec<f32>> {
 
 /// The sets of vector instructions of this processor.
 fn paths() -> Vec<&'static str> {
-    regulus::kernels::simd::Path::all().iter().map(|path| path.name).collect()
+    regulus_kernels::simd::Path::all().iter().map(|path| path.name).collect()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn gradients_of_32_and_64_channels_are_pytorchs() {
             let sets = [format!("backend.kind={backend}"), format!("backend.kernels={kernels}")];
             let arguments = ["train", "step.toml", "--run-dir", &run, "--set", &sets[0], "--set", &sets[1]];
             let ran = sandbox.run_with(&[("REGULUS_SIMD", simd)], &arguments);
-            // The step leads far away, where the loss may no longer be finite; the weights it led to are kept all the same.
+            // After the large step the loss may not be finite. The weights are saved in any case.
             assert!(matches!(ran.code(), 0 | 4), "{run}: {}", ran.stderr());
             let metrics = std::fs::read_to_string(sandbox.path(&run).join("metrics.jsonl")).unwrap();
             let row: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
@@ -140,8 +140,8 @@ fn gradients_of_32_and_64_channels_are_pytorchs() {
                 assert_eq!(found.iter().step_by(expected.step).count(), expected.numbers.len(), "{name}");
                 // Float32 keeps 7 digits of sums of up to 1,352 products.
                 let tolerance = 2e-6 * expected.norm;
-                for (place, (found, expected)) in found.iter().step_by(expected.step).zip(&expected.numbers).enumerate() {
-                    assert!((found - expected).abs() < tolerance, "{run}, {name}: number {place} is {found}, expected {expected}");
+                for (index, (found, expected)) in found.iter().step_by(expected.step).zip(&expected.numbers).enumerate() {
+                    assert!((found - expected).abs() < tolerance, "{run}, {name}: number {index} is {found}, expected {expected}");
                 }
                 for (stream, expected) in (200..).zip(&expected.sums) {
                     let factors = numbers(stream, found.len());
@@ -154,7 +154,7 @@ fn gradients_of_32_and_64_channels_are_pytorchs() {
 }
 
 #[test]
-fn training_with_fused_operations_is_training_with_stock_ones() {
+fn training_with_fused_operations_equals_training_with_stock_operations() {
     let sandbox = Sandbox::new();
     let sets = ["model.channels=[32, 64]", "model.dropout=0.3", "train.epochs=2", "train.batch_size=32"];
     let common: Vec<&str> = ["train", "small.toml"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
@@ -169,13 +169,13 @@ fn training_with_fused_operations_is_training_with_stock_ones() {
             (losses, weights_of(&sandbox, &run))
         });
         let [(fused_losses, fused), (stock_losses, stock)] = runs;
-        assert_eq!(fused_losses.len(), 4, "two parts in each of two epochs");
+        assert_eq!(fused_losses.len(), 4, "two splits in each of two epochs");
         for (fused, stock) in fused_losses.iter().zip(&stock_losses) {
             assert!((fused - stock).abs() < 1e-4 * stock, "{backend}: losses {fused_losses:?}, with stock operations {stock_losses:?}");
         }
         for (name, stock) in &stock {
             let apart = fused[name].iter().zip(stock).map(|(fused, stock)| (fused - stock).abs()).fold(0.0, f32::max);
-            // Twelve of Adam's steps move a weight by up to 0.012.
+            // Twelve steps of Adam change a weight by up to 0.012.
             assert!(apart < 1e-4, "{backend}: {name} is {apart} apart");
         }
     }

@@ -1,4 +1,4 @@
-//! Ending before the last epoch.
+//! Early stopping, plateaus, step limits and divergence.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ fn summary(lines: &[Value]) -> &Value {
 }
 
 #[test]
-fn early_stopping_ends_and_keeps_the_best_epoch() {
+fn early_stopping_ends_training_and_keeps_the_best_epoch() {
     let sandbox = Sandbox::new();
     // At this rate the validation loss soon stops falling.
     let sets = ["--set", "early_stopping.patience=2", "--set", "train.epochs=60", "--set", "optimizer.learning_rate=0.02"];
@@ -66,16 +66,16 @@ fn max_steps_ends_in_the_middle_of_an_epoch() {
 }
 
 #[test]
-fn divergence_is_told_and_the_last_good_checkpoint_kept() {
+fn divergence_is_reported_and_the_last_good_checkpoint_stays() {
     let sandbox = Sandbox::new();
     let sets = ["--set", "optimizer.kind=sgd", "--set", "optimizer.learning_rate=1e6", "--set", "checkpoint.every_steps=1"];
     let ran = sandbox.run(&[["train", "small.toml", "--run-dir", "r"].as_slice(), &sets].concat());
     assert_eq!(ran.code(), 4, "{}", ran.stderr());
-    let told = ran.stderr();
-    assert!(told.contains("training diverged:") && told.contains("learning rate 1000000.0, lambda 0.5"), "{told}");
+    let stderr = ran.stderr();
+    assert!(stderr.contains("training diverged:") && stderr.contains("learning rate 1000000.0, lambda 0.5"), "{stderr}");
     let summary: Value = serde_json::from_slice(&std::fs::read(sandbox.path("r/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["status"], "diverged");
-    assert!(told.contains(&format!("at step {} ", summary["steps"])), "{told}");
+    assert!(stderr.contains(&format!("at step {} ", summary["steps"])), "{stderr}");
     let resumed = sandbox.run(&["resume", "r"]);
     assert_eq!(resumed.code(), 2);
     assert!(resumed.stderr().contains("diverged and would diverge again"), "{}", resumed.stderr());

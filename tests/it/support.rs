@@ -1,4 +1,4 @@
-//! A folder of its own for each test, and the program to run in it.
+//! A temporary folder for each test, and the program that runs in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A small, quick experiment that uses chance everywhere: dropout, shuffling, a split.
+/// A small, quick experiment with all uses of randomness: dropout, shuffling, a validation split.
 pub(crate) const SMALL: &str = r#"
 name = "small"
 seed = 3
@@ -52,7 +52,7 @@ impl Sandbox {
         path
     }
 
-    /// The program, to be run in the folder, with nothing of the user's own around it.
+    /// The program, to be run in the folder without the user's cache.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regulus"));
         command.args(arguments).current_dir(self.0.path()).env("REGULUS_DATA", self.path("cache")).env("NO_COLOR", "1");
@@ -67,38 +67,38 @@ impl Sandbox {
         Ran(self.command(arguments).envs(variables.iter().copied()).output().unwrap())
     }
 
-    /// Runs what must succeed.
+    /// Runs a command that must succeed.
     pub(crate) fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
         assert_eq!(ran.code(), 0, "{arguments:?}\n{}", ran.stderr());
         ran
     }
 
-    /// A JSON file.
+    /// The content of a JSON file.
     pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
     }
 
-    /// Everything in the folder of a run that must not depend on when and how often it was interrupted.
-    pub(crate) fn lasting(&self, run: &str) -> Vec<(String, String)> {
+    /// The results of a run: everything that must not depend on interruptions.
+    pub(crate) fn results(&self, run: &str) -> Vec<(String, String)> {
         let run = self.path(run);
-        let mut lasting = Vec::new();
+        let mut results = Vec::new();
         for checkpoint in ["last", "best"] {
             for file in ["model.safetensors", "optimizer.bpk"] {
                 if let Ok(bytes) = fs::read(run.join("checkpoints").join(checkpoint).join(file)) {
-                    lasting.push((format!("{checkpoint}/{file}"), format!("{bytes:?}")));
+                    results.push((format!("{checkpoint}/{file}"), format!("{bytes:?}")));
                 }
             }
         }
         for line in fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
-            lasting.push(("metrics".to_owned(), untimed(line)));
+            results.push(("metrics".to_owned(), untimed(line)));
         }
-        lasting.push(("summary".to_owned(), untimed(&fs::read_to_string(run.join("summary.json")).unwrap())));
-        lasting
+        results.push(("summary".to_owned(), untimed(&fs::read_to_string(run.join("summary.json")).unwrap())));
+        results
     }
 }
 
-/// JSON without what a clock says, and the checksum over it.
+/// JSON without times, speeds and the checksum.
 fn untimed(json: &str) -> String {
     let mut value: Value = serde_json::from_str(json).unwrap();
     for key in ["seconds", "images_per_second", "sha256"] {
@@ -107,7 +107,7 @@ fn untimed(json: &str) -> String {
     value.to_string()
 }
 
-/// A finished program.
+/// The output of a program.
 pub(crate) struct Ran(Output);
 
 impl Ran {
@@ -129,7 +129,7 @@ impl Ran {
     }
 }
 
-/// The backends of this build that a machine without a GPU has.
+/// The CPU backends of this build.
 pub(crate) fn cpu_backends() -> Vec<&'static str> {
     [("flex", cfg!(feature = "flex")), ("ndarray", cfg!(feature = "ndarray"))]
         .into_iter()
@@ -137,7 +137,7 @@ pub(crate) fn cpu_backends() -> Vec<&'static str> {
         .collect()
 }
 
-/// The backends of this build that have a device, with a word on those that have none.
+/// The backends of this build that have a device. Prints those that have none.
 pub(crate) fn present_backends() -> Vec<&'static str> {
     let mut present = cpu_backends();
     if cfg!(feature = "wgpu") {
@@ -154,7 +154,13 @@ pub(crate) fn present_backends() -> Vec<&'static str> {
     present
 }
 
-/// A PNG of one grey square.
+/// Every backend with stock operations, and the CPU backends with fused operations.
+pub(crate) fn backends_and_kernels() -> Vec<(&'static str, &'static str)> {
+    let fused = cpu_backends().into_iter().map(|backend| (backend, "fused"));
+    fused.chain(present_backends().into_iter().map(|backend| (backend, "stock"))).collect()
+}
+
+/// Writes a PNG of one grey value.
 pub(crate) fn png(path: &Path, width: u32, height: u32, grey: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::GrayImage::from_pixel(width, height, image::Luma([grey])).save(path).unwrap();

@@ -1,30 +1,30 @@
-//! What is seen on a terminal: bars that fit it, colours, and what Ctrl-C leaves.
+//! Output on a terminal: progress bars, colours, and Ctrl-C.
 
 use std::process::Output;
 
 use crate::support::{Sandbox, png};
 
-/// The long training that is interrupted.
+/// Arguments of a long run that is interrupted.
 const ENDLESS: [&str; 4] = ["--set", "train.epochs=100000", "--run-dir", "run"];
 
-/// Runs the program on a terminal of `columns` columns, and types Ctrl-C so many times.
+/// Runs the program on a terminal of `columns` columns and types Ctrl-C `interrupts` times. Returns exit code and output.
 fn on_terminal(sandbox: &Sandbox, columns: usize, interrupts: usize, arguments: &[&str]) -> (Option<i32>, String) {
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/terminal.py");
     let mut command = std::process::Command::new("python3");
     command.arg(script).args([columns.to_string(), interrupts.to_string()]).arg(env!("CARGO_BIN_EXE_regulus"));
     command.args(arguments).current_dir(sandbox.path("")).env_remove("NO_COLOR").env("TERM", "xterm");
     let Output { stdout, stderr, .. } = command.output().expect("python3 is there");
-    let told = String::from_utf8(stderr).unwrap();
-    let code = told.trim().strip_prefix("exit ").and_then(|code| code.parse().ok());
+    let stderr = String::from_utf8(stderr).unwrap();
+    let code = stderr.trim().strip_prefix("exit ").and_then(|code| code.parse().ok());
     (code, String::from_utf8(stdout).unwrap())
 }
 
-/// The lines as they are drawn, one after the other, without control sequences.
+/// All drawn lines without control sequences.
 fn drawn(written: &str) -> Vec<String> {
     written.split(['\r', '\n']).map(|line| console::strip_ansi_codes(line).into_owned()).collect()
 }
 
-/// What is on the screen at the end, line by line: a line that is drawn again takes the place of the one before.
+/// The final content of the screen. A redrawn line replaces the one before.
 fn on_screen(written: &str) -> String {
     let mut screen = vec![String::new()];
     for line in written.split_inclusive(['\r', '\n']) {
@@ -74,7 +74,7 @@ fn ctrl_c_leaves_no_half_bar() {
 #[test]
 fn a_second_ctrl_c_leaves_no_half_bar_either_and_a_cursor() {
     let sandbox = Sandbox::new();
-    // One epoch of averaging by every image keeps it from ending before the second.
+    // A full-batch step is slow enough that the run does not end before the second Ctrl-C.
     let slow = [
         "--set",
         "train.batch_size=full",
@@ -101,15 +101,15 @@ fn mistakes_are_coloured_on_a_terminal_and_nowhere_else() {
     let plain = console::strip_ansi_codes(&written).replace('\r', "");
     assert!(plain.contains("actual \\ predicted"), "{plain}");
     let piped = sandbox.ok(&["evaluate", "run"]).stdout();
-    assert_eq!(plain, piped, "the same words");
+    assert_eq!(plain, piped, "the same text");
     let (_, narrow) = on_terminal(&sandbox, 40, 0, &["evaluate", "run"]);
     assert!(!narrow.contains("actual \\ predicted") && narrow.contains("most frequent confusions"), "{narrow}");
 }
 
 #[test]
-fn many_classes_give_the_most_frequent_confusions_in_the_place_of_a_matrix() {
+fn many_classes_give_the_most_frequent_confusions_instead_of_a_matrix() {
     let sandbox = Sandbox::new();
-    // A network that has learnt nothing, and classes whose names are long, wide, or odd.
+    // An untrained network, and classes with long, wide and unusual names.
     let name = |class: u32| match class {
         0 => "a\tb".to_owned(),
         1 => "猫".repeat(40),

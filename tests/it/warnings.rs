@@ -1,4 +1,4 @@
-//! What a training is warned of.
+//! Warnings of training.
 
 use serde_json::Value;
 
@@ -9,20 +9,20 @@ fn warnings(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_lambda_so_large_that_the_weights_collapse_is_told() {
+fn weights_that_collapse_under_a_large_lambda_are_reported() {
     let sandbox = Sandbox::new();
     let sets = ["penalty.0.lambda=1e6", "optimizer.learning_rate=0.01", "train.epochs=8"];
     let train = |run, more: &[&'static str]| {
         let sets = sets.iter().flat_map(|set| ["--set", set]);
         sandbox.ok(&["train", "small.toml", "--run-dir", run].into_iter().chain(sets).chain(more.iter().copied()).collect::<Vec<_>>())
     };
-    let told = train("r", &[]).stderr();
-    assert!(told.contains("warning: the penalized weights have collapsed: ‖w‖² is "), "{told}");
+    let stderr = train("r", &[]).stderr();
+    assert!(stderr.contains("warning: the penalized weights have collapsed: ‖w‖² is "), "{stderr}");
     assert!(
-        told.contains("warning: accuracy on the validation part is ") && told.contains("no more than the share of its largest class"),
-        "{told}"
+        stderr.contains("warning: accuracy on the validation split is ") && stderr.contains("no more than the share of its largest class"),
+        "{stderr}"
     );
-    assert!(told.contains(" and 4 more are never predicted on the validation part"), "{told}");
+    assert!(stderr.contains(" and 4 more are never predicted on the validation split"), "{stderr}");
     let summary = sandbox.json("r/summary.json");
     assert_eq!(warnings(&summary).len(), 3);
     let json = train("j", &["--json"]);
@@ -31,7 +31,7 @@ fn a_lambda_so_large_that_the_weights_collapse_is_told() {
 }
 
 #[test]
-fn a_warm_up_longer_than_the_run_is_told_at_its_start() {
+fn a_warm_up_longer_than_the_run_is_reported_at_its_start() {
     let sandbox = Sandbox::new();
     let set = ["--set", "schedule.warmup_steps=39"];
     let expected = "`schedule.warmup_steps` is 39, but the run has only 39 steps: the learning rate never reaches its full value";
@@ -46,7 +46,7 @@ fn a_warm_up_longer_than_the_run_is_told_at_its_start() {
 }
 
 #[test]
-fn the_closing_lines_say_what_ended_the_run() {
+fn the_printed_summary_states_the_limit_that_ended_the_run() {
     let sandbox = Sandbox::new();
     let limited = sandbox.ok(&["train", "small.toml", "--run-dir", "r", "--set", "train.max_steps=15"]).stdout();
     assert!(limited.contains("2 epochs, 15 steps: ended by `train.max_steps`"), "{limited}");

@@ -1,21 +1,24 @@
 //! Runs every kernel, forward and backward, on a fixed list of shapes: one of each size that takes another path, odd sizes, a single number, numbers
 //! that are not finite. It checks little itself; Miri, a sanitizer or valgrind watches its memory.
 //!
+//! Words after its name pick groups of kernels: `pooled`, `general`, `dense`, `steps`; without one all of them run.
+//!
 //! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it all of this processor's take their turn. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
-#[path = "../../../src/kernels/mod.rs"]
-#[expect(unused_imports, reason = "the program names its gradients")]
-mod kernels;
-
-use kernels::conv::{backward, forward};
-use kernels::cross_entropy::cross_entropy;
-use kernels::dense::{self, Matrix};
-use kernels::groups::{self, Groups, Proximal};
-use kernels::image::{Geometry, Images, channels_first};
-use kernels::simd::{Path, VARIABLE};
-use kernels::squares::{scaled, sum_of_squares};
-use kernels::update::{Adam, Descent, adam, descend, descend_with_momentum};
+use regulus_kernels::conv::{ConvWeights, backward, forward};
+use regulus_kernels::convolve::{self, Convolution};
+use regulus_kernels::cross_entropy::cross_entropy;
+use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::groups::Groups;
+use regulus_kernels::image::{Geometry, Images, channels_first};
+use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
+use regulus_kernels::pointwise::{self, BatchNorm};
+use regulus_kernels::pool::{self, Pool};
+use regulus_kernels::proximal::{Proximal, proximal};
+use regulus_kernels::simd::{Path, VARIABLE};
+use regulus_kernels::squares::{scaled, sum_of_squares};
+use regulus_kernels::update::{Adam, Descent, adam, descend, descend_with_momentum};
 
 /// Numbers from a 64-bit mixer (Steele, Lea and Flood 2014).
 struct Random(u64);
@@ -76,7 +79,7 @@ const LARGE: [Shape; 10] = [
     [32, 64, 13, 13, 3, 0, 300],
 ];
 
-fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, batch]: Shape, odd: bool, random: &mut Random) -> f64 {
+fn conv_relu_pool(path: Path, [inputs, outputs, height, width, kernel, padding, batch]: Shape, odd: bool, random: &mut Random) -> f64 {
     let geometry = Geometry { inputs, outputs, height, width, kernel, padding };
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(outputs * inputs * kernel * kernel, false);
@@ -92,21 +95,94 @@ fn convolution(path: Path, [inputs, outputs, height, width, kernel, padding, bat
     let layouts = [(first, gradient_last), (last, gradient_first), (first, gradient_first), (last, gradient_last)];
     for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
         let images = Images { numbers: &images, strides };
-        let (without, none) = forward(path, geometry, batch, &images, &weights, &bias, false);
-        let (out, winners) = forward(path, geometry, batch, &images, &weights, &bias, true);
-        assert!(out.len() == without.len() && none.is_empty() && winners.len() == out.len());
+        let threads = threads(number);
+        let for_inference = ConvWeights::for_inference(path, geometry, weights.clone(), bias.clone());
+        let for_batch = ConvWeights::for_batch(path, geometry, batch, &weights, &bias);
+        let (without, none) = forward(path, &for_inference, batch, &images, false, threads);
+        let (out, argmax) = forward(path, &for_batch, batch, &images, true, threads);
+        assert!(out.len() == without.len() && none.is_empty() && argmax.len() == out.len());
         sum += f64::from(out.iter().sum::<f32>());
-        assert_eq!(channels_first(&out, geometry.pooled(), outputs).len(), out.len());
+        assert_eq!(channels_first(&out, geometry.pooled(), outputs, threads).len(), out.len());
         if out.is_empty() {
             continue;
         }
         let gradient = Images { numbers: &gradient, strides: gradient_strides };
         for wants_images in [true, false].into_iter().skip(if cfg!(miri) { number } else { 0 }).take(if cfg!(miri) { 1 } else { 2 }) {
-            let found = backward(path, geometry, &images, &weights, &winners, &gradient, wants_images);
+            let found = backward(path, geometry, &images, &weights, &argmax, &gradient, wants_images);
             assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
             assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
             sum += f64::from(found.weights.iter().sum::<f32>());
         }
+    }
+    sum
+}
+
+/// One thread, or all.
+fn threads(number: usize) -> usize {
+    if number.is_multiple_of(2) { 1 } else { rayon::current_num_threads().max(2) }
+}
+
+/// Inputs, outputs, height, width, kernel, stride, padding, groups, batch: patches, the image as it lies, depthwise, groups, blocks of rows and of output
+/// channels.
+type General = [usize; 9];
+
+const SMALL_GENERAL: [General; 12] = [
+    [1, 1, 1, 1, 1, 1, 0, 1, 1],
+    [2, 3, 4, 5, 3, 1, 1, 1, 2],
+    [3, 4, 5, 4, 3, 2, 1, 1, 1],
+    [4, 5, 3, 3, 1, 1, 0, 1, 2],
+    [3, 2, 4, 3, 1, 2, 0, 1, 1],
+    [4, 4, 5, 6, 3, 1, 1, 4, 2],
+    [3, 3, 6, 5, 3, 2, 1, 3, 1],
+    [2, 2, 7, 7, 5, 3, 2, 2, 1],
+    [4, 6, 4, 4, 2, 1, 0, 2, 1],
+    [1, 3, 2, 70, 3, 1, 1, 1, 1],
+    [2, 200, 2, 2, 1, 1, 0, 1, 1],
+    [3, 1, 2, 2, 2, 1, 0, 1, 1],
+];
+
+const LARGE_GENERAL: [General; 8] = [
+    [3, 32, 65, 64, 3, 2, 1, 1, 1],
+    [32, 48, 28, 27, 3, 1, 1, 1, 20],
+    [64, 300, 7, 7, 3, 1, 1, 1, 1],
+    [24, 144, 28, 28, 1, 1, 0, 1, 3],
+    [144, 144, 28, 29, 5, 2, 2, 144, 2],
+    [960, 960, 7, 7, 3, 1, 1, 960, 1],
+    [64, 64, 14, 14, 3, 1, 1, 32, 2],
+    [16, 16, 40, 300, 3, 1, 1, 1, 1],
+];
+
+fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Random) -> f64 {
+    let [inputs, outputs, height, width, kernel, stride, padding, groups, batch] = setting;
+    let sizes = ([kernel; 2], [stride; 2], [padding; 2]);
+    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, groups };
+    let images = random.numbers(batch * inputs * height * width, odd);
+    let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
+    let bias = random.numbers(outputs, false);
+    let [rows, columns] = convolution.sides();
+    let one = convolve::forward(path, convolution, batch, &images, &weights, None, 1);
+    assert_eq!(one.len(), batch * outputs * rows * columns);
+    let all = convolve::forward(path, convolution, batch, &images, &weights, Some(&bias), threads(1));
+    let mut sum = f64::from(one.iter().sum::<f32>() + all.iter().sum::<f32>());
+    if padding <= kernel / 2 {
+        let pool = Pool { height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2 };
+        for threads in [1, threads(1)] {
+            sum += f64::from(pool::max(path, pool, &images, threads).iter().sum::<f32>());
+            sum += f64::from(pool::average(path, pool, &images, threads).iter().sum::<f32>());
+        }
+    }
+    let positions = height * width;
+    for threads in [1, threads(1)] {
+        sum += f64::from(pool::global_max(&images, positions, threads).iter().sum::<f32>());
+        sum += f64::from(pool::global_average(&images, positions, threads).iter().sum::<f32>());
+        let mut changed = images.clone();
+        let statistics = vec![0.5; inputs];
+        let norm = BatchNorm { mean: &statistics, variance: &statistics, gamma: &statistics, beta: &statistics, epsilon: 1e-5 };
+        pointwise::batch_norm(path, norm, &mut changed, positions, threads);
+        pointwise::relu6(path, &mut changed, threads);
+        pointwise::add(path, &mut changed, &images, threads);
+        pointwise::relu(path, &mut changed, threads);
+        sum += f64::from(changed.iter().sum::<f32>());
     }
     sum
 }
@@ -118,7 +194,7 @@ fn dense_layer(path: Path, [batch, inputs, outputs]: [usize; 3], odd: bool, rand
     let weights = Matrix::rows(&w, [inputs, outputs]);
     for x in [Matrix::rows(&x, [batch, inputs]), Matrix::rows(&x, [inputs, batch]).transposed()] {
         for relu in [true, false] {
-            let out = dense::forward(path, x, weights, &bias, relu);
+            let out = dense::forward(path, x, weights, &bias, relu, threads(usize::from(relu)));
             assert_eq!(out.len(), batch * outputs);
             for gradient in [Matrix::rows(&gradient, [batch, outputs]), Matrix::rows(&gradient, [outputs, batch]).transposed()] {
                 let found = dense::backward(x, weights, relu.then_some(out.as_slice()), gradient, relu);
@@ -144,10 +220,10 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     let (mut weights, gradient) = (random.numbers(length, odd), random.numbers(length, odd));
     sum += sum_of_squares(path, &weights);
     assert_eq!(scaled(&weights, 0.5).len(), length);
-    sum += groups::sum_of_absolutes(&weights).0;
+    sum += sum_of_absolutes(&weights).0;
     let (mut first, mut second) = (vec![0.0; length], vec![0.0; length]);
     for step in 1..3 {
-        let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, kept: 0.99, step };
+        let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, retained: 0.99, step };
         adam(path, constants, &mut weights, &gradient, &mut first, &mut second);
     }
     descend(0.1, &mut weights, &gradient);
@@ -156,11 +232,11 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     }
     let divisors = (1..=length).filter(|size| length % size == 0 && (*size < 4 || *size * 3 > length));
     for size in divisors {
-        for groups in [Groups::Runs(size), Groups::of(&[size, length / size])] {
-            sum += groups::sum_of_norms(&weights, groups).0;
+        for groups in [Groups::Runs(size), Groups::of(&[size, length / size], 1)] {
+            sum += sum_of_norms(&weights, groups).0;
             for step in [Proximal { absolutes: 0.01, squares: 0.1, norms: 0.0 }, Proximal { norms: 0.01, ..Proximal::default() }] {
                 for metric in [Vec::new(), vec![2.0; length]] {
-                    groups::proximal(step, groups, &metric, &mut weights);
+                    proximal(step, groups, &metric, &mut weights);
                 }
             }
         }
@@ -171,6 +247,8 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
 fn main() {
     let paths = if std::env::var_os(VARIABLE).is_some() { vec![Path::chosen().expect("a path of this processor")] } else { Path::all() };
     let large = !cfg!(miri) && std::env::var_os("SANITIZE_SMALL").is_none();
+    let groups: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |group: &str| groups.is_empty() || groups.iter().any(|wanted| wanted == group);
     for path in paths {
         let mut random = Random(7);
         let (mut calls, mut sum) = (0, 0.0);
@@ -180,17 +258,25 @@ fn main() {
             }
         };
         let shapes = SMALL.iter().chain(LARGE.iter().filter(|_| large));
-        for shape in shapes {
+        for shape in shapes.filter(|_| is_wanted("pooled")) {
             tell(shape);
             for odd in [false, true] {
                 calls += 1;
-                let found = convolution(path, *shape, odd, &mut random);
+                let found = conv_relu_pool(path, *shape, odd, &mut random);
+                sum += if odd { 0.0 } else { found };
+            }
+        }
+        for setting in SMALL_GENERAL.iter().chain(LARGE_GENERAL.iter().filter(|_| large)).filter(|_| is_wanted("general")) {
+            tell(setting);
+            for odd in [false, true] {
+                calls += 1;
+                let found = general_convolution(path, *setting, odd, &mut random);
                 sum += if odd { 0.0 } else { found };
             }
         }
         let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
         let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];
-        for shape in small.iter().chain(many.iter().filter(|_| large)) {
+        for shape in small.iter().chain(many.iter().filter(|_| large)).filter(|_| is_wanted("dense")) {
             tell(shape);
             for odd in [false, true] {
                 calls += 1;
@@ -198,7 +284,8 @@ fn main() {
                 sum += if odd { 0.0 } else { found };
             }
         }
-        for length in [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large)) {
+        let lengths = [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large));
+        for length in lengths.filter(|_| is_wanted("steps")) {
             tell(&length);
             for odd in [false, true] {
                 calls += 1;

@@ -1,0 +1,156 @@
+//! Decoding of an image file to the input shape of a network.
+
+use std::io::Cursor;
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use regulus_model::Shape;
+use regulus_model::preprocess::{Decoding, Preprocess};
+
+use super::resize::ByteImage;
+use super::whole_file::has_end;
+use super::{PictureError, jpeg};
+
+/// The largest height or width that is decoded.
+pub(super) const LARGEST_SIDE: u32 = 16_384;
+/// The memory limit of decoding one image, in bytes.
+pub(super) const LARGEST_MEMORY: u64 = 512 << 20;
+/// The first bytes of a JPEG file.
+const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
+
+/// An image in the input shape of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// `[channel, row, column]`; 0 is black, 255 is white.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// Decodes and resizes the content of an image file. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
+    ///
+    /// # Errors
+    ///
+    /// When the content is damaged, too large or not an image.
+    pub fn decode(bytes: &[u8], preprocess: &Preprocess) -> Result<Self, PictureError> {
+        if bytes.is_empty() {
+            return Err(PictureError::Content("is empty; expected an image".to_owned()));
+        }
+        let Shape { height, width, .. } = preprocess.shape;
+        let (height, width) = (side(height), side(width));
+        let mut decoded = match preprocess.decoding {
+            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
+            Decoding::Reduced if !has_end(bytes) => {
+                return Err(PictureError::Damaged("it is truncated: the file ends before the image".to_owned()));
+            }
+            Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
+        };
+        if decoded.width() == 0 || decoded.height() == 0 {
+            return Err(PictureError::Damaged("it has no pixels".to_owned()));
+        }
+        if decoded.color().has_alpha() {
+            decoded = over_white(&decoded);
+        }
+        if preprocess.decoding == Decoding::Full && (decoded.width(), decoded.height()) != (width, height) {
+            decoded = decoded.resize_exact(width, height, FilterType::Triangle);
+        }
+        if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
+            return Ok(Self { pixels: decoded.to_luma8().into_raw() });
+        }
+        let resized = bytes_of(&decoded).resized(height, width, preprocess.resize);
+        Ok(Self { pixels: channels_first(&resized, preprocess.shape.channels) })
+    }
+
+    /// Inverts the image: swaps black and white.
+    #[must_use]
+    pub fn inverted(mut self) -> Self {
+        self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        self
+    }
+}
+
+/// Decodes the image in full size and applies the Exif orientation.
+fn decode_full(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::IoError)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_MEMORY);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > LARGEST_SIDE {
+        let problem = format!("it has {height}×{width} pixels; expected at most {LARGEST_SIDE} on a side");
+        return Err(PictureError::Damaged(problem));
+    }
+    if decoder.total_bytes() > LARGEST_MEMORY {
+        let problem = format!("takes {} MiB decoded; expected at most {}", decoder.total_bytes() >> 20, LARGEST_MEMORY >> 20);
+        return Err(PictureError::Content(problem));
+    }
+    let orientation = decoder.orientation()?;
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
+    decoded.apply_orientation(orientation);
+    Ok(decoded)
+}
+
+/// Blends the image over white.
+fn over_white(image: &DynamicImage) -> DynamicImage {
+    let mut pixels = image.to_rgba8();
+    for pixel in pixels.pixels_mut() {
+        let [colour @ .., alpha] = pixel.0;
+        let blended = colour.map(|value| {
+            let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
+            u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+        });
+        pixel.0 = [blended[0], blended[1], blended[2], 255];
+    }
+    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).to_rgb8())
+}
+
+fn side(pixels: usize) -> u32 {
+    u32::try_from(pixels).unwrap_or(u32::MAX)
+}
+
+/// The image in 8 bits, with 1 channel if it is grey, else 3.
+fn bytes_of(image: &DynamicImage) -> ByteImage {
+    let (height, width) = (image.height(), image.width());
+    if image.color().has_color() {
+        ByteImage { height, width, channels: 3, values: image.to_rgb8().into_raw() }
+    } else {
+        ByteImage { height, width, channels: 1, values: image.to_luma8().into_raw() }
+    }
+}
+
+/// The image with `channels` channels, `[channel, row, column]`.
+fn channels_first(image: &ByteImage, channels: usize) -> Vec<u8> {
+    match (image.channels, channels) {
+        (1, _) => image.values.repeat(channels),
+        (_, 1) => image.values.chunks_exact(3).map(grey).collect(),
+        _ => (0..channels).flat_map(|channel| image.values.iter().skip(channel).step_by(3).copied()).collect(),
+    }
+}
+
+/// 0.2126 R + 0.7152 G + 0.0722 B, rounded down as the `image` crate does.
+fn grey(colour: &[u8]) -> u8 {
+    let sum = 2126 * u32::from(colour[0]) + 7152 * u32::from(colour[1]) + 722 * u32::from(colour[2]);
+    u8::try_from(sum / 10_000).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgba, RgbaImage};
+
+    use regulus_model::preprocess::Resize;
+
+    use super::*;
+
+    #[test]
+    fn transparent_pixels_are_blended_over_white() {
+        let pixels = [Rgba([0, 0, 0, 0]), Rgba([0, 0, 0, 255]), Rgba([255, 255, 255, 0]), Rgba([100, 100, 100, 51])];
+        let mut png = Cursor::new(Vec::new());
+        RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let shape = Shape { channels: 1, height: 1, width: 4 };
+        let picture =
+            Picture::decode(&png.into_inner(), &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
+        // A fifth of 100 and four fifths of 255.
+        assert_eq!(picture.pixels, [255, 0, 255, 224]);
+        assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
+    }
+}

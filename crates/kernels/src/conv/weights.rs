@@ -1,0 +1,138 @@
+//! The weights of a convolution as the forward pass reads them.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use super::winograd::Transformed;
+use crate::image::{Geometry, Layout};
+use crate::simd::Path;
+
+/// Pools of a batch from which on transforming the weights for one pass pays.
+const ENOUGH: usize = 100;
+
+/// The weights of one convolution, packed and, where that means fewer multiplications, transformed.
+pub struct ConvWeights<'a> {
+    pub(super) layout: Layout,
+    /// `[output, input, row, column]`.
+    weights: Cow<'a, [f32]>,
+    /// `[output]`.
+    bias: Cow<'a, [f32]>,
+    pub(super) transformed: Option<Transformed>,
+    packed: OnceLock<Packed>,
+}
+
+impl<'a> ConvWeights<'a> {
+    /// Weights for one pass over `batch` images: transformed where there are enough pools to pay for it.
+    ///
+    /// # Shapes
+    ///
+    /// - weights: `[output, input, row, column]`
+    /// - bias: `[output]`
+    #[must_use]
+    pub fn for_batch(path: Path, geometry: Geometry, batch: usize, weights: &'a [f32], bias: &'a [f32]) -> Self {
+        Self::new(path, geometry, batch * geometry.pooled() >= ENOUGH, Cow::Borrowed(weights), Cow::Borrowed(bias))
+    }
+
+    /// Weights that stay for many passes: transformed wherever they can be.
+    ///
+    /// # Shapes
+    ///
+    /// As in [`ConvWeights::for_batch`].
+    #[must_use]
+    pub fn for_inference(path: Path, geometry: Geometry, weights: Vec<f32>, bias: Vec<f32>) -> Self {
+        Self::new(path, geometry, true, Cow::Owned(weights), Cow::Owned(bias))
+    }
+
+    fn new(path: Path, geometry: Geometry, is_enough: bool, weights: Cow<'a, [f32]>, bias: Cow<'a, [f32]>) -> Self {
+        let layout = Layout::new(geometry, path);
+        let transformed = if is_enough { Transformed::new(path, &layout, &weights, &bias) } else { None };
+        // Beside transformed weights only images that are not finite need the packed ones.
+        let packed =
+            if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, &weights, &bias, true)) } else { OnceLock::new() };
+        Self { layout, weights, bias, transformed, packed }
+    }
+
+    /// The sizes of the convolution.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.layout.geometry()
+    }
+
+    /// The packed weights. They are made by one thread: one that waits for others takes up another task meanwhile, which would wait here for this very
+    /// packing.
+    pub(super) fn packed(&self, path: Path) -> &Packed {
+        self.packed.get_or_init(|| Packed::new(path, &self.layout, &self.weights, &self.bias, false))
+    }
+}
+
+/// Weights in the order the forward pass reads them: blocks of output channels, in each the runs, in each a number for every channel.
+pub(super) struct Packed {
+    pub(super) weights: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Packed {
+    fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32], parallel: bool) -> Self {
+        let outputs = bias.len();
+        let registers = outputs.div_ceil(path.lanes);
+        // The places leave out what pads a run, which no patch has.
+        let places: Vec<usize> =
+            layout.places().iter().map(|place| place / layout.padded_run * layout.run + place % layout.padded_run).collect();
+        let packed = blocked(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
+            for (tap, place) in places.iter().enumerate() {
+                let to = &mut block[place * channels..][..channels.min(outputs - first)];
+                to.iter_mut().zip(weights[first * places.len() + tap..].iter().step_by(places.len())).for_each(|(to, from)| *to = *from);
+            }
+        });
+        let mut padded = bias.to_vec();
+        padded.resize(registers * path.lanes, 0.0);
+        Self { weights: packed, bias: padded }
+    }
+}
+
+/// Registers of output channels that are computed together: each with four accumulators.
+#[inline]
+pub(super) fn widest(registers: usize) -> usize {
+    if registers >= 32 { 4 } else { 2 }
+}
+
+/// Splits `registers` registers of channels into blocks of at most `widest`: first register and width of each.
+#[inline(always)]
+pub(super) fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let width = [4, 2, 1].into_iter().find(|width| *width <= widest && *width <= left)?;
+        let block = (first, width);
+        first += width;
+        left -= width;
+        Some(block)
+    })
+}
+
+/// `size` numbers for each of the channels of all registers, block by block; `fill` writes one, given its first channel and how many it has.
+/// On all threads, if `parallel` says so.
+pub(super) fn blocked(
+    path: Path,
+    registers: usize,
+    size: usize,
+    parallel: bool,
+    fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let mut numbers = vec![0.0; size * registers * path.lanes];
+    let mut rest = numbers.as_mut_slice();
+    let mut parts = Vec::new();
+    for (first, width) in blocks(registers, widest(path.registers)) {
+        let (part, after) = rest.split_at_mut(size * width * path.lanes);
+        parts.push((first * path.lanes, width * path.lanes, part));
+        rest = after;
+    }
+    let fill = |(first, channels, part)| fill(first, channels, part);
+    if parallel {
+        parts.into_par_iter().for_each(fill);
+    } else {
+        parts.into_iter().for_each(fill);
+    }
+    numbers
+}

@@ -1,0 +1,143 @@
+//! What is done to every number by itself, in place. With `threads` 1 the caller's thread does all.
+
+use pulp::{Simd, WithSimd};
+
+use crate::simd::Path;
+use crate::split::{WORTHWHILE, each_chunk};
+
+/// Batch normalization with given statistics, one of each for every channel.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// Subtracted.
+    pub mean: &'a [f32],
+    /// What is subtracted from is divided by the root of this and `epsilon`.
+    pub variance: &'a [f32],
+    /// γ, multiplied by.
+    pub gamma: &'a [f32],
+    /// β, added.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// ((x − mean) / √(variance + epsilon))·γ + β for each channel of `positions` numbers, each operation rounded as it stands there.
+///
+/// # Shapes
+///
+/// - images: `[image, channel, position]`
+///
+/// # Panics
+///
+/// When the statistics are not of the same number of channels.
+pub fn batch_norm(path: Path, norm: BatchNorm, images: &mut [f32], positions: usize, threads: usize) {
+    let BatchNorm { mean, variance, gamma, beta, epsilon } = norm;
+    let channels = mean.len();
+    assert_eq!([variance.len(), gamma.len(), beta.len()], [channels; 3], "statistics of {channels} channels");
+    let per_task = WORTHWHILE.div_ceil(positions);
+    each_chunk(threads, images, per_task * positions, &|number, images| {
+        for (plane, numbers) in (number * per_task..).zip(images.chunks_exact_mut(positions)) {
+            let channel = plane % channels;
+            let (mean, root, gamma, beta) = (mean[channel], (variance[channel] + epsilon).sqrt(), gamma[channel], beta[channel]);
+            path.run(Each { numbers, change: |number| (number - mean) / root * gamma + beta });
+        }
+    });
+}
+
+/// max(x, 0); NaN stays NaN.
+pub fn relu(path: Path, numbers: &mut [f32], threads: usize) {
+    change(path, numbers, threads, |number| if number <= 0.0 { 0.0 } else { number });
+}
+
+/// min(max(x, 0), 6); NaN stays NaN.
+pub fn relu6(path: Path, numbers: &mut [f32], threads: usize) {
+    change(path, numbers, threads, |number| {
+        let number = if number <= 0.0 { 0.0 } else { number };
+        if number >= 6.0 { 6.0 } else { number }
+    });
+}
+
+/// Adds `from` to `to`, number by number.
+///
+/// # Panics
+///
+/// When they are not of the same length.
+pub fn add(path: Path, to: &mut [f32], from: &[f32], threads: usize) {
+    assert_eq!(to.len(), from.len(), "summands of the same length");
+    each_chunk(threads, to, WORTHWHILE, &|number, to| {
+        path.run(Add { from: &from[number * WORTHWHILE..][..to.len()], to });
+    });
+}
+
+fn change(path: Path, numbers: &mut [f32], threads: usize, change: impl Fn(f32) -> f32 + Copy + Sync + Send) {
+    each_chunk(threads, numbers, WORTHWHILE, &|_, numbers| path.run(Each { numbers, change }));
+}
+
+struct Each<'a, F> {
+    numbers: &'a mut [f32],
+    change: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for Each<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.numbers.iter_mut().for_each(|number| *number = (self.change)(*number));
+    }
+}
+
+struct Add<'a> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+}
+
+impl WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.to.iter_mut().zip(self.from).for_each(|(to, from)| *to += from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_norm_is_the_formula_by_hand_for_each_channel() {
+        // √(3 + 1) = 2 and √(0.25 − 0.0 + 0) = 0.5 are exact.
+        let norm = BatchNorm { mean: &[1.0, -2.0], variance: &[3.0, 15.0], gamma: &[2.0, -1.0], beta: &[0.5, 0.0], epsilon: 1.0 };
+        for path in Path::all() {
+            let mut images = vec![1.0, 5.0, 2.0, -2.0, -3.0, 1.0, -6.0, f32::INFINITY];
+            batch_norm(path, norm, &mut images, 2, 1);
+            assert_eq!(images, [0.5, 4.5, -1.0, 0.0, -3.5, 0.5, 1.0, f32::NEG_INFINITY]);
+        }
+    }
+
+    #[test]
+    fn activations_cut_off_and_let_nan_through() {
+        let numbers = [-1.0, -0.0, 0.0, 2.5, 6.0, 7.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        for path in Path::all() {
+            for threads in [1, 2] {
+                let [mut relued, mut relued6] = [numbers, numbers];
+                relu(path, &mut relued, threads);
+                relu6(path, &mut relued6, threads);
+                assert_eq!(relued[..8], [0.0, 0.0, 0.0, 2.5, 6.0, 7.0, f32::INFINITY, 0.0]);
+                assert_eq!(relued6[..8], [0.0, 0.0, 0.0, 2.5, 6.0, 6.0, 6.0, 0.0]);
+                assert!(relued[8].is_nan() && relued6[8].is_nan());
+                assert!(relued[1].is_sign_positive() && relued6[1].is_sign_positive());
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_is_added_to_its_own() {
+        let from: Vec<f32> = (0..40_000_u16).map(f32::from).collect();
+        for (path, threads) in Path::all().into_iter().zip([1, 2].into_iter().cycle()) {
+            let mut to: Vec<f32> = from.iter().map(|number| 2.0 * number).collect();
+            add(path, &mut to, &from, threads);
+            assert_eq!(to, from.iter().map(|number| 3.0 * number).collect::<Vec<f32>>());
+        }
+    }
+}

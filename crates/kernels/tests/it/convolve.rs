@@ -1,0 +1,136 @@
+use proptest::prelude::*;
+use regulus_kernels::convolve::{Convolution, forward};
+use regulus_kernels::simd::Path;
+
+use crate::numbers::{are_close, bits, numbers};
+
+/// The definition, in float64: zeros around are multiplied like other numbers.
+fn by_definition(convolution: Convolution, batch: usize, images: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
+    let Convolution { inputs, outputs, height, width, kernel, stride, padding, groups } = convolution;
+    let [rows, columns] = convolution.sides();
+    let of_group = inputs / groups;
+    let at = |image: usize, input: usize, y: usize, x: usize| {
+        let (y, x) = (y.checked_sub(padding[0]).filter(|y| *y < height)?, x.checked_sub(padding[1]).filter(|x| *x < width)?);
+        Some(f64::from(images[((image * inputs + input) * height + y) * width + x]))
+    };
+    let mut out = Vec::new();
+    for (image, output, row, column) in
+        (0..batch).flat_map(|n| (0..outputs).flat_map(move |o| (0..rows).flat_map(move |y| (0..columns).map(move |x| (n, o, y, x)))))
+    {
+        let mut sum = bias.map_or(0.0, |bias| f64::from(bias[output]));
+        for (input, y, x) in (0..of_group).flat_map(|c| (0..kernel[0]).flat_map(move |y| (0..kernel[1]).map(move |x| (c, y, x)))) {
+            let weight = weights[((output * of_group + input) * kernel[0] + y) * kernel[1] + x];
+            let group = output / (outputs / groups);
+            let number = at(image, group * of_group + input, row * stride[0] + y, column * stride[1] + x);
+            sum += f64::from(weight) * number.unwrap_or(0.0);
+        }
+        out.push(sum);
+    }
+    out
+}
+
+fn sizes(convolution: Convolution) -> [usize; 2] {
+    let Convolution { inputs, outputs, height, width, kernel, groups, .. } = convolution;
+    [inputs * height * width, outputs * inputs / groups * kernel[0] * kernel[1]]
+}
+
+fn check(convolution: Convolution, batch: usize, has_bias: bool, odd: Option<f32>) {
+    let [image, kernels] = sizes(convolution);
+    let mut images = numbers(1, batch * image);
+    if let Some(odd) = odd {
+        let middle = images.len() / 2;
+        images[middle] = odd;
+    }
+    let weights = numbers(2, kernels);
+    let bias = has_bias.then(|| numbers(3, convolution.outputs));
+    let bias = bias.as_deref();
+    let expected = by_definition(convolution, batch, &images, &weights, bias);
+    for path in Path::all() {
+        let alone = forward(path, convolution, batch, &images, &weights, bias, 1);
+        assert!(are_close(&alone, &expected, kernels as f64 / convolution.outputs as f64), "{convolution:?} on {}", path.name);
+        for threads in [2, 64] {
+            let found = forward(path, convolution, batch, &images, &weights, bias, threads);
+            assert_eq!(bits(&found), bits(&alone), "{convolution:?} by {threads} on {}", path.name);
+        }
+        for (number, image) in images.chunks(image).enumerate() {
+            let one = forward(path, convolution, 1, image, &weights, bias, 2);
+            assert_eq!(bits(&one), bits(&alone[number * one.len()..][..one.len()]), "{convolution:?}, image {number} of {batch}");
+        }
+    }
+}
+
+fn convolutions() -> impl Strategy<Value = Convolution> {
+    let channels = (1..4_usize, 1..5_usize, 1..6_usize, any::<bool>());
+    let axis = || (1..12_usize, 1..5_usize, 1..4_usize, 0..4_usize);
+    (channels, axis(), axis()).prop_filter_map("kernels that fit", |((groups, of_in, of_out, depthwise), rows, columns)| {
+        let (groups, of_in, of_out) = if depthwise { (groups * of_in, 1, 1) } else { (groups, of_in, of_out) };
+        let fits = |(side, kernel, _, padding): (usize, usize, usize, usize)| kernel <= side + 2 * padding;
+        (fits(rows) && fits(columns)).then(|| Convolution {
+            inputs: groups * of_in,
+            outputs: groups * of_out,
+            height: rows.0,
+            width: columns.0,
+            kernel: [rows.1, columns.1],
+            stride: [rows.2, columns.2],
+            padding: [rows.3, columns.3],
+            groups,
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_convolution_is_its_definition_in_any_batch_on_any_threads(convolution in convolutions(), batch in 1..4_usize, bias: bool) {
+        check(convolution, batch, bias, None);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_spread_as_defined(convolution in convolutions(), odd in prop_oneof![Just(f32::NAN), Just(f32::INFINITY)]) {
+        check(convolution, 2, true, Some(odd));
+    }
+}
+
+const BLOCK: Convolution =
+    Convolution { inputs: 16, outputs: 24, height: 30, width: 33, kernel: [3; 2], stride: [1; 2], padding: [1; 2], groups: 1 };
+
+#[test]
+fn larger_ones_of_many_blocks_are_their_definition() {
+    let pointwise = Convolution { kernel: [1; 2], padding: [0; 2], ..BLOCK };
+    check(BLOCK, 2, true, None);
+    check(Convolution { stride: [2; 2], ..BLOCK }, 2, false, None);
+    check(pointwise, 2, true, None);
+    check(Convolution { outputs: 16, groups: 16, stride: [2, 1], ..BLOCK }, 3, true, None);
+    // Blocks of output channels, of one row each, and of a group each.
+    check(Convolution { inputs: 40, outputs: 300, height: 5, width: 5, ..BLOCK }, 2, true, None);
+    check(Convolution { inputs: 2, outputs: 3, height: 3, width: 700, ..BLOCK }, 1, true, None);
+    check(Convolution { inputs: 32, outputs: 64, height: 9, width: 9, groups: 4, ..BLOCK }, 2, true, None);
+    check(Convolution { inputs: 300, outputs: 200, height: 1, width: 1, ..pointwise }, 2, true, None);
+}
+
+#[test]
+fn a_weight_that_is_infinite_meets_the_zeros_around() {
+    let convolution =
+        Convolution { inputs: 1, outputs: 1, height: 2, width: 2, kernel: [3; 2], stride: [1; 2], padding: [1; 2], groups: 1 };
+    let mut weights = [0.0; 9];
+    weights[8] = f32::INFINITY;
+    for (outputs, expected) in [(1, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN]), (2, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN])] {
+        let convolution = Convolution { outputs, ..convolution };
+        for path in Path::all() {
+            let found = forward(path, convolution, 1, &[1.0; 4], &weights.repeat(outputs), None, 1);
+            assert!(
+                found.iter().zip(expected.iter().cycle()).all(|(found, expected)| found.to_bits() & !(1 << 31) == expected.to_bits()),
+                "{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_images_give_nothing() {
+    let weights = vec![1.0; sizes(BLOCK)[1]];
+    let depthwise = Convolution { outputs: 16, groups: 16, ..BLOCK };
+    for path in Path::all() {
+        assert!(forward(path, BLOCK, 0, &[], &weights, None, 2).is_empty());
+        assert!(forward(path, depthwise, 0, &[], &weights[..16 * 9], None, 2).is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! The kernels against loops that say what they compute.
+
+mod convolve;
+mod dense;
+mod numbers;
+mod pointwise;
+mod pool;

@@ -1,0 +1,183 @@
+//! A trained network in one file, with all that is needed to use it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::graph::{Features, Graph};
+use crate::networks::graph_of;
+use crate::preprocess::{FileSteps, Preprocess, Preprocessing};
+use crate::{ModelError, Weights};
+
+/// What a network is, how its input is made, and what its outputs mean. Exported files carry it in their metadata; `docs/formats.md` describes
+/// every key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// The version of Regulus that trained it.
+    pub version: String,
+    /// The network.
+    pub graph: Graph,
+    /// From an image to its input.
+    pub preprocessing: Preprocessing,
+    /// The names of its classes, in the order of its outputs.
+    pub classes: Vec<String>,
+}
+
+/// A trained network in one file: what it is, and its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// What it is.
+    pub description: Description,
+    /// Its weights.
+    pub weights: Weights,
+}
+
+impl Description {
+    /// The metadata of an exported file: `regulus_version` as it is, and `graph`, `preprocessing` and `classes` as JSON.
+    #[must_use]
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("regulus_version".to_owned(), self.version.clone()),
+            ("graph".to_owned(), json(&self.graph)),
+            ("preprocessing".to_owned(), json(&self.preprocessing)),
+            ("classes".to_owned(), json(&self.classes)),
+        ])
+    }
+
+    /// Reads the metadata of an exported file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words, when a key is missing or damaged, or they do not fit together.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
+        let description = Self {
+            version: metadata.get("regulus_version").cloned().unwrap_or_default(),
+            graph: Self::read_graph(metadata)?,
+            preprocessing: read(metadata, "preprocessing")?,
+            classes: read(metadata, "classes")?,
+        };
+        description.check().map(|()| description)
+    }
+
+    /// The graph; files of version 0.1.0 describe it under another key.
+    fn read_graph(metadata: &BTreeMap<String, String>) -> Result<Graph, String> {
+        let key = if metadata.contains_key("architecture") { "architecture" } else { "graph" };
+        graph_of(read(metadata, key)?).map_err(|error| format!("`{key}` of its metadata can't be used: {error}"))
+    }
+
+    /// How an image file becomes the pixels of an input.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the network takes images that are neither grey nor colour.
+    pub fn preprocess(&self) -> Result<Preprocess, String> {
+        let shape = self.graph.input();
+        if matches!(shape.channels, 1 | 3) {
+            return Ok(Preprocess { shape, resize: self.preprocessing.resize, decoding: self.preprocessing.decoding });
+        }
+        Err(format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels))
+    }
+
+    /// Whether its parts fit together and this version can compute with them.
+    fn check(&self) -> Result<(), String> {
+        let Self { graph, preprocessing, classes, .. } = self;
+        let Preprocessing { normalizer, steps, .. } = preprocessing;
+        if graph.output_features() != Features::Vector(classes.len()) || classes.len() < 2 {
+            return Err(format!("it names {} classes, but its network gives {}", classes.len(), graph.output_features()));
+        }
+        let finite = normalizer.mean.iter().chain(&normalizer.deviation).all(|number| number.is_finite());
+        let positive = normalizer.deviation.iter().all(|deviation| *deviation > 0.0);
+        if [normalizer.mean.len(), normalizer.deviation.len()] != [graph.input().channels; 2] || !finite || !positive {
+            return Err("its preprocessing must have one finite mean and one deviation greater than 0 for each channel".to_owned());
+        }
+        if *steps != FileSteps::default() {
+            return Err("its preprocessing decodes images in a way this version does not know; use the version that wrote it".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"))
+}
+
+fn read<T: DeserializeOwned>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T, String> {
+    let text = metadata.get(key).ok_or_else(|| format!("its metadata has no `{key}`"))?;
+    serde_json::from_str(text).map_err(|error| format!("`{key}` of its metadata is damaged: {error}"))
+}
+
+impl Artifact {
+    /// Reads a safetensors file that `regulus export` has written.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, is damaged, or its metadata do not say how to use it.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::from_bytes(path, &bytes)
+    }
+
+    /// As [`open`](Self::open), from the content of the file; `path` is for the message.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or its metadata do not say how to use it.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        let (weights, metadata) = Weights::with_metadata(path, bytes)?;
+        let description =
+            Description::from_metadata(&metadata).map_err(|problem| ModelError::Metadata { path: path.to_owned(), problem })?;
+        weights.check_fit(&description.graph, path)?;
+        Ok(Self { description, weights })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preprocess::{Decoding, Resize};
+
+    fn metadata(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let whole = [
+            (
+                "architecture",
+                r#"{"kind": "cnn", "input": {"channels": 1, "height": 8, "width": 8}, "channels": [2], "kernel_size": 3, "hidden": 4, "classes": 2}"#,
+            ),
+            ("preprocessing", r#"{"mean": [0.5], "deviation": [0.25]}"#),
+            ("classes", r#"["cat", "dog"]"#),
+        ];
+        whole.iter().chain(changes).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn metadata_of_version_0_1_0_is_read() {
+        let description = Description::from_metadata(&metadata(&[])).unwrap();
+        assert_eq!(description.preprocessing.resize, Resize::Stretch);
+        assert_eq!(description.preprocessing.decoding, Decoding::Full);
+        let again = Description::from_metadata(&description.to_metadata()).unwrap();
+        assert_eq!(again, description);
+    }
+
+    #[test]
+    fn metadata_that_does_not_fit_is_refused() {
+        let wrong = |key: &str, value: &str| Description::from_metadata(&metadata(&[(key, value)])).unwrap_err();
+        assert_eq!(wrong("classes", r#"["cat"]"#), "it names 1 classes, but its network gives [2]");
+        assert!(wrong("preprocessing", r#"{"mean": [0.5], "deviation": [0]}"#).contains("greater than 0"));
+        assert!(wrong("preprocessing", r#"{"mean": [0.5, 1], "deviation": [1, 1]}"#).contains("for each channel"));
+        assert!(wrong("preprocessing", r#"{"mean": [0.5], "deviation": [1], "filter": "lanczos3"}"#).contains("does not know"));
+        assert!(wrong("architecture", "{").contains("`architecture` of its metadata is damaged"));
+        let sizes = |from: &str, to: &str| wrong("architecture", &metadata(&[])["architecture"].replace(from, to));
+        for (from, to) in
+            [("8,", "0,"), ("_size\": 3", "_size\": 0"), ("[2]", "[0]"), ("8,", "18446744073709551615,"), ("_size\": 3", "_size\": 9")]
+        {
+            assert!(sizes(from, to).starts_with("`architecture` of its metadata can't be used"), "{from} {to}");
+        }
+        let graph = Description::from_metadata(&metadata(&[])).unwrap().to_metadata()["graph"].clone();
+        let mut newer = metadata(&[("graph", &graph.replace("\"groups\":1", "\"groups\":1,\"dilation\":2"))]);
+        newer.remove("architecture");
+        let refused = Description::from_metadata(&newer).unwrap_err();
+        assert!(refused.contains("unknown field `dilation`"), "{refused}");
+        assert_eq!(Description::from_metadata(&BTreeMap::new()).unwrap_err(), "its metadata has no `graph`");
+    }
+}

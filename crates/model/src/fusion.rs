@@ -1,0 +1,172 @@
+//! Which nodes are computed together.
+
+use crate::graph::{Conv, Graph, MaxPool, Op, Source};
+
+/// Nodes that one kernel computes, or one node that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The places of its nodes, in order; each but the first takes what the one before it gives.
+    pub nodes: Vec<usize>,
+    /// What computes it.
+    pub kind: StageKind,
+}
+
+/// What computes a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// Convolution, ReLU and 2×2 max-pool in one kernel.
+    ConvReluPool {
+        /// Whether the output is stored channels-last: all that follows is another such kernel.
+        channels_last: bool,
+    },
+    /// A dense layer, and ReLU where that follows.
+    Dense {
+        /// Whether it does.
+        relu: bool,
+    },
+    /// One node by itself.
+    Single,
+}
+
+impl StageKind {
+    /// What `check` calls it.
+    #[must_use]
+    pub const fn is_fused(self) -> bool {
+        !matches!(self, Self::Single)
+    }
+}
+
+impl Stage {
+    /// The place of its first node, which takes its inputs.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.nodes[0]
+    }
+
+    /// The place of its last node, which gives its output.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.nodes[self.nodes.len() - 1]
+    }
+}
+
+/// Every node by itself.
+#[must_use]
+pub fn single(graph: &Graph) -> Vec<Stage> {
+    (0..graph.nodes().len()).map(|place| Stage { nodes: vec![place], kind: StageKind::Single }).collect()
+}
+
+/// Runs of nodes that have a kernel together, and the others by themselves.
+#[must_use]
+pub fn fused(graph: &Graph) -> Vec<Stage> {
+    let uses = Uses::of(graph);
+    let mut stages = Vec::new();
+    let mut is_done = vec![false; graph.nodes().len()];
+    for place in 0..graph.nodes().len() {
+        if is_done[place] {
+            continue;
+        }
+        let stage = uses.stage(graph, place);
+        stage.nodes.iter().for_each(|node| is_done[*node] = true);
+        stages.push(stage);
+    }
+    let takes_channels_last: Vec<usize> =
+        stages.iter().filter(|stage: &&Stage| matches!(stage.kind, StageKind::ConvReluPool { .. })).map(Stage::first).collect();
+    for stage in &mut stages {
+        if let StageKind::ConvReluPool { channels_last } = &mut stage.kind {
+            let last = stage.nodes[stage.nodes.len() - 1];
+            *channels_last = uses.only(graph, last).is_some_and(|next| takes_channels_last.contains(&next));
+        }
+    }
+    // A stage comes where its last node is, when all its inputs are there.
+    stages.sort_by_key(Stage::last);
+    stages
+}
+
+/// Which nodes take what each gives.
+struct Uses(Vec<Vec<usize>>);
+
+impl Uses {
+    fn of(graph: &Graph) -> Self {
+        let mut uses = vec![Vec::new(); graph.nodes().len()];
+        for place in 0..graph.nodes().len() {
+            for source in graph.sources(place) {
+                if let Source::Node(from) = source {
+                    uses[*from].push(place);
+                }
+            }
+        }
+        Self(uses)
+    }
+
+    /// The node that alone takes what `place` gives.
+    fn only(&self, graph: &Graph, place: usize) -> Option<usize> {
+        match self.0[place].as_slice() {
+            [one] if place != graph.output() => Some(*one),
+            _ => None,
+        }
+    }
+
+    fn stage(&self, graph: &Graph, place: usize) -> Stage {
+        let op = |place: usize| &graph.nodes()[place].op;
+        let relu = self.only(graph, place).filter(|next| matches!(op(*next), Op::Relu(_)));
+        match op(place) {
+            Op::Conv(conv) if has_pooled_kernel(conv) => {
+                let pool = relu.and_then(|relu| self.only(graph, relu)).filter(|next| *op(*next) == Op::from(MaxPool::new(2)));
+                if let (Some(relu), Some(pool)) = (relu, pool) {
+                    return Stage { nodes: vec![place, relu, pool], kind: StageKind::ConvReluPool { channels_last: false } };
+                }
+            }
+            Op::Dense(_) => {
+                let nodes = std::iter::once(place).chain(relu).collect();
+                return Stage { nodes, kind: StageKind::Dense { relu: relu.is_some() } };
+            }
+            _ => {}
+        }
+        Stage { nodes: vec![place], kind: StageKind::Single }
+    }
+}
+
+/// Whether there is a kernel for this convolution with ReLU and pool.
+fn has_pooled_kernel(conv: &Conv) -> bool {
+    conv.bias && conv.groups == 1 && conv.stride == [1, 1] && conv.kernel[0] == conv.kernel[1] && conv.padding[0] == conv.padding[1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Features, Layer, Shape};
+    use crate::networks::{Cnn, layers};
+
+    const INPUT: Shape = Shape { channels: 1, height: 28, width: 28 };
+
+    fn described(graph: &Graph) -> Vec<String> {
+        let names = |stage: &Stage| stage.nodes.iter().map(|place| graph.nodes()[*place].name.clone()).collect::<Vec<_>>().join(" ");
+        fused(graph).iter().map(|stage| format!("{}: {:?}", names(stage), stage.kind)).collect()
+    }
+
+    #[test]
+    fn the_reference_network_is_four_kernels() {
+        let cnn = Cnn { channels: vec![32, 64], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.5 };
+        let expected = [
+            "conv1 relu1 max_pool1: ConvReluPool { channels_last: true }",
+            "conv2 relu2 max_pool2: ConvReluPool { channels_last: false }",
+            "flatten1: Single",
+            "dense1 relu3: Dense { relu: true }",
+            "dropout1: Single",
+            "dense2: Dense { relu: false }",
+        ];
+        assert_eq!(described(&cnn.graph(INPUT, 10).unwrap()), expected);
+    }
+
+    #[test]
+    fn what_a_branch_leaves_from_is_not_fused_over() {
+        let lines =
+            ["conv 8 3x3 padding 1", "relu as skipped", "max_pool 2", "conv 8 3x3 stride 2 padding 1 from skipped", "add max_pool1"];
+        let lines: Vec<Layer> = lines.iter().chain(&["flatten", "dense classes"]).map(|line| Layer::new(line).unwrap()).collect();
+        let graph = layers(&lines, INPUT, 10).unwrap();
+        assert_eq!(graph.output_features(), Features::Vector(10));
+        let kinds: Vec<bool> = fused(&graph).iter().map(|stage| stage.kind.is_fused()).collect();
+        assert_eq!(kinds, [false, false, false, false, false, false, true]);
+    }
+}

@@ -1,0 +1,67 @@
+//! What the parameters of a graph are.
+
+/// A parameter: a tensor of numbers that belongs to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, such as `conv1.weight`.
+    pub name: String,
+    /// Its shape in PyTorch's layout: `[out, in, height, width]`, `[out, in]` or `[out]`.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// The axis of its shape that belongs to output channels or units.
+    pub output_axis: usize,
+}
+
+/// What a parameter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The weights of a convolution or dense layer.
+    Kernel,
+    /// What is added: biases, and β of a normalization.
+    Bias,
+    /// γ of a normalization.
+    Scale,
+    /// The running mean of a normalization, which is not trained.
+    RunningMean,
+    /// The running variance of a normalization, which is not trained.
+    RunningVariance,
+}
+
+impl Role {
+    /// Whether training takes gradient steps on it.
+    #[must_use]
+    pub const fn is_trained(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+impl Parameter {
+    /// A parameter named without its node.
+    pub(super) fn new(name: &str, shape: &[usize], role: Role) -> Self {
+        Self { name: name.to_owned(), shape: shape.to_vec(), role, output_axis: 0 }
+    }
+
+    /// The same with the name of its node.
+    pub(super) fn of(self, node: &str) -> Self {
+        Self { name: format!("{node}.{}", self.name), ..self }
+    }
+
+    /// How many numbers it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Fan in and fan out of a kernel, as PyTorch counts them: inputs or outputs times the kernel's area.
+    #[must_use]
+    pub fn fans(&self) -> [usize; 2] {
+        match self.shape.as_slice() {
+            [output, input, area @ ..] => {
+                let area: usize = area.iter().product();
+                [input * area, output * area]
+            }
+            _ => [1, 1],
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A network with its weights, ready to compute.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+use regulus_kernels::simd::Path;
+
+use super::InferError;
+use super::layer::{Input, Layer};
+use crate::Weights;
+use crate::fusion::{Stage, fused};
+use crate::graph::{Features, Graph, Shape, Source};
+
+/// Images that are computed together: their activations stay in the caches. Another number gives other bits.
+const CHUNK: usize = 64;
+/// Chunks for each thread from which on a chunk is not split among threads.
+const CHUNKS_PER_THREAD: usize = 4;
+
+/// Microseconds of one thread from which on a step is computed by all threads.
+///
+/// Measured for one image on two cores that others used too (p10, one thread against two): a convolution with ReLU and pool of 13 µs took 14 to 16 µs, one
+/// of 24 µs 15 to 29, one of 81 µs 47 to 52 with the other thread awake and 82 to 90 where it slept, one of 580 µs 320 to 350. So a step gains nothing
+/// below 20 µs, and loses little above.
+const WORTHWHILE: u64 = 20;
+
+/// A network with its weights as the CPU kernels read them.
+///
+/// Logits have the bits of the program's own evaluation on the CPU, whatever the number of threads. They are computed by 64 images at a time. An image's
+/// logits may differ in their last bits with the number of images computed with it, because dense layers then sum in another order.
+pub struct Model {
+    path: Path,
+    input: Shape,
+    output: Features,
+    steps: Vec<Step>,
+    /// What steps give; the first is the image.
+    values: Vec<Value>,
+    /// The value that is the network's output.
+    last: usize,
+}
+
+/// What a step gives, for one image.
+struct Value {
+    features: Features,
+    is_channels_last: bool,
+}
+
+/// A stage that computes.
+struct Step {
+    layer: Layer,
+    /// The values it takes.
+    inputs: Vec<usize>,
+    /// The value it gives.
+    output: usize,
+    /// Whether the first input may be written over: nothing else takes it.
+    takes_first: bool,
+    /// Inputs that nothing after it takes.
+    frees: Vec<usize>,
+    /// Multiplications for one image; the numbers it reads, where it has none.
+    work: u64,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { path, input, output, steps, .. } = self;
+        write!(formatter, "Model from {input} to {output} in {} steps on {}", steps.len(), path.name)
+    }
+}
+
+impl Model {
+    /// A model of a graph and its weights.
+    ///
+    /// # Errors
+    ///
+    /// When names or shapes of the weights are not those of the graph, or the environment variable `REGULUS_SIMD` names vector instructions that this
+    /// processor does not have.
+    pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, InferError> {
+        match weights.misfit(graph) {
+            Some(problem) => Err(InferError::Fit { problem }),
+            None => Ok(Self::checked(Path::chosen()?, graph, weights)),
+        }
+    }
+
+    fn checked(path: Path, graph: &Graph, weights: &Weights) -> Self {
+        let mut values = vec![Value { features: Features::Map(graph.input()), is_channels_last: false }];
+        // The value of each node: a flattened map is the map's.
+        let mut value_of = vec![0; graph.nodes().len()];
+        let mut steps = Vec::new();
+        for stage in fused(graph) {
+            let value = |source: &Source| match source {
+                Source::Image => 0,
+                Source::Node(place) => value_of[*place],
+            };
+            let inputs: Vec<usize> = graph.sources(stage.first()).iter().map(value).collect();
+            let Some(layer) = Layer::of(graph, &stage, weights, path) else {
+                value_of[stage.last()] = inputs[0];
+                continue;
+            };
+            let output = values.len();
+            value_of[stage.last()] = output;
+            values.push(Value { features: graph.features_of(Source::Node(stage.last())), is_channels_last: layer.gives_channels_last() });
+            steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), work: work(graph, &stage) });
+        }
+        let last = value_of[graph.output()];
+        // From the end on, the first step that takes a value is the last to need it.
+        let mut is_needed = vec![false; values.len()];
+        is_needed[last] = true;
+        for step in steps.iter_mut().rev() {
+            step.frees = step.inputs.iter().copied().filter(|input| *input != 0 && !is_needed[*input]).collect();
+            step.takes_first = step.frees.contains(&step.inputs[0]) && !step.inputs[1..].contains(&step.inputs[0]);
+            step.inputs.iter().for_each(|input| is_needed[*input] = true);
+        }
+        Self { path, input: graph.input(), output: graph.output_features(), steps, values, last }
+    }
+
+    /// The shape of the images it takes.
+    #[must_use]
+    pub const fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// What it gives for one image.
+    #[must_use]
+    pub const fn output(&self) -> Features {
+        self.output
+    }
+
+    /// The logits of `count` images, on the threads of rayon's current pool. Small work stays on the caller's thread.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[image, channel, row, column]`
+    /// - output: `[image, logit]`
+    ///
+    /// # Panics
+    ///
+    /// When `images` are not `count` images of the shape that [`Model::input`] says.
+    #[must_use]
+    pub fn forward(&self, images: &[f32], count: usize) -> Vec<f32> {
+        // To ask for the number of threads starts them.
+        let threads = if self.is_worthwhile(count) { rayon::current_num_threads() } else { 1 };
+        self.forward_on(images, count, threads)
+    }
+
+    /// The same, on the caller's thread alone if `threads` is 1.
+    ///
+    /// # Panics
+    ///
+    /// As [`Model::forward`].
+    #[must_use]
+    pub fn forward_on(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
+        let size = self.input.size();
+        assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input);
+        // With many chunks each is computed by one thread, which reads again what it has written.
+        let threads_per_chunk = if count >= CHUNKS_PER_THREAD * CHUNK * threads { 1 } else { threads };
+        let chunks = images.chunks(CHUNK * size);
+        let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads_per_chunk);
+        if count <= CHUNK {
+            // From outside the pool each parallel step would have to be handed over.
+            let has_parallel = threads > 1 && self.is_worthwhile(count);
+            return if has_parallel { rayon::scope(|_| chunk(images)) } else { chunk(images) };
+        }
+        if threads == 1 {
+            return chunks.flat_map(chunk).collect();
+        }
+        images.par_chunks(CHUNK * size).map(chunk).collect::<Vec<_>>().concat()
+    }
+
+    /// Whether more than one thread pays.
+    fn is_worthwhile(&self, count: usize) -> bool {
+        count > CHUNK || self.steps.iter().any(|step| step.is_worthwhile(count))
+    }
+
+    /// The logits of at most [`CHUNK`] images.
+    fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
+        let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
+        numbers[0] = Some(Cow::Borrowed(images));
+        for step in &self.steps {
+            let threads = if step.is_worthwhile(count) { threads } else { 1 };
+            let first = step.inputs[0];
+            let taken = if step.takes_first { numbers[first].take() } else { None };
+            let first = self.input_of(first, taken.unwrap_or_else(|| borrowed(&numbers, first)));
+            let other = step.inputs.get(1).map(|other| self.input_of(*other, borrowed(&numbers, *other)));
+            let out = step.layer.forward(self.path, count, first, other, threads);
+            step.frees.iter().for_each(|input| numbers[*input] = None);
+            numbers[step.output] = Some(Cow::Owned(out));
+        }
+        let last = numbers[self.last].take().unwrap_or_else(|| unreachable!("every step has been computed"));
+        self.input_of(self.last, last).channels_first(threads)
+    }
+
+    fn input_of<'a>(&self, value: usize, numbers: Cow<'a, [f32]>) -> Input<'a> {
+        let Value { features, is_channels_last } = self.values[value];
+        Input { numbers, features, is_channels_last }
+    }
+}
+
+fn borrowed<'a>(numbers: &'a [Option<Cow<'a, [f32]>>], value: usize) -> Cow<'a, [f32]> {
+    numbers[value].as_deref().map_or_else(|| unreachable!("a step comes after what it takes"), Cow::Borrowed)
+}
+
+impl Step {
+    /// Whether more than one thread pays.
+    fn is_worthwhile(&self, count: usize) -> bool {
+        self.work * count as u64 / self.layer.multiplications_per_microsecond(count) >= WORTHWHILE
+    }
+}
+
+/// The multiplications of a stage for one image; the numbers it reads, where it has none.
+fn work(graph: &Graph, stage: &Stage) -> u64 {
+    graph.multiplications(stage.first()).max(graph.input_of(stage.first()).size() as u64)
+}

@@ -1,0 +1,93 @@
+//! From the bytes of images to classes.
+
+use super::{InferError, Model};
+use crate::{Artifact, Shape};
+
+/// A model with what its inputs are made by and what its outputs mean.
+#[derive(Debug)]
+pub struct Predictor {
+    model: Model,
+    /// The number for every byte, channel by channel.
+    table: Vec<[f32; 256]>,
+    classes: Vec<String>,
+}
+
+impl Predictor {
+    /// A predictor of a trained network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::new`].
+    pub fn new(artifact: &Artifact) -> Result<Self, InferError> {
+        let description = &artifact.description;
+        Ok(Self {
+            model: Model::new(&description.graph, &artifact.weights)?,
+            table: description.preprocessing.normalizer.table(),
+            classes: description.classes.clone(),
+        })
+    }
+
+    /// The shape of the images it takes.
+    #[must_use]
+    pub const fn input(&self) -> Shape {
+        self.model.input()
+    }
+
+    /// The names of its classes, in the order of its logits.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Its model.
+    #[must_use]
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The logits of images, `[image, class]`. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
+    ///
+    /// # Errors
+    ///
+    /// When an image is not of the shape that [`Predictor::input`] says.
+    pub fn logits(&self, images: &[&[u8]]) -> Result<Vec<f32>, InferError> {
+        let Shape { height, width, .. } = self.input();
+        let expected = self.input().size();
+        if let Some((number, image)) = images.iter().enumerate().find(|(_, image)| image.len() != expected) {
+            return Err(InferError::Image { number, found: image.len(), expected });
+        }
+        let channels = images.iter().flat_map(|image| image.chunks_exact(height * width).zip(&self.table));
+        let numbers: Vec<f32> = channels.flat_map(|(channel, table)| channel.iter().map(|byte| table[usize::from(*byte)])).collect();
+        Ok(self.model.forward(&numbers, images.len()))
+    }
+
+    /// The probabilities of the classes for each image.
+    ///
+    /// # Errors
+    ///
+    /// As [`Predictor::logits`].
+    pub fn probabilities(&self, images: &[&[u8]]) -> Result<Vec<Vec<f64>>, InferError> {
+        Ok(self.logits(images)?.chunks_exact(self.classes.len()).map(probabilities).collect())
+    }
+}
+
+/// The probabilities of the logits of one image: their softmax, in float64.
+#[must_use]
+pub fn probabilities(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - f64::from(largest)).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_the_softmax() {
+        let [three, one] = probabilities(&[3_f32.ln() + 80.0, 80.0])[..] else { panic!("two probabilities") };
+        assert!((three - 0.75).abs() < 1e-5 && (one - 0.25).abs() < 1e-5);
+        assert_eq!(probabilities(&[1e30, -1e30, 0.0]), [1.0, 0.0, 0.0]);
+    }
+}

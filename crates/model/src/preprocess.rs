@@ -1,0 +1,105 @@
+//! From image files to the numbers a network sees.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Shape;
+
+/// How an image file becomes the bytes of an image.
+///
+/// A camera's orientation is applied, and what is transparent is laid over white. Resizing is by a triangle filter that is widened when it scales
+/// down (bilinear with antialiasing, as Pillow's `BILINEAR`). Grey is 0.2126 R + 0.7152 G + 0.0722 B (ITU-R BT.709) of the values as they are
+/// stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// The shape it is brought to.
+    pub shape: Shape,
+    /// How other proportions are brought to that shape.
+    pub resize: Resize,
+    /// How JPEG files are decoded.
+    pub decoding: Decoding,
+}
+
+/// How JPEG files are decoded and images scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoding {
+    /// In full size, as version 0.1.0 did; for runs that began with it.
+    #[default]
+    Full,
+    /// In the smallest of 1, 1/2, 1/4 and 1/8 of their size that has at least twice the height and width wanted.
+    Reduced,
+}
+
+/// How an image of other proportions than the network's input is brought to its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// Height and width are scaled apart, which changes the proportions of what is seen.
+    #[default]
+    Stretch,
+    /// Scaled until it covers the size, then cut to its middle.
+    Crop,
+    /// Scaled until it fits into the size, in the middle of a black ground.
+    Pad,
+}
+
+/// For each channel, what is subtracted from pixel / 255 and what the difference is divided by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalizer {
+    /// Subtracted, one for each channel.
+    pub mean: Vec<f64>,
+    /// Divided by, one for each channel; greater than 0.
+    pub deviation: Vec<f64>,
+}
+
+impl Normalizer {
+    /// The number for every byte, channel by channel.
+    #[must_use]
+    pub fn table(&self) -> Vec<[f32; 256]> {
+        self.mean
+            .iter()
+            .zip(&self.deviation)
+            .map(|(mean, deviation)| {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a byte, as the network's float")]
+                std::array::from_fn(|pixel| ((pixel as f64 / 255.0 - mean) / deviation) as f32)
+            })
+            .collect()
+    }
+}
+
+/// From an image to the numbers a network sees: decoded, resized, and normalized channel by channel as (pixel/255 − mean) / deviation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Mean and deviation.
+    #[serde(flatten)]
+    pub normalizer: Normalizer,
+    /// How an image of other proportions is brought to the network's size. Files of version 0.1.0 do not say: there was only `stretch`.
+    #[serde(default)]
+    pub resize: Resize,
+    /// How JPEG files are decoded. Files of version 0.1.0 do not say: they were decoded in full size.
+    #[serde(default)]
+    pub decoding: Decoding,
+    /// What else is done to an image file.
+    #[serde(flatten)]
+    pub steps: FileSteps,
+}
+
+/// What is done to an image file beside decoding and resizing. It is the same for every network of this version; a file says it for other programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileSteps {
+    /// The filter that resizes: `triangle`, wider where an image is made smaller.
+    pub filter: String,
+    /// A grey pixel is this much of red, green and blue, as the file stores them (ITU-R BT.709).
+    pub grey: [f64; 3],
+    /// The colour behind transparent pixels: `white`.
+    pub background: String,
+    /// Whether a camera's orientation (EXIF) is applied.
+    pub orientation: bool,
+}
+
+impl Default for FileSteps {
+    fn default() -> Self {
+        Self { filter: "triangle".to_owned(), grey: [0.2126, 0.7152, 0.0722], background: "white".to_owned(), orientation: true }
+    }
+}

@@ -1,0 +1,54 @@
+use regulus_model::graph::Shape;
+use regulus_model::infer::{InferError, Model, Predictor, probabilities};
+use regulus_model::networks::Cnn;
+use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocessing, Resize};
+use regulus_model::{Artifact, Description};
+
+use crate::weights::{bits, weights_of};
+
+const INPUT: Shape = Shape { channels: 3, height: 10, width: 9 };
+
+fn artifact() -> Artifact {
+    let graph = Cnn { channels: vec![4], kernel_size: 3, padding: 1, hidden: 6, dropout: 0.0 }.graph(INPUT, 3).unwrap();
+    let normalizer = Normalizer { mean: vec![0.5, 0.25, 0.0], deviation: vec![0.5, 0.125, 2.0] };
+    let preprocessing = Preprocessing { normalizer, resize: Resize::Stretch, decoding: Decoding::Full, steps: FileSteps::default() };
+    let classes = ["cat", "dog", "owl"].map(ToOwned::to_owned).to_vec();
+    let weights = weights_of(&graph);
+    Artifact { description: Description { version: "0".to_owned(), graph, preprocessing, classes }, weights }
+}
+
+#[test]
+fn bytes_are_normalized_channel_by_channel() {
+    let artifact = artifact();
+    let predictor = Predictor::new(&artifact).unwrap();
+    assert_eq!((predictor.input(), predictor.classes()), (INPUT, artifact.description.classes.as_slice()));
+    let images: Vec<Vec<u8>> =
+        [3_usize, 7].iter().map(|step| (0..270).map(|at| u8::try_from(at * step % 256).unwrap()).collect()).collect();
+    let normalized = |image: &Vec<u8>| {
+        let number = |(at, byte): (usize, &u8)| {
+            let channel = at / 90;
+            let (mean, deviation) = ([0.5, 0.25, 0.0][channel], [0.5, 0.125, 2.0][channel]);
+            #[expect(clippy::cast_possible_truncation, reason = "the network's float")]
+            let number = ((f64::from(*byte) / 255.0 - mean) / deviation) as f32;
+            number
+        };
+        image.iter().enumerate().map(number).collect::<Vec<f32>>()
+    };
+    let numbers: Vec<f32> = images.iter().flat_map(normalized).collect();
+    let model = Model::new(&artifact.description.graph, &artifact.weights).unwrap();
+    let expected = model.forward(&numbers, 2);
+    let slices: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+    assert_eq!(bits(&predictor.logits(&slices).unwrap()), bits(&expected));
+    let found = predictor.probabilities(&slices).unwrap();
+    assert_eq!(found, [probabilities(&expected[..3]), probabilities(&expected[3..])]);
+    assert!(found.iter().all(|image| (image.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+}
+
+#[test]
+fn an_image_of_another_size_is_refused() {
+    let predictor = Predictor::new(&artifact()).unwrap();
+    let (right, wrong) = (vec![0; 270], vec![0; 90]);
+    let refused = predictor.logits(&[&right, &wrong]).unwrap_err();
+    assert_eq!(refused, InferError::Image { number: 1, found: 90, expected: 270 });
+    assert_eq!(refused.to_string(), "image 1 has 90 bytes; expected 270, one for each pixel and channel, channel by channel");
+}

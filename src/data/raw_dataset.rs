@@ -1,0 +1,163 @@
+//! The images of a data source, before limits, splits and normalization.
+
+use std::path::Path;
+
+use super::decode::decode;
+use super::decoded_cache::DecodedCache;
+use super::folder::{self, Listing};
+use super::load::FolderOptions;
+use super::{
+    CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx, legacy_listing,
+    mnist_mini,
+};
+use crate::config::number::Count;
+use crate::config::{Data as Config, Source};
+
+/// The images of a data source.
+#[derive(Debug, Default)]
+pub(super) struct RawDataset {
+    /// Training, validation and test images.
+    pub(super) splits: [Option<Images>; 3],
+    /// The class names. `None` if the source has only labels.
+    pub(super) classes: Option<Vec<String>>,
+    /// Files and folders that are left out.
+    pub(super) left_out: LeftOut,
+    /// Warnings for the user.
+    pub(super) warnings: Vec<String>,
+}
+
+impl RawDataset {
+    /// Reads the source of `config`.
+    pub(super) fn read(config: &Config, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+        let dir = config.dir.as_deref();
+        let known = |dataset: &KnownDataset| {
+            let (train, test) = dataset.load(dir)?;
+            Ok(Self::of(train, Some(test), Some(dataset.classes.map(str::to_owned).to_vec())))
+        };
+        match config.source {
+            Source::MnistMini => {
+                let (train, test) = mnist_mini::load()?;
+                Ok(Self::of(train, Some(test), Some(MNIST.classes.map(str::to_owned).to_vec())))
+            }
+            Source::Mnist => known(&MNIST),
+            Source::FashionMnist => known(&FASHION_MNIST),
+            Source::Cifar10 => known(&CIFAR10),
+            Source::Idx => Self::from_idx(config, required(dir)?),
+            Source::Folder => Self::from_folder(config, required(dir)?, decoding, progress),
+        }
+    }
+
+    fn of(train: Images, test: Option<Images>, classes: Option<Vec<String>>) -> Self {
+        Self { splits: [Some(train), None, test], classes, ..Self::default() }
+    }
+
+    fn from_idx(config: &Config, dir: &Path) -> Result<Self, DataError> {
+        // If the training files are named, only named files are read.
+        let is_named = config.train_images.is_some();
+        let pair = |images: Option<&Path>, labels: Option<&Path>, words: &[&str]| match (images, labels) {
+            // A name that is not found is kept for the error message.
+            (Some(images), Some(labels)) => Ok(Some([images, labels].map(|name| idx::find(dir, name).unwrap_or_else(|| dir.join(name))))),
+            _ if is_named => Ok(None),
+            _ => idx::find_pair(dir, words),
+        };
+        let train =
+            pair(config.train_images.as_deref(), config.train_labels.as_deref(), &["train"])?.ok_or_else(|| DataError::Missing {
+                path: dir.join("train-images-idx3-ubyte"),
+                hint: "name the files in `data.train_images` and `data.train_labels`".to_owned(),
+            })?;
+        let test = pair(config.test_images.as_deref(), config.test_labels.as_deref(), &["test", "t10k"])?;
+        let read = |[images, labels]: [std::path::PathBuf; 2]| {
+            let images = idx::read_pair(&images, &labels)?;
+            Ok(if config.transpose == Some(true) { idx::transposed(images) } else { images })
+        };
+        let (train, test) = (read(train)?, test.map(read).transpose()?);
+        Ok(Self::of(train, test, config.classes.clone()))
+    }
+
+    fn from_folder(config: &Config, dir: &Path, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+        let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
+        let channels = config.image_channels.map_or(1, Count::get);
+        let preprocess = Preprocess { shape: Shape { channels, height, width }, resize: config.resize.unwrap_or_default(), decoding };
+        let listing = if decoding == Decoding::Full { legacy_listing::list(dir)? } else { folder::list(dir)? };
+        let (damaged, cache) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
+        Self::decode(dir, listing, FolderOptions { preprocess: &preprocess, damaged, cache, progress })
+    }
+
+    /// Reads the images in `dir`, whose subfolders are named after some of `classes`, as the test split.
+    pub(super) fn labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<Self, DataError> {
+        Self::decode(dir, folder::list_labelled(dir, classes)?, options)
+    }
+
+    /// Decodes a listing, or reads its images from the cache.
+    fn decode(dir: &Path, listing: Listing, options: FolderOptions) -> Result<Self, DataError> {
+        let FolderOptions { preprocess, damaged, cache, progress } = options;
+        let cache = if cache { DecodedCache::new(dir, &listing, preprocess, damaged) } else { None };
+        let mut warnings = Vec::new();
+        let decoded = if let Some(decoded) = cache.as_ref().and_then(|cache| cache.read(preprocess)) {
+            decoded
+        } else {
+            let decoded = decode(&listing, preprocess, damaged, progress)?;
+            if let Some(Err(error)) = cache.map(|cache| cache.write(&decoded)) {
+                warnings.push(format!("the decoded images are not cached: {error} ({})", error.source));
+            }
+            decoded
+        };
+        warnings.splice(0..0, listing.warnings);
+        warnings.extend(decoded.damaged.iter().map(|file| format!("`{}` is left out: {}", file.path.display(), file.problem)));
+        if !decoded.left_out.is_empty() {
+            warnings.push(format!("not read in `{}`: {}", dir.display(), decoded.left_out));
+        }
+        Ok(Self { splits: decoded.splits, classes: Some(listing.classes), left_out: decoded.left_out, warnings })
+    }
+
+    /// Checks that every label has a class, that the training split has every label of the other splits, and that all images have one shape. Returns
+    /// the class names. Adds a warning for classes without training samples.
+    pub(super) fn checked_classes(&mut self) -> Result<Vec<String>, DataError> {
+        let [train, others @ ..] = &self.splits;
+        let Some(train) = train else { return Err(DataError::Dataset("there are no training images".to_owned())) };
+        let others = ["validation", "test"].into_iter().zip(others).filter_map(|(name, images)| Some((name, images.as_ref()?)));
+        let largest = train.labels.iter().chain(others.clone().flat_map(|(_, images)| &images.labels)).max().copied().unwrap_or(0);
+        let names = self.classes.clone().unwrap_or_else(|| (0..=largest).map(|label| label.to_string()).collect());
+        if largest as usize >= names.len() {
+            let message = format!("a label is {largest}, but `data.classes` names {} classes, counted from 0", names.len());
+            return Err(DataError::Dataset(message));
+        }
+        if names.len() < 2 {
+            return Err(DataError::Dataset("every label is 0; a classifier needs at least 2 classes".to_owned()));
+        }
+        let trained = present(train, names.len());
+        for (split, images) in others {
+            if images.shape != train.shape {
+                let message =
+                    format!("training images are {}, but {split} images are {} (height×width×channels)", train.shape, images.shape);
+                return Err(DataError::Dataset(message));
+            }
+            let unknown = present(images, names.len()).iter().zip(&trained).position(|(present, trained)| *present && !trained);
+            if let Some(label) = unknown {
+                let message = format!("{split} samples have the label {label} (class `{}`), but no training sample has it", names[label]);
+                return Err(DataError::Dataset(message));
+            }
+        }
+        let empty: Vec<String> =
+            trained.iter().zip(&names).filter(|(trained, _)| !**trained).map(|(_, name)| format!("`{name}`")).collect();
+        if !empty.is_empty() {
+            let first = trained.iter().position(|trained| *trained).unwrap_or(0);
+            let offset = if first > 0 { format!("; labels start at {first}, while classes are counted from 0") } else { String::new() };
+            let shown = empty.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let more = if empty.len() > 5 { format!(" and {} more", empty.len() - 5) } else { String::new() };
+            self.warnings.push(format!("no training sample is of class {shown}{more}{offset}"));
+        }
+        Ok(names)
+    }
+}
+
+fn required(dir: Option<&Path>) -> Result<&Path, DataError> {
+    dir.ok_or_else(|| DataError::Dataset("the data source names no folder; set `data.dir`".to_owned()))
+}
+
+/// Whether each of `classes` classes has images.
+fn present(images: &Images, classes: usize) -> Vec<bool> {
+    let mut present = vec![false; classes];
+    images.labels.iter().for_each(|label| present[*label as usize] = true);
+    present
+}

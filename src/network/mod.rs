@@ -1,0 +1,23 @@
+//! A graph as a Burn module: its parameters on a device, its forward pass, and its curvature.
+//!
+//! An operation's Burn side is one file here, named as its file in `regulus_model::graph`.
+
+mod batch_norm;
+mod conv;
+mod curvature;
+mod dense;
+mod dropout;
+mod init;
+mod module;
+mod pool;
+mod predictor;
+mod value;
+mod visit;
+mod weights;
+
+pub use batch_norm::BatchStatistics;
+pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
+pub use module::Network;
+pub use predictor::Predictor;
+pub use visit::{ParamMapper, ParamVisitor};
+pub use weights::output_axis;

@@ -1,0 +1,165 @@
+//! A trained network, loaded from its run or from an exported file.
+
+use std::path::{Path, PathBuf};
+
+use regulus_model::{Artifact, Description, Weights};
+
+use crate::backend::{self, ComputeDevice, Opened};
+use crate::config::{Backend, BackendKind, Experiment};
+use crate::data::{self, Data, DataError, Progress};
+use crate::error::Error;
+use crate::network::{Network, Predictor};
+use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
+use crate::train::TrainingState;
+
+/// A trained network with everything that inference needs.
+#[derive(Debug)]
+pub struct Trained {
+    /// Computes the logits.
+    pub predictor: Predictor,
+    /// The weights.
+    pub weights: Weights,
+    /// The graph, the preprocessing and the class names.
+    pub description: Description,
+    /// The device, without autodiff.
+    pub device: ComputeDevice,
+    /// The run or file it was loaded from.
+    pub origin: Origin,
+}
+
+/// The run or file a trained network was loaded from.
+#[derive(Debug)]
+pub enum Origin {
+    /// A run folder.
+    Run(Box<TrainedRun>),
+    /// An exported file.
+    File(PathBuf),
+}
+
+/// The run a network was trained in.
+#[derive(Debug)]
+pub struct TrainedRun {
+    /// The run folder.
+    pub folder: RunFolder,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// The training state of the checkpoint.
+    pub state: TrainingState,
+    /// The checkpoint the weights were loaded from.
+    pub checkpoint: CheckpointKind,
+    /// Set if the checkpoint is damaged or missing and the one before it was loaded.
+    pub warning: Option<String>,
+}
+
+/// Options for loading a trained network.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The checkpoint of a run; `None`: the one that `train.keep` selects.
+    pub checkpoint: Option<CheckpointKind>,
+    /// The backend; `None`: the backend of the run, or the default for a file.
+    pub backend: Option<BackendKind>,
+    /// The new folder of the data of a run, if they were moved.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Trained {
+    /// Loads the network at `path`: a run folder, or a safetensors file written by `regulus export`.
+    ///
+    /// # Errors
+    ///
+    /// When `path` is neither, the file is damaged, the run has no such checkpoint, or the backend can't be used.
+    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        if path.is_dir() {
+            return Self::from_run(path, options);
+        }
+        if !path.exists() {
+            let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
+            return Err(DataError::Missing { path: path.to_owned(), hint }.into());
+        }
+        if path.extension().is_some_and(|extension| extension == "bpk") {
+            let problem = format!(
+                "`{}` is for Burn programs; expected a run folder, or a .safetensors file written by `regulus export`",
+                path.display()
+            );
+            return Err(Error::Usage(problem));
+        }
+        let run_only = |option: &str| {
+            let problem = format!("`{option}` is for run folders, but `{}` is a file; leave it out", path.display());
+            Err(Error::Usage(problem))
+        };
+        match options {
+            LoadOptions { checkpoint: Some(_), .. } => run_only("--checkpoint"),
+            LoadOptions { data_dir: Some(_), .. } => run_only("--data-dir"),
+            _ => Self::from_file(path, options.backend),
+        }
+    }
+
+    fn from_run(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let experiment = folder.experiment(options.data_dir.as_deref())?;
+        let manifest = folder.manifest()?;
+        let mut config = experiment.backend.clone();
+        if let Some(kind) = options.backend {
+            config.kind = kind;
+            config.device = 0;
+        }
+        let loaded = folder.load(options.checkpoint)?;
+        let state = loaded.snapshot.state.clone();
+        let weights = loaded.snapshot.into_measured();
+        let description = Description::from(&manifest);
+        let run = TrainedRun { folder, manifest, experiment, state, checkpoint: loaded.kind, warning: loaded.warning };
+        Self::new(path, &config, weights, description, Origin::Run(Box::new(run)))
+    }
+
+    fn from_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
+        let Artifact { description, weights } = Artifact::open(path)?;
+        let default = Backend::default();
+        let config = Backend { kind: backend.unwrap_or(default.kind), ..default };
+        Self::new(path, &config, weights, description, Origin::File(path.to_owned()))
+    }
+
+    fn new(path: &Path, backend: &Backend, weights: Weights, description: Description, origin: Origin) -> Result<Self, Error> {
+        let Opened { device, .. } = backend::open(backend)?;
+        let network = Network::blank(&description.graph, &device).with_weights(&weights, path)?;
+        let predictor = Predictor::new(&network, &description.preprocessing.normalizer);
+        Ok(Self { predictor, weights, description, device, origin })
+    }
+
+    /// The network as a Burn module.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network::of_weights(&self.description.graph, &self.weights, &self.device)
+    }
+
+    /// The run it was loaded from. Returns `None` for an exported file.
+    #[must_use]
+    pub fn run(&self) -> Option<&TrainedRun> {
+        match &self.origin {
+            Origin::Run(run) => Some(run),
+            Origin::File(_) => None,
+        }
+    }
+}
+
+impl TrainedRun {
+    /// The data of the run, with the same split as in training.
+    ///
+    /// # Errors
+    ///
+    /// When the data are missing, damaged or changed.
+    pub fn data(&self, progress: Progress) -> Result<Data, Error> {
+        same_data(&self.experiment, &self.manifest, &self.folder, progress)
+    }
+}
+
+/// Loads the data of a run and compares their checksum with the manifest.
+pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
+    let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
+    if data.checksum == manifest.dataset.sha256 {
+        return Ok(data);
+    }
+    let expected = manifest.dataset.sha256.clone();
+    Err(RunError::OtherData { path: folder.path().to_owned(), expected, found: data.checksum }.into())
+}
