@@ -88,7 +88,8 @@ impl TryFrom<Keys> for Model {
         ];
         load::refuse_foreign_keys("model", &load::kind_in_words(&keys.kind), &given)?;
         if layered && keys.layers.as_ref().is_none_or(Vec::is_empty) {
-            let problem = "is missing; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
+            let problem =
+                "is missing or empty; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
             return Err(ConfigError::value("model.layers", problem));
         }
         let usual = Self::default();
@@ -166,7 +167,7 @@ impl Model {
             _ => "model.channels",
         };
         let problem = match (self.kind, key) {
-            (ModelKind::Layers, _) => format!("don't fit images of {input}: {error}"),
+            (ModelKind::Layers, _) => format!("make no network for images of {input}: {error}"),
             _ if !matches!(error, GraphError::TooLarge { .. }) => {
                 format!("doesn't fit images of {input}: {error}; use fewer convolutions, a smaller kernel or larger images")
             }
@@ -270,6 +271,7 @@ mod tests {
                 r#""convolution 4""#,
                 r#""conv 4 3x3 strid 2""#,
                 r#""conv four 3x3""#,
+                r#""conv 4 3x3 stride 2 stride 3", "flatten", "dense classes""#,
                 r#""conv 4 3x3 padding 1 as a", "conv 5 3x3", "add a", "flatten", "dense classes""#,
                 r#""conv 4 3x3 as a", "conv 4 3x3 from b", "flatten", "dense classes""#,
                 r#""conv 4 3x3", "conv 4 3x3 from image", "flatten", "dense classes""#,

@@ -148,6 +148,8 @@ impl Network {
 
     /// The output for a batch, as a trained network gives it: without dropout, normalized by the running statistics.
     ///
+    /// Each call prepares the weights of the kernels anew; [`Predictor`](super::Predictor) prepares them once.
+    ///
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`

@@ -112,7 +112,7 @@ impl Op {
             "add" => Self::Add(Add {}),
             "flatten" => Self::Flatten(Flatten {}),
             "dropout" => Self::Dropout(Dropout::parse(words)?),
-            other => return Err(format!("is `{other}`, which is no operation; expected one of {}", Self::WORDS.join(", "))),
+            other => return Err(format!("begins with `{other}`; expected one of {}", Self::WORDS.join(", "))),
         })
     }
 }

@@ -44,7 +44,12 @@ impl<'a> Words<'a> {
 
     /// Reads `key value` pairs until the operation's own words end; `option` reads the value of a key and says whether there is such a key.
     pub(super) fn options(&mut self, keys: &str, mut option: impl FnMut(&str, &mut Self) -> Result<bool, String>) -> Result<(), String> {
+        let mut seen = Vec::new();
         while let Some(key) = self.own() {
+            if seen.contains(&key) {
+                return Err(format!("has `{key}` twice"));
+            }
+            seen.push(key);
             if !option(key, self)? {
                 return Err(format!("has `{key}`; expected {keys}"));
             }
