@@ -23,5 +23,6 @@ pub mod objective;
 pub mod predict;
 pub mod run;
 pub mod seed;
+pub mod session;
 pub mod train;
 pub mod trained;

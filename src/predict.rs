@@ -9,7 +9,6 @@ use regulus_model::infer::probabilities;
 use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
-use crate::backend::on_threads;
 use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
 use crate::trained::Trained;
@@ -101,7 +100,7 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
         size = sizes.next().unwrap_or(size);
         let (batch, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        let predictions = on_threads(trained.predictor.implementation(), || predict_batch(trained, batch, &preprocess, options));
+        let predictions = trained.predictor.threads().run(|| predict_batch(trained, batch, &preprocess, options));
         for (path, prediction) in batch.iter().zip(predictions) {
             if each(path, prediction)?.is_break() {
                 return Ok(());

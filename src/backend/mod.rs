@@ -11,7 +11,7 @@ use burn::prelude::{Device, Tensor};
 use burn::tensor::DeviceType;
 
 pub use convolve::Walk;
-pub use threads::{keep_awake, on_threads};
+pub use threads::{Threads, keep_awake};
 
 use crate::config::{Backend, BackendKind, Implementation};
 use regulus_kernels::simd::{self, NoSuchPath};
@@ -68,6 +68,8 @@ pub struct ComputeDevice {
     pub device: Device,
     /// Fused or stock operations; stock ones on all devices but CPUs.
     pub implementation: Implementation,
+    /// The threads that compute.
+    pub threads: Threads,
 }
 
 impl ComputeDevice {
@@ -91,13 +93,11 @@ pub struct Opened {
     pub device: ComputeDevice,
     /// Its name.
     pub name: String,
-    /// Threads of the CPU backends.
-    pub threads: usize,
     /// The vector instructions of the fused operations, where those are used.
     pub simd: Option<&'static str>,
 }
 
-/// Opens the device `config` names, and starts the threads of the CPU backends.
+/// Opens the device that `config` names, and starts a pool of threads for a CPU backend.
 ///
 /// # Errors
 ///
@@ -114,12 +114,14 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         0 => BackendError::NoDevice { kind: kind.name(), hint: needs(kind) },
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
-    let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let implementation = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let (implementation, threads) = match kind {
+        BackendKind::Flex | BackendKind::Ndarray => (config.kernels, Threads::start(config.threads)?),
+        _ => (Implementation::Stock, Threads::of_caller()),
+    };
     let simd = (implementation == Implementation::Fused).then_some(path.name);
-    Ok(Opened { device: ComputeDevice { device, implementation }, name, threads, simd })
+    Ok(Opened { device: ComputeDevice { device, implementation, threads }, name, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -177,6 +179,7 @@ pub(crate) fn any_cpu() -> ComputeDevice {
     ComputeDevice {
         device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"),
         implementation: Implementation::Fused,
+        threads: Threads::start(0).expect("threads can be started"),
     }
 }
 

@@ -11,8 +11,9 @@ use super::print;
 use super::table::{grouped, table};
 use crate::config::{Experiment, Implementation};
 use crate::error::Error;
-use crate::launch::{Prepared, prepare};
+use crate::launch::prepare;
 use crate::network::Network;
+use crate::session::Session;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
@@ -20,17 +21,16 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
         return if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) };
     }
     let work = Work::begin("reading images");
-    let prepared = prepare(experiment, &|done, total| work.reach(done, total))?;
+    let session = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
-    prepared.warnings.iter().for_each(print::warning);
-    if args.json { report_json(&prepared) } else { report(&prepared) }
+    session.warnings().iter().for_each(print::warning);
+    if args.json { report_json(&session) } else { report(&session) }
 }
 
-fn report_json(prepared: &Prepared) -> Result<(), Error> {
-    let Prepared { experiment, network, penalties, keep, warnings, .. } = prepared;
-    let graph = network.graph();
+fn report_json(session: &Session) -> Result<(), Error> {
+    let (graph, penalties) = (session.graph(), session.penalties());
     let penalties: BTreeMap<&String, Vec<String>> = trained(graph).map(|name| (name, penalties.described(name))).collect();
-    let nodes: Vec<Value> = Row::all(network)
+    let nodes: Vec<Value> = Row::all(session.network())
         .map(|row| {
             json!({
                 "name": row.name,
@@ -42,20 +42,19 @@ fn report_json(prepared: &Prepared) -> Result<(), Error> {
             })
         })
         .collect();
-    print::json(experiment)?;
+    print::json(session.experiment())?;
     print::json(&json!({
         "nodes": nodes,
         "parameters": graph.parameter_count(),
         "penalties": penalties,
-        "keep": keep,
-        "warnings": warnings,
+        "keep": session.keep(),
+        "warnings": session.warnings(),
     }))
 }
 
-fn report(prepared: &Prepared) -> Result<(), Error> {
-    let Prepared { experiment, network, penalties, .. } = prepared;
-    let graph = network.graph();
-    let rows = Row::all(network).map(|row| {
+fn report(session: &Session) -> Result<(), Error> {
+    let (graph, penalties) = (session.graph(), session.penalties());
+    let rows = Row::all(session.network()).map(|row| {
         let output = format!("{:?}", row.output);
         let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
         vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
@@ -71,7 +70,7 @@ fn report(prepared: &Prepared) -> Result<(), Error> {
     let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
     let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(std::iter::once(String::new())).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
-    print::out(format_args!("{}\n\n{}", experiment.to_toml().trim_end(), comments.join("\n")))
+    print::out(format_args!("{}\n\n{}", session.experiment().to_toml().trim_end(), comments.join("\n")))
 }
 
 /// The names of the parameters that are trained.

@@ -74,7 +74,7 @@ fn yes() -> bool {
 pub enum Validation {
     /// A random fraction of the training samples, stratified by class; 0: no validation split.
     Fraction(Fraction),
-    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`.
+    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`. Source `memory`: the given validation images.
     Folder,
 }
 
@@ -133,6 +133,8 @@ pub enum Source {
     Idx,
     /// A folder with one subfolder of image files for each class.
     Folder,
+    /// Images in memory, of a program that uses the library.
+    Memory,
 }
 
 impl Source {
@@ -146,6 +148,7 @@ impl Source {
             Self::Cifar10 => "cifar10",
             Self::Idx => "idx",
             Self::Folder => "folder",
+            Self::Memory => "memory",
         }
     }
 }
@@ -195,10 +198,10 @@ impl Data {
 
     /// Checks that the given keys apply to the source, and fills in the defaults of the source.
     pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
-        use Source::{Folder, Idx, MnistMini};
+        use Source::{Folder, Idx, Memory, MnistMini};
         let source = self.source;
         let given = [
-            ("dir", self.dir.is_some(), source != MnistMini),
+            ("dir", self.dir.is_some(), !matches!(source, MnistMini | Memory)),
             ("train_images", self.train_images.is_some(), source == Idx),
             ("train_labels", self.train_labels.is_some(), source == Idx),
             ("test_images", self.test_images.is_some(), source == Idx),
@@ -242,8 +245,8 @@ impl Data {
             self.transpose.get_or_insert(false);
         }
         match self.validation {
-            None if source != Folder => self.validation = Some(Validation::NONE),
-            Some(Validation::Folder) if source != Folder => {
+            None if !matches!(source, Folder | Memory) => self.validation = Some(Validation::NONE),
+            Some(Validation::Folder) if !matches!(source, Folder | Memory) => {
                 let problem =
                     format!("is \"folder\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
                 return Err(ConfigError::value("data.validation", problem));

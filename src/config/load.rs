@@ -29,7 +29,21 @@ impl Experiment {
     /// When the file can't be read, is not TOML, lacks a key of `unsets`, or has an unknown key or invalid value.
     pub fn load_changed(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
         let text = text_of(path)?;
-        let mut table: toml::Table = toml::from_str(&text)
+        Self::parse(path, &text, unsets, sets)
+    }
+
+    /// Reads an experiment from the text of a config.
+    ///
+    /// # Errors
+    ///
+    /// As [`Experiment::load`].
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(Path::new("text"), text, &[], &[])
+    }
+
+    /// Reads the text of the config `path`.
+    fn parse(path: &Path, text: &str, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         unset(&mut table, unsets)?;
         let mut arguments = Vec::new();

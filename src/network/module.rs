@@ -14,7 +14,7 @@ use regulus_model::graph::{Graph, Op, Parameter, Source};
 use super::batch_norm::{BatchNorm, BatchStatistics};
 use super::value::{Value, pointwise};
 use super::{conv, dense, dropout, pool};
-use crate::backend::{ComputeDevice, fused};
+use crate::backend::{ComputeDevice, Threads, fused};
 use crate::config::{Implementation, Init};
 use crate::seed::Seed;
 
@@ -32,6 +32,8 @@ pub struct Network {
     plan: Arc<Plan>,
     #[module(skip)]
     implementation: Implementation,
+    #[module(skip)]
+    threads: Threads,
 }
 
 /// What of a network is not parameters.
@@ -98,13 +100,14 @@ impl Network {
     /// A network whose parameters are all 0.
     #[must_use]
     pub fn blank(graph: &Graph, device: &ComputeDevice) -> Self {
-        let ComputeDevice { device, implementation } = device;
+        let ComputeDevice { device, implementation, threads } = device;
         let mut network = Self {
             conv: Vec::new(),
             batch_norm: Vec::new(),
             dense: Vec::new(),
             plan: Arc::new(Plan::new(graph, *implementation)),
             implementation: *implementation,
+            threads: threads.clone(),
         };
         for (place, node) in graph.nodes().iter().enumerate() {
             let input = graph.input_of(place);
@@ -122,6 +125,12 @@ impl Network {
     #[must_use]
     pub fn implementation(&self) -> Implementation {
         self.implementation
+    }
+
+    /// The threads that compute.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What it computes.
@@ -165,7 +174,7 @@ impl Network {
     ///
     /// As in [`Network::forward`].
     #[must_use]
-    pub fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Tensor<2>, Vec<BatchStatistics>) {
+    pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Tensor<2>, Vec<BatchStatistics>) {
         let mut mode = Mode::Training { chance, statistics: Vec::new() };
         let output = self.pass(images, &mut mode).vector();
         let Mode::Training { statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };

@@ -9,7 +9,7 @@ use regulus_model::infer::Model;
 use regulus_model::preprocess::Normalizer;
 
 use super::Network;
-use crate::backend::numbers;
+use crate::backend::{Threads, numbers};
 use crate::config::Implementation;
 use crate::data::Batcher;
 
@@ -17,6 +17,7 @@ use crate::data::Batcher;
 #[derive(Clone, Debug)]
 pub struct Predictor {
     graph: Arc<Graph>,
+    threads: Threads,
     computed: Computed,
 }
 
@@ -44,13 +45,19 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.clone()), batcher }
             }
         };
-        Self { graph: Arc::new(network.graph().clone()), computed }
+        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed }
     }
 
     /// What it computes.
     #[must_use]
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The threads that compute.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What it computes with.

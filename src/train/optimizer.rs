@@ -186,7 +186,7 @@ struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
     gradients: GradientsParams,
     penalties: &'a mut Penalties,
-    context: StepContext<'a>,
+    context: StepContext,
 }
 
 impl ParamMapper for Step<'_> {
@@ -195,8 +195,8 @@ impl ParamMapper for Step<'_> {
             return tensor;
         };
         let name = parameter.name.as_str();
-        let StepContext { rate, step, indices, .. } = self.context;
-        let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, indices.len());
+        let StepContext { rate, step, samples } = self.context;
+        let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, samples);
         let is_bounded = self.penalties.is_bounded(name);
         let mut tensor = tensor.inner();
         if decay > 0.0 {

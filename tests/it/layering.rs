@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "error",
     "atomic",
     "checksum",
@@ -16,6 +16,7 @@ const ORDER: [&str; 19] = [
     "objective",
     "metrics",
     "train",
+    "session",
     "run",
     "trained",
     "evaluate",

@@ -11,7 +11,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
-use regulus::data::{self, Batcher, Data};
+use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Curvature, Network, ParamVisitor};
 use regulus::objective::Penalties;
 use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
@@ -128,9 +128,9 @@ impl Setting {
 
     /// Gradients and sums of the first step.
     fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        let context = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
-        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
-        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), context);
+        let context = StepContext { samples: indices.len(), rate: 0.0, step: 0 };
+        let stepper = Stepper::new(&self.experiment, &self.device);
+        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), &mut self.loader(indices).batch(0), context);
         (found.gradients, found.sums)
     }
 
@@ -139,12 +139,17 @@ impl Setting {
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         let mut penalties = self.penalties.clone();
-        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
+        let stepper = Stepper::new(&self.experiment, &self.device);
         for (step, batch) in (0..).zip(batches) {
-            let context = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
-            network = stepper.step(network, &mut optimizer, &mut penalties, context).0;
+            let context = StepContext { samples: batch.len(), rate, step };
+            network = stepper.step(network, &mut optimizer, &mut penalties, &mut self.loader(batch).batch(0), context).0;
         }
         network.weights()
+    }
+
+    /// A loader of one batch.
+    fn loader(&self, batch: &[u32]) -> DataLoader {
+        DataLoader::in_order(&self.experiment, &self.data.train, &self.batcher, 0, batch, batch.len())
     }
 }
 

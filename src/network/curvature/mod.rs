@@ -17,7 +17,7 @@ use jacobian::Layer;
 use regulus_model::graph::{Graph, Op, Role};
 
 use super::Network;
-use crate::backend::{numbers, on_threads};
+use crate::backend::numbers;
 use crate::config::{Implementation, Structure};
 use crate::data::{Batch, Batcher, Subset};
 
@@ -122,7 +122,7 @@ impl Curvature {
         let pass = Pass { network, scope, subset, batcher, structure, done: &done };
         let summed = |strip: &&[u32]| pass.strip(strip);
         // A GPU's queue belongs to one thread.
-        let strips: Result<Vec<Strip>, Stopped> = on_threads(network.implementation(), || match network.implementation() {
+        let strips: Result<Vec<Strip>, Stopped> = network.threads().run(|| match network.implementation() {
             Implementation::Fused => strips.par_iter().map(summed).collect(),
             Implementation::Stock => strips.iter().map(summed).collect(),
         });

@@ -1,0 +1,276 @@
+//! A session: an experiment with its data, prepared once and trained in memory.
+//!
+//! A session has threads of its own. Several sessions in one process, side by side or one after another, have the same results as each alone.
+
+mod measurement;
+mod summary;
+mod warnings;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::module::Module;
+use regulus_model::Weights;
+use regulus_model::graph::Graph;
+
+pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
+
+use crate::backend::{self, Opened};
+use crate::config::{CheckpointKind, Experiment};
+use crate::data::Data;
+use crate::error::Error;
+use crate::network::{Network, Predictor, Scope};
+use crate::objective::Penalties;
+use crate::train::{Control, Diverged, Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
+
+/// An experiment that is ready to train.
+pub struct Session {
+    experiment: Experiment,
+    data: Data,
+    opened: Opened,
+    curvature: Scope,
+    keep: CheckpointKind,
+    warnings: Vec<String>,
+    training: Training,
+    /// The network with the lowest validation loss so far.
+    best: Option<Best>,
+    stop: Arc<AtomicBool>,
+}
+
+/// A network with the lowest validation loss so far.
+#[derive(Clone)]
+struct Best {
+    epoch: u64,
+    weights: Weights,
+    /// λ of each penalty.
+    lambdas: Vec<f64>,
+}
+
+impl From<&Snapshot> for Best {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self { epoch: snapshot.state.epoch, weights: snapshot.measured().clone(), lambdas: snapshot.state.lambdas.clone() }
+    }
+}
+
+impl Session {
+    /// Prepares `experiment` with `data`. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// When config, backend, data or model do not fit together.
+    pub fn new(experiment: Experiment, data: Data) -> Result<Self, Error> {
+        let mut prepared = Prepared::new(experiment, data)?;
+        let Prepared { experiment, opened, graph, .. } = &prepared;
+        let device = opened.device.clone().autodiff();
+        let network = match &experiment.model.init {
+            None => Network::new(graph, experiment.model.initializer, experiment.seed, &device),
+            Some(path) => Network::blank(graph, &device).with_weights(&Weights::from_file(path)?, path)?,
+        };
+        let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation);
+        prepared.experiment.train.keep = Some(prepared.keep);
+        let training = prepared.training(network, optimizer);
+        Ok(prepared.session(training, None))
+    }
+
+    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session. `best` is the snapshot with the lowest validation loss.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::new`]; also when the snapshots are of another network or optimizer.
+    pub fn resumed(experiment: Experiment, data: Data, last: &Snapshot, best: Option<&Snapshot>) -> Result<Self, Error> {
+        let prepared = Prepared::new(experiment, data)?;
+        let device = prepared.opened.device.clone().autodiff();
+        let path = Path::new("the snapshot");
+        let network = Network::blank(&prepared.graph, &device).with_weights(&last.weights, path)?;
+        let averaged = last.averaged.as_ref().map(|weights| network.valid().with_weights(weights, path)).transpose()?;
+        let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &last.optimizer, &prepared.opened.device)
+            .map_err(Error::Snapshot)?;
+        let training = prepared.training(network, optimizer).resumed(averaged, last.state.clone());
+        Ok(prepared.session(training, best.map(Best::from)))
+    }
+
+    /// Stops soon after `flag` is set.
+    pub fn stop_by(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = flag;
+    }
+
+    /// Trains to the end, or until it is stopped. Called again, it continues.
+    ///
+    /// # Errors
+    ///
+    /// When training diverges, or `observer` fails.
+    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, Error> {
+        self.run_until(u64::MAX, observer)
+    }
+
+    /// Trains until `epoch` epochs are complete. Called again, it continues, to the same bits as without a pause.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`].
+    pub fn run_until(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<Ending, Error> {
+        let Self { experiment, data, curvature, opened, training, best, stop, .. } = self;
+        let device = opened.device.clone().autodiff().device;
+        let plan = Plan { experiment, data, curvature, device: &device, until: epoch };
+        let mut observer = WithBest { best, observer };
+        training.run(&plan, &mut Control::new(stop, &mut observer))
+    }
+
+    /// Trains to the end and measures the trained networks. The status is [`Status::Interrupted`] if it was stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`]; also when a loss of the trained network is not finite.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Summary, Error> {
+        let status = match self.run(observer)? {
+            Ending::Completed => Status::Completed,
+            Ending::EarlyStopped => Status::EarlyStopped,
+            Ending::Interrupted | Ending::Paused => return Ok(self.unmeasured(Status::Interrupted)),
+        };
+        let summary = self.unmeasured(status);
+        Ok(self.measure(summary, observer)?.unwrap_or_else(|| self.unmeasured(Status::Interrupted)))
+    }
+
+    /// The experiment.
+    #[must_use]
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// The data.
+    #[must_use]
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The backend and device.
+    #[must_use]
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The network as a graph.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        self.training.network().graph()
+    }
+
+    /// The network in training.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.training.network()
+    }
+
+    /// The regularization terms with their current λ.
+    #[must_use]
+    pub fn penalties(&self) -> &Penalties {
+        self.training.penalties()
+    }
+
+    /// The training state.
+    #[must_use]
+    pub fn state(&self) -> &TrainingState {
+        &self.training.state
+    }
+
+    /// The training state, to change before training goes on.
+    pub(crate) fn state_mut(&mut self) -> &mut TrainingState {
+        &mut self.training.state
+    }
+
+    /// The checkpoint that `train.keep` selects.
+    #[must_use]
+    pub fn keep(&self) -> CheckpointKind {
+        self.keep
+    }
+
+    /// Selects the checkpoint of a run that was started by an earlier version.
+    pub(crate) fn set_keep(&mut self, keep: CheckpointKind) {
+        self.keep = keep;
+    }
+
+    /// Warnings about config and data.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The complete state of training.
+    ///
+    /// # Errors
+    ///
+    /// When a weight is not finite.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Diverged> {
+        let rate = self.training.state.rate.unwrap_or_default();
+        self.training.snapshot(rate)
+    }
+
+    /// The weights that `train.keep` selects: those with the lowest validation loss so far, or the current ones.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        match (&self.best, self.keep) {
+            (Some(best), CheckpointKind::Best) => best.weights.clone(),
+            _ => self.training.measured_network().weights(),
+        }
+    }
+
+    /// Computes outputs with [`Session::weights`].
+    #[must_use]
+    pub fn predictor(&self) -> Predictor {
+        Predictor::new(&Network::of_weights(self.graph(), &self.weights(), &self.opened.device), &self.data.normalizer)
+    }
+}
+
+/// A checked experiment before its network has weights.
+struct Prepared {
+    experiment: Experiment,
+    data: Data,
+    opened: Opened,
+    graph: Graph,
+    penalties: Penalties,
+    curvature: Scope,
+    keep: CheckpointKind,
+}
+
+impl Prepared {
+    fn new(mut experiment: Experiment, data: Data) -> Result<Self, Error> {
+        let opened = backend::open(&experiment.backend)?;
+        experiment.data.validation.get_or_insert(data.held_out);
+        experiment.check_validation(data.validation.is_some())?;
+        let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
+        let input = data.train.shape();
+        let graph = experiment.model.graph(input, data.classes.len())?;
+        experiment.augment.check(input.height, input.width)?;
+        experiment.check_batch_norm(&graph, data.train.count())?;
+        let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count())?;
+        let curvature = penalties.curvature_scope(&graph)?;
+        Ok(Self { experiment, data, opened, graph, penalties, curvature, keep })
+    }
+
+    fn training(&self, network: Network, optimizer: ParameterOptimizer) -> Training {
+        Training::new(network, optimizer, self.penalties.clone(), self.experiment.averaging.0)
+    }
+
+    fn session(self, training: Training, best: Option<Best>) -> Session {
+        let Self { experiment, data, opened, curvature, keep, .. } = self;
+        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
+        Session { experiment, data, opened, curvature, keep, warnings, training, best, stop: Arc::default() }
+    }
+}
+
+/// Keeps the network with the lowest validation loss.
+struct WithBest<'a> {
+    best: &'a mut Option<Best>,
+    observer: &'a mut dyn Observer,
+}
+
+impl Observer for WithBest<'_> {
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
+        if let Event::Checkpoint { snapshot, best: true } = event {
+            *self.best = Some(Best::from(*snapshot));
+        }
+        self.observer.on(event)
+    }
+}
