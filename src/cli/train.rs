@@ -51,7 +51,8 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
     let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
     let mut reporter = ProgressReporter::new(json, epochs, launch.session.state().step).with_determined_lambdas(determined);
-    let summary = launch.run(stop, &mut reporter);
+    launch.session.stop_by(stop);
+    let summary = launch.run(&mut reporter);
     drop(reporter);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
         print_summary(&launch.folder, &summary, &[], true)?;

@@ -82,6 +82,9 @@ impl Data {
         }
         let Splits { train, validation, test, classes } = splits;
         [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten().try_for_each(Images::check)?;
+        if train.labels.is_empty() {
+            return Err(DataError::Dataset("there are no training images".to_owned()));
+        }
         let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
         prepare(raw, config, experiment.seed, Decoding::Reduced)
     }

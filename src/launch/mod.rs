@@ -4,8 +4,6 @@ mod extend;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use regulus_model::preprocess::Decoding;
 
@@ -17,7 +15,7 @@ use crate::config::number::Count;
 use crate::data::{self, Data, Progress, Subset};
 use crate::error::Error;
 use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
-use crate::session::{Session, Status, Summary};
+use crate::session::{Best, Session, Status, Summary};
 use crate::train::{Event, Observer};
 use crate::trained::same_data;
 
@@ -127,13 +125,12 @@ impl Launch {
         Ok(Some(Self { session, folder, manifest, warnings, notes }))
     }
 
-    /// Trains the network, records the run, and measures the result. Stops soon after `stop` is set.
+    /// Trains the network, records the run, and measures the result.
     ///
     /// # Errors
     ///
     /// When training diverges, or a file can't be written.
-    pub fn run(&mut self, stop: Arc<AtomicBool>, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        self.session.stop_by(stop);
+    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Summary, Error> {
         let ended = self.session.train(&mut Both(Recorder(&self.folder), observer));
         match &ended {
             Ok(summary) => self.folder.write_summary(summary)?,
@@ -152,10 +149,10 @@ fn resumed_session(experiment: Experiment, data: Data, folder: &RunFolder, loade
     let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Session::new(experiment, data) };
     let best = match folder.load(Some(CheckpointKind::Best)) {
         Err(RunError::NoCheckpoint { .. }) => None,
-        best => Some(best?.snapshot),
+        best => Some(Best::from(&best?.snapshot)),
     };
     let best = best.filter(|_| data.validation.is_some());
-    Session::resumed(experiment, data, snapshot, best.as_ref()).map_err(|error| match error {
+    Session::resumed(experiment, data, snapshot, best).map_err(|error| match error {
         Error::Snapshot(problem) => RunError::Damaged { path: folder.path().join("checkpoints/last/optimizer.bpk"), problem }.into(),
         other => other,
     })

@@ -39,8 +39,8 @@ impl Session {
     pub(super) fn measure(&self, summary: Summary, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
         let mut control = Control::new(&self.stop, observer);
         control.send(&Event::Measuring)?;
-        let last = self.last();
-        let best = self.best.as_ref().map(|best| self.best(best));
+        let last = self.last_candidate();
+        let best = self.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
         let mut progress = Progress { reporter: PhaseReporter::new(&mut control), done: 0, total: networks * self.samples() };
@@ -91,14 +91,14 @@ impl Session {
     }
 
     /// The network after the last step.
-    fn last(&self) -> Candidate {
+    fn last_candidate(&self) -> Candidate {
         let network = self.training.measured_network();
         let (weights, predictor) = (network.weights(), Predictor::new(&network, &self.data.normalizer));
         Candidate { epoch: self.training.state.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
     /// The network with the lowest validation loss, with the λ at that time.
-    fn best(&self, best: &Best) -> Candidate {
+    fn best_candidate(&self, best: &Best) -> Candidate {
         let Best { epoch, weights, lambdas } = best.clone();
         let mut penalties = self.penalties().clone();
         penalties.set(lambdas.into_iter().map(Some));

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
-use regulus_model::Weights;
 use regulus_model::graph::Graph;
+use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
+use regulus_model::{Description, Weights};
 
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 
@@ -39,13 +40,15 @@ pub struct Session {
     stop: Arc<AtomicBool>,
 }
 
-/// A network with the lowest validation loss so far.
-#[derive(Clone)]
-struct Best {
-    epoch: u64,
-    weights: Weights,
-    /// λ of each penalty.
-    lambdas: Vec<f64>,
+/// The network with the lowest validation loss so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Its epoch, from 1.
+    pub epoch: u64,
+    /// Its weights.
+    pub weights: Weights,
+    /// λ of each penalty at that time.
+    pub lambdas: Vec<f64>,
 }
 
 impl From<&Snapshot> for Best {
@@ -74,12 +77,13 @@ impl Session {
         Ok(prepared.session(training, None))
     }
 
-    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session. `best` is the snapshot with the lowest validation loss.
+    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session. `best` is the network with the lowest validation loss so
+    /// far.
     ///
     /// # Errors
     ///
     /// As [`Session::new`]; also when the snapshots are of another network or optimizer.
-    pub fn resumed(experiment: Experiment, data: Data, last: &Snapshot, best: Option<&Snapshot>) -> Result<Self, Error> {
+    pub fn resumed(experiment: Experiment, data: Data, last: &Snapshot, best: Option<Best>) -> Result<Self, Error> {
         let prepared = Prepared::new(experiment, data)?;
         let device = prepared.opened.device.clone().autodiff();
         let path = Path::new("the snapshot");
@@ -88,7 +92,7 @@ impl Session {
         let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &last.optimizer, &prepared.opened.device)
             .map_err(Error::Snapshot)?;
         let training = prepared.training(network, optimizer).resumed(averaged, last.state.clone());
-        Ok(prepared.session(training, best.map(Best::from)))
+        Ok(prepared.session(training, best))
     }
 
     /// Stops soon after `flag` is set.
@@ -175,6 +179,12 @@ impl Session {
         &self.training.state
     }
 
+    /// The network with the lowest validation loss so far. Returns `None` without a validation split, or before the end of the first epoch.
+    #[must_use]
+    pub fn best(&self) -> Option<&Best> {
+        self.best.as_ref()
+    }
+
     /// The training state, to change before training goes on.
     pub(crate) fn state_mut(&mut self) -> &mut TrainingState {
         &mut self.training.state
@@ -213,6 +223,20 @@ impl Session {
         match (&self.best, self.keep) {
             (Some(best), CheckpointKind::Best) => best.weights.clone(),
             _ => self.training.measured_network().weights(),
+        }
+    }
+
+    /// What the network is, how its input is made, and what its outputs mean.
+    #[must_use]
+    pub fn description(&self) -> Description {
+        let Self { experiment, data, .. } = self;
+        let resize = experiment.data.resize.unwrap_or_default();
+        let (normalizer, decoding) = (data.normalizer.clone(), Decoding::Reduced);
+        Description {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: self.graph().clone(),
+            preprocessing: Preprocessing { normalizer, resize, decoding, steps: FileSteps::default() },
+            classes: data.classes.clone(),
         }
     }
 

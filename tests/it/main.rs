@@ -31,6 +31,7 @@ mod objective;
 mod penalties;
 mod readme;
 mod reference;
+mod sessions;
 mod stopping;
 mod support;
 mod terminal;
