@@ -117,7 +117,7 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let implementation = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let implementation = if kind.is_cpu() { config.kernels } else { Implementation::Stock };
     let simd = (implementation == Implementation::Fused).then_some(path.name);
     Ok(Opened { device: ComputeDevice { device, implementation }, name, threads, simd })
 }

@@ -96,6 +96,7 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
             "run": launch.folder.path().display().to_string(),
             "step": launch.steps_done(),
             "manifest": manifest,
+            "memory": launch.memory,
             "warnings": launch.warnings,
             "notes": launch.notes,
         }));
@@ -114,6 +115,7 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         manifest.device,
         counted(manifest.threads as u64, "thread")
     ));
+    print::note(format_args!("memory for training: {}", launch.memory));
     match launch.steps_done() {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),
         step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::raw_dataset::RawDataset;
-use super::{DataError, Decoding, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
+use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Damaged, Data as Config, Validation};
 use crate::seed::Seed;
@@ -35,6 +35,17 @@ pub struct Data {
     pub left_out: LeftOut,
     /// Warnings for the user.
     pub warnings: Vec<String>,
+}
+
+impl Data {
+    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let mut images: Vec<&Arc<Images>> =
+            [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(Subset::images).collect();
+        images.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        images.iter().map(|images| images.pixels.len() as u64).sum()
+    }
 }
 
 /// Loads the data of `config`.

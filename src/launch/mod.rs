@@ -2,6 +2,8 @@
 
 mod extend;
 mod final_measurement;
+mod machine_memory;
+mod memory;
 mod prepare;
 mod warnings;
 
@@ -26,6 +28,7 @@ use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, 
 use crate::trained::same_data;
 
 use extend::Extending;
+pub use memory::TrainingMemory;
 use prepare::prepare_with;
 pub use prepare::{Prepared, prepare};
 
@@ -37,6 +40,8 @@ pub struct Launch {
     pub folder: RunFolder,
     /// The manifest.
     pub manifest: Manifest,
+    /// An estimate of the memory that training needs.
+    pub memory: TrainingMemory,
     /// Warnings for the user.
     pub warnings: Vec<String>,
     /// Notes about an extension to more epochs.
@@ -59,10 +64,10 @@ impl Launch {
         let prepared = prepare(experiment, progress)?;
         let training = prepared.training();
         let manifest = manifest(&prepared);
-        let Prepared { experiment, opened, data, curvature, keep, warnings, .. } = prepared;
+        let Prepared { experiment, opened, data, curvature, keep, memory, warnings, .. } = prepared;
         let folder = RunFolder::create(&experiment, dir, &manifest)?;
         let device = opened.device.autodiff();
-        Ok(Self { experiment, folder, manifest, warnings, notes: Vec::new(), keep, data, device, curvature, training })
+        Ok(Self { experiment, folder, manifest, memory, warnings, notes: Vec::new(), keep, data, device, curvature, training })
     }
 
     /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. With `epochs` it is extended to this total number of epochs,
@@ -102,10 +107,11 @@ impl Launch {
             }
         };
         let mut prepared = prepare_with(experiment, |experiment| same_data(experiment, &manifest, &folder, progress))?;
+        let mut initial_warning = None;
         let mut training = if let Some(LoadedCheckpoint { snapshot, .. }) = &loaded {
             resumed(&prepared, snapshot, path)?
         } else {
-            prepared.network = prepared.initial_network()?;
+            initial_warning = prepared.initialize()?;
             prepared.training()
         };
         // Also if it was extended and interrupted before the next epoch.
@@ -117,15 +123,16 @@ impl Launch {
         let notes = extending.as_ref().map_or_else(Vec::new, |extending| extending.notes(&prepared, &training));
         let prefix = loaded.as_ref().and_then(|loaded| loaded.metrics.clone());
         let mut warnings = resume_warnings(loaded, &manifest, prepared.opened.simd);
+        warnings.extend(initial_warning);
         if let Some(extending) = extending {
             extending.record(&folder, &mut manifest)?;
             warnings.append(&mut prepared.warnings);
         }
         folder.truncate_metrics(prefix.as_ref(), training.state.epoch)?;
         let keep = manifest.keep.unwrap_or(prepared.keep);
-        let Prepared { experiment, opened, data, curvature, .. } = prepared;
+        let Prepared { experiment, opened, data, curvature, memory, .. } = prepared;
         let device = opened.device.autodiff();
-        Ok(Some(Self { experiment, folder, manifest, warnings, notes, keep, data, device, curvature, training }))
+        Ok(Some(Self { experiment, folder, manifest, memory, warnings, notes, keep, data, device, curvature, training }))
     }
 
     /// The number of completed steps.

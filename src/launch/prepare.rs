@@ -1,7 +1,5 @@
 //! Preparation of an experiment: config, backend, data, network and penalties are loaded and checked. Nothing is written.
 
-use regulus_model::Weights;
-
 use crate::backend::{self, Opened};
 use crate::config::{CheckpointKind, Experiment};
 use crate::data::{self, Data, Decoding, Progress};
@@ -9,6 +7,10 @@ use crate::error::Error;
 use crate::network::{Network, Scope};
 use crate::objective::Penalties;
 use crate::train::{ParameterOptimizer, Training};
+use crate::trained::initial_weights;
+
+use super::machine_memory::machine_memory;
+use super::memory::TrainingMemory;
 
 /// A checked experiment.
 pub struct Prepared {
@@ -26,6 +28,8 @@ pub struct Prepared {
     pub curvature: Scope,
     /// The checkpoint that `train.keep` selects.
     pub keep: CheckpointKind,
+    /// An estimate of the memory that training needs.
+    pub memory: TrainingMemory,
     /// Warnings for the user.
     pub warnings: Vec<String>,
 }
@@ -38,7 +42,8 @@ pub struct Prepared {
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Prepared, Error> {
     let load = |experiment: &Experiment| Ok(data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?);
     let mut prepared = prepare_with(experiment, load)?;
-    prepared.network = prepared.initial_network()?;
+    let warning = prepared.initialize()?;
+    prepared.warnings.extend(warning);
     prepared.experiment.train.keep = Some(prepared.keep);
     Ok(prepared)
 }
@@ -57,18 +62,27 @@ pub(super) fn prepare_with(mut experiment: Experiment, load: impl FnOnce(&Experi
     let network = Network::blank(&graph, &opened.device.clone().autodiff());
     let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count())?;
     let curvature = penalties.curvature_scope(&graph)?;
-    let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
-    Ok(Prepared { experiment, opened, data, network, penalties, curvature, keep, warnings })
+    let memory = TrainingMemory::of(&experiment, &network, &data);
+    // The memory of a GPU is not known.
+    let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
+    let too_much = available.and_then(|available| memory.warning(available, &graph));
+    let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), &graph)).chain(too_much).collect();
+    Ok(Prepared { experiment, opened, data, network, penalties, curvature, keep, memory, warnings })
 }
 
 impl Prepared {
-    /// The network before the first step.
-    pub(super) fn initial_network(&self) -> Result<Network, Error> {
-        let (graph, model) = (self.network.graph(), &self.experiment.model);
-        Ok(match &model.init {
-            None => Network::new(graph, model.initializer, self.experiment.seed, &self.opened.device.clone().autodiff()),
-            Some(path) => self.network.clone().with_weights(&Weights::from_file(path)?, path)?,
-        })
+    /// Gives the network its weights before the first step. Returns a warning if those of `model.init` are an older checkpoint than asked for.
+    pub(super) fn initialize(&mut self) -> Result<Option<String>, Error> {
+        let model = &self.experiment.model;
+        let Some(path) = &model.init else {
+            let device = self.opened.device.clone().autodiff();
+            self.network = Network::new(self.network.graph(), model.initializer, self.experiment.seed, &device);
+            return Ok(None);
+        };
+        let refused = |source: Error| Error::InitialWeights(Box::new(source));
+        let (weights, warning) = initial_weights(path).map_err(refused)?;
+        self.network = self.network.clone().with_weights(&weights, path).map_err(|error| refused(error.into()))?;
+        Ok(warning)
     }
 
     /// A new training run of the network.

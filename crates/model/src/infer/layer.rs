@@ -81,10 +81,10 @@ impl Input<'_> {
 impl Layer {
     /// The layer of a stage; none where it leaves its input as it is.
     pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path) -> Option<Self> {
-        let place = stage.first();
-        let input = graph.input_of(place);
+        let index = stage.first();
+        let input = graph.input_of(index);
         let values = |role: Role| {
-            let parameter = graph.parameters_of(place).iter().find(|parameter| parameter.role == role)?;
+            let parameter = graph.parameters_of(index).iter().find(|parameter| parameter.role == role)?;
             weights.get(&parameter.name).map(|values| values.numbers.clone())
         };
         let value = |role: Role| values(role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
@@ -92,7 +92,7 @@ impl Layer {
             let Shape { height, width, .. } = map(input);
             Pool { height, width, kernel, stride, padding }
         };
-        Some(match &graph.nodes()[place].op {
+        Some(match &graph.nodes()[index].op {
             Op::Conv(op) => match stage.kind {
                 StageKind::ConvReluPool { channels_last } => {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
