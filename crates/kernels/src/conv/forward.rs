@@ -21,7 +21,8 @@ pub struct Pooled {
 
 /// Pooled activations `[image, row, column, channel]`, without argmax: for inference.
 ///
-/// Where there are fewer than four images for each of `threads` threads, an image is several tasks. With `threads` 1 the caller's thread does all.
+/// Where there are fewer than four images for each of `threads` threads, an image is several tasks; the results are the same bits. With `threads` 1 the
+/// caller's thread does all.
 #[must_use]
 pub fn forward(weights: &ConvWeights, images: &Images, threads: usize) -> Vec<f32> {
     pooled(weights, images, false, threads).values
@@ -102,11 +103,21 @@ impl WithSimd for Task<'_> {
         let values = if padded.is_empty() { &mut *out } else { &mut padded };
         let mut indices = scratch::any(if argmax.is_empty() { 0 } else { values.len() });
         let indices: &mut [u32] = bytemuck::cast_slice_mut(&mut indices);
-        match &weights.transformed {
-            Some(transformed) if winograd::are_finite(simd, input) => {
-                Pools { path, layout, transformed, input, values, argmax: indices }.with_simd(simd);
+        // Row by row where a number is not finite: which way a row is computed depends on its own input alone, not on the other rows of the task, so
+        // that results are the same however rows are divided among threads.
+        let are_finite = weights.transformed.is_some() && winograd::are_finite(simd, input);
+        let step = if are_finite || weights.transformed.is_none() { count } else { 1 };
+        for first in (0..count).step_by(step) {
+            let input = &input[layout.start(2 * first, 0)..][..layout.size(step)];
+            let outputs = first * geometry.pooled_width() * width..(first + step) * geometry.pooled_width() * width;
+            let argmax = if indices.is_empty() { &mut [] } else { &mut indices[outputs.clone()] };
+            let values = &mut values[outputs];
+            match &weights.transformed {
+                Some(transformed) if are_finite || winograd::are_finite(simd, input) => {
+                    Pools { path, layout, transformed, input, values, argmax }.with_simd(simd);
+                }
+                _ => Rows { path, layout, packed: weights.packed(), input, values, argmax }.with_simd(simd),
             }
-            _ => Rows { path, layout, packed: weights.packed(), input, values, argmax: indices }.with_simd(simd),
         }
         for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
             to.copy_from_slice(&from[..geometry.outputs]);

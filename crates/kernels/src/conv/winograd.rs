@@ -1,7 +1,7 @@
 //! The forward pass of 3×3 kernels with fewer multiplications (Lavin and Gray 2015, arXiv 1509.09308, F(2×2, 3×3)).
 //!
 //! The four values of a pool are Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, with d the 4×4 pixels they see: 16 products for each channel instead of 36. The sums
-//! are ordered differently, and a number that is not finite spreads over the whole pool, so such input is left to the direct way.
+//! are ordered differently, and a number that is not finite spreads over the whole pool, so rows with such input are computed directly.
 
 use pulp::{Simd, WithSimd};
 
