@@ -41,6 +41,11 @@ pub enum Error {
     /// Weights that can't be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Weights to start from that can't be used.
+    #[error(
+        "`model.init` can't be used; expected a run folder, or a .safetensors file written by `regulus export`, with the weights of this network"
+    )]
+    InitialWeights(#[source] Box<Self>),
     /// A run folder that can't be used.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -69,6 +74,7 @@ impl Error {
             Self::Config(_) | Self::Backend(_) | Self::Usage(_) => exit_code::USAGE,
             Self::Data(_) | Self::Model(_) | Self::Snapshot(_) => exit_code::DATA,
             Self::Run(error) => error.exit_code(),
+            Self::InitialWeights(error) => error.exit_code(),
             Self::Diverged(_) => exit_code::DIVERGED,
             Self::Write(_) => exit_code::FAILURE,
             Self::Interrupted(_) => exit_code::INTERRUPTED,

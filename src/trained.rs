@@ -69,13 +69,7 @@ impl Trained {
             let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
             return Err(DataError::Missing { path: path.to_owned(), hint }.into());
         }
-        if path.extension().is_some_and(|extension| extension == "bpk") {
-            let problem = format!(
-                "`{}` is for Burn programs; expected a run folder, or a .safetensors file written by `regulus export`",
-                path.display()
-            );
-            return Err(Error::Usage(problem));
-        }
+        refuse_burnpack(path)?;
         let run_only = |option: &str| {
             let problem = format!("`{option}` is for run folders, but `{}` is a file; leave it out", path.display());
             Err(Error::Usage(problem))
@@ -153,6 +147,30 @@ impl TrainedRun {
     pub fn data(&self, progress: Progress) -> Result<Data, Error> {
         same_data(&self.experiment, &self.manifest, &self.folder, progress)
     }
+}
+
+/// The weights at `path`, from which a new run starts: those of a run, from the checkpoint that [`Trained::open`] loads, or of a safetensors file. The second
+/// is set if the checkpoint is damaged or missing and the one before it was loaded.
+///
+/// # Errors
+///
+/// When `path` is neither, or a file is damaged.
+pub(crate) fn initial_weights(path: &Path) -> Result<(Weights, Option<String>), Error> {
+    if path.is_dir() {
+        let loaded = RunFolder::open(path)?.load(None)?;
+        return Ok((loaded.snapshot.into_measured(), loaded.warning));
+    }
+    refuse_burnpack(path)?;
+    Ok((Weights::from_file(path)?, None))
+}
+
+/// Refuses an exported file in Burn's format, which this program writes and does not read.
+fn refuse_burnpack(path: &Path) -> Result<(), Error> {
+    if path.extension().is_none_or(|extension| extension != "bpk") {
+        return Ok(());
+    }
+    let expected = "expected a run folder, or a .safetensors file written by `regulus export`";
+    Err(Error::Usage(format!("`{}` is for Burn programs; {expected}", path.display())))
 }
 
 /// Loads the data of a run and compares their checksum with the manifest.

@@ -7,7 +7,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::ops::ConvOptions;
-use regulus_kernels::convolve::{self, Convolution};
+use regulus_kernels::convolve::{self, Convolution, Weights};
 
 use super::fused::path;
 use super::host::{Host, give, in_order};
@@ -46,7 +46,8 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
     let (batch, [rows, columns]) = (images_shape[0], convolution.sides());
     let out = in_order::<B, _>(images, |images| {
         in_order::<B, _>(weights, |weights| {
-            convolve::forward(path(), convolution, batch, images, weights, None, rayon::current_num_threads())
+            let weights = Weights { kernel: weights, bias: None };
+            convolve::forward(path(), convolution, images, weights, rayon::current_num_threads())
         })
     });
     give::<B>(out, [batch, convolution.outputs, rows, columns], &images.device())

@@ -116,10 +116,8 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     })?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let (implementation, threads) = match kind {
-        BackendKind::Flex | BackendKind::Ndarray => (config.kernels, Threads::start(config.threads)?),
-        _ => (Implementation::Stock, Threads::of_caller()),
-    };
+    let (implementation, threads) =
+        if kind.is_cpu() { (config.kernels, Threads::start(config.threads)?) } else { (Implementation::Stock, Threads::of_caller()) };
     let simd = (implementation == Implementation::Fused).then_some(path.name);
     Ok(Opened { device: ComputeDevice { device, implementation, threads }, name, simd })
 }

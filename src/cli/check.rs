@@ -48,6 +48,7 @@ fn report_json(session: &Session) -> Result<(), Error> {
         "parameters": graph.parameter_count(),
         "penalties": penalties,
         "keep": session.keep(),
+        "memory": session.memory(),
         "warnings": session.warnings(),
     }))
 }
@@ -59,7 +60,7 @@ fn report(session: &Session) -> Result<(), Error> {
         let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
         vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
     });
-    let total: u64 = (0..graph.nodes().len()).map(|place| graph.multiplications(place)).sum();
+    let total: u64 = (0..graph.nodes().len()).map(|index| graph.multiplications(index)).sum();
     let all = ["all".to_owned(), String::new(), String::new(), grouped(graph.parameter_count() as u64), grouped(total)];
     let header = ["node", "operation", "output", "parameters", "multiplications", "implementation"];
     let nodes = table(&header, rows.chain(std::iter::once(all.to_vec())));
@@ -68,7 +69,8 @@ fn report(session: &Session) -> Result<(), Error> {
         terms => terms.join("; "),
     };
     let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
-    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(std::iter::once(String::new())).chain(assignments).collect();
+    let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
+    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
     print::out(format_args!("{}\n\n{}", session.experiment().to_toml().trim_end(), comments.join("\n")))
 }
@@ -95,22 +97,22 @@ impl<'a> Row<'a> {
         let is_fused = network.implementation() == Implementation::Fused;
         let mut implementations = vec![String::new(); graph.nodes().len()];
         for stage in network.stages() {
-            for place in &stage.nodes {
-                implementations[*place] = match stage.kind.is_fused() {
+            for index in &stage.nodes {
+                implementations[*index] = match stage.kind.is_fused() {
                     // Its forward pass is a kernel of this program.
-                    false if is_fused && matches!(graph.nodes()[*place].op, Op::Conv(_)) => "kernel".to_owned(),
+                    false if is_fused && matches!(graph.nodes()[*index].op, Op::Conv(_)) => "kernel".to_owned(),
                     false => "stock".to_owned(),
-                    true if *place == stage.first() => "fused".to_owned(),
+                    true if *index == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
                 };
             }
         }
-        graph.nodes().iter().zip(implementations).enumerate().map(|(place, (node, implementation))| Self {
+        graph.nodes().iter().zip(implementations).enumerate().map(|(index, (node, implementation))| Self {
             name: &node.name,
-            word: node.op.operation().word(),
-            output: graph.features_of(Source::Node(place)).dims(),
-            parameters: graph.parameters_of(place).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
-            multiplications: graph.multiplications(place),
+            word: node.op.word(),
+            output: graph.features_of(Source::Node(index)).dims(),
+            parameters: graph.parameters_of(index).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
+            multiplications: graph.multiplications(index),
             implementation,
         })
     }

@@ -98,6 +98,7 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
             "run": launch.folder.path().display().to_string(),
             "step": launch.session.state().step,
             "manifest": manifest,
+            "memory": launch.session.memory(),
             "warnings": launch.warnings,
             "notes": launch.notes,
         }));
@@ -116,6 +117,7 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         manifest.device,
         counted(manifest.threads as u64, "thread")
     ));
+    print::note(format_args!("memory for training: {}", launch.session.memory()));
     match launch.session.state().step {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),
         step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),

@@ -116,6 +116,12 @@ impl BackendKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda];
 
+    /// Whether it computes on the CPU.
+    #[must_use]
+    pub const fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::Ndarray)
+    }
+
     /// The name in configs, and of the cargo feature.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -66,7 +66,7 @@ pub(super) fn nearest_path(typed: &str, paths: &[String]) -> String {
     if !same.is_empty() {
         return did_you_mean(&same);
     }
-    super::error::nearest(typed, &paths.iter().map(String::as_str).collect::<Vec<_>>())
+    regulus_model::spelling::hint(typed, &paths.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The question `did you mean …?` with one or several paths.

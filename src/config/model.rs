@@ -29,7 +29,7 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// How the weights start.
     pub initializer: Init,
-    /// A safetensors file to start from instead.
+    /// A run folder or a safetensors file with weights to start from instead.
     pub init: Option<PathBuf>,
 }
 
@@ -269,6 +269,8 @@ mod tests {
                 r#""conv 4 3x3", "dense classes""#,
                 r#""conv 4 9x9", "flatten", "dense classes""#,
                 r#""convolution 4""#,
+                r#""gelu""#,
+                r#""""#,
                 r#""conv 4 3x3 strid 2""#,
                 r#""conv four 3x3""#,
                 r#""conv 4 3x3 stride 2 stride 3", "flatten", "dense classes""#,

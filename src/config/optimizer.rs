@@ -62,6 +62,18 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// How many numbers it keeps of each parameter between two steps.
+    #[must_use]
+    pub fn numbers_per_parameter(&self) -> u64 {
+        match self {
+            Self::Sgd { momentum, .. } => u64::from(momentum.get() > 0.0),
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
+            Self::RmsProp { momentum, centered, .. } => 1 + u64::from(momentum.get() > 0.0) + u64::from(*centered),
+        }
+    }
+}
+
 impl Default for Optimizer {
     fn default() -> Self {
         Self { learning_rate: Positive::literal(0.001), clip_norm: None, sam_rho: None, method: Keys::of(Kind::default()).method() }

@@ -87,6 +87,11 @@ impl Subset {
         Self { images: Arc::clone(&self.images), indices }
     }
 
+    /// The images it is a subset of.
+    pub(super) fn images(&self) -> &Arc<Images> {
+        &self.images
+    }
+
     pub(super) fn indices(&self) -> &[u32] {
         &self.indices
     }

@@ -37,6 +37,17 @@ pub struct Data {
     pub warnings: Vec<String>,
 }
 
+impl Data {
+    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let mut images: Vec<&Arc<Images>> =
+            [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(Subset::images).collect();
+        images.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        images.iter().map(|images| images.pixels.len() as u64).sum()
+    }
+}
+
 /// Loads the data of `config`.
 ///
 /// # Errors

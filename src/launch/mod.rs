@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
 use crate::session::{Best, Session, Status, Summary};
 use crate::train::{Event, Observer};
-use crate::trained::same_data;
+use crate::trained::{initial_weights, same_data};
 
 use extend::Extending;
 
@@ -43,7 +43,19 @@ pub struct Launch {
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
     backend::open(&experiment.backend)?;
     let data = data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?;
-    Session::new(experiment, data)
+    new_session(experiment, data)
+}
+
+/// A new session. `model.init` is a safetensors file or a run.
+fn new_session(experiment: Experiment, data: Data) -> Result<Session, Error> {
+    let mut warning = None;
+    let mut session = Session::initialized(experiment, data, |path| {
+        let (weights, older) = initial_weights(path)?;
+        warning = older;
+        Ok(weights)
+    })?;
+    session.add_warnings(warning);
+    Ok(session)
 }
 
 impl Launch {
@@ -106,7 +118,7 @@ impl Launch {
             }
         };
         let data = same_data(&experiment, &manifest, &folder, progress)?;
-        let mut session = resumed_session(experiment, data, &folder, loaded.as_ref())?;
+        let (mut session, older_best) = resumed_session(experiment, data, &folder, loaded.as_ref())?;
         session.set_keep(manifest.keep.unwrap_or(session.keep()));
         // Also if it was extended and interrupted before the next epoch.
         let total = session.experiment().train.epochs.get() as u64;
@@ -116,10 +128,12 @@ impl Launch {
         }
         let notes = extending.as_ref().map_or_else(Vec::new, |extending| extending.notes(&session));
         let prefix = loaded.as_ref().and_then(|loaded| loaded.metrics.clone());
+        let begins = loaded.is_none() || extending.is_some();
         let mut warnings = resume_warnings(loaded, &manifest, session.opened().simd);
+        warnings.extend(older_best);
+        warnings.extend(session.warnings().iter().filter(|_| begins).cloned());
         if let Some(extending) = extending {
             extending.record(&folder, &mut manifest)?;
-            warnings.extend(session.warnings().iter().cloned());
         }
         folder.truncate_metrics(prefix.as_ref(), session.state().epoch)?;
         Ok(Some(Self { session, folder, manifest, warnings, notes }))
@@ -144,15 +158,21 @@ impl Launch {
     }
 }
 
-/// The session that continues from the checkpoint `loaded`, or begins anew without one.
-fn resumed_session(experiment: Experiment, data: Data, folder: &RunFolder, loaded: Option<&LoadedCheckpoint>) -> Result<Session, Error> {
-    let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Session::new(experiment, data) };
+/// The session that continues from the checkpoint `loaded`, or begins anew without one. Also returns a warning if an older best checkpoint is used.
+fn resumed_session(
+    experiment: Experiment,
+    data: Data,
+    folder: &RunFolder,
+    loaded: Option<&LoadedCheckpoint>,
+) -> Result<(Session, Option<String>), Error> {
+    let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Ok((new_session(experiment, data)?, None)) };
     let best = match folder.load(Some(CheckpointKind::Best)) {
         Err(RunError::NoCheckpoint { .. }) => None,
-        best => Some(Best::from(&best?.snapshot)),
+        best => Some(best?),
     };
-    let best = best.filter(|_| data.validation.is_some());
-    Session::resumed(experiment, data, snapshot, best).map_err(|error| match error {
+    let (best, older) = best.filter(|_| data.validation.is_some()).map(|best| (Best::from(&best.snapshot), best.warning)).unzip();
+    let session = Session::resumed(experiment, data, snapshot, best);
+    session.map(|session| (session, older.flatten())).map_err(|error| match error {
         Error::Snapshot(problem) => RunError::Damaged { path: folder.path().join("checkpoints/last/optimizer.bpk"), problem }.into(),
         other => other,
     })

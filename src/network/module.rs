@@ -61,23 +61,23 @@ impl Plan {
         for source in stages.iter().flat_map(|stage| graph.sources(stage.first())) {
             uses[Self::value(graph, *source)] += 1;
         }
-        let slot = |place: usize| {
-            let kind = std::mem::discriminant(&nodes[place].op);
-            nodes[..place].iter().filter(|node| std::mem::discriminant(&node.op) == kind).count()
+        let slot = |index: usize| {
+            let kind = std::mem::discriminant(&nodes[index].op);
+            nodes[..index].iter().filter(|node| std::mem::discriminant(&node.op) == kind).count()
         };
         let slots = (0..nodes.len()).map(slot).collect();
-        let of_kind = |is_kind: fn(&Op) -> bool| (0..nodes.len()).filter(move |place| is_kind(&nodes[*place].op));
-        let places = of_kind(|op| matches!(op, Op::Conv(_)))
+        let of_kind = |is_kind: fn(&Op) -> bool| (0..nodes.len()).filter(move |index| is_kind(&nodes[*index].op));
+        let indices = of_kind(|op| matches!(op, Op::Conv(_)))
             .chain(of_kind(|op| matches!(op, Op::BatchNorm(_))))
             .chain(of_kind(|op| matches!(op, Op::Dense(_))));
-        let parameters = places.flat_map(|place| graph.parameters_of(place)).cloned().collect();
+        let parameters = indices.flat_map(|index| graph.parameters_of(index)).cloned().collect();
         Self { graph: graph.clone(), stages, slots, uses, parameters }
     }
 
     /// Where the value of a source is among those of all nodes, the image last.
     fn value(graph: &Graph, source: Source) -> usize {
         match source {
-            Source::Node(place) => place,
+            Source::Node(index) => index,
             Source::Image => graph.nodes().len(),
         }
     }
@@ -109,8 +109,8 @@ impl Network {
             implementation: *implementation,
             threads: threads.clone(),
         };
-        for (place, node) in graph.nodes().iter().enumerate() {
-            let input = graph.input_of(place);
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let input = graph.input_of(index);
             match &node.op {
                 Op::Conv(op) => network.conv.push(conv::blank(op, input.channels(), device)),
                 Op::BatchNorm(op) => network.batch_norm.push(BatchNorm::blank(op, input.channels(), device)),
@@ -150,9 +150,9 @@ impl Network {
         &self.plan.parameters
     }
 
-    /// The place among the layers of its kind that the node at `place` has.
-    pub(super) fn slot(&self, place: usize) -> usize {
-        self.plan.slots[place]
+    /// The index of node `index` among the layers of its kind.
+    pub(super) fn slot(&self, index: usize) -> usize {
+        self.plan.slots[index]
     }
 
     /// The output for a batch, as a trained network gives it: without dropout, normalized by the running statistics.
@@ -232,18 +232,18 @@ impl Network {
     }
 
     /// One node in evaluation.
-    pub(super) fn evaluated(&self, place: usize, op: &Op, next: &mut impl FnMut() -> Value) -> Value {
-        self.node(place, op, next, &mut Mode::Evaluation)
+    pub(super) fn evaluated(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Value) -> Value {
+        self.node(index, op, next, &mut Mode::Evaluation)
     }
 
     /// One node by itself, with stock operations.
-    fn node(&self, place: usize, op: &Op, next: &mut impl FnMut() -> Value, mode: &mut Mode) -> Value {
+    fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Value, mode: &mut Mode) -> Value {
         let x = next();
         match op {
-            Op::Conv(op) => Value::Map(conv::forward(&self.conv[self.slot(place)], op, x.map(), self.implementation)),
-            Op::Dense(_) => Value::Vector(self.dense[self.slot(place)].forward(x.vector())),
+            Op::Conv(op) => Value::Map(conv::forward(&self.conv[self.slot(index)], op, x.map(), self.implementation)),
+            Op::Dense(_) => Value::Vector(self.dense[self.slot(index)].forward(x.vector())),
             Op::BatchNorm(_) => {
-                let norm = &self.batch_norm[self.slot(place)];
+                let norm = &self.batch_norm[self.slot(index)];
                 match mode {
                     Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
                     Mode::Training { statistics, .. } => pointwise!(x, x => {

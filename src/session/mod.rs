@@ -2,7 +2,9 @@
 //!
 //! A session has threads of its own. Several sessions in one process, side by side or one after another, have the same results as each alone.
 
+mod machine_memory;
 mod measurement;
+mod memory;
 mod summary;
 mod warnings;
 
@@ -16,7 +18,10 @@ use regulus_model::graph::Graph;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
 use regulus_model::{Description, Weights};
 
+pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
+
+use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
 use crate::config::{CheckpointKind, Experiment};
@@ -33,6 +38,7 @@ pub struct Session {
     opened: Opened,
     curvature: Scope,
     keep: CheckpointKind,
+    memory: TrainingMemory,
     warnings: Vec<String>,
     training: Training,
     /// The network with the lowest validation loss so far.
@@ -58,18 +64,30 @@ impl From<&Snapshot> for Best {
 }
 
 impl Session {
-    /// Prepares `experiment` with `data`. Nothing is written.
+    /// Prepares `experiment` with `data`. Nothing is written. `model.init` is a safetensors file; [`prepare`](crate::launch::prepare) also takes a run.
     ///
     /// # Errors
     ///
     /// When config, backend, data or model do not fit together.
     pub fn new(experiment: Experiment, data: Data) -> Result<Self, Error> {
+        Self::initialized(experiment, data, |path| Ok(Weights::from_file(path)?))
+    }
+
+    /// As [`Session::new`], with the weights that `read` reads from the path in `model.init`.
+    pub(crate) fn initialized(
+        experiment: Experiment,
+        data: Data,
+        read: impl FnOnce(&Path) -> Result<Weights, Error>,
+    ) -> Result<Self, Error> {
         let mut prepared = Prepared::new(experiment, data)?;
         let Prepared { experiment, opened, graph, .. } = &prepared;
         let device = opened.device.clone().autodiff();
         let network = match &experiment.model.init {
             None => Network::new(graph, experiment.model.initializer, experiment.seed, &device),
-            Some(path) => Network::blank(graph, &device).with_weights(&Weights::from_file(path)?, path)?,
+            Some(path) => {
+                let network = read(path).and_then(|weights| Ok(Network::blank(graph, &device).with_weights(&weights, path)?));
+                network.map_err(|source| Error::InitialWeights(Box::new(source)))?
+            }
         };
         let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation);
         prepared.experiment.train.keep = Some(prepared.keep);
@@ -201,10 +219,21 @@ impl Session {
         self.keep = keep;
     }
 
+    /// An estimate of the memory that training needs.
+    #[must_use]
+    pub fn memory(&self) -> &TrainingMemory {
+        &self.memory
+    }
+
     /// Warnings about config and data.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Adds warnings about the origin of the initial weights.
+    pub(crate) fn add_warnings(&mut self, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.extend(warnings);
     }
 
     /// The complete state of training.
@@ -279,8 +308,13 @@ impl Prepared {
 
     fn session(self, training: Training, best: Option<Best>) -> Session {
         let Self { experiment, data, opened, curvature, keep, .. } = self;
-        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
-        Session { experiment, data, opened, curvature, keep, warnings, training, best, stop: Arc::default() }
+        let graph = training.network().graph();
+        let memory = TrainingMemory::of(&experiment, training.network(), &data);
+        // The memory of a GPU is not known.
+        let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
+        let too_much = available.and_then(|available| memory.warning(available, graph));
+        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
+        Session { experiment, data, opened, curvature, keep, memory, warnings, training, best, stop: Arc::default() }
     }
 }
 

@@ -140,9 +140,9 @@ fn largest(numbers: &[f64]) -> f64 {
 fn assert_near(found: &[f64], expected: &[f64], scale: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     assert!(scale > 0.0, "{what} has numbers to compare with");
-    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs() / scale;
-        assert!(difference < TOLERANCE, "{what}: number {place} is {found}, expected {expected}, {difference:e} of the largest");
+        assert!(difference < TOLERANCE, "{what}: number {index} is {found}, expected {expected}, {difference:e} of the largest");
     }
 }
 

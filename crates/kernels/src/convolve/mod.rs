@@ -8,4 +8,4 @@ mod convolution;
 mod depthwise;
 mod planes;
 
-pub use convolution::{Convolution, forward};
+pub use convolution::{Convolution, Weights, forward};

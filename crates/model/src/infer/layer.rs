@@ -81,10 +81,10 @@ impl Input<'_> {
 impl Layer {
     /// The layer of a stage; none where it leaves its input as it is.
     pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path) -> Option<Self> {
-        let place = stage.first();
-        let input = graph.input_of(place);
+        let node = stage.first();
+        let input = graph.input_of(node);
         let values = |role: Role| {
-            let parameter = graph.parameters_of(place).iter().find(|parameter| parameter.role == role)?;
+            let parameter = graph.parameters_of(node).iter().find(|parameter| parameter.role == role)?;
             weights.get(&parameter.name).map(|values| values.numbers.clone())
         };
         let value = |role: Role| values(role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
@@ -92,7 +92,7 @@ impl Layer {
             let Shape { height, width, .. } = map(input);
             Pool { height, width, kernel, stride, padding }
         };
-        Some(match &graph.nodes()[place].op {
+        Some(match &graph.nodes()[node].op {
             Op::Conv(op) => match stage.kind {
                 StageKind::ConvReluPool { channels_last } => {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
@@ -154,19 +154,20 @@ impl Layer {
             let Features::Map(Shape { channels, height, width }) = input.features else { unreachable!("a convolution takes a map") };
             let size = channels * height * width;
             let strides = if input.is_channels_last { [size, 1, width * channels, channels] } else { [size, height * width, width, 1] };
-            let (out, _) = conv::forward(path, weights, count, &Images { numbers: &input.numbers, strides }, false, threads);
+            let out = conv::forward(weights, &Images { numbers: &input.numbers, batch: count, strides }, threads);
             return if *first { channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads) } else { out };
         }
         let Input { numbers, features, .. } = input.ordered(threads);
         match self {
             Self::ConvReluPool { .. } => unreachable!("it has been computed"),
             Self::Convolution { convolution, weights, bias } => {
-                convolve::forward(path, *convolution, count, &numbers, weights, bias.as_deref(), threads)
+                let weights = convolve::Weights { kernel: weights, bias: bias.as_deref() };
+                convolve::forward(path, *convolution, &numbers, weights, threads)
             }
             Self::Dense { weights, bias, relu } => {
                 let (inputs, outputs) = (features.size(), weights.len() / features.size());
                 let (x, weights) = (Matrix::rows(&numbers, [count, inputs]), Matrix::rows(weights, [inputs, outputs]));
-                dense::forward(path, x, weights, bias, *relu, threads)
+                dense::forward(path, x, dense::Layer { weights, bias, relu: *relu }, threads)
             }
             Self::BatchNorm { mean, variance, gamma, beta, epsilon, positions } => {
                 let norm = BatchNorm { mean, variance, gamma, beta, epsilon: *epsilon };

@@ -88,7 +88,7 @@ impl Model {
         for stage in fused(graph) {
             let value = |source: &Source| match source {
                 Source::Image => 0,
-                Source::Node(place) => value_of[*place],
+                Source::Node(node) => value_of[*node],
             };
             let inputs: Vec<usize> = graph.sources(stage.first()).iter().map(value).collect();
             let Some(layer) = Layer::of(graph, &stage, weights, path) else {
