@@ -109,7 +109,7 @@ fn check_lists_the_penalties_of_each_parameter() {
     let arguments: Vec<&str> = ["check", "small.toml"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
     let stdout = sandbox.ok(&arguments).stdout();
     let lines: Vec<&str> = stdout.lines().filter(|line| line.starts_with("# ") && line.contains(": ")).collect();
-    assert_eq!(lines.len(), 8, "{stdout}");
+    assert_eq!(lines.len(), 9, "one for each of 8 parameters, and the memory: {stdout}");
     assert!(
         lines.iter().any(|line| line.starts_with("# conv1.weight: l2 with λ = ") && line.ends_with("; l1 with λ = 2, proximal")),
         "{stdout}"
