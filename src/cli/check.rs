@@ -15,15 +15,18 @@ use crate::launch::{Prepared, prepare};
 use crate::network::Network;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
-    let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
+    // The command line has a config unless it asks for the schema.
+    let Some(config) = &args.config else { return print::out(format_args!("{:#}", Experiment::schema())) };
+    let experiment = Experiment::load_changed(config, &args.unset, &args.set)?;
+    let written = |experiment: &Experiment| if args.comments { experiment.to_commented_toml() } else { experiment.to_toml() };
     if args.config_only {
-        return if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) };
+        return if args.json { print::json(&experiment) } else { print::out(written(&experiment).trim_end()) };
     }
     let work = Work::begin("reading images");
     let prepared = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
     prepared.warnings.iter().for_each(print::warning);
-    if args.json { report_json(&prepared) } else { report(&prepared) }
+    if args.json { report_json(&prepared) } else { report(&written(&prepared.experiment), &prepared) }
 }
 
 fn report_json(prepared: &Prepared) -> Result<(), Error> {
@@ -52,8 +55,9 @@ fn report_json(prepared: &Prepared) -> Result<(), Error> {
     }))
 }
 
-fn report(prepared: &Prepared) -> Result<(), Error> {
-    let Prepared { experiment, network, penalties, .. } = prepared;
+/// Prints the experiment, written as `config`, and its network.
+fn report(config: &str, prepared: &Prepared) -> Result<(), Error> {
+    let Prepared { network, penalties, .. } = prepared;
     let graph = network.graph();
     let rows = Row::all(network).map(|row| {
         let output = format!("{:?}", row.output);
@@ -71,7 +75,7 @@ fn report(prepared: &Prepared) -> Result<(), Error> {
     let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
     let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(std::iter::once(String::new())).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
-    print::out(format_args!("{}\n\n{}", experiment.to_toml().trim_end(), comments.join("\n")))
+    print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
 }
 
 /// The names of the parameters that are trained.
