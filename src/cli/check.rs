@@ -16,15 +16,18 @@ use crate::network::Network;
 use crate::session::Session;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
-    let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
+    // The command line has a config unless it asks for the schema.
+    let Some(config) = &args.config else { return print::out(format_args!("{:#}", Experiment::schema())) };
+    let experiment = Experiment::load_changed(config, &args.unset, &args.set)?;
+    let written = |experiment: &Experiment| if args.comments { experiment.to_commented_toml() } else { experiment.to_toml() };
     if args.config_only {
-        return if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) };
+        return if args.json { print::json(&experiment) } else { print::out(written(&experiment).trim_end()) };
     }
     let work = Work::begin("reading images");
     let session = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
     session.warnings().iter().for_each(print::warning);
-    if args.json { report_json(&session) } else { report(&session) }
+    if args.json { report_json(&session) } else { report(&written(session.experiment()), &session) }
 }
 
 fn report_json(session: &Session) -> Result<(), Error> {
@@ -53,7 +56,8 @@ fn report_json(session: &Session) -> Result<(), Error> {
     }))
 }
 
-fn report(session: &Session) -> Result<(), Error> {
+/// Prints the experiment, written as `config`, and its network.
+fn report(config: &str, session: &Session) -> Result<(), Error> {
     let (graph, penalties) = (session.graph(), session.penalties());
     let rows = Row::all(session.network()).map(|row| {
         let output = format!("{:?}", row.output);
@@ -72,7 +76,7 @@ fn report(session: &Session) -> Result<(), Error> {
     let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
     let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
-    print::out(format_args!("{}\n\n{}", session.experiment().to_toml().trim_end(), comments.join("\n")))
+    print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
 }
 
 /// The names of the parameters that are trained.

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 
+use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set, set_text, unset};
-use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind};
-
-/// The largest accepted number of threads.
-const MAX_THREADS: usize = 1024;
+use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -74,7 +72,7 @@ impl Experiment {
     fn resolve(mut self) -> Result<Self, ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
-            let problem = format!("is {:?}; expected letters, digits, `.`, `_` and `-`, not starting with `.`", self.name);
+            let problem = format!("is {:?}; expected {NAME}", self.name);
             return Err(ConfigError::value("name", problem));
         }
         if self.model.kind == ModelKind::Cnn && self.model.channels.is_empty() {
@@ -85,11 +83,6 @@ impl Experiment {
         }
         self.check_proximal()?;
         self.check_epochs()?;
-        if self.augment.rotation.get() > 180.0 {
-            let problem = format!("is {}; expected at most 180 degrees", self.augment.rotation.get());
-            return Err(ConfigError::value("augment.rotation", problem));
-        }
-        self.data.resolve()?;
         if let Some(has_validation) = self.data.has_validation() {
             self.check_validation(has_validation)?;
         }
@@ -197,16 +190,12 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// The sections that are tables.
-const SECTIONS: [&str; 10] =
-    ["backend", "data", "model", "augment", "averaging", "optimizer", "schedule", "train", "early_stopping", "checkpoint"];
-
 /// Checks that sections are tables: serde would also read them from lists.
 fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let refuse = |key: String, expected: &str, found: &toml::Value| {
         Err(ConfigError::value(key, format!("is of type {}; expected {expected}", found.type_str())))
     };
-    for section in SECTIONS {
+    for section in key_paths::sections().map(|(path, _)| path) {
         if let Some(found) = table.get(section).filter(|found| !found.is_table()) {
             return refuse(section.to_owned(), &format!("a table, `[{section}]`"), found);
         }
@@ -223,22 +212,6 @@ fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-/// A kind for messages.
-pub(super) fn kind_in_words<K: std::fmt::Debug + Default + PartialEq>(kind: &K) -> String {
-    let default = if *kind == K::default() { ", the default" } else { "" };
-    format!("kind `{}`{default}", format!("{kind:?}").to_lowercase())
-}
-
-/// Returns an error if a given key does not apply to `kind`. Each entry is a key, whether it is given, and whether it applies.
-pub(super) fn refuse_foreign_keys(section: &str, kind: &str, keys: &[(&str, bool, bool)]) -> Result<(), ConfigError> {
-    let Some((foreign, ..)) = keys.iter().find(|(_, given, applies)| *given && !applies) else {
-        return Ok(());
-    };
-    let own: Vec<_> = keys.iter().filter(|(.., applies)| *applies).map(|(key, ..)| format!("`{key}`")).collect();
-    let own = if own.is_empty() { "no keys of its own".to_owned() } else { own.join(", ") };
-    Err(ConfigError::value(format!("{section}.{foreign}"), format!("does not apply to {kind}, which has {own}")))
 }
 
 /// The absolute path, so that a resolved config does not depend on the current folder.
@@ -320,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_path() {
-        let paths = super::super::key_paths::all_paths();
+        let paths = key_paths::all_paths();
         for path in ["seed", "penalty.0.schedule.burn_in_epochs", "data.classes", "train.keep", "model.init", "averaging.from_epoch"] {
             assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
         }
@@ -366,6 +339,8 @@ mod tests {
             "penalty.0.schedule.0.kind=cosine",
             "penalty.0.schedule.ratio=1",
             "averaging.decay=0.9",
+            "augment.rotation=200",
+            "penalty.0.proximal=false",
             "lambda=1",
             "epochs=3",
             "epoch=3",

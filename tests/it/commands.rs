@@ -192,6 +192,22 @@ fn a_burnpack_export_loads_in_burn() {
 }
 
 #[test]
+fn check_prints_comments_and_the_schema() {
+    let sandbox = Sandbox::new();
+    let commented = sandbox.ok(&["check", "small.toml", "--comments"]).stdout();
+    assert!(commented.contains("# The kind of term. (required)\n"), "{commented}");
+    sandbox.write("commented.toml", &commented);
+    let resolved = |file: &str| sandbox.ok(&["check", file]).stdout();
+    assert_eq!(resolved("commented.toml"), resolved("small.toml"));
+    let schema: serde_json::Value = serde_json::from_str(&sandbox.ok(&["check", "--schema"]).stdout()).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["properties"]["train"]["properties"]["epochs"]["default"], 10);
+    for arguments in [vec!["check"], vec!["check", "--schema", "small.toml"], vec!["check", "small.toml", "--comments", "--json"]] {
+        assert_eq!(sandbox.run(&arguments).code(), 2, "{arguments:?}");
+    }
+}
+
+#[test]
 fn check_prints_the_resolved_config() {
     let sandbox = Sandbox::new();
     let resolved = sandbox.ok(&["check", "small.toml", "--set", "seed=9"]).stdout();

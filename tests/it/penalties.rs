@@ -160,7 +160,7 @@ fn invalid_penalties_are_refused() {
             &["model={kind=\"mlp\", hidden=17000}", "penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1}"],
             "`penalty.0.schedule.structure` is \"kronecker\", for which a layer of 17000 inputs or outputs is too wide",
         ),
-        (&["augment.rotation=200"], "`augment.rotation` is 200; expected at most 180 degrees"),
+        (&["augment.rotation=200"], "`augment.rotation` is 200; expected a number in [0, 180]"),
         (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
