@@ -64,7 +64,7 @@ impl From<&Snapshot> for Best {
 }
 
 impl Session {
-    /// Prepares `experiment` with `data`. Nothing is written. `model.init` is a safetensors file; [`prepare`](crate::launch::prepare) also takes a run.
+    /// Prepares `experiment` with `data`. Nothing is written. `model.init` is a safetensors file; `launch::prepare` also takes a run.
     ///
     /// # Errors
     ///
