@@ -10,7 +10,7 @@ use crate::data::Subset;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_with_progress};
 use crate::network::{Network, Predictor};
-use crate::objective::{Penalties, Sparsity};
+use crate::objective::{Observed, Penalties, Sparsity};
 use crate::run::{CheckpointKind, Measured, SplitSummary, Summary};
 use crate::train::{Observer, PhaseReporter};
 
@@ -95,8 +95,9 @@ impl Launch {
     fn best(&self) -> Result<(Candidate, Option<String>), Error> {
         let loaded = self.folder.load(Some(CheckpointKind::Best))?;
         let mut penalties = self.training.penalties().clone();
-        penalties.set(loaded.snapshot.state.lambdas.iter().copied().map(Some));
-        let epoch = loaded.snapshot.state.epoch;
+        let state = &loaded.snapshot.state;
+        penalties.advance(Observed::Checkpoint { lambdas: &state.lambdas, bounds: &state.bounds });
+        let epoch = state.epoch;
         let weights = loaded.snapshot.into_measured();
         let device = self.device.clone().inner();
         let network = Network::blank(&self.manifest.graph, &device).with_weights(&weights, self.folder.path())?;

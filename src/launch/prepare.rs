@@ -8,6 +8,7 @@ use crate::data::{self, Data, Decoding, Progress};
 use crate::error::Error;
 use crate::network::{Network, Scope};
 use crate::objective::Penalties;
+use crate::schedule::RunLength;
 use crate::train::{ParameterOptimizer, Training};
 
 /// A checked experiment.
@@ -55,7 +56,7 @@ pub(super) fn prepare_with(mut experiment: Experiment, load: impl FnOnce(&Experi
     experiment.augment.check(input.height, input.width)?;
     experiment.check_batch_norm(&graph, data.train.count())?;
     let network = Network::blank(&graph, &opened.device.clone().autodiff());
-    let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count())?;
+    let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
     let curvature = penalties.curvature_scope(&graph)?;
     let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count())).collect();
     Ok(Prepared { experiment, opened, data, network, penalties, curvature, keep, warnings })

@@ -13,7 +13,7 @@ use super::mixup::Mix;
 use crate::config::Experiment;
 use crate::data::{Batch, Batcher, HostBatch, Prefetch, Subset, Transform};
 use crate::network::{BatchStatistics, Network};
-use crate::objective::{Penalties, data_loss};
+use crate::objective::{Observed, Penalties, data_loss};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -115,7 +115,7 @@ impl<'a> Stepper<'a> {
     }
 
     /// The clipped gradient of the objective for every parameter, and the sums. With `sam_rho` the gradient of the data loss is computed at the perturbed
-    /// weights, and the gradient of the penalty at the weights. Adaptive λ are updated by the gradient of the data loss.
+    /// weights, and the gradient of the penalty at the weights. Every λ advances to this step first.
     ///
     /// # Panics
     ///
@@ -127,6 +127,7 @@ impl<'a> Stepper<'a> {
     }
 
     fn gradients_unless_stopped(&mut self, network: &Network, penalties: &mut Penalties, context: StepContext) -> Option<StepGradients> {
+        penalties.advance(Observed::Step(context.step));
         let batch = context.indices.len();
         let sam_rho = self.experiment.optimizer.sam_rho;
         if sam_rho.is_none() && !penalties.need_data_gradient() {
@@ -142,7 +143,7 @@ impl<'a> Stepper<'a> {
             // The running statistics are those of the unperturbed weights.
             found.gradients = self.passes(&perturbed, None, StepContext { upcoming: &[], ..context })?.gradients;
         }
-        penalties.adapt(network, &found.gradients);
+        penalties.advance(Observed::DataGradient { network, gradients: &found.gradients });
         let Some(penalty) = penalties.on(network, batch) else {
             return Some(self.clipped(network, found));
         };

@@ -8,7 +8,6 @@ use burn::prelude::*;
 use rand::seq::SliceRandom;
 
 use super::average::Average;
-use super::rate::Rate;
 use super::step::{StepContext, StepSums, Stepper};
 use super::{Diverged, Event, Observer, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::{keep_awake, on_threads};
@@ -16,7 +15,8 @@ use crate::config::{self, Experiment};
 use crate::data::{Batcher, Data};
 use crate::error::Error;
 use crate::network::{Network, Scope};
-use crate::objective::Penalties;
+use crate::objective::{Observed, Penalties};
+use crate::schedule::{RunLength, ScheduledValue};
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -89,7 +89,7 @@ impl Training {
     #[must_use]
     pub fn resumed(self, averaged: Option<Network>, state: TrainingState) -> Self {
         let Self { network, optimizer, mut penalties, average, .. } = self;
-        penalties.resume(&state.lambdas, &state.bounds);
+        penalties.advance(Observed::Checkpoint { lambdas: &state.lambdas, bounds: &state.bounds });
         Self { network, optimizer, penalties, average: average.resumed(averaged, state.averaged), state }
     }
 
@@ -112,14 +112,11 @@ impl Training {
         let experiment = plan.experiment;
         let samples = plan.data.train.count();
         let epochs = experiment.train.epochs.get() as u64;
-        let (size, per_epoch, steps) =
-            (experiment.train.batch(samples), experiment.train.steps_per_epoch(samples), experiment.train.steps(samples));
+        let (size, length) = (experiment.train.batch(samples), RunLength::new(&experiment.train, samples));
+        let RunLength { steps_per_epoch: per_epoch, steps, .. } = length;
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
         let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher).until(plan.stop);
-        let base = experiment.optimizer.learning_rate.get();
-        let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.state.step);
-        let lambda = |(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.state.step);
-        let mut lambdas: Vec<Option<Rate>> = self.penalties.schedules().map(|schedule| schedule.map(lambda)).collect();
+        let mut rate = ScheduledValue::new(experiment.optimizer.learning_rate.get(), &experiment.schedule, length);
         let mut network = self.network.clone().train();
         while self.ends_epoch(per_epoch, steps) || (self.state.step < steps && !self.out_of_patience(plan)) {
             let earlier_seconds = self.state.sums.seconds;
@@ -130,8 +127,7 @@ impl Training {
             while !self.ends_epoch(per_epoch, steps) {
                 let index = usize::try_from(self.state.batch).unwrap_or(usize::MAX);
                 let [indices, upcoming] = [index, index + 1].map(|index| batches.get(index).copied().unwrap_or_default());
-                let step_rate = rate.next(self.state.plateau_factor.unwrap_or(1.0));
-                self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
+                let step_rate = rate.at(self.state.step) * self.state.plateau_factor.unwrap_or(1.0);
                 keep_awake();
                 let context = StepContext { indices, upcoming, rate: step_rate, epoch: self.state.epoch, step: self.state.step };
                 let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, context);
@@ -227,7 +223,7 @@ impl Training {
     pub(super) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = self.network.weights();
         self.state.lambdas = self.penalties.lambdas();
-        self.state.bounds.clone_from(self.penalties.bounds());
+        self.state.bounds = self.penalties.bounds();
         self.state.averaged = self.average.count;
         if weights.is_finite() {
             let averaged = self.average.network().map(Network::weights);

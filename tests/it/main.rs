@@ -28,6 +28,7 @@ mod layering;
 mod layers;
 mod norms_and_steps;
 mod objective;
+mod own_penalties;
 mod penalties;
 mod readme;
 mod reference;
