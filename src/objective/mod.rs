@@ -6,7 +6,7 @@
 //!
 //! with R(w) = ½·Σ w² for L2, whose gradient is λ/m·w; see [`PenaltyKind`](crate::config::PenaltyKind) for the others. `m` is the number of
 //! training samples, or the value of the penalty's `samples`. A penalty is a term of the loss that autodiff differentiates, not an option of the
-//! optimizer. A `proximal` penalty is the same term, minimized by a proximal step after the optimizer step.
+//! optimizer. A `proximal` penalty is the same term, minimized by a proximal step after the optimizer step. [`Regularizer`] is for an R that is not built in.
 
 mod cpr;
 mod definition;
