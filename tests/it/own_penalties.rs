@@ -2,21 +2,15 @@
 //!
 //! The numbers are made by `tests/fixtures/own_penalties.py`.
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-
 use burn::prelude::*;
 use regulus::config::number::{Count, Fraction, Samples};
-use regulus::config::{Decay, Experiment, Method, Schedule};
-use regulus::error::Error;
-use regulus::launch::{Prepared, prepare};
+use regulus::config::{Decay, Schedule};
 use regulus::objective::{Observed, OwnPenalty, Regularizer};
-use regulus::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Row, Snapshot, Training};
 use regulus_model::Weights;
 use serde::Deserialize;
 
 use crate::objective::{Numbers, Setting, assert_gradients, assert_weights, folder, named};
-use crate::support::{Sandbox, backends_and_kernels, cpu_backends};
+use crate::support::{backends_and_kernels, cpu_backends};
 
 const BOUND: f32 = 0.3;
 const EPSILON: f32 = 0.01;
@@ -123,7 +117,7 @@ impl Regularizer for Excess {
 
 /// The constraint ‖row‖ ≤ radius. Its proximal step is the projection, whatever the step length.
 #[derive(Debug)]
-struct MaxNorm;
+pub(crate) struct MaxNorm;
 
 impl Regularizer for MaxNorm {
     fn name(&self) -> &'static str {
@@ -211,7 +205,7 @@ fn a_proximal_step_by_hand() {
 
 /// L2, written anew.
 #[derive(Debug)]
-struct Squares;
+pub(crate) struct Squares;
 
 impl Regularizer for Squares {
     fn name(&self) -> &'static str {
@@ -225,7 +219,7 @@ impl Regularizer for Squares {
 
 /// L1, written anew.
 #[derive(Debug)]
-struct Absolutes;
+pub(crate) struct Absolutes;
 
 impl Regularizer for Absolutes {
     fn name(&self) -> &'static str {
@@ -253,7 +247,7 @@ fn assert_same(one: &Weights, other: &Weights, label: &str) {
     }
 }
 
-fn strings(sets: &[&str]) -> Vec<String> {
+pub(crate) fn strings(sets: &[&str]) -> Vec<String> {
     sets.iter().map(ToString::to_string).collect()
 }
 
@@ -334,77 +328,6 @@ fn it_has_a_label_and_a_lambda_that_follows_its_schedule() {
     assert!((setting.penalties.value(&ones, 10) - 8.0 / 2.0 * 0.5 * 27.0).abs() < 1e-9);
 }
 
-/// Rows and checkpoints of a training.
-#[derive(Default)]
-struct Log {
-    rows: Vec<Row>,
-    snapshots: Vec<Snapshot>,
-}
-
-impl Observer for Log {
-    fn on(&mut self, event: &Event) -> Result<(), Error> {
-        match event {
-            Event::Epoch(rows) => self.rows.extend_from_slice(rows),
-            Event::Checkpoint { snapshot, .. } => self.snapshots.push((*snapshot).clone()),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// A training of two epochs with the penalty of the config, or with an own one in its place; from a checkpoint, if one is given.
-fn logged(own: Option<OwnPenalty>, from: Option<&Snapshot>) -> Log {
-    let sandbox = Sandbox::new();
-    let schedule = "penalty.0.schedule={kind=\"cosine\", warmup_steps=3, final_fraction=0.1}";
-    let penalty = if own.is_some() { vec![] } else { vec!["penalty.0.lambda=8", schedule] };
-    let unsets = if own.is_some() { strings(&["penalty"]) } else { vec![] };
-    let sets = strings(&[penalty.as_slice(), &["train.epochs=2", "checkpoint.every_steps=5"]].concat());
-    let experiment = Experiment::load_changed(&sandbox.path("small.toml"), &unsets, &sets).unwrap();
-    let Prepared { experiment, opened, data, network, mut penalties, curvature, .. } = prepare(experiment, &|_, _| {}).unwrap();
-    let method = experiment.optimizer.method;
-    if let Some(own) = own {
-        penalties.add(own, network.graph(), &method).unwrap();
-    }
-    let device = opened.device.clone().autodiff().device;
-    let optimizer = ParameterOptimizer::new(&method, opened.device.implementation);
-    let mut training = match from {
-        None => Training::new(network, optimizer, penalties, experiment.averaging.0),
-        Some(Snapshot { weights, optimizer, state, .. }) => {
-            let optimizer = ParameterOptimizer::from_bytes(&method, optimizer, &opened.device).unwrap();
-            let network = network.with_weights(weights, Path::new("checkpoint")).unwrap();
-            Training::new(network, optimizer, penalties, experiment.averaging.0).resumed(None, state.clone())
-        }
-    };
-    let (stop, mut log) = (AtomicBool::new(false), Log::default());
-    let plan = Plan { experiment: &experiment, data: &data, curvature: &curvature, device: &device, stop: &stop };
-    assert_eq!(training.run(&plan, &mut log).unwrap(), Ending::Completed);
-    log
-}
-
-#[test]
-fn it_is_in_the_columns_of_a_training_and_resumes_to_the_same_bits() {
-    let schedule = Schedule { warmup_steps: 3, decay: Decay::Cosine { final_fraction: Fraction::try_from(0.1).unwrap() } };
-    let own = || OwnPenalty::new(Squares, 8.0).schedule(schedule.clone());
-    let (built_in, found) = (logged(None, None), logged(Some(own()), None));
-    assert_eq!((built_in.rows.len(), found.rows.len()), (4, 4));
-    for (found, expected) in found.rows.iter().zip(&built_in.rows) {
-        assert!(found.lambdas == expected.lambdas && found.lambda == expected.lambda && found.lambdas.len() == 1, "{found:?}");
-        for (found, expected) in [
-            (found.data_loss, expected.data_loss),
-            (found.penalty, expected.penalty),
-            (found.objective, expected.objective),
-            (found.weight_norm_squared, expected.weight_norm_squared),
-        ] {
-            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} against {expected}");
-        }
-    }
-    // 12 steps per epoch: the second checkpoint is inside the first epoch.
-    let resumed = logged(Some(own()), Some(&found.snapshots[1]));
-    assert_eq!(found.snapshots[1].state.step, 10);
-    let (resumed, whole) = (resumed.snapshots.last().unwrap(), found.snapshots.last().unwrap());
-    assert!(resumed.weights == whole.weights && resumed.optimizer == whole.optimizer && resumed.state.lambdas == whole.state.lambdas);
-}
-
 #[test]
 fn the_penalty_of_the_docs_is_the_one_of_these_tests() {
     let Setting { experiment, network, mut penalties, .. } = Setting::new(cpu_backends()[0], &[]);
@@ -421,103 +344,5 @@ fn the_penalty_of_the_docs_is_the_one_of_these_tests() {
     let lines: Vec<&str> = include_str!("own_penalties.rs").lines().map(str::trim).collect();
     for line in shown.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("use ")) {
         assert!(lines.contains(&line), "{line}");
-    }
-}
-
-/// A regularizer whose value is not one number.
-#[derive(Debug)]
-struct Unsummed;
-
-impl Regularizer for Unsummed {
-    fn name(&self) -> &'static str {
-        "unsummed"
-    }
-
-    fn value(&self, weights: Tensor<2>) -> Tensor<1> {
-        weights.square().sum_dim(1).squeeze_dim(1)
-    }
-}
-
-/// A regularizer with a gradient and steps of the wrong shape.
-#[derive(Debug)]
-struct Transposed;
-
-impl Regularizer for Transposed {
-    fn name(&self) -> &'static str {
-        "transposed"
-    }
-
-    fn value(&self, weights: Tensor<2>) -> Tensor<1> {
-        weights.sum()
-    }
-
-    fn proximal_step(&self, weights: Tensor<2>, _step: f64) -> Option<Tensor<2>> {
-        Some(weights.transpose())
-    }
-}
-
-#[test]
-fn a_penalty_that_cannot_be_used_is_refused_with_a_message() {
-    let proximal_l1 = ["penalty.0.kind=l1", "penalty.0.lambda=1", "penalty.0.proximal=true", "optimizer.kind=sgd"];
-    let plateau = Decay::Plateau {
-        patience: Count::try_from(1).unwrap(),
-        factor: Fraction::try_from(0.5).unwrap(),
-        min_delta: 0.0.try_into().unwrap(),
-    };
-    let cases: [(&[&str], OwnPenalty, &str); 11] = [
-        (
-            &[],
-            OwnPenalty::new(Squares, 1.0).scope("dense9.*"),
-            "`squares.scope` is \"dense9.*\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`, \
-             `conv1.bias`, `conv2.weight`, `conv2.bias`, `dense1.weight`, `dense1.bias`, `dense2.weight`, `dense2.bias`, with `*` for any characters",
-        ),
-        (&[], OwnPenalty::new(Squares, -1.0), "`squares.lambda` is -1; expected a finite number >= 0"),
-        (&[], OwnPenalty::new(Squares, f64::NAN), "`squares.lambda` is NaN; expected a finite number >= 0"),
-        (
-            &[],
-            OwnPenalty::new(Squares, 1.0).schedule(Schedule { warmup_steps: 0, decay: plateau }),
-            "`squares.schedule` is \"plateau\", which is for the learning rate; expected constant, step, cosine or linear",
-        ),
-        (
-            &proximal_l1,
-            OwnPenalty::new(Absolutes, 1.0).scope("dense1.weight").proximal(),
-            "`absolutes.proximal` is true, but `dense1.weight` has a penalty with `proximal` already; give them different scopes",
-        ),
-        (
-            &["optimizer.kind=rmsprop"],
-            OwnPenalty::new(Absolutes, 1.0).proximal(),
-            "`absolutes.proximal` is true, but there is no proximal step for `optimizer.kind` = \"rmsprop\"; use sgd with or without momentum, adam \
-             or adamw",
-        ),
-        (
-            &["optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"],
-            OwnPenalty::new(Absolutes, 1.0).proximal(),
-            "`absolutes.proximal` is true, but there is no proximal step for `optimizer.nesterov` = true; use sgd with or without momentum, adam or \
-             adamw",
-        ),
-        (
-            &["optimizer.kind=sgd"],
-            OwnPenalty::new(Squares, 1.0).proximal(),
-            "`squares.proximal` is true, but there is no `proximal_step`, which this optimizer needs; implement it, or use the gradient, without \
-             `proximal`",
-        ),
-        (
-            &["optimizer.kind=adam"],
-            OwnPenalty::new(MaxNorm, 1.0).proximal(),
-            "`max_norm.proximal` is true, but there is no `scaled_proximal_step`, which this optimizer needs; implement it, or use `optimizer.kind` = \
-             \"sgd\"",
-        ),
-        (&[], OwnPenalty::new(Unsummed, 1.0).scope("conv1.*"), "`unsummed.value` is of shape [3] for `conv1.weight`; expected [1]"),
-        (
-            &["optimizer.kind=sgd"],
-            OwnPenalty::new(Transposed, 1.0).proximal().scope("conv2.weight"),
-            "`transposed.proximal_step` is of shape [27, 4] for `conv2.weight`; expected [4, 27]",
-        ),
-    ];
-    for (sets, penalty, expected) in cases {
-        let Setting { experiment, network, mut penalties, .. } = Setting::new(cpu_backends()[0], &strings(sets));
-        let (before, method): (_, Method) = (penalties.clone(), experiment.optimizer.method);
-        assert_eq!(penalties.add(penalty, network.graph(), &method).unwrap_err().to_string(), expected);
-        assert!(penalties == before, "nothing is added");
     }
 }

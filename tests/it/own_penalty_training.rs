@@ -1,0 +1,85 @@
+//! A whole training with a penalty that is not built in, against the built-in one.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use regulus::config::number::Fraction;
+use regulus::config::{Decay, Experiment, Schedule};
+use regulus::error::Error;
+use regulus::launch::{Prepared, prepare};
+use regulus::objective::OwnPenalty;
+use regulus::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Row, Snapshot, Training};
+
+use crate::own_penalties::{Squares, strings};
+use crate::support::Sandbox;
+
+/// Rows and checkpoints of a training.
+#[derive(Default)]
+struct Log {
+    rows: Vec<Row>,
+    snapshots: Vec<Snapshot>,
+}
+
+impl Observer for Log {
+    fn on(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Epoch(rows) => self.rows.extend_from_slice(rows),
+            Event::Checkpoint { snapshot, .. } => self.snapshots.push((*snapshot).clone()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A training of two epochs with the penalty of the config, or with an own one in its place; from a checkpoint, if one is given.
+fn logged(own: Option<OwnPenalty>, from: Option<&Snapshot>) -> Log {
+    let sandbox = Sandbox::new();
+    let schedule = "penalty.0.schedule={kind=\"cosine\", warmup_steps=3, final_fraction=0.1}";
+    let penalty = if own.is_some() { vec![] } else { vec!["penalty.0.lambda=8", schedule] };
+    let unsets = if own.is_some() { strings(&["penalty"]) } else { vec![] };
+    let sets = strings(&[penalty.as_slice(), &["train.epochs=2", "checkpoint.every_steps=5"]].concat());
+    let experiment = Experiment::load_changed(&sandbox.path("small.toml"), &unsets, &sets).unwrap();
+    let Prepared { experiment, opened, data, network, mut penalties, curvature, .. } = prepare(experiment, &|_, _| {}).unwrap();
+    let method = experiment.optimizer.method;
+    if let Some(own) = own {
+        penalties.add(own, network.graph(), &method).unwrap();
+    }
+    let device = opened.device.clone().autodiff().device;
+    let optimizer = ParameterOptimizer::new(&method, opened.device.implementation);
+    let mut training = match from {
+        None => Training::new(network, optimizer, penalties, experiment.averaging.0),
+        Some(Snapshot { weights, optimizer, state, .. }) => {
+            let optimizer = ParameterOptimizer::from_bytes(&method, optimizer, &opened.device).unwrap();
+            let network = network.with_weights(weights, Path::new("checkpoint")).unwrap();
+            Training::new(network, optimizer, penalties, experiment.averaging.0).resumed(None, state.clone())
+        }
+    };
+    let (stop, mut log) = (AtomicBool::new(false), Log::default());
+    let plan = Plan { experiment: &experiment, data: &data, curvature: &curvature, device: &device, stop: &stop };
+    assert_eq!(training.run(&plan, &mut log).unwrap(), Ending::Completed);
+    log
+}
+
+#[test]
+fn it_is_in_the_columns_of_a_training_and_resumes_to_the_same_bits() {
+    let schedule = Schedule { warmup_steps: 3, decay: Decay::Cosine { final_fraction: Fraction::try_from(0.1).unwrap() } };
+    let own = || OwnPenalty::new(Squares, 8.0).schedule(schedule.clone());
+    let (built_in, found) = (logged(None, None), logged(Some(own()), None));
+    assert_eq!((built_in.rows.len(), found.rows.len()), (4, 4));
+    for (found, expected) in found.rows.iter().zip(&built_in.rows) {
+        assert!(found.lambdas == expected.lambdas && found.lambda == expected.lambda && found.lambdas.len() == 1, "{found:?}");
+        for (found, expected) in [
+            (found.data_loss, expected.data_loss),
+            (found.penalty, expected.penalty),
+            (found.objective, expected.objective),
+            (found.weight_norm_squared, expected.weight_norm_squared),
+        ] {
+            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} against {expected}");
+        }
+    }
+    // 12 steps per epoch: the second checkpoint is inside the first epoch.
+    let resumed = logged(Some(own()), Some(&found.snapshots[1]));
+    assert_eq!(found.snapshots[1].state.step, 10);
+    let (resumed, whole) = (resumed.snapshots.last().unwrap(), found.snapshots.last().unwrap());
+    assert!(resumed.weights == whole.weights && resumed.optimizer == whole.optimizer && resumed.state.lambdas == whole.state.lambdas);
+}
