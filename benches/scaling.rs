@@ -18,6 +18,7 @@ use regulus::model::graph::{Graph, Shape};
 use regulus::model::networks::Cnn;
 use regulus::network::Network;
 use regulus::objective::{Penalties, data_loss};
+use regulus::schedule::RunLength;
 use regulus::train::{ParameterOptimizer, StepContext};
 use regulus_kernels::dense::{Matrix, product};
 
@@ -53,7 +54,7 @@ fn step(experiment: &Experiment, device: &ComputeDevice, batch: usize, side: usi
     let cnn = Cnn { channels: vec![32 * widening, 64 * widening], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.0 };
     let graph = cnn.graph(Shape { channels: 1, height: side, width: side }, 10).unwrap();
     let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
-    let mut penalties = Penalties::new(&[], &graph, 1).unwrap();
+    let mut penalties = Penalties::new(&[], &graph, RunLength::new(&experiment.train, 1)).unwrap();
     let mut network = Some(Network::new(&graph, experiment.model.initializer, experiment.seed, device));
     let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &device.device);
     let context = StepContext { samples: batch, rate: 1e-4, step: 0 };

@@ -13,6 +13,7 @@ use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
+use regulus::schedule::RunLength;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 
 /// The program's own.
@@ -54,7 +55,8 @@ fn train(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
         let batcher = Batcher::new(&setting.data.normalizer, &setting.device.device);
-        let mut penalties = Penalties::new(&setting.experiment.penalty, setting.network.graph(), setting.data.train.count()).unwrap();
+        let length = RunLength::new(&setting.experiment.train, setting.data.train.count());
+        let mut penalties = Penalties::new(&setting.experiment.penalty, setting.network.graph(), length).unwrap();
         for batch in [1, 32, 128, 512] {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");

@@ -22,6 +22,7 @@ pub mod network;
 pub mod objective;
 pub mod predict;
 pub mod run;
+pub mod schedule;
 pub mod seed;
 pub mod session;
 pub mod train;

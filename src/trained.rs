@@ -176,6 +176,11 @@ fn refuse_burnpack(path: &Path) -> Result<(), Error> {
 /// Loads the data of a run and compares their checksum with the manifest.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
     let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
+    checked_data(data, manifest, folder)
+}
+
+/// Compares the checksum of `data` with the manifest.
+pub(crate) fn checked_data(data: Data, manifest: &Manifest, folder: &RunFolder) -> Result<Data, Error> {
     if data.checksum == manifest.dataset.sha256 {
         return Ok(data);
     }

@@ -170,6 +170,11 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
     "CPU".to_owned()
 }
 
+/// A device for small computations on the host: a CPU, or the default device of a build without CPU backends.
+pub(crate) fn host_device() -> Device {
+    [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices).into_iter().flatten().next().unwrap_or_default()
+}
+
 /// A CPU of this build, for tests of what is the same on every backend.
 #[cfg(test)]
 pub(crate) fn any_cpu() -> ComputeDevice {

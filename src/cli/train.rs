@@ -16,7 +16,7 @@ use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
 use crate::error::Error;
-use crate::launch::Launch;
+use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
 use crate::session::Status;
 
@@ -32,7 +32,9 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let epochs = args.epochs.map(Count::try_from).transpose();
     let epochs = epochs.map_err(|problem| Error::Usage(format!("`--epochs` {problem}")))?;
     let work = Work::begin("reading images");
-    let launch = Launch::resume(&args.run, args.data_dir.as_deref(), epochs, &|done, total| work.reach(done, total))?;
+    let progress = |done, total| work.reach(done, total);
+    let options = ResumeOptions { data_dir: args.data_dir.clone(), epochs, progress: &progress, ..ResumeOptions::default() };
+    let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
         return run(launch, args.json);

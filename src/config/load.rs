@@ -8,7 +8,7 @@ use figment::providers::Serialized;
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set, set_text, unset};
-use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind, key_paths};
+use super::{Average, ConfigError, Decay, Experiment, Lambda, ModelKind, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -120,15 +120,8 @@ impl Experiment {
 
     /// Checks that the optimizer supports proximal steps.
     fn check_proximal(&self) -> Result<(), ConfigError> {
-        let foreign = match self.optimizer.method {
-            Method::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
-            // The proximal step does not take account of the longer step of Nesterov momentum.
-            Method::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
-            Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => return Ok(()),
-        };
-        let Some(index) = self.penalty.iter().position(|penalty| penalty.proximal) else { return Ok(()) };
-        let problem = format!("is true, but there is no proximal step for {foreign}; use sgd with or without momentum, adam or adamw");
-        Err(ConfigError::value(format!("penalty.{index}.proximal"), problem))
+        let proximal = self.penalty.iter().position(|penalty| penalty.proximal);
+        proximal.map_or(Ok(()), |index| self.optimizer.method.check_proximal(&format!("penalty.{index}")))
     }
 
     /// Checks the options that take effect in a later epoch.

@@ -74,6 +74,18 @@ impl Method {
             Self::RmsProp { momentum, centered, .. } => 1 + u64::from(momentum.get() > 0.0) + u64::from(*centered),
         }
     }
+
+    /// Checks that proximal steps can follow the steps of this method. `key` is the penalty in messages.
+    pub(crate) fn check_proximal(&self, key: &str) -> Result<(), ConfigError> {
+        let foreign = match self {
+            Self::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
+            // The proximal step does not take account of the longer step of Nesterov momentum.
+            Self::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
+            Self::Sgd { .. } | Self::Adam { .. } | Self::AdamW { .. } => return Ok(()),
+        };
+        let problem = format!("is true, but there is no proximal step for {foreign}; use sgd with or without momentum, adam or adamw");
+        Err(ConfigError::value(format!("{key}.proximal"), problem))
+    }
 }
 
 impl Default for Optimizer {

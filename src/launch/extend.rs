@@ -8,8 +8,9 @@ use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
 use crate::run::{Extension, Manifest, RunError, RunFolder};
+use crate::schedule::{RunLength, ScheduledValue};
 use crate::session::Session;
-use crate::train::{TrainingState, rate_at};
+use crate::train::TrainingState;
 
 /// An extension before it is recorded.
 pub(super) struct Extending {
@@ -57,8 +58,9 @@ impl Extending {
                 Decay::Linear { final_fraction } => ("linear", base * final_fraction.get()),
                 Decay::Constant | Decay::Step { .. } | Decay::Plateau { .. } => return None,
             };
-            let (ended, ends) = (before.train.steps(samples), now.train.steps(samples));
-            let at = |step| rate_at(base, schedule, ends, now.train.steps_per_epoch(samples), step) * state.plateau_factor.unwrap_or(1.0);
+            let (ended, length) = (before.train.steps(samples), RunLength::new(&now.train, samples));
+            let ends = length.steps;
+            let at = |step| ScheduledValue::new(base, schedule, length).at(step) * state.plateau_factor.unwrap_or(1.0);
             let previous = last.map_or(String::new(), |last| format!(" (it was {} at step {})", short(last), state.step));
             (ended != ends && state.step < ends).then(|| {
                 format!(

@@ -3,7 +3,7 @@
 mod extend;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regulus_model::preprocess::Decoding;
 
@@ -14,10 +14,11 @@ use crate::config::Experiment;
 use crate::config::number::Count;
 use crate::data::{self, Data, Progress, Subset};
 use crate::error::Error;
+use crate::objective::OwnPenalty;
 use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
 use crate::session::{Best, Session, Status, Summary};
 use crate::train::{Event, Observer};
-use crate::trained::{initial_weights, same_data};
+use crate::trained::{checked_data, initial_weights, same_data};
 
 use extend::Extending;
 
@@ -33,6 +34,26 @@ pub struct Launch {
     pub warnings: Vec<String>,
     /// Notes about an extension to more epochs.
     pub notes: Vec<String>,
+}
+
+/// Options of [`Launch::resume`].
+pub struct ResumeOptions<'a> {
+    /// The new folder of the data, if they were moved.
+    pub data_dir: Option<PathBuf>,
+    /// The new total number of epochs: the run is extended, also if it has ended.
+    pub epochs: Option<Count>,
+    /// The data, if they are in memory.
+    pub data: Option<Data>,
+    /// The penalties that are not built in, as they were added to the session of the run.
+    pub penalties: Vec<OwnPenalty>,
+    /// Called for each decoded image file.
+    pub progress: Progress<'a>,
+}
+
+impl Default for ResumeOptions<'_> {
+    fn default() -> Self {
+        Self { data_dir: None, epochs: None, data: None, penalties: Vec::new(), progress: &|_, _| {} }
+    }
 }
 
 /// Loads the data of `experiment` and prepares a session. The backend is checked before images are decoded. `progress` is called for each decoded image file.
@@ -81,17 +102,17 @@ impl Launch {
         Ok(Self { session, folder, manifest, warnings, notes: Vec::new() })
     }
 
-    /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. With `epochs` it is extended to this total number of epochs,
-    /// also if it has ended. `data_dir`: the new folder of the data, if they were moved. `progress` is called for each decoded image file. Returns `None`
-    /// if the run has ended and is not extended.
+    /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. Returns `None` if the run has ended and is not extended.
     ///
     /// # Errors
     ///
-    /// When `path` is not a run folder, the run is in use, diverged or damaged, its data have changed, or it has completed `epochs` epochs.
-    pub fn resume(path: &Path, data_dir: Option<&Path>, epochs: Option<Count>, progress: Progress) -> Result<Option<Self>, Error> {
+    /// When `path` is not a run folder, the run is in use, diverged or damaged, its data or penalties are others, or it has completed
+    /// `options.epochs` epochs.
+    pub fn resume(path: &Path, options: ResumeOptions) -> Result<Option<Self>, Error> {
+        let ResumeOptions { data_dir, epochs, data, penalties, progress } = options;
         let mut folder = RunFolder::open(path)?;
         folder.lock()?;
-        let mut experiment = folder.experiment(data_dir)?;
+        let mut experiment = folder.experiment(data_dir.as_deref())?;
         let ended = match folder.summary()?.map(|summary| summary.status) {
             Some(Status::Diverged) => return Err(RunError::Diverged { path: path.to_owned() }.into()),
             Some(Status::Completed | Status::EarlyStopped) => true,
@@ -117,8 +138,13 @@ impl Launch {
                 Some(extending)
             }
         };
-        let data = same_data(&experiment, &manifest, &folder, progress)?;
+        let data = match data {
+            Some(data) => checked_data(data, &manifest, &folder)?,
+            None => same_data(&experiment, &manifest, &folder, progress)?,
+        };
         let (mut session, older_best) = resumed_session(experiment, data, &folder, loaded.as_ref())?;
+        penalties.into_iter().try_for_each(|penalty| session.add_penalty(penalty))?;
+        check_penalties(&session, &manifest, path)?;
         session.set_keep(manifest.keep.unwrap_or(session.keep()));
         // Also if it was extended and interrupted before the next epoch.
         let total = session.experiment().train.epochs.get() as u64;
@@ -156,6 +182,16 @@ impl Launch {
         }
         ended
     }
+}
+
+/// Checks that the penalties are those of the run. Version 0.1.0 did not record them.
+fn check_penalties(session: &Session, manifest: &Manifest, path: &Path) -> Result<(), RunError> {
+    let (expected, found) = (&manifest.penalties, session.penalties().labels());
+    if expected.is_empty() || *expected == found {
+        return Ok(());
+    }
+    let listed = |labels: &[String]| if labels.is_empty() { "none".to_owned() } else { format!("`{}`", labels.join("`, `")) };
+    Err(RunError::OtherPenalties { path: path.to_owned(), expected: listed(expected), found: listed(&found) })
 }
 
 /// The session that continues from the checkpoint `loaded`, or begins anew without one. Also returns a warning if an older best checkpoint is used.

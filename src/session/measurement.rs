@@ -9,7 +9,7 @@ use crate::data::Subset;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_with_progress};
 use crate::network::{Network, Predictor};
-use crate::objective::{Penalties, Sparsity};
+use crate::objective::{Observed, Penalties, Sparsity};
 use crate::train::{Control, Event, Observer, PhaseReporter};
 
 /// A network to measure.
@@ -99,9 +99,9 @@ impl Session {
 
     /// The network with the lowest validation loss, with the λ at that time.
     fn best_candidate(&self, best: &Best) -> Candidate {
-        let Best { epoch, weights, lambdas } = best.clone();
+        let Best { epoch, weights, lambdas, bounds } = best.clone();
         let mut penalties = self.penalties().clone();
-        penalties.set(lambdas.into_iter().map(Some));
+        penalties.advance(Observed::Checkpoint { lambdas: &lambdas, bounds: &bounds });
         let network = Network::of_weights(self.graph(), &weights, &self.opened.device);
         Candidate { epoch, predictor: Predictor::new(&network, &self.data.normalizer), weights, penalties }
     }

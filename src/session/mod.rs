@@ -8,6 +8,7 @@ mod memory;
 mod summary;
 mod warnings;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,11 +25,12 @@ pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
-use crate::config::{CheckpointKind, Experiment};
+use crate::config::{CheckpointKind, ConfigError, Experiment};
 use crate::data::Data;
 use crate::error::Error;
 use crate::network::{Network, Predictor, Scope};
-use crate::objective::Penalties;
+use crate::objective::{Bound, OwnPenalty, Penalties};
+use crate::schedule::RunLength;
 use crate::train::{Control, Diverged, Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
 
 /// An experiment that is ready to train.
@@ -55,11 +57,14 @@ pub struct Best {
     pub weights: Weights,
     /// λ of each penalty at that time.
     pub lambdas: Vec<f64>,
+    /// The constraints of `cpr`, by parameter name.
+    pub bounds: BTreeMap<String, Bound>,
 }
 
 impl From<&Snapshot> for Best {
     fn from(snapshot: &Snapshot) -> Self {
-        Self { epoch: snapshot.state.epoch, weights: snapshot.measured().clone(), lambdas: snapshot.state.lambdas.clone() }
+        let TrainingState { epoch, lambdas, bounds, .. } = snapshot.state.clone();
+        Self { epoch, weights: snapshot.measured().clone(), lambdas, bounds }
     }
 }
 
@@ -111,6 +116,15 @@ impl Session {
             .map_err(Error::Snapshot)?;
         let training = prepared.training(network, optimizer).resumed(averaged, last.state.clone());
         Ok(prepared.session(training, best))
+    }
+
+    /// Adds a penalty that is not built in. To be called before training, and again in the same order after [`Session::resumed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Penalties::add`].
+    pub fn add_penalty(&mut self, penalty: OwnPenalty) -> Result<(), ConfigError> {
+        self.training.add_penalty(penalty, &self.experiment.optimizer.method)
     }
 
     /// Stops soon after `flag` is set.
@@ -297,7 +311,7 @@ impl Prepared {
         let graph = experiment.model.graph(input, data.classes.len())?;
         experiment.augment.check(input.height, input.width)?;
         experiment.check_batch_norm(&graph, data.train.count())?;
-        let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count())?;
+        let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
         let curvature = penalties.curvature_scope(&graph)?;
         Ok(Self { experiment, data, opened, graph, penalties, curvature, keep })
     }

@@ -12,7 +12,7 @@ use super::mixup::Mix;
 use crate::config::Experiment;
 use crate::data::{Batch, LoadedBatch, MicroBatch};
 use crate::network::{BatchStatistics, Network, TrainingPass};
-use crate::objective::{Penalties, data_loss};
+use crate::objective::{Observed, Penalties, data_loss};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -110,7 +110,7 @@ impl<'a> Stepper<'a> {
     }
 
     /// The clipped gradient of the objective for every parameter, and the sums. With `sam_rho` the gradient of the data loss is computed at the perturbed
-    /// weights, and the gradient of the penalty at the weights. Adaptive λ are updated by the gradient of the data loss.
+    /// weights, and the gradient of the penalty at the weights. Every λ advances to this step first.
     ///
     /// # Panics
     ///
@@ -128,6 +128,7 @@ impl<'a> Stepper<'a> {
         batch: &mut LoadedBatch,
         context: StepContext,
     ) -> Option<StepGradients> {
+        penalties.advance(Observed::Step(context.step));
         let (samples, sam_rho) = (context.samples, self.experiment.optimizer.sam_rho);
         if sam_rho.is_none() && !penalties.need_data_gradient() {
             let found = self.passes(network, penalties.on(network, samples), batch, context)?;
@@ -142,7 +143,7 @@ impl<'a> Stepper<'a> {
             // The running statistics are those of the unperturbed weights.
             found.gradients = self.passes(&perturbed, None, batch, context)?.gradients;
         }
-        penalties.adapt(network, &found.gradients);
+        penalties.advance(Observed::DataGradient { network, gradients: &found.gradients });
         let Some(penalty) = penalties.on(network, samples) else {
             return Some(self.clipped(network, found));
         };

@@ -6,15 +6,15 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::average::Average;
-use super::rate::Rate;
 use super::step::{StepContext, StepSums, Stepper};
 use super::{Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::keep_awake;
-use crate::config::{self, Experiment};
+use crate::config::{self, ConfigError, Experiment};
 use crate::data::{Batcher, Data, DataLoader};
 use crate::error::Error;
 use crate::network::{Network, Scope};
-use crate::objective::Penalties;
+use crate::objective::{Observed, OwnPenalty, Penalties};
+use crate::schedule::{RunLength, ScheduledValue};
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -31,28 +31,6 @@ pub struct Plan<'a> {
     pub device: &'a Device,
     /// The number of complete epochs after which training pauses.
     pub until: u64,
-}
-
-/// The length of a training run.
-#[derive(Clone, Copy)]
-struct Length {
-    /// Steps in an epoch.
-    per_epoch: u64,
-    /// The total number of steps.
-    steps: u64,
-}
-
-impl Length {
-    fn of(plan: &Plan) -> Self {
-        let (train, samples) = (&plan.experiment.train, plan.data.train.count());
-        Self { per_epoch: train.steps_per_epoch(samples), steps: train.steps(samples) }
-    }
-}
-
-/// The learning rate and each λ that depends on the step alone.
-struct Rates {
-    learning: Rate,
-    lambdas: Vec<Option<Rate>>,
 }
 
 /// How training ended.
@@ -95,6 +73,17 @@ impl Training {
         Self { network, optimizer, penalties, average: Average::new(averaging), state }
     }
 
+    /// Adds a penalty that is not built in.
+    pub(crate) fn add_penalty(&mut self, penalty: OwnPenalty, method: &config::Method) -> Result<(), ConfigError> {
+        self.penalties.add(penalty, self.network.graph(), method)?;
+        let TrainingState { lambdas, bounds, .. } = &self.state;
+        self.penalties.advance(Observed::Checkpoint { lambdas, bounds });
+        if self.state.step == 0 {
+            self.state.first_weight_norm_squared = Some(self.penalties.weight_norm_squared(&self.network.weights()));
+        }
+        Ok(())
+    }
+
     /// The current network.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -111,7 +100,7 @@ impl Training {
     #[must_use]
     pub fn resumed(self, averaged: Option<Network>, state: TrainingState) -> Self {
         let Self { network, optimizer, mut penalties, average, .. } = self;
-        penalties.resume(&state.lambdas, &state.bounds);
+        penalties.advance(Observed::Checkpoint { lambdas: &state.lambdas, bounds: &state.bounds });
         Self { network, optimizer, penalties, average: average.resumed(averaged, state.averaged), state }
     }
 
@@ -133,8 +122,8 @@ impl Training {
     }
 
     fn train(&mut self, plan: &Plan, control: &mut Control) -> Result<Ending, Error> {
-        let length = Length::of(plan);
-        let mut rates = self.rates(plan, length);
+        let length = RunLength::new(&plan.experiment.train, plan.data.train.count());
+        let mut rate = ScheduledValue::new(plan.experiment.optimizer.learning_rate.get(), &plan.experiment.schedule, length);
         loop {
             let ends_epoch = self.ends_epoch(length);
             if !ends_epoch && self.is_complete(plan, length) {
@@ -143,7 +132,7 @@ impl Training {
             if !ends_epoch && self.state.epoch >= plan.until {
                 return Ok(Ending::Paused);
             }
-            if !self.train_epoch(plan, length, &mut rates, control)? {
+            if !self.train_epoch(plan, length, &mut rate, control)? {
                 return Ok(Ending::Interrupted);
             }
             if !self.end_epoch(plan, control)? {
@@ -156,18 +145,8 @@ impl Training {
         }
     }
 
-    /// The schedules, from the next step on.
-    fn rates(&self, plan: &Plan, length: Length) -> Rates {
-        let Length { per_epoch, steps } = length;
-        let rate = |base, schedule| Rate::new(base, schedule, steps, per_epoch, self.state.step);
-        Rates {
-            learning: rate(plan.experiment.optimizer.learning_rate.get(), &plan.experiment.schedule),
-            lambdas: self.penalties.schedules().map(|schedule| schedule.map(|(base, schedule)| rate(base, schedule))).collect(),
-        }
-    }
-
     /// The steps of an epoch that are left. Returns `false` if it was stopped, after saving.
-    fn train_epoch(&mut self, plan: &Plan, length: Length, rates: &mut Rates, control: &mut Control) -> Result<bool, Error> {
+    fn train_epoch(&mut self, plan: &Plan, length: RunLength, rate: &mut ScheduledValue, control: &mut Control) -> Result<bool, Error> {
         let earlier_seconds = self.state.sums.seconds;
         let started = Instant::now();
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
@@ -179,8 +158,7 @@ impl Training {
         while !self.ends_epoch(length) {
             keep_awake();
             let mut batch = loader.batch(usize::try_from(self.state.batch).unwrap_or(usize::MAX));
-            let rate = rates.learning.next(self.state.plateau_factor.unwrap_or(1.0));
-            self.penalties.set(rates.lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
+            let rate = rate.at(self.state.step) * self.state.plateau_factor.unwrap_or(1.0);
             let context = StepContext { samples: batch.samples(), rate, step: self.state.step };
             let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, &mut batch, context);
             network = next;
@@ -215,13 +193,13 @@ impl Training {
     }
 
     /// Whether no step is left.
-    fn is_complete(&self, plan: &Plan, length: Length) -> bool {
+    fn is_complete(&self, plan: &Plan, length: RunLength) -> bool {
         self.state.step >= length.steps || self.out_of_patience(plan)
     }
 
     /// Whether all steps of the current epoch are complete.
-    fn ends_epoch(&self, length: Length) -> bool {
-        self.state.batch > 0 && (self.state.batch >= length.per_epoch || self.state.step >= length.steps)
+    fn ends_epoch(&self, length: RunLength) -> bool {
+        self.state.batch > 0 && (self.state.batch >= length.steps_per_epoch || self.state.step >= length.steps)
     }
 
     /// Saves a checkpoint between two steps.
@@ -255,7 +233,7 @@ impl Training {
         Ok(())
     }
 
-    fn progress(&self, plan: &Plan, length: Length) -> Progress {
+    fn progress(&self, plan: &Plan, length: RunLength) -> Progress {
         let sums = &self.state.sums;
         Progress {
             epoch: self.state.epoch + 1,
@@ -271,7 +249,7 @@ impl Training {
     pub(crate) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = self.network.weights();
         self.state.lambdas = self.penalties.lambdas();
-        self.state.bounds.clone_from(self.penalties.bounds());
+        self.state.bounds = self.penalties.bounds();
         self.state.averaged = self.average.count;
         if weights.is_finite() {
             let averaged = self.average.network().map(Network::weights);

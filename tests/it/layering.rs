@@ -3,13 +3,14 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "error",
     "atomic",
     "checksum",
     "clock",
     "seed",
     "config",
+    "schedule",
     "backend",
     "data",
     "network",

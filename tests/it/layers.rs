@@ -11,6 +11,7 @@ use regulus::config::{Backend, BackendKind, Experiment, Init};
 use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
+use regulus::schedule::RunLength;
 use regulus::seed::Seed;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::graph::{Layer, Shape};
@@ -114,7 +115,8 @@ impl Setting {
         let device = self.device.clone().autodiff();
         let mut network = Network::blank(&self.graph, &device).with_weights(&self.weights, &self.path).unwrap();
         let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, device.implementation);
-        let mut penalties = Penalties::new(&self.experiment.penalty, &self.graph, self.data.train.count()).unwrap();
+        let mut penalties =
+            Penalties::new(&self.experiment.penalty, &self.graph, RunLength::new(&self.experiment.train, self.data.train.count())).unwrap();
         let batcher = Batcher::new(&self.data.normalizer, &device.device);
         let stepper = Stepper::new(&self.experiment, &device.device);
         let mut losses = [f64::NAN; 2];

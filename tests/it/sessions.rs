@@ -4,13 +4,16 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 use regulus::config::Experiment;
+use regulus::config::number::Count;
 use regulus::data::{self, Data, Images, Shape, Splits};
 use regulus::error::Error;
-use regulus::launch::Launch;
+use regulus::launch::{Launch, ResumeOptions};
 use regulus::model::Weights;
+use regulus::objective::OwnPenalty;
 use regulus::session::{Session, Status, Summary};
 use regulus::train::{Ending, Event, Observer, Row, Silent};
 
+use crate::own_penalties::Squares;
 use crate::support::Sandbox;
 
 /// With all uses of randomness, λ by evidence, a moving average and a validation split.
@@ -159,6 +162,28 @@ fn a_recorded_session_is_the_run_of_the_command_line() {
     assert!(loss("command").to_bits() == loss("library").to_bits());
 }
 
+#[test]
+fn a_run_with_an_own_penalty_is_resumed_by_a_program_that_adds_it() {
+    let sandbox = Sandbox::new();
+    let recorded = |run: &str, stop_after: Option<u64>| {
+        let mut session = session(2, 5);
+        session.add_penalty(OwnPenalty::new(Squares, 2.0).scope("conv1.weight")).unwrap();
+        let mut launch = Launch::of(session, Some(&sandbox.path(run))).unwrap();
+        launch.run(&mut Rows { stop_after, ..Rows::default() }).unwrap().status
+    };
+    assert_eq!(recorded("whole", None), Status::Completed);
+    assert_eq!(recorded("stopped", Some(2)), Status::Interrupted);
+    let refused = sandbox.run(&["resume", "stopped"]);
+    assert_eq!(refused.code(), 2);
+    let message = "has the penalties `l2 on kernels`, `squares on conv1.weight`, but the config has `l2 on kernels`: a program added one";
+    assert!(refused.stderr().contains(message), "{}", refused.stderr());
+    let options = ResumeOptions { penalties: vec![OwnPenalty::new(Squares, 2.0).scope("conv1.weight")], ..ResumeOptions::default() };
+    let mut launch = Launch::resume(&sandbox.path("stopped"), options).unwrap().unwrap();
+    assert_eq!(launch.run(&mut Silent).unwrap().status, Status::Completed);
+    let weights = |run: &str| Weights::from_file(&sandbox.path(run).join("checkpoints/last/trained.safetensors")).unwrap();
+    assert!(weights("whole") == weights("stopped"));
+}
+
 const IN_MEMORY: &str = "name = \"memory\"\n[data]\nsource = \"memory\"\n[model]\nkind = \"linear\"\n[train]\nepochs = 2\n";
 
 /// Two classes: dark and bright images of 2×2 pixels.
@@ -184,6 +209,13 @@ fn images_in_memory_are_trained_on_and_recorded() {
     let sandbox = Sandbox::new();
     let mut launch = Launch::of(Session::new(experiment, data).unwrap(), Some(&sandbox.path("run"))).unwrap();
     assert_eq!(launch.run(&mut Silent).unwrap().validation.unwrap().count, 6);
+    let (_, same) = in_memory("", |splits| splits.validation = Some(two_classes(6))).unwrap();
+    let options = ResumeOptions { data: Some(same), epochs: Some(Count::try_from(3).unwrap()), ..ResumeOptions::default() };
+    assert_eq!(Launch::resume(&sandbox.path("run"), options).unwrap().unwrap().run(&mut Silent).unwrap().epochs, 3);
+    let (_, other) = in_memory("", |splits| splits.train.pixels[0] += 1).unwrap();
+    let options = ResumeOptions { data: Some(other), epochs: Some(Count::try_from(4).unwrap()), ..ResumeOptions::default() };
+    let refused = Launch::resume(&sandbox.path("run"), options).err().unwrap().to_string();
+    assert!(refused.contains("the data have changed"), "{refused}");
     let refused = sandbox.run(&["evaluate", "run"]);
     assert_eq!(refused.code(), 3);
     assert!(refused.stderr().contains("`data.source` is \"memory\""), "{}", refused.stderr());
