@@ -209,6 +209,7 @@ fn images_in_memory_are_trained_on_and_recorded() {
     let sandbox = Sandbox::new();
     let mut launch = Launch::of(Session::new(experiment, data).unwrap(), Some(&sandbox.path("run"))).unwrap();
     assert_eq!(launch.run(&mut Silent).unwrap().validation.unwrap().count, 6);
+    drop(launch);
     let (_, same) = in_memory("", |splits| splits.validation = Some(two_classes(6))).unwrap();
     let options = ResumeOptions { data: Some(same), epochs: Some(Count::try_from(3).unwrap()), ..ResumeOptions::default() };
     assert_eq!(Launch::resume(&sandbox.path("run"), options).unwrap().unwrap().run(&mut Silent).unwrap().epochs, 3);
