@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "error",
     "atomic",
     "checksum",
@@ -24,6 +24,7 @@ const ORDER: [&str; 21] = [
     "predict",
     "export",
     "launch",
+    "fetch",
     "cli",
 ];
 
