@@ -27,8 +27,7 @@ mod transform;
 pub use batch::{Batch, Batcher, HostBatch};
 pub use cache::cache_dir;
 pub use error::DataError;
-#[cfg(feature = "cli")]
-pub(crate) use idx::read_file as read_idx_file;
+pub use idx::read_file as read_idx_file;
 pub use image_list::images_in;
 pub use images::{Images, LabelledImage, Subset};
 pub use known_dataset::{CIFAR10, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, KnownFile, MNIST, Sha256Of};
