@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
         let mut session = Session::new(experiment, data)?;
         session.add_penalty(OwnPenalty::new(Orthogonality, lambda).scope("conv2.weight"))?;
         let summary = session.train(&mut Silent)?;
-        let (penalty, accuracy) = (summary.penalty.unwrap_or(0.0), summary.test.map_or(f64::NAN, |test| test.accuracy));
+        let (penalty, accuracy) = (summary.penalty.unwrap_or(0.0), summary.test.map_or(f64::NAN, |test| test.metrics["accuracy"]));
         println!("λ {lambda}: penalty {penalty:.4}, accuracy on the test split {accuracy:.3}");
     }
     Ok(())

@@ -48,7 +48,7 @@ fn main() -> Result<(), Error> {
     let data = Data::from_images(&experiment, splits)?;
     let mut session = Session::new(experiment, data)?;
     let summary = session.train(&mut Silent)?;
-    println!("accuracy on the test split: {:.3}", summary.test.map_or(f64::NAN, |test| test.accuracy));
+    println!("accuracy on the test split: {:.3}", summary.test.map_or(f64::NAN, |test| test.metrics["accuracy"]));
     let trained = Trained::of(&session);
     let image = &stripes(2, 9).pixels[144..];
     println!("the second image is {}", predict_images(&trained, &[image])?[0][0].class);

@@ -23,7 +23,7 @@
 //! let experiment = Experiment::from_toml(config)?;
 //! let data = data::load(&experiment.data, experiment.seed)?;
 //! let summary = Session::new(experiment, data)?.train(&mut Silent)?;
-//! assert!(summary.test.is_some_and(|test| test.accuracy > 0.5));
+//! assert!(summary.test.is_some_and(|test| test.metrics["accuracy"] > 0.5));
 //! # Ok::<(), regulus::error::Error>(())
 //! ```
 //!

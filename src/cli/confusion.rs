@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::table::{Cell, grouped, one_line, percent, shortened, table};
-use crate::metrics::Measures;
+use crate::metrics::Classification;
 
 /// The largest number of classes with a readable matrix.
 pub(super) const MATRIX_CLASSES: usize = 12;
@@ -15,7 +15,7 @@ const NAME: usize = 24;
 
 /// The confusion matrix: correct predictions bold, mistakes in colour. Returns `None` if there are too many classes or the lines are longer than `width`
 /// columns. `width` is `None` for lines of any length.
-pub(super) fn matrix(measures: &Measures, names: &[String], width: Option<usize>) -> Option<String> {
+pub(super) fn matrix(measures: &Classification, names: &[String], width: Option<usize>) -> Option<String> {
     if names.len() > MATRIX_CLASSES {
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn matrix(measures: &Measures, names: &[String], width: Option<usize>
 }
 
 /// The most frequent confusions, one per line. Returns `None` without mistakes.
-pub(super) fn list(measures: &Measures, names: &[String], limit: usize) -> Option<String> {
+pub(super) fn list(measures: &Classification, names: &[String], limit: usize) -> Option<String> {
     let lines: Vec<String> = measures
         .top_confusions(limit)
         .iter()
@@ -52,7 +52,7 @@ pub(super) fn list(measures: &Measures, names: &[String], limit: usize) -> Optio
 }
 
 /// The most frequent confusions as JSON.
-pub(super) fn json(measures: &Measures, names: &[String]) -> Value {
+pub(super) fn json(measures: &Classification, names: &[String]) -> Value {
     let top = measures.top_confusions(LISTED);
     let top = top
         .iter()

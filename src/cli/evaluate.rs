@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::args::{BackendArg, CheckpointArg, EvaluateArgs, ModelArgs, SplitArg};
 use super::bar::Work;
-use super::table::{grouped, percent, shortened, table};
+use super::table::{grouped, loss, metric_title, metric_value, percent, shortened, table};
 use super::{confusion, print};
 use crate::error::Error;
 use crate::evaluate::{PredictionsFile, Samples, Split, evaluate as measure};
-use crate::metrics::{ClassMeasures, Measures};
+use crate::metrics::{ClassMeasures, Classification, Means, Measures};
 use crate::run::CheckpointKind;
 use crate::trained::{LoadOptions, Trained};
 
@@ -94,13 +94,26 @@ fn print_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split
         Some(dir) => line["data"] = json!(dir.display().to_string()),
         None => line["split"] = json!(split.name()),
     }
-    line["class_names"] = json!(trained.description.classes);
-    line["top_confusions"] = confusion::json(measures, &trained.description.classes);
+    if let Some(measures) = measures.classification() {
+        line["class_names"] = json!(trained.description.classes);
+        line["top_confusions"] = confusion::json(measures, &trained.description.classes);
+    }
     print::json(&line)
 }
 
 fn print_text(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error> {
-    let Measures { count, data_loss, accuracy, balanced_accuracy, macro_f1, calibration_error, .. } = measures;
+    match measures {
+        Measures::Classification(measures) => print_classification(measures, title, names),
+        Measures::Means(Means { count, data_loss, metrics }) => {
+            let metrics: String =
+                metrics.iter().map(|(name, value)| format!(", {} {}", metric_title(name), metric_value(name, *value))).collect();
+            print::out(format_args!("{title}: {} samples, data loss {}{metrics}", grouped(*count), loss(*data_loss)))
+        }
+    }
+}
+
+fn print_classification(measures: &Classification, title: &str, names: &[String]) -> Result<(), Error> {
+    let Classification { count, data_loss, accuracy, balanced_accuracy, macro_f1, calibration_error, .. } = measures;
     print::out(format_args!("{title}: {} samples, data loss {data_loss:.4}, accuracy {}", grouped(*count), percent(*accuracy)))?;
     print::out(format_args!(
         "balanced accuracy {}, macro-F1 {}, calibration error {calibration_error:.4}\n",
@@ -125,7 +138,7 @@ fn percent_or_dash(fraction: Option<f64>) -> String {
 }
 
 /// The table of classes; with many classes, those with the lowest F1.
-fn class_table(measures: &Measures, names: &[String], width: Option<usize>) -> String {
+fn class_table(measures: &Classification, names: &[String], width: Option<usize>) -> String {
     // The width of the columns of numbers.
     const NUMBERS: usize = 4 * 12;
     let longest = width.map_or(usize::MAX, |width| width.saturating_sub(NUMBERS).max(10));

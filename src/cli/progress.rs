@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::summary::short;
-use super::table::{duration, grouped, percent, rounded};
+use super::table::{duration, grouped, loss, metric_title, metric_value, rounded};
 use super::{bar, print};
 use crate::error::Error;
 use crate::train::{Event, Observer, Phase, Progress, Row};
@@ -104,7 +104,7 @@ impl ProgressReporter {
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
         let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
-        let loss = format!("loss {data_loss:.4}");
+        let loss = format!("loss {}", loss(data_loss));
         let others = [format!("penalty {penalty:.2e}"), format!("{} images/s", rounded(images_per_second))];
         match &self.output {
             Output::Bar(bar) => {
@@ -142,21 +142,26 @@ impl ProgressReporter {
         }
         let Some(train) = rows.first() else { return Ok(()) };
         let mut line = format!(
-            "epoch {}/{}: train loss {:.4}, accuracy {}, penalty {:.2e}{}",
+            "epoch {}/{}: train loss {}{}, penalty {:.2e}{}",
             train.epoch,
             self.epochs,
-            train.data_loss,
-            percent(train.accuracy),
+            loss(train.data_loss),
+            metrics(train),
             train.penalty,
             self.lambdas(train)
         );
         for row in &rows[1..] {
-            let _ = write!(line, "; validation loss {:.4}, accuracy {}", row.data_loss, percent(row.accuracy));
+            let _ = write!(line, "; validation loss {}{}", loss(row.data_loss), metrics(row));
         }
         let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
         print::note(&line);
         Ok(())
     }
+}
+
+/// The metrics of a row, such as `, accuracy 98.00 %`.
+fn metrics(row: &Row) -> String {
+    row.metrics.iter().map(|(name, value)| format!(", {} {}", metric_title(name), metric_value(name, *value))).collect()
 }
 
 impl ProgressReporter {

@@ -1,9 +1,11 @@
 //! The summary that is printed after training.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::print;
-use super::table::{counted, duration, grouped, percent, rounded, table};
+use super::table::{counted, duration, grouped, loss, metric_title, metric_value, percent, rounded, table};
 use crate::config::CheckpointKind;
 use crate::error::Error;
 use crate::run::RunFolder;
@@ -31,11 +33,13 @@ pub(super) fn print_summary(folder: &RunFolder, summary: &Summary, labels: &[Str
 
 /// Prints a table of one network.
 fn print_one(summary: &Summary, labels: &[String]) -> Result<(), Error> {
-    let splits = [("train", summary.train), ("validation", summary.validation), ("test", summary.test)];
-    let row = |(name, split): (&str, Option<SplitSummary>)| {
-        split.map(|split| vec![name.to_owned(), grouped(split.count), format!("{:.4}", split.data_loss), percent(split.accuracy)])
-    };
-    print::out(table(&["split", "samples", "data loss", "accuracy"], splits.into_iter().filter_map(row)))?;
+    let splits: Vec<(&str, &SplitSummary)> =
+        [("train", &summary.train), ("validation", &summary.validation), ("test", &summary.test)].into_iter().filter_map(named).collect();
+    let metrics = metric_names(splits.iter().map(|(_, split)| *split));
+    let header: Vec<String> =
+        ["split", "samples", "data loss"].map(str::to_owned).into_iter().chain(metrics.iter().map(|name| metric_title(name))).collect();
+    let rows = splits.iter().map(|(name, split)| [vec![(*name).to_owned(), grouped(split.count)], measures(split, &metrics)].concat());
+    print::out(table(&header.iter().map(String::as_str).collect::<Vec<_>>(), rows))?;
     if let (Some(penalty), Some(norm)) = (summary.penalty, summary.weight_norm_squared) {
         let zeros = summary.zero_weights.filter(|zeros| *zeros > 0.0);
         let zeros = zeros.map_or(String::new(), |zeros| format!(", {} of the weights 0", percent(zeros)));
@@ -48,16 +52,24 @@ fn print_one(summary: &Summary, labels: &[String]) -> Result<(), Error> {
 
 /// Prints a table of the best and the last network.
 fn print_both(best: &Measured, last: &Measured, kept: Option<CheckpointKind>, labels: &[String]) -> Result<(), Error> {
-    let title = |kind: CheckpointKind| format!("{}{}: data loss", kind.name(), if kept == Some(kind) { " (kept)" } else { "" });
-    let header = ["split", "samples", &title(CheckpointKind::Best), "accuracy", &title(CheckpointKind::Last), "accuracy"];
-    let splits = [("train", best.train, last.train), ("validation", best.validation, last.validation), ("test", best.test, last.test)];
-    let split_rows = splits.into_iter().filter_map(|(name, best, last)| {
-        let (best, last) = (best?, last?);
-        let measures = [best, last].map(|split| [format!("{:.4}", split.data_loss), percent(split.accuracy)]);
-        Some([vec![name.to_owned(), grouped(best.count)], measures.concat()].concat())
+    let splits: Vec<(&str, [&SplitSummary; 2])> =
+        [("train", &best.train, &last.train), ("validation", &best.validation, &last.validation), ("test", &best.test, &last.test)]
+            .into_iter()
+            .filter_map(|(name, best, last)| Some((name, [best.as_ref()?, last.as_ref()?])))
+            .collect();
+    let metrics = metric_names(splits.iter().flat_map(|(_, both)| *both));
+    let titles = |kind: CheckpointKind| {
+        let loss = format!("{}{}: data loss", kind.name(), if kept == Some(kind) { " (kept)" } else { "" });
+        std::iter::once(loss).chain(metrics.iter().map(|name| metric_title(name))).collect::<Vec<_>>()
+    };
+    let header = [["split", "samples"].map(str::to_owned).to_vec(), titles(CheckpointKind::Best), titles(CheckpointKind::Last)].concat();
+    let split_rows = splits.iter().map(|(name, both)| {
+        let [best, last] = both.map(|split| measures(split, &metrics));
+        [vec![(*name).to_owned(), grouped(both[0].count)], best, last].concat()
     });
+    let blanks = vec![String::new(); metrics.len()];
     let row = |name: &str, value: &dyn Fn(&Measured) -> String| {
-        vec![name.to_owned(), String::new(), value(best), String::new(), value(last), String::new()]
+        [vec![name.to_owned(), String::new(), value(best)], blanks.clone(), vec![value(last)], blanks.clone()].concat()
     };
     let mut rows: Vec<Vec<String>> = split_rows.collect();
     rows.push(row("epoch", &|measured| grouped(measured.epoch)));
@@ -69,7 +81,23 @@ fn print_both(best: &Measured, last: &Measured, kept: Option<CheckpointKind>, la
     if best.zero_weights > 0.0 || last.zero_weights > 0.0 {
         rows.push(row("weights 0", &|measured| percent(measured.zero_weights)));
     }
-    print::out(table(&header, rows))
+    print::out(table(&header.iter().map(String::as_str).collect::<Vec<_>>(), rows))
+}
+
+/// A split that has been measured.
+fn named<'a>((name, split): (&'static str, &'a Option<SplitSummary>)) -> Option<(&'static str, &'a SplitSummary)> {
+    Some((name, split.as_ref()?))
+}
+
+/// The names of all metrics.
+fn metric_names<'a>(splits: impl Iterator<Item = &'a SplitSummary>) -> BTreeSet<String> {
+    splits.flat_map(|split| split.metrics.keys().cloned()).collect()
+}
+
+/// The data loss and the metrics of a split, for a table.
+fn measures(split: &SplitSummary, metrics: &BTreeSet<String>) -> Vec<String> {
+    let values = metrics.iter().map(|name| split.metric(name).map_or_else(String::new, |value| metric_value(name, value)));
+    std::iter::once(loss(split.data_loss)).chain(values).collect()
 }
 
 /// Epochs and steps, and why training ended.

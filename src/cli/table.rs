@@ -79,6 +79,28 @@ pub(super) fn rounded(number: f64) -> String {
     grouped(number.round() as u64)
 }
 
+/// The title of a metric, such as `PSNR`.
+pub(super) fn metric_title(name: &str) -> String {
+    match name {
+        "psnr" | "ssim" => name.to_uppercase(),
+        name => name.replace('_', " "),
+    }
+}
+
+/// The value of a metric: an accuracy in percent, PSNR in dB, others with four decimals.
+pub(super) fn metric_value(name: &str, value: f64) -> String {
+    match name {
+        "accuracy" => percent(value),
+        "psnr" => format!("{value:.2} dB"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// A loss with four decimals, or with four digits if it is small.
+pub(super) fn loss(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 0.01 { format!("{value:.4}") } else { format!("{value:.3e}") }
+}
+
 /// A fraction as a percentage.
 pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)

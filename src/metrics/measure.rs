@@ -46,6 +46,6 @@ pub fn measure_each(
                 return None;
             }
         }
-        Some(tally.measures())
+        Some(Measures::Classification(Box::new(tally.measures())))
     })
 }

@@ -2,7 +2,7 @@
 
 use regulus_model::infer::probabilities;
 
-use super::{ClassMeasures, Measures};
+use super::{ClassMeasures, Classification};
 
 /// Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
@@ -64,7 +64,7 @@ impl Tally {
 
     /// The measures of all added samples. Losses and accuracies are NaN without samples.
     #[must_use]
-    pub fn measures(&self) -> Measures {
+    pub fn measures(&self) -> Classification {
         let count: u64 = self.confusion.iter().flatten().sum();
         let correct: u64 = (0..).zip(&self.confusion).map(|(class, row): (usize, _)| row[class]).sum();
         let classes: Vec<ClassMeasures> = (0..self.confusion.len())
@@ -81,7 +81,7 @@ impl Tally {
             })
             .collect();
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum::<f64>();
-        Measures {
+        Classification {
             count,
             data_loss: self.loss / count as f64,
             accuracy: correct as f64 / count as f64,

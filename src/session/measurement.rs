@@ -63,13 +63,14 @@ impl Session {
             (CheckpointKind::Best, Some(of_best), Some((_, splits))) => (of_best, splits),
             _ => (&of_last, last.1),
         };
-        let outcome = self.outcome(splits, selected.weight_norm_squared);
         let mut notes = Vec::new();
-        // The best checkpoint may be of an epoch before the collapse.
-        if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
-            notes.extend(collapsed_last(&self.outcome(last.1, of_last.weight_norm_squared)));
+        if let Some(outcome) = self.outcome(splits, selected.weight_norm_squared) {
+            // The best checkpoint may be of an epoch before the collapse.
+            if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
+                notes.extend(self.outcome(last.1, of_last.weight_norm_squared).and_then(|outcome| collapsed_last(&outcome)));
+            }
+            notes.extend(warnings(&outcome));
         }
-        notes.extend(warnings(&outcome));
         let summary = Summary { warnings: notes, ..summary }.with_selected(self.keep, selected);
         match of_best {
             Some(best) => Summary { best_epoch: Some(best.epoch), best: Some(best), last: Some(of_last), ..summary },
@@ -77,17 +78,17 @@ impl Session {
         }
     }
 
-    /// The measures that warnings are based on.
-    fn outcome<'a>(&'a self, splits: &'a Splits, weight_norm_squared: f64) -> Outcome<'a> {
-        Outcome {
-            train: &splits.train,
-            validation: splits.validation.as_ref(),
-            test: splits.test.as_ref(),
+    /// The measures that warnings are based on. Returns `None` if the network is no classifier.
+    fn outcome<'a>(&'a self, splits: &'a Splits, weight_norm_squared: f64) -> Option<Outcome<'a>> {
+        Some(Outcome {
+            train: splits.train.classification()?,
+            validation: splits.validation.as_ref().and_then(Measures::classification),
+            test: splits.test.as_ref().and_then(Measures::classification),
             classes: &self.data.classes,
             penalties: self.penalties().labels(),
             first_weight_norm_squared: self.training.state.first_weight_norm_squared,
             weight_norm_squared,
-        }
+        })
     }
 
     /// The network after the last step.

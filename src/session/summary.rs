@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::CheckpointKind;
-use crate::metrics::Measures;
+use crate::metrics::{Measures, Metrics};
 
 /// The status at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,19 +111,28 @@ pub struct Measured {
 }
 
 /// The measures of a network on one split.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitSummary {
     /// The number of samples.
     pub count: u64,
-    /// Mean cross-entropy in nats.
+    /// The mean data loss: for a classifier the cross-entropy in nats.
     pub data_loss: f64,
-    /// The fraction of correctly classified samples.
-    pub accuracy: f64,
+    /// The metrics of the task by name: for a classifier `accuracy`.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+}
+
+impl SplitSummary {
+    /// A metric by its name. Returns `None` if the task does not have it.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied()
+    }
 }
 
 impl From<&Measures> for SplitSummary {
     fn from(measures: &Measures) -> Self {
-        Self { count: measures.count, data_loss: measures.data_loss, accuracy: measures.accuracy }
+        Self { count: measures.count(), data_loss: measures.data_loss(), metrics: measures.metrics() }
     }
 }
 
@@ -150,8 +159,8 @@ impl Summary {
     /// Whether all losses are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let selected = [self.train, self.validation, self.test];
-        let both = [&self.best, &self.last].into_iter().flatten().flat_map(|one| [one.train, one.validation, one.test]);
+        let selected = [&self.train, &self.validation, &self.test];
+        let both = [&self.best, &self.last].into_iter().flatten().flat_map(|one| [&one.train, &one.validation, &one.test]);
         selected.into_iter().chain(both).flatten().all(|split| split.data_loss.is_finite())
     }
 

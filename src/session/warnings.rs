@@ -1,6 +1,6 @@
 //! Warnings about a trained network.
 
-use crate::metrics::Measures;
+use crate::metrics::Classification;
 
 /// The largest number of classes in a warning.
 const LISTED: usize = 5;
@@ -9,9 +9,9 @@ const COLLAPSED: f64 = 0.01;
 
 /// A trained network and its measures.
 pub(super) struct Outcome<'a> {
-    pub(super) train: &'a Measures,
-    pub(super) validation: Option<&'a Measures>,
-    pub(super) test: Option<&'a Measures>,
+    pub(super) train: &'a Classification,
+    pub(super) validation: Option<&'a Classification>,
+    pub(super) test: Option<&'a Classification>,
     pub(super) classes: &'a [String],
     pub(super) penalties: Vec<String>,
     pub(super) first_weight_norm_squared: Option<f64>,
@@ -34,7 +34,7 @@ pub(super) fn collapsed_last(outcome: &Outcome) -> Option<String> {
         .map(|warning| format!("by the last epoch {warning}"))
 }
 
-fn reference_split<'a>(outcome: &Outcome<'a>) -> (&'static str, &'a Measures) {
+fn reference_split<'a>(outcome: &Outcome<'a>) -> (&'static str, &'a Classification) {
     match (outcome.validation, outcome.test) {
         (Some(validation), _) => ("validation", validation),
         (None, Some(test)) => ("test", test),
@@ -52,7 +52,7 @@ fn collapsed(outcome: &Outcome) -> Option<String> {
     })
 }
 
-fn no_better_than_one_class(split: &str, measures: &Measures, names: &[String]) -> Option<String> {
+fn no_better_than_one_class(split: &str, measures: &Classification, names: &[String]) -> Option<String> {
     // With one class, an accuracy of 100 % equals the share of the class.
     if measures.classes.iter().filter(|class| class.count > 0).count() < 2 {
         return None;
@@ -70,7 +70,7 @@ fn no_better_than_one_class(split: &str, measures: &Measures, names: &[String]) 
     })
 }
 
-fn never_predicted(split: &str, measures: &Measures, names: &[String]) -> Option<String> {
+fn never_predicted(split: &str, measures: &Classification, names: &[String]) -> Option<String> {
     let is_missed = |class: &usize| measures.classes[*class].count > 0 && measures.confusion.iter().all(|row| row[*class] == 0);
     let missed: Vec<usize> = (0..measures.classes.len()).filter(is_missed).collect();
     let named: Vec<String> = missed.iter().take(LISTED).map(|class| format!("`{}`", names[*class])).collect();
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::metrics::Tally;
 
-    fn measures(classes: usize, predictions: &[(usize, usize)]) -> Measures {
+    fn measures(classes: usize, predictions: &[(usize, usize)]) -> Classification {
         let mut tally = Tally::new(classes);
         for (label, predicted) in predictions {
             let mut logits = vec![0.0; classes];
@@ -97,7 +97,7 @@ mod tests {
         tally.measures()
     }
 
-    fn warnings_for(measures: &Measures, now: f64) -> Vec<String> {
+    fn warnings_for(measures: &Classification, now: f64) -> Vec<String> {
         let classes: Vec<String> = (0..measures.classes.len()).map(|class| format!("c{class}")).collect();
         warnings(&Outcome {
             train: measures,

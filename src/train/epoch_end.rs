@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::average::Average;
+use super::step::STEP_METRICS;
 use super::{Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
 use crate::data::Batcher;
@@ -62,7 +63,8 @@ impl Training {
         };
         report.evidence = evidence;
         control.send(&Event::Epoch(&self.rows(&report)))?;
-        let best = report.validation.is_some_and(|measures| self.record_validation_loss(plan, measures.data_loss));
+        let loss = report.validation.as_ref().map(Measures::data_loss);
+        let best = loss.is_some_and(|loss| self.record_validation_loss(plan, loss));
         self.save_epoch(snapshot, best, control)?;
         Ok(true)
     }
@@ -103,7 +105,7 @@ impl Training {
         let mut report = |done| reporter.report("validation", done, total);
         let measures = measure_with_progress(&Predictor::new(&self.measured_network(), &plan.data.normalizer), subset, &mut report);
         reporter.finish()?;
-        if measures.as_ref().is_some_and(|measures| !measures.data_loss.is_finite()) {
+        if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {
             return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());
         }
         Ok(measures.map(Some))
@@ -139,14 +141,14 @@ impl Training {
 
     fn rows(&self, report: &Report) -> Vec<Row> {
         let Report { sums, validation, evidence, .. } = report;
-        let row = |split, data_loss: f64, penalty: f64, accuracy| Row {
+        let row = |split, data_loss: f64, penalty: f64, metrics| Row {
             epoch: self.state.epoch,
             step: self.state.step,
             split,
             data_loss,
             penalty,
             objective: data_loss + penalty,
-            accuracy,
+            metrics,
             weight_norm_squared: report.weight_norm_squared,
             zero_weights: Some(report.zeros.weights),
             zero_channels: Some(report.zeros.channels),
@@ -159,10 +161,10 @@ impl Training {
             seconds: self.state.seconds,
             images_per_second: report.speed,
         };
-        let mut rows = vec![row(Split::Train, sums.data_loss / sums.samples, sums.penalty / sums.samples, sums.correct / sums.samples)];
-        if let Some(Measures { data_loss, accuracy, .. }) = validation {
-            rows.push(row(Split::Validation, *data_loss, report.penalty, *accuracy));
-        }
+        let mean = |sum: f64| sum / sums.samples;
+        let metrics = STEP_METRICS.into_iter().zip(&sums.metrics).map(|(name, sum)| (name.to_owned(), mean(*sum))).collect();
+        let mut rows = vec![row(Split::Train, mean(sums.data_loss), mean(sums.penalty), metrics)];
+        rows.extend(validation.as_ref().map(|measures| row(Split::Validation, measures.data_loss(), report.penalty, measures.metrics())));
         rows
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::objective::LambdaUpdate;
 
 /// An event of training.
@@ -79,14 +80,15 @@ pub struct Row {
     pub step: u64,
     /// The split.
     pub split: Split,
-    /// Mean cross-entropy in nats.
+    /// The mean data loss: for a classifier the cross-entropy in nats.
     pub data_loss: f64,
     /// The sum of the penalties.
     pub penalty: f64,
     /// `data_loss + penalty`.
     pub objective: f64,
-    /// The fraction of correctly classified samples.
-    pub accuracy: f64,
+    /// The metrics of the task by name: for a classifier `accuracy`, the fraction of correctly classified samples.
+    #[serde(flatten)]
+    pub metrics: Metrics,
     /// ‖w‖² at the end of the epoch over the penalized parameters, or over the kernels without a penalty.
     pub weight_norm_squared: f64,
     /// The fraction of kernel weights that are exactly 0 at the end of the epoch.

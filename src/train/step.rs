@@ -37,7 +37,10 @@ pub struct StepContext {
     pub step: u64,
 }
 
-/// The sums of one step on the device, `[3]`: data loss, penalty and correctly classified samples.
+/// The metrics of a step beside the data loss.
+pub(super) const STEP_METRICS: [&str; 1] = ["accuracy"];
+
+/// The sums of one step on the device, `[2 + metrics]`: data loss, penalty, and the sum of each metric over the samples.
 pub type StepSums = Tensor<1>;
 
 /// The gradients and sums of one step.

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::average::Average;
-use super::step::{StepContext, StepSums, Stepper};
+use super::step::{STEP_METRICS, StepContext, StepSums, Stepper};
 use super::{Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::keep_awake;
 use crate::config::{self, ConfigError, Experiment};
@@ -216,8 +216,11 @@ impl Training {
         let sums = Tensor::cat(pending.iter().map(|pending| pending.sums.clone()).collect(), 0);
         let values: Vec<f64> = sums.into_data().iter::<f64>().collect();
         let first = self.state.step - pending.len() as u64;
-        for ((step, values), Pending { rate, lambdas, samples, .. }) in (first..).zip(values.chunks_exact(3)).zip(pending.drain(..)) {
-            let &[data_loss, penalty, correct] = values else { continue };
+        for ((step, values), Pending { rate, lambdas, samples, .. }) in
+            (first..).zip(values.chunks_exact(2 + STEP_METRICS.len())).zip(pending.drain(..))
+        {
+            let [data_loss, penalty, metrics @ ..] = values else { continue };
+            let (data_loss, penalty) = (*data_loss, *penalty);
             for (name, value) in [("the data loss", data_loss), ("the penalty", penalty)] {
                 if !value.is_finite() {
                     let lambda = self.penalties.in_words(&lambdas);
@@ -227,7 +230,8 @@ impl Training {
             let sums = &mut self.state.sums;
             sums.data_loss += data_loss * samples as f64;
             sums.penalty += penalty * samples as f64;
-            sums.correct += correct;
+            sums.metrics.resize(metrics.len(), 0.0);
+            sums.metrics.iter_mut().zip(metrics).for_each(|(sum, metric)| *sum += metric);
             sums.samples += samples as f64;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::patience::Patience;
 use crate::objective::Bound;
@@ -50,16 +50,30 @@ pub struct TrainingState {
 }
 
 /// Sums over the steps of an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Σ data loss · samples.
     pub data_loss: f64,
     /// Σ penalty · samples.
     pub penalty: f64,
-    /// Correctly classified samples.
-    pub correct: f64,
+    /// The sum of each metric of a step over the samples. Versions before had one number, of correctly classified samples.
+    #[serde(alias = "correct", deserialize_with = "one_or_several")]
+    pub metrics: Vec<f64>,
     /// Samples.
     pub samples: f64,
     /// Seconds.
     pub seconds: f64,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Sums {
+        One(f64),
+        Several(Vec<f64>),
+    }
+    Ok(match Sums::deserialize(deserializer)? {
+        Sums::One(sum) => vec![sum],
+        Sums::Several(sums) => sums,
+    })
 }
