@@ -43,6 +43,12 @@ impl ParameterOptimizer {
         Self { kind: *method, implementation, method: build(method, implementation), states: BTreeMap::new() }
     }
 
+    /// Whether it has the state of a parameter.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.states.is_empty()
+    }
+
     /// One step of every parameter that has a gradient, with the decoupled decay and the proximal step of the penalties.
     #[must_use]
     pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, context: StepContext) -> Network {
