@@ -123,9 +123,6 @@ impl Session {
             last.averaged.as_ref().map(|weights| network.valid().with_weights(weights, Path::new("averaged weights"))).transpose()?;
         let optimizer =
             ParameterOptimizer::from_bytes(&experiment.optimizer.method, &last.optimizer, &opened.device).map_err(Error::Snapshot)?;
-        if optimizer.has_state() && experiment.optimizer.method.numbers_per_parameter() == 0 {
-            return refuse("it has the state of an optimizer, but the optimizer of the experiment has none");
-        }
         let training = prepared.training(network, optimizer).resumed(averaged, best, last.state.clone());
         Ok(prepared.session(training))
     }

@@ -43,12 +43,6 @@ impl ParameterOptimizer {
         Self { kind: *method, implementation, method: build(method, implementation), states: BTreeMap::new() }
     }
 
-    /// Whether it has the state of a parameter.
-    #[must_use]
-    pub fn has_state(&self) -> bool {
-        !self.states.is_empty()
-    }
-
     /// One step of every parameter that has a gradient, with the decoupled decay and the proximal step of the penalties.
     #[must_use]
     pub fn step(&mut self, network: Network, gradients: GradientsParams, penalties: &mut Penalties, context: StepContext) -> Network {
@@ -127,7 +121,11 @@ impl ParameterOptimizer {
             .filter_map(|(key, value)| Some((key.strip_suffix(&format!(".{RANK}"))?.to_owned(), usize::try_from(*value).ok()?)))
             .collect();
         let mut source = StateSource::new(scalars);
-        for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
+        let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
+        if !tensors.is_empty() && kind.numbers_per_parameter() == 0 {
+            return Err("it has the state of another optimizer".to_owned());
+        }
+        for tensor in tensors {
             let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
             source.insert_tensor(name, TensorData::from_bytes(bytes, shape, dtype));
         }
