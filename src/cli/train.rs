@@ -15,6 +15,7 @@ use super::summary::print_summary;
 use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
+use crate::data::DataError;
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
@@ -31,6 +32,10 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let epochs = args.epochs.map(Count::try_from).transpose();
     let epochs = epochs.map_err(|problem| Error::Usage(format!("`--epochs` {problem}")))?;
+    if !args.run.exists() {
+        let hint = "expected a run folder, such as `regulus train` makes".to_owned();
+        return Err(DataError::Missing { path: args.run.clone(), hint }.into());
+    }
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);
     let options = ResumeOptions { data_dir: args.data_dir.clone(), epochs, progress: &progress, ..ResumeOptions::default() };

@@ -7,7 +7,7 @@ mod mlp;
 mod older;
 
 pub use cnn::Cnn;
-pub use layers::layers;
+pub use layers::{layers, names_of_layers};
 pub use linear::linear;
 pub use mlp::Mlp;
 pub use older::graph_of;
