@@ -54,6 +54,12 @@ impl<'a> ConvWeights<'a> {
         Self { layout, weights, bias, transformed, packed }
     }
 
+    /// The same weights for images of another size.
+    #[must_use]
+    pub fn resized(&self, path: Path, geometry: Geometry) -> Self {
+        Self::new(path, geometry, true, self.weights.clone(), self.bias.clone())
+    }
+
     /// The sizes of the convolution.
     #[must_use]
     pub fn geometry(&self) -> Geometry {

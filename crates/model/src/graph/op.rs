@@ -11,6 +11,7 @@ use super::dropout::Dropout;
 use super::flatten::Flatten;
 use super::global_pool::{GlobalAveragePool, GlobalMaxPool};
 use super::pool::{AveragePool, MaxPool};
+use super::subtract::Subtract;
 use super::words::Words;
 use super::{Features, Parameter};
 
@@ -57,13 +58,14 @@ pub enum Op {
     GlobalAveragePool(GlobalAveragePool),
     GlobalMaxPool(GlobalMaxPool),
     Add(Add),
+    Subtract(Subtract),
     Flatten(Flatten),
     Dropout(Dropout),
 }
 
 impl Op {
     /// The words for all of them in configs.
-    pub const WORDS: [&str; 12] = [
+    pub const WORDS: [&str; 13] = [
         "conv",
         "dense",
         "batch_norm",
@@ -74,6 +76,7 @@ impl Op {
         "global_average_pool",
         "global_max_pool",
         "add",
+        "subtract",
         "flatten",
         "dropout",
     ];
@@ -92,6 +95,7 @@ impl Op {
             Self::GlobalAveragePool(op) => op,
             Self::GlobalMaxPool(op) => op,
             Self::Add(op) => op,
+            Self::Subtract(op) => op,
             Self::Flatten(op) => op,
             Self::Dropout(op) => op,
         }
@@ -110,6 +114,7 @@ impl Op {
             "global_average_pool" => Self::GlobalAveragePool(GlobalAveragePool {}),
             "global_max_pool" => Self::GlobalMaxPool(GlobalMaxPool {}),
             "add" => Self::Add(Add {}),
+            "subtract" => Self::Subtract(Subtract {}),
             "flatten" => Self::Flatten(Flatten {}),
             "dropout" => Self::Dropout(Dropout::parse(words)?),
             other => return Err(format!("begins with `{other}`; expected one of {}", Self::WORDS.join(", "))),
@@ -138,6 +143,7 @@ from_operations!(
     GlobalAveragePool(GlobalAveragePool),
     GlobalMaxPool(GlobalMaxPool),
     Add(Add),
+    Subtract(Subtract),
     Flatten(Flatten),
     Dropout(Dropout)
 );
