@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use regulus_model::graph::{Features, Graph, GraphError, Layer, Shape};
-use regulus_model::networks::{self, Cnn, Mlp};
+use regulus_model::networks::{self, Cnn, DnCnn, Mlp};
 use serde::{Deserialize, Serialize};
 
 use super::number::{Count, Fraction};
@@ -25,6 +25,10 @@ pub struct Model {
     pub hidden: Count,
     /// Probability of dropping a hidden unit in a training step.
     pub dropout: Fraction,
+    /// Convolutions of a `dncnn`. The default is for CPUs: an output pixel depends on 15×15 pixels. The paper has 17, for 35×35.
+    pub depth: Count,
+    /// Output channels of each convolution of a `dncnn` but the last; half of the paper's 64.
+    pub width: Count,
     /// The layers of a network made of `layers`.
     pub layers: Vec<Layer>,
     /// How the weights start.
@@ -42,6 +46,8 @@ impl Default for Model {
             padding: Padding::Valid,
             hidden: Count::literal(128),
             dropout: Fraction::literal(0.0),
+            depth: Count::literal(7),
+            width: Count::literal(32),
             layers: Vec::new(),
             initializer: Init::default(),
             init: None,
@@ -66,6 +72,10 @@ struct Keys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dropout: Option<Fraction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    depth: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    width: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<Layer>>,
     #[serde(default)]
     initializer: Init,
@@ -78,12 +88,15 @@ impl TryFrom<Keys> for Model {
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
         let Sections { convolves, hides, layered } = keys.kind.sections();
+        let denoises = keys.kind == ModelKind::Dncnn;
         let given = [
             ("channels", keys.channels.is_some(), convolves),
             ("kernel_size", keys.kernel_size.is_some(), convolves),
             ("padding", keys.padding.is_some(), convolves),
             ("hidden", keys.hidden.is_some(), hides),
             ("dropout", keys.dropout.is_some(), hides),
+            ("depth", keys.depth.is_some(), denoises),
+            ("width", keys.width.is_some(), denoises),
             ("layers", keys.layers.is_some(), layered),
         ];
         load::refuse_foreign_keys("model", &load::kind_in_words(&keys.kind), &given)?;
@@ -93,6 +106,11 @@ impl TryFrom<Keys> for Model {
             return Err(ConfigError::value("model.layers", problem));
         }
         let usual = Self::default();
+        let depth = keys.depth.unwrap_or(usual.depth);
+        if !DEPTHS.contains(&depth.get()) {
+            let problem = format!("is {}; expected a whole number from {} to {}", depth.get(), DEPTHS.start(), DEPTHS.end());
+            return Err(ConfigError::value("model.depth", problem));
+        }
         Ok(Self {
             kind: keys.kind,
             channels: if convolves { keys.channels.unwrap_or(usual.channels) } else { Vec::new() },
@@ -100,6 +118,8 @@ impl TryFrom<Keys> for Model {
             padding: keys.padding.unwrap_or(usual.padding),
             hidden: keys.hidden.unwrap_or(usual.hidden),
             dropout: keys.dropout.unwrap_or(usual.dropout),
+            depth,
+            width: keys.width.unwrap_or(usual.width),
             layers: keys.layers.unwrap_or_default(),
             initializer: keys.initializer,
             init: keys.init,
@@ -110,6 +130,7 @@ impl TryFrom<Keys> for Model {
 impl From<Model> for Keys {
     fn from(model: Model) -> Self {
         let Sections { convolves, hides, layered } = model.kind.sections();
+        let denoises = model.kind == ModelKind::Dncnn;
         Self {
             kind: model.kind,
             channels: convolves.then_some(model.channels),
@@ -117,6 +138,8 @@ impl From<Model> for Keys {
             padding: convolves.then_some(model.padding),
             hidden: hides.then_some(model.hidden),
             dropout: hides.then_some(model.dropout),
+            depth: denoises.then_some(model.depth),
+            width: denoises.then_some(model.width),
             layers: layered.then_some(model.layers),
             initializer: model.initializer,
             init: model.init,
@@ -131,6 +154,20 @@ impl Model {
     ///
     /// When a layer does not fit what reaches it, or the network does not give one number for each class.
     pub fn graph(&self, input: Shape, classes: usize) -> Result<Graph, ConfigError> {
+        self.graph_to(input, Features::Vector(classes))
+    }
+
+    /// The network that gives `output` for images of shape `input`: a number for each class, or images of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// When a layer does not fit what reaches it, or the network gives something else.
+    pub fn graph_to(&self, input: Shape, output: Features) -> Result<Graph, ConfigError> {
+        let classes = match output {
+            Features::Vector(classes) => classes,
+            Features::Map(_) => 0,
+        };
+        self.check_kind(output)?;
         let (kernel_size, hidden, dropout) = (self.kernel_size.get(), self.hidden.get(), self.dropout.get());
         if self.kind == ModelKind::Cnn && self.padding == Padding::Same && kernel_size.is_multiple_of(2) {
             let problem = format!("is \"same\", but `model.kernel_size` is {kernel_size}; use an odd one, or \"valid\"");
@@ -144,11 +181,19 @@ impl Model {
             }
             ModelKind::Mlp => Mlp { hidden, dropout }.graph(input, classes),
             ModelKind::Linear => networks::linear(input, classes),
+            ModelKind::Dncnn => DnCnn { depth: self.depth.get(), width: self.width.get() }.graph(input),
             ModelKind::Layers => networks::layers(&self.layers, input, classes),
         };
         let graph = graph.map_err(|error| self.misfit(&error, input))?;
-        if graph.output_features() != Features::Vector(classes) {
-            let problem = format!("end in {}, but there are {classes} classes; end with \"dense classes\"", graph.output_features());
+        let found = graph.output_features();
+        if found != output {
+            let problem = match output {
+                Features::Vector(_) => format!("end in {found}, but there are {classes} classes; end with \"dense classes\""),
+                Features::Map(_) => format!(
+                    "end in {found}, but images of {output} are to come out; end with a convolution that gives them, such as \"conv {} 3x3 padding 1\"",
+                    input.channels
+                ),
+            };
             return Err(ConfigError::value("model.layers", problem));
         }
         if graph.parameter_count() == 0 {
@@ -157,11 +202,29 @@ impl Model {
         Ok(graph)
     }
 
+    /// Whether the kind of network can give such an output.
+    fn check_kind(&self, output: Features) -> Result<(), ConfigError> {
+        let kind = self.kind.name();
+        let problem = match (self.kind, output) {
+            (ModelKind::Dncnn, Features::Vector(classes)) => {
+                format!(
+                    "is \"{kind}\", which gives images, but {classes} classes are to be told apart; use \"cnn\", \"mlp\", \"linear\" or \"layers\""
+                )
+            }
+            (ModelKind::Cnn | ModelKind::Mlp | ModelKind::Linear, Features::Map(_)) => {
+                format!("is \"{kind}\", which tells classes apart, but images are to come out; use \"dncnn\" or \"layers\"")
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::value("model.kind", problem))
+    }
+
     /// The key at fault where a network does not fit.
     fn misfit(&self, error: &GraphError, input: Shape) -> ConfigError {
         let key = match (self.kind, error) {
             (ModelKind::Layers, _) => "model.layers",
             (ModelKind::Linear, _) => "data.image_size",
+            (ModelKind::Dncnn, _) => "model.width",
             (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
             (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
             _ => "model.channels",
@@ -198,9 +261,14 @@ pub enum ModelKind {
     Mlp,
     /// One dense layer: softmax regression.
     Linear,
+    /// The denoising network DnCNN: convolutions with batch normalization that find the noise of an image, which is taken off it.
+    Dncnn,
     /// A list of layers.
     Layers,
 }
+
+/// The convolutions that a `dncnn` may have.
+const DEPTHS: std::ops::RangeInclusive<usize> = 2..=1000;
 
 /// Which keys a kind of network has.
 struct Sections {
@@ -217,6 +285,7 @@ impl ModelKind {
             Self::Cnn => "cnn",
             Self::Mlp => "mlp",
             Self::Linear => "linear",
+            Self::Dncnn => "dncnn",
             Self::Layers => "layers",
         }
     }
@@ -280,6 +349,29 @@ mod tests {
             ]
             .map(layers),
         );
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_network_gives_what_it_is_asked_for() {
+        const IMAGE: Shape = Shape { channels: 3, height: 40, width: 32 };
+        let model = |keys: &str| toml::from_str::<Model>(keys).map_err(|error| error.message().to_owned());
+        let denoising = model("kind = \"dncnn\"").unwrap().graph_to(IMAGE, Features::Map(IMAGE)).unwrap();
+        // 7 convolutions of 32 channels: 9·3·32 + 32, five times 9·32·32 and 2·32, 9·32·3 + 3.
+        assert_eq!(denoising.parameter_count(), 896 + 5 * (9216 + 64) + 867);
+        let mut errors: Vec<String> = ["depth = 1", "depth = 9000000000000000000", "width = 0", "channels = [3]"]
+            .iter()
+            .map(|key| model(&format!("kind = \"dncnn\"\n{key}")).unwrap_err())
+            .collect();
+        errors.push(model("depth = 7").unwrap_err());
+        let refused = |keys: &str, output: Features| model(keys).unwrap().graph_to(IMAGE, output).unwrap_err().to_string();
+        errors.push(refused("kind = \"dncnn\"", Features::Vector(10)));
+        errors.push(refused("kind = \"dncnn\"\nwidth = 100000000", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"mlp\"", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"layers\"\nlayers = [\"conv 4 3x3 padding 1\"]", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"layers\"\nlayers = [\"flatten\", \"dense classes\"]", Features::Map(IMAGE)));
+        errors.push(model("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract\"]").unwrap_err());
+        errors.push(refused("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract image\"]", Features::Map(IMAGE)));
         insta::assert_snapshot!(errors.join("\n"));
     }
 

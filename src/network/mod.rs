@@ -9,15 +9,16 @@ mod dense;
 mod dropout;
 mod init;
 mod module;
+mod output;
 mod pool;
 mod predictor;
-mod value;
 mod visit;
 mod weights;
 
 pub use batch_norm::BatchStatistics;
 pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
 pub use module::Network;
+pub use output::Output;
 pub use predictor::Predictor;
 pub use visit::{ParamMapper, ParamVisitor};
 pub use weights::output_axis;

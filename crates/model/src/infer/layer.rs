@@ -96,16 +96,15 @@ impl Layer {
             Pool { height, width, kernel, stride, padding }
         };
         Some(match &graph.nodes()[place].op {
-            Op::Conv(op) => match stage.kind {
-                StageKind::ConvReluPool { channels_last } => {
+            Op::Conv(op) => {
+                if let StageKind::ConvReluPool { channels_last } = stage.kind {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
                     Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last }
-                }
-                _ => {
+                } else {
                     let weights = value(Role::Kernel).into();
                     Self::Convolution { convolution: convolution(op, map(input)), weights, bias: values(Role::Bias) }
                 }
-            },
+            }
             Op::Dense(op) => Self::Dense {
                 weights: transposed(&value(Role::Kernel), op.outputs).into(),
                 bias: values(Role::Bias).unwrap_or_else(|| vec![0.0; op.outputs]),

@@ -78,13 +78,11 @@ impl Model {
     /// When names or shapes of the weights are not those of the graph, or the environment variable `REGULUS_SIMD` names vector instructions that this
     /// processor does not have.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, InferError> {
-        match weights.misfit(graph) {
-            Some(problem) => Err(InferError::Fit { problem }),
-            None => {
-                let path = Path::chosen()?;
-                Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path)))
-            }
+        if let Some(problem) = weights.misfit(graph) {
+            return Err(InferError::Fit { problem });
         }
+        let path = Path::chosen()?;
+        Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path)))
     }
 
     /// The same network for images of another size. It shares the weights, except those of convolutions in one kernel with ReLU and pool, which it copies.
