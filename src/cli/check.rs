@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regulus_model::graph::{Graph, Op, Parameter, Source};
+use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
@@ -98,8 +98,7 @@ impl<'a> Row<'a> {
         for stage in network.stages() {
             for place in &stage.nodes {
                 implementations[*place] = match stage.kind.is_fused() {
-                    // Its forward pass is a kernel of this program.
-                    false if is_fused && matches!(graph.nodes()[*place].op, Op::Conv(_)) => "kernel".to_owned(),
+                    false if is_fused && has_kernel(graph, *place) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *place == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
@@ -114,5 +113,14 @@ impl<'a> Row<'a> {
             multiplications: graph.multiplications(place),
             implementation,
         })
+    }
+}
+
+/// Whether a node that is in no run is computed by kernels of this program in training.
+fn has_kernel(graph: &Graph, place: usize) -> bool {
+    match graph.nodes()[place].op {
+        Op::Conv(_) => true,
+        Op::BatchNorm(_) => matches!(graph.input_of(place), Features::Map(_)),
+        _ => false,
     }
 }

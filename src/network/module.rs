@@ -268,11 +268,20 @@ impl Network {
                 let norm = &self.batch_norm[self.slot(place)];
                 match mode {
                     Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
-                    Mode::Training { statistics, .. } => pointwise!(x, x => {
-                        let (x, batch) = norm.forward_training(x);
+                    Mode::Training { statistics, .. } => {
+                        let (x, batch) = match x {
+                            Output::Map(x) => {
+                                let (x, batch) = norm.forward_training_maps(x, self.implementation);
+                                (Output::Map(x), batch)
+                            }
+                            Output::Vector(x) => {
+                                let (x, batch) = norm.forward_training(x);
+                                (Output::Vector(x), batch)
+                            }
+                        };
                         statistics.push(batch);
                         x
-                    }),
+                    }
                 }
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),

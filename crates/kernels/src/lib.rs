@@ -11,6 +11,7 @@
 #![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
 #![expect(clippy::too_many_arguments, reason = "inner loops take slices and sizes one by one")]
 
+pub mod batch_norm;
 pub mod conv;
 pub mod convolve;
 pub mod cross_entropy;
