@@ -12,7 +12,7 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::fused::{self, Norm};
-use regulus::backend::{self, keep_awake, on_threads};
+use regulus::backend::{self, Threads, keep_awake};
 use regulus::config::{Backend, Implementation};
 use regulus::objective::{data_loss, norm_of};
 use regulus_kernels::update;
@@ -27,16 +27,21 @@ fn device() -> Device {
     backend::open(&Backend::default()).unwrap().device.device.autodiff()
 }
 
+fn threads() -> Threads {
+    backend::open(&Backend::default()).unwrap().device.threads
+}
+
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), device)
 }
 
-/// Times `forward`, and `forward` with the gradients of what it gives.
+/// Times `forward`, and `forward` with the gradients of its output.
 fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forward: impl Fn() -> Tensor<D> + Sync) {
+    let threads = threads();
     let mut group = criterion.benchmark_group(name);
     group.sample_size(50);
     group.bench_function(format!("{kind}/forward"), |bencher| {
-        on_threads(Implementation::Fused, || {
+        threads.run(|| {
             bencher.iter(|| {
                 keep_awake();
                 forward()
@@ -44,7 +49,7 @@ fn both<const D: usize>(criterion: &mut Criterion, name: &str, kind: &str, forwa
         });
     });
     group.bench_function(format!("{kind}/with gradients"), |bencher| {
-        on_threads(Implementation::Fused, || {
+        threads.run(|| {
             bencher.iter(|| {
                 keep_awake();
                 forward().sum().backward()
@@ -100,9 +105,10 @@ fn steps<S>(criterion: &mut Criterion, name: &str, kind: &str, start: S, step: i
 where
     S: Send,
 {
+    let threads = threads();
     let mut state = Some(start);
     criterion.benchmark_group(name).bench_function(kind, |bencher| {
-        on_threads(Implementation::Fused, || {
+        threads.run(|| {
             bencher.iter(|| {
                 keep_awake();
                 state = state.take().map(&step);

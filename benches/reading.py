@@ -26,14 +26,14 @@ count, rounds = (int(word) for word in [*sys.argv[1:], *["1000", "3"][len(sys.ar
 
 
 def photographs(folder):
-    """20 files, each a part of a photograph in another size, turned and with grain of its own."""
+    """20 files, each a section of a photograph in another size, turned and with grain of its own."""
     chance = numpy.random.default_rng(1)
     sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     for number in range(20):
         photograph = Image.fromarray(sources[number % len(sources)])
         width, height = photograph.size
-        part = (int(width * chance.uniform(0, 0.2)), int(height * chance.uniform(0, 0.2)), width, height)
-        large = numpy.asarray(photograph.crop(part).resize((4000, 3000), Image.BICUBIC), dtype=numpy.float32)
+        section = (int(width * chance.uniform(0, 0.2)), int(height * chance.uniform(0, 0.2)), width, height)
+        large = numpy.asarray(photograph.crop(section).resize((4000, 3000), Image.BICUBIC), dtype=numpy.float32)
         grain = chance.normal(0, 4, (3000, 4000, 1)).astype(numpy.float32)
         pixels = numpy.clip(large + grain, 0, 255).astype(numpy.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=85 + number % 6)

@@ -62,7 +62,7 @@ for seed in range(seeds):
         results[name].append(runs.trained("artifacts/regularizers", folder, "configs/few_images_l0.toml", [*sets, f"seed={seed}"], extra))
 
 
-def told(values, digits, scale=1.0):
+def mean_and_error(values, digits, scale=1.0):
     error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{scale * statistics.mean(values):.{digits}f} ± {scale * error:.{digits}f}"
 
@@ -71,9 +71,9 @@ print("| regularizer | test cross-entropy | test accuracy, % | ‖w‖² | weigh
 base = statistics.median(one["seconds"] for one in results["none"])
 for name, found in results.items():
     cells = [
-        told([run["test"]["data_loss"] for run in found], 4),
-        told([run["test"]["accuracy"] for run in found], 2, 100),
-        told([run["weight_norm_squared"] for run in found], 1),
+        mean_and_error([run["test"]["data_loss"] for run in found], 4),
+        mean_and_error([run["test"]["accuracy"] for run in found], 2, 100),
+        mean_and_error([run["weight_norm_squared"] for run in found], 1),
         *(f"{100 * statistics.mean(run[key] for run in found):.1f}" for key in ("zero_weights", "zero_channels")),
         f"{statistics.median(run['seconds'] for run in found) / base:.2f}",
     ]

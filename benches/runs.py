@@ -19,8 +19,8 @@ ENDED = ("completed", "early_stopped")
 def arguments():
     """The words of the command line before `--`, and those after it, for `regulus train`."""
     words = sys.argv[1:]
-    place = words.index("--") if "--" in words else len(words)
-    return words[:place], words[place + 1 :]
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
 
 
 def checksum(content):

@@ -12,12 +12,13 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
+use regulus::backend::{self, ComputeDevice, keep_awake};
 use regulus::config::Experiment;
 use regulus::model::graph::{Graph, Shape};
 use regulus::model::networks::Cnn;
 use regulus::network::Network;
 use regulus::objective::{Penalties, data_loss};
+use regulus::schedule::RunLength;
 use regulus::train::{ParameterOptimizer, StepContext};
 use regulus_kernels::dense::{Matrix, product};
 
@@ -53,11 +54,10 @@ fn step(experiment: &Experiment, device: &ComputeDevice, batch: usize, side: usi
     let cnn = Cnn { channels: vec![32 * widening, 64 * widening], kernel_size: 3, padding: 0, hidden: 128, dropout: 0.0 };
     let graph = cnn.graph(Shape { channels: 1, height: side, width: side }, 10).unwrap();
     let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
-    let mut penalties = Penalties::new(&[], &graph, 1).unwrap();
+    let mut penalties = Penalties::new(&[], &graph, RunLength::new(&experiment.train, 1)).unwrap();
     let mut network = Some(Network::new(&graph, experiment.model.initializer, experiment.seed, device));
     let images = Tensor::<4>::random([batch, 1, side, side], Distribution::Uniform(0.0, 1.0), &device.device);
-    let indices: Vec<u32> = (0..u32::try_from(batch).unwrap()).collect();
-    let context = StepContext { indices: &indices, upcoming: &[], rate: 1e-4, epoch: 0, step: 0 };
+    let context = StepContext { samples: batch, rate: 1e-4, step: 0 };
     let labels: Vec<i32> = (0..batch).map(|sample| i32::try_from(sample % 10).unwrap()).collect();
     let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &device.device);
     let seconds = median(|| {
@@ -74,9 +74,9 @@ fn main() {
     let threads = std::env::var("REGULUS_BENCH_THREADS").unwrap_or_else(|_| "0".to_owned());
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
     let experiment = Experiment::load(&config, &[format!("backend.threads={threads}")]).unwrap();
-    let opened = backend::open(&experiment.backend).unwrap();
-    let (threads, device) = (opened.threads, opened.device.autodiff());
-    on_threads(device.implementation, || {
+    let device = backend::open(&experiment.backend).unwrap().device.autodiff();
+    let threads = device.threads.count();
+    device.threads.run(|| {
         let side = 1024;
         let numbers = vec![0.5; side * side];
         let matrix = Matrix::rows(&numbers, [side, side]);

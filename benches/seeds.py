@@ -15,7 +15,7 @@ words, extra = runs.arguments()
 seeds, configs = int(words[0]), words[1:]
 
 
-def told(values, scale=1.0, digits=4):
+def mean_and_error(values, scale=1.0, digits=4):
     mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{scale * mean:.{digits}f} ± {scale * error:.{digits}f}"
 
@@ -27,9 +27,9 @@ for config in configs:
     columns = [
         config,
         str(seeds),
-        told([part["data_loss"] for part in test]),
-        told([part["accuracy"] for part in test], 100, 2),
-        told([summary["weight_norm_squared"] for summary in summaries], 1, 1),
+        mean_and_error([measures["data_loss"] for measures in test]),
+        mean_and_error([measures["accuracy"] for measures in test], 100, 2),
+        mean_and_error([summary["weight_norm_squared"] for summary in summaries], 1, 1),
         f"{statistics.median(summary['seconds'] for summary in summaries) / 60:.1f}",
         f"{statistics.median(summary['images_per_second'] for summary in summaries):.0f}",
     ]

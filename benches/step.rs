@@ -8,11 +8,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use regulus::backend::{self, ComputeDevice, keep_awake, on_threads};
+use regulus::backend::{self, ComputeDevice, keep_awake};
 use regulus::config::Experiment;
-use regulus::data::{self, Batcher, Data};
+use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
+use regulus::schedule::RunLength;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 
 /// The program's own.
@@ -54,20 +55,27 @@ fn train(criterion: &mut Criterion) {
     for kernels in ["fused", "stock"] {
         let setting = Setting::new(kernels);
         let batcher = Batcher::new(&setting.data.normalizer, &setting.device.device);
-        let mut penalties = Penalties::new(&setting.experiment.penalty, setting.network.graph(), setting.data.train.count()).unwrap();
+        let length = RunLength::new(&setting.experiment.train, setting.data.train.count());
+        let mut penalties = Penalties::new(&setting.experiment.penalty, setting.network.graph(), length).unwrap();
         for batch in [1, 32, 128, 512] {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");
             group.sample_size(10).throughput(Throughput::Elements(u64::from(batch)));
-            let mut stepper = Stepper::new(&setting.experiment, &setting.data.train, &batcher);
+            let stepper = Stepper::new(&setting.experiment, &setting.device.device);
+            // The second batch is prefetched while the first is computed.
+            let order = [indices.clone(), indices].concat();
+            let mut loader = DataLoader::in_order(&setting.experiment, &setting.data.train, &batcher, 0, &order, batch as usize);
             let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.device.implementation);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(setting.device.implementation, || {
+                setting.device.threads.run(|| {
+                    let mut index = 0;
                     bencher.iter(|| {
                         keep_awake();
-                        let context = StepContext { indices: &indices, upcoming: &indices, rate: 1e-4, epoch: 0, step: 0 };
-                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, context);
+                        let mut batch = loader.batch(index);
+                        index = 1 - index;
+                        let context = StepContext { samples: batch.samples(), rate: 1e-4, step: 0 };
+                        let (next, sums) = stepper.step(network.take().unwrap(), &mut optimizer, &mut penalties, &mut batch, context);
                         network = Some(next);
                         sums.into_data()
                     });
@@ -86,7 +94,7 @@ fn infer(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group("infer");
             group.sample_size(if batch == 1 { 100 } else { 10 }).throughput(Throughput::Elements(u64::from(batch)));
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {
-                on_threads(setting.device.implementation, || {
+                setting.device.threads.run(|| {
                     bencher.iter(|| {
                         keep_awake();
                         predictor.logits(black_box(&images))

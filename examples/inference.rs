@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use regulus::backend::{keep_awake, on_threads};
+use regulus::backend::keep_awake;
 use regulus::error::Error;
 use regulus::trained::{LoadOptions, Trained};
 
@@ -37,7 +37,7 @@ fn time() -> Result<(), Error> {
     };
     // The seconds of each call, sorted; the first ones, which also allocate, are left out.
     let times = |count: usize, calls: usize| {
-        on_threads(trained.predictor.implementation(), || {
+        trained.predictor.threads().run(|| {
             let call = |_| {
                 keep_awake();
                 let begun = Instant::now();

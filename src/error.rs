@@ -41,6 +41,11 @@ pub enum Error {
     /// Weights that can't be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Weights to start from that can't be used.
+    #[error(
+        "`model.init` can't be used; expected a run folder, or a .safetensors file written by `regulus export`, with the weights of this network"
+    )]
+    InitialWeights(#[source] Box<Self>),
     /// A run folder that can't be used.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -50,6 +55,9 @@ pub enum Error {
     /// A file that can't be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A snapshot that can't be continued from, as text.
+    #[error("the snapshot can't be used: {0}")]
+    Snapshot(String),
     /// The run was interrupted by a signal, after saving.
     #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]
     Interrupted(PathBuf),
@@ -64,8 +72,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Backend(_) | Self::Usage(_) => exit_code::USAGE,
-            Self::Data(_) | Self::Model(_) => exit_code::DATA,
+            Self::Data(_) | Self::Model(_) | Self::Snapshot(_) => exit_code::DATA,
             Self::Run(error) => error.exit_code(),
+            Self::InitialWeights(error) => error.exit_code(),
             Self::Diverged(_) => exit_code::DIVERGED,
             Self::Write(_) => exit_code::FAILURE,
             Self::Interrupted(_) => exit_code::INTERRUPTED,

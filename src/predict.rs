@@ -9,7 +9,6 @@ use regulus_model::infer::probabilities;
 use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
-use crate::backend::on_threads;
 use crate::data::{DataError, Picture, images_in, read_picture};
 use crate::error::Error;
 use crate::trained::Trained;
@@ -101,7 +100,7 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
         size = sizes.next().unwrap_or(size);
         let (batch, after) = rest.split_at(size.min(rest.len()));
         rest = after;
-        let predictions = on_threads(trained.predictor.implementation(), || predict_batch(trained, batch, &preprocess, options));
+        let predictions = trained.predictor.threads().run(|| predict_batch(trained, batch, &preprocess, options));
         for (path, prediction) in batch.iter().zip(predictions) {
             if each(path, prediction)?.is_break() {
                 return Ok(());
@@ -109,6 +108,23 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
         }
     }
     Ok(())
+}
+
+/// The classes of images in memory with their probabilities, the most probable first. An image is a byte for each pixel and channel: all rows of the first
+/// channel, then of the next.
+///
+/// # Errors
+///
+/// When an image does not have the size of the network's input.
+pub fn predict_images(trained: &Trained, images: &[&[u8]]) -> Result<Vec<Vec<ClassProbability>>, DataError> {
+    let shape = trained.description.graph.input();
+    if let Some((index, image)) = images.iter().enumerate().find(|(_, image)| image.len() != shape.size()) {
+        let problem = format!("image {index} has {} bytes; expected {}, for {shape} (height×width×channels)", image.len(), shape.size());
+        return Err(DataError::Dataset(problem));
+    }
+    let names = &trained.description.classes;
+    let logits = trained.predictor.threads().run(|| logits(trained, images, shape));
+    Ok(logits.chunks_exact(names.len()).map(|logits| ranked(logits, names)).collect())
 }
 
 fn predict_batch(
@@ -145,6 +161,13 @@ fn logits(trained: &Trained, images: &[&[u8]], shape: Shape) -> Vec<f32> {
 }
 
 fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Prediction {
+    let mut classes = ranked(logits, names);
+    classes.truncate(top);
+    Prediction { image: path.display().to_string(), classes }
+}
+
+/// All classes with their probabilities, the most probable first.
+fn ranked(logits: &[f32], names: &[String]) -> Vec<ClassProbability> {
     let mut classes: Vec<ClassProbability> = probabilities(logits)
         .into_iter()
         .zip(names)
@@ -152,6 +175,5 @@ fn prediction(path: &Path, logits: &[f32], names: &[String], top: usize) -> Pred
         .map(|(label, (probability, class))| ClassProbability { class: class.clone(), label, probability })
         .collect();
     classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    classes.truncate(top);
-    Prediction { image: path.display().to_string(), classes }
+    classes
 }

@@ -1,4 +1,4 @@
-//! A trained network, loaded from its run or from an exported file.
+//! A trained network: of a session, a run or an exported file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use crate::data::{self, Data, DataError, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
 use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
+use crate::session::Session;
 use crate::train::TrainingState;
 
 /// A trained network with everything that inference needs.
@@ -23,17 +24,7 @@ pub struct Trained {
     pub description: Description,
     /// The device, without autodiff.
     pub device: ComputeDevice,
-    /// The run or file it was loaded from.
-    pub origin: Origin,
-}
-
-/// The run or file a trained network was loaded from.
-#[derive(Debug)]
-pub enum Origin {
-    /// A run folder.
-    Run(Box<TrainedRun>),
-    /// An exported file.
-    File(PathBuf),
+    run: Option<Box<TrainedRun>>,
 }
 
 /// The run a network was trained in.
@@ -78,13 +69,7 @@ impl Trained {
             let hint = "expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
             return Err(DataError::Missing { path: path.to_owned(), hint }.into());
         }
-        if path.extension().is_some_and(|extension| extension == "bpk") {
-            let problem = format!(
-                "`{}` is for Burn programs; expected a run folder, or a .safetensors file written by `regulus export`",
-                path.display()
-            );
-            return Err(Error::Usage(problem));
-        }
+        refuse_burnpack(path)?;
         let run_only = |option: &str| {
             let problem = format!("`{option}` is for run folders, but `{}` is a file; leave it out", path.display());
             Err(Error::Usage(problem))
@@ -110,21 +95,34 @@ impl Trained {
         let weights = loaded.snapshot.into_measured();
         let description = Description::from(&manifest);
         let run = TrainedRun { folder, manifest, experiment, state, checkpoint: loaded.kind, warning: loaded.warning };
-        Self::new(path, &config, weights, description, Origin::Run(Box::new(run)))
+        Self::new(path, &config, weights, description, Some(Box::new(run)))
     }
 
     fn from_file(path: &Path, backend: Option<BackendKind>) -> Result<Self, Error> {
         let Artifact { description, weights } = Artifact::open(path)?;
         let default = Backend::default();
         let config = Backend { kind: backend.unwrap_or(default.kind), ..default };
-        Self::new(path, &config, weights, description, Origin::File(path.to_owned()))
+        Self::new(path, &config, weights, description, None)
     }
 
-    fn new(path: &Path, backend: &Backend, weights: Weights, description: Description, origin: Origin) -> Result<Self, Error> {
+    fn new(
+        path: &Path,
+        backend: &Backend,
+        weights: Weights,
+        description: Description,
+        run: Option<Box<TrainedRun>>,
+    ) -> Result<Self, Error> {
         let Opened { device, .. } = backend::open(backend)?;
         let network = Network::blank(&description.graph, &device).with_weights(&weights, path)?;
         let predictor = Predictor::new(&network, &description.preprocessing.normalizer);
-        Ok(Self { predictor, weights, description, device, origin })
+        Ok(Self { predictor, weights, description, device, run })
+    }
+
+    /// The network of a session with the weights that `train.keep` selects, on the same threads.
+    #[must_use]
+    pub fn of(session: &Session) -> Self {
+        let (description, device) = (session.description(), session.opened().device.clone());
+        Self { predictor: session.predictor(), weights: session.weights(), description, device, run: None }
     }
 
     /// The network as a Burn module.
@@ -133,13 +131,10 @@ impl Trained {
         Network::of_weights(&self.description.graph, &self.weights, &self.device)
     }
 
-    /// The run it was loaded from. Returns `None` for an exported file.
+    /// The run it was loaded from. Returns `None` for an exported file and for a session.
     #[must_use]
     pub fn run(&self) -> Option<&TrainedRun> {
-        match &self.origin {
-            Origin::Run(run) => Some(run),
-            Origin::File(_) => None,
-        }
+        self.run.as_deref()
     }
 }
 
@@ -154,9 +149,38 @@ impl TrainedRun {
     }
 }
 
+/// The weights at `path`, from which a new run starts: those of a run, from the checkpoint that [`Trained::open`] loads, or of a safetensors file. The second
+/// is set if the checkpoint is damaged or missing and the one before it was loaded.
+///
+/// # Errors
+///
+/// When `path` is neither, or a file is damaged.
+pub(crate) fn initial_weights(path: &Path) -> Result<(Weights, Option<String>), Error> {
+    if path.is_dir() {
+        let loaded = RunFolder::open(path)?.load(None)?;
+        return Ok((loaded.snapshot.into_measured(), loaded.warning));
+    }
+    refuse_burnpack(path)?;
+    Ok((Weights::from_file(path)?, None))
+}
+
+/// Refuses an exported file in Burn's format, which this program writes and does not read.
+fn refuse_burnpack(path: &Path) -> Result<(), Error> {
+    if path.extension().is_none_or(|extension| extension != "bpk") {
+        return Ok(());
+    }
+    let expected = "expected a run folder, or a .safetensors file written by `regulus export`";
+    Err(Error::Usage(format!("`{}` is for Burn programs; {expected}", path.display())))
+}
+
 /// Loads the data of a run and compares their checksum with the manifest.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
     let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
+    checked_data(data, manifest, folder)
+}
+
+/// Compares the checksum of `data` with the manifest.
+pub(crate) fn checked_data(data: Data, manifest: &Manifest, folder: &RunFolder) -> Result<Data, Error> {
     if data.checksum == manifest.dataset.sha256 {
         return Ok(data);
     }

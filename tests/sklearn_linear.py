@@ -44,9 +44,9 @@ micro_batch = 5000
 """
 
 
-def read(part):
-    pixels = np.frombuffer(gzip.decompress((FOLDER / f"{part}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
-    labels = np.frombuffer(gzip.decompress((FOLDER / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
+def read(subset):
+    pixels = np.frombuffer(gzip.decompress((FOLDER / f"{subset}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    labels = np.frombuffer(gzip.decompress((FOLDER / f"{subset}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
     return pixels.reshape(-1, 784) / 255, labels
 
 
@@ -84,19 +84,19 @@ x, y = read("train")
 x_test, _ = read("t10k")
 for kind, strength, momentum, epochs in [("l2", 100, 0.95, 1000), ("l2", 10, 0.97, 1300), ("l2", 1, 0.99, 2000), ("l1", 10, 0.97, 1500)]:
     begun = time.time()
-    weights, bias, told = regulus(kind, strength, momentum, epochs)
+    weights, bias, reported = regulus(kind, strength, momentum, epochs)
     middle = time.time()
     their_weights, their_bias = sklearn(x, y, kind, strength)
     own, theirs = objective(x, y, weights, bias, kind, strength), objective(x, y, their_weights, their_bias, kind, strength)
     same = np.mean((x_test @ weights.T + bias).argmax(1) == (x_test @ their_weights.T + their_bias).argmax(1))
     zeros = np.mean((weights == 0) == (their_weights == 0))
     print(
-        f"{kind}, lambda {strength}: objective {own:.4f} (told {told:.4f}) against {theirs:.4f}, {100 * same:.1f} % of test predictions the same; "
+        f"{kind}, lambda {strength}: objective {own:.4f} (reported {reported:.4f}) against {theirs:.4f}, {100 * same:.1f} % of test predictions the same; "
         + (f"{100 * np.mean(weights == 0):.1f} % of weights 0, {100 * zeros:.1f} % of them as there; " if kind == "l1" else "")
         + f"{middle - begun:.0f} s and {time.time() - middle:.0f} s",
         flush=True,
     )
     assert abs(own / theirs - 1) < (1e-4 if kind == "l2" else 1e-3)
-    assert abs(told / own - 1) < 1e-5
+    assert abs(reported / own - 1) < 1e-5
     assert same >= 0.995 or kind == "l1"
     assert zeros >= 0.98 or kind == "l2"

@@ -17,10 +17,10 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
 import numpy as np  # noqa: E402  reads the environment
 
 
-def read(folder, part):
+def read(folder, subset):
     """Images as floats from 0 to 1, [n, 28, 28], and labels."""
-    images = np.frombuffer(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
-    labels = np.frombuffer(gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
+    images = np.frombuffer(gzip.decompress((folder / f"{subset}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    labels = np.frombuffer(gzip.decompress((folder / f"{subset}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
     return np.multiply(images.reshape(-1, 28, 28), np.float32(1 / 255)), labels.astype(np.int32)
 
 
@@ -53,13 +53,13 @@ def infer(make, variant, batch, folder, quick):
     images, _ = read(folder, "t10k")
     predict, inputs = make(variant, [images[first : first + batch] for first in range(0, 10_000 if batch > 1 else 1000, batch)])
     result = {"logits": np.asarray(predict(inputs[0]))[0].tolist()}
-    for place in range(200 if batch == 1 else 10):
-        predict(inputs[place % len(inputs)])
+    for index in range(200 if batch == 1 else 10):
+        predict(inputs[index % len(inputs)])
     if batch == 1:
         times = []
-        for place in range(300 if quick else 5000):
+        for index in range(300 if quick else 5000):
             begun = time.perf_counter()
-            predict(inputs[place % len(inputs)])
+            predict(inputs[index % len(inputs)])
             times.append(1e6 * (time.perf_counter() - begun))
         return {**result, "us": float(np.median(times)), "p90_us": float(np.percentile(times, 90))}
     begun, done = time.perf_counter(), 0

@@ -51,13 +51,13 @@ def tell(*words):
 
 def finish(command):
     """Runs to the end: the last line of standard output, and the peak memory in MB; None if it failed or took too long."""
-    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryFile("w+") as output:
         environment = {**os.environ, "PEER_STARTED": repr(time.time())}
-        process = subprocess.Popen(["timeout", "300", *command], stdout=told, stderr=errors, env=environment)
+        process = subprocess.Popen(["timeout", "300", *command], stdout=output, stderr=errors, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        told.seek(0), errors.seek(0)
-        lines = told.read().splitlines()
+        output.seek(0), errors.seek(0)
+        lines = output.read().splitlines()
         if process.returncode != 0 or not lines:
             tell("  failed:", (errors.read().strip().splitlines() or [f"exit {process.returncode}"])[-1][:150])
             return None

@@ -22,9 +22,9 @@ torch.set_num_threads(2)
 folder = Path(sys.argv[1])
 
 
-def read(part):
-    images = np.frombuffer(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
-    labels = np.frombuffer(gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
+def read(subset):
+    images = np.frombuffer(gzip.decompress((folder / f"{subset}-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    labels = np.frombuffer(gzip.decompress((folder / f"{subset}-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
     images = torch.tensor(images.reshape(-1, 1, 28, 28).astype(np.float32) / 255).to(memory_format=torch.channels_last)
     return images, torch.tensor(labels.astype(np.int64))
 

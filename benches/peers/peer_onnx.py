@@ -21,7 +21,7 @@ def model():
         helper.make_node("Gemm", ["i", "w6", "w7"], ["logits"]),
     ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", ["n", 1, 28, 28]), ("logits", ["n", 10]))]
-    constants = [numpy_helper.from_array(value, f"w{place}") for place, value in enumerate(values)]
+    constants = [numpy_helper.from_array(value, f"w{index}") for index, value in enumerate(values)]
     graph = helper.make_graph(nodes, "cnn", ends[:1], ends[1:], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 

@@ -10,7 +10,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::TensorData;
-use regulus_kernels::batch_norm::{self, Normalized, Sizes};
+use regulus_kernels::batch_norm::{self, Layer, Normalized, Saved, Sizes};
 
 use super::fused::path;
 use super::host::{Host, give, in_order};
@@ -30,7 +30,8 @@ pub(super) fn forward<B: Host>(
     let Normalized { out, mut mean, variance } = in_order::<B, _>(images, |numbers| {
         in_order::<B, _>(gamma, |gamma| {
             in_order::<B, _>(beta, |beta| {
-                batch_norm::forward(path(), numbers, sizes::<B>(images), [gamma, beta], epsilon, rayon::current_num_threads())
+                let layer = Layer { gamma, beta, epsilon };
+                batch_norm::forward(path(), numbers, sizes::<B>(images), layer, rayon::current_num_threads())
             })
         })
     });
@@ -61,7 +62,8 @@ impl<B: Host> Backward<B, 3> for BatchNorm {
         let found = in_order::<B, _>(&images, |images| {
             in_order::<B, _>(&gradient, |gradient| {
                 in_order::<B, _>(&gamma, |gamma| {
-                    batch_norm::backward(path(), images, gradient, sizes, gamma, [mean, variance], epsilon, threads)
+                    let saved = Saved { images, sizes, gamma, mean, variance, epsilon };
+                    batch_norm::backward(path(), &saved, gradient, threads)
                 })
             })
         });

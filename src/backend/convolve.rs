@@ -8,7 +8,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::ops::ConvOptions;
-use regulus_kernels::convolve::{self, Convolution};
+use regulus_kernels::convolve::{self, Convolution, Weights};
 
 use super::fused::path;
 use super::host::{Host, give, in_order};
@@ -53,7 +53,8 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
     let (batch, [rows, columns]) = (images_shape[0], convolution.sides());
     let out = in_order::<B, _>(images, |images| {
         in_order::<B, _>(weights, |weights| {
-            convolve::forward(path(), convolution, batch, images, weights, None, rayon::current_num_threads())
+            let weights = Weights { kernel: weights, bias: None };
+            convolve::forward(path(), convolution, images, weights, rayon::current_num_threads())
         })
     });
     give::<B>(out, [batch, convolution.outputs, rows, columns], &images.device())
@@ -77,11 +78,11 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let Inputs { images, weights, walk } = ops.state;
         let [images_node, weights_node] = ops.parents;
         let convolution = convolution::<B>(&images, &weights, walk);
-        let (batch, threads, device) = (images.shape()[0], rayon::current_num_threads(), images.device());
+        let (threads, device) = (rayon::current_num_threads(), images.device());
         if let Some(node) = images_node {
             let found = if convolution.has_image_gradient() {
                 let found = in_order::<B, _>(&gradient, |gradient| {
-                    in_order::<B, _>(&weights, |weights| convolve::image_gradient(path(), convolution, batch, gradient, weights, threads))
+                    in_order::<B, _>(&weights, |weights| convolve::image_gradient(path(), convolution, gradient, weights, threads))
                 });
                 give::<B>(found, images.shape(), &device)
             } else {
@@ -92,7 +93,7 @@ impl<B: Host> Backward<B, 2> for Convolve {
         if let Some(node) = weights_node {
             let found = if convolution.has_weight_gradient() {
                 let found = in_order::<B, _>(&images, |images| {
-                    in_order::<B, _>(&gradient, |gradient| convolve::weight_gradient(path(), convolution, batch, images, gradient, threads))
+                    in_order::<B, _>(&gradient, |gradient| convolve::weight_gradient(path(), convolution, images, gradient, threads))
                 });
                 give::<B>(found, weights.shape(), &device)
             } else {

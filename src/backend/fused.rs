@@ -12,7 +12,7 @@ use burn::tensor::{Int, Tensor, TensorData, read_sync};
 use super::batch_norm;
 use super::convolve::{self, Walk};
 use super::host::{Host, give, in_order, take};
-use regulus_kernels::conv::{self, ArgMax, ConvWeights};
+use regulus_kernels::conv::{self, ArgMax, ConvWeights, Pooled};
 use regulus_kernels::cross_entropy;
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::groups::Groups;
@@ -20,7 +20,7 @@ use regulus_kernels::image::{Geometry, Images, channels_first};
 use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
 use regulus_kernels::simd::Path;
 use regulus_kernels::squares::sum_of_squares;
-use regulus_kernels::update::{self, Adam, Descent};
+use regulus_kernels::update::{self, Adam, Descent, Moments};
 
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -208,44 +208,64 @@ pub(super) fn path() -> Path {
     Path::chosen().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The input and the parameters of a convolution with ReLU and pool.
+pub(super) struct Layer<'a, B: Host> {
+    pub(super) images: &'a FloatTensor<B>,
+    pub(super) weights: &'a FloatTensor<B>,
+    pub(super) bias: &'a FloatTensor<B>,
+    pub(super) padding: usize,
+}
+
+impl<B: Host> Layer<'_, B> {
+    /// The forward pass for evaluation, whose bits do not depend on the batch.
+    pub(super) fn forward(&self, channels_last: bool) -> FloatTensor<B> {
+        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+        let out = self.read(|images, weights, bias| {
+            let weights = ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec());
+            conv::forward(&weights, images, rayon::current_num_threads())
+        });
+        self.output(out, channels_last)
+    }
+
+    /// The forward pass for training, with the argmax of the pools.
+    pub(super) fn forward_with_argmax(&self, channels_last: bool) -> (FloatTensor<B>, Vec<ArgMax>) {
+        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+        let Pooled { values, argmax } = self.read(|images, weights, bias| {
+            let weights = ConvWeights::for_batch(path(), geometry, images.batch, weights, bias);
+            conv::forward_with_argmax(&weights, images, rayon::current_num_threads())
+        });
+        (self.output(values, channels_last), argmax)
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&Images, &[f32], &[f32]) -> R) -> R {
+        read_images::<B, _>(self.images, |images| {
+            in_order::<B, _>(self.weights, |weights| in_order::<B, _>(self.bias, |bias| read(images, weights, bias)))
+        })
+    }
+
+    /// Activations `[image, row, column, channel]` as a tensor `[image, channel, row, column]`, stored channels-last or channels-first.
+    fn output(&self, values: Vec<f32>, channels_last: bool) -> FloatTensor<B> {
+        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+        let (batch, channels, device) = (self.images.shape()[0], geometry.outputs, self.images.device());
+        let [height, width] = [geometry.pooled_height(), geometry.pooled_width()];
+        if channels_last {
+            return last_to_first::<B>(give::<B>(values, [batch, height, width, channels], &device));
+        }
+        let values = channels_first(&values, geometry.pooled(), channels, rayon::current_num_threads());
+        give::<B>(values, [batch, channels, height, width], &device)
+    }
+}
+
 /// The sizes of a convolution of `images` with `weights`.
 pub(super) fn geometry<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, padding: usize) -> Geometry {
     let (images, weights) = (images.shape(), weights.shape());
     Geometry { inputs: images[1], outputs: weights[0], height: images[2], width: images[3], kernel: weights[2], padding }
 }
 
-/// The forward pass; the argmax of the pools, where they are asked for.
-pub(super) fn pooled<B: Host>(
-    images: &FloatTensor<B>,
-    weights: &FloatTensor<B>,
-    bias: &FloatTensor<B>,
-    padding: usize,
-    channels_last: bool,
-    wants_argmax: bool,
-) -> (FloatTensor<B>, Vec<ArgMax>) {
-    let geometry = geometry::<B>(images, weights, padding);
-    let (batch, threads) = (images.shape()[0], rayon::current_num_threads());
-    let (out, argmax) = B::read(images, |numbers, strides| {
-        let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
-        in_order::<B, _>(weights, |weights| {
-            in_order::<B, _>(bias, |bias| {
-                // What autodiff does not follow is evaluation, whose bits do not depend on the batch.
-                let weights = if wants_argmax {
-                    ConvWeights::for_batch(path(), geometry, batch, weights, bias)
-                } else {
-                    ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec())
-                };
-                conv::forward(path(), &weights, batch, &images, wants_argmax, threads)
-            })
-        })
-    });
-    let (device, [height, width]) = (images.device(), [geometry.pooled_height(), geometry.pooled_width()]);
-    let out = if channels_last {
-        last_to_first::<B>(give::<B>(out, [batch, height, width, geometry.outputs], &device))
-    } else {
-        give::<B>(channels_first(&out, geometry.pooled(), geometry.outputs, threads), [batch, geometry.outputs, height, width], &device)
-    };
-    (out, argmax)
+/// Calls `read` with a tensor of rank 4 as images.
+pub(super) fn read_images<B: Host, R>(tensor: &FloatTensor<B>, read: impl FnOnce(&Images) -> R) -> R {
+    let batch = tensor.shape()[0];
+    B::read(tensor, |numbers, strides| read(&Images { numbers, batch, strides: [strides[0], strides[1], strides[2], strides[3]] }))
 }
 
 /// The same numbers seen as `[batch, channel, row, column]`.
@@ -294,7 +314,7 @@ impl<B: Host> Fused for B {
         padding: usize,
         channels_last: bool,
     ) -> FloatTensor<B> {
-        pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0
+        Layer::<B> { images: &images, weights: &weights, bias: &bias, padding }.forward(channels_last)
     }
 
     fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
@@ -311,7 +331,9 @@ impl<B: Host> Fused for B {
         let shape = [x.shape()[0], weights.shape()[1]];
         let out = matrix::<B, _>(&x, |x| {
             matrix::<B, _>(&weights, |weights| {
-                in_order::<B, _>(&bias, |bias| dense::forward(path(), x, weights, bias, relu, rayon::current_num_threads()))
+                in_order::<B, _>(&bias, |bias| {
+                    dense::forward(path(), x, dense::Layer { weights, bias, relu }, rayon::current_num_threads())
+                })
             })
         });
         give::<B>(out, shape, &x.device())
@@ -337,7 +359,10 @@ impl<B: Host> InPlace for B {
     ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
         let (shape, device) = (weights.shape(), weights.device());
         let [mut weights, mut first, mut second] = [weights, first, second].map(take::<B>);
-        in_order::<B, _>(&gradient, |gradient| update::adam(path(), constants, &mut weights, gradient, &mut first, &mut second));
+        in_order::<B, _>(&gradient, |gradient| {
+            let moments = Moments { first: &mut first, second: &mut second };
+            update::adam(path(), constants, &mut weights, gradient, moments);
+        });
         let [weights, first, second] = [weights, first, second].map(|numbers| give::<B>(numbers, shape.clone(), &device));
         (weights, first, second)
     }

@@ -11,10 +11,9 @@ use burn::backend::{Autodiff, TensorMetadata};
 
 use super::batch_norm;
 use super::convolve::{self, Walk};
-use super::fused::{Fused, Norm, geometry, last_to_first, losses, matrix, normed, path, pooled};
+use super::fused::{Fused, Layer, Norm, geometry, last_to_first, losses, matrix, normed, path, read_images};
 use super::host::{Host, give, in_order};
-use regulus_kernels::conv::ArgMax;
-use regulus_kernels::image::Images;
+use regulus_kernels::conv::{ArgMax, Saved};
 use regulus_kernels::{conv, dense, squares};
 
 impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
@@ -27,12 +26,13 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let ((images, images_node), (weights, weights_node), (bias, bias_node)) =
             (images.into_parts(), weights.into_parts(), bias.into_parts());
+        let layer = Layer::<B> { images: &images, weights: &weights, bias: &bias, padding };
         match ConvReluPool.prepare::<C>([images_node, weights_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (out, argmax) = pooled::<B>(&images, &weights, &bias, padding, channels_last, true);
+                let (out, argmax) = layer.forward_with_argmax(channels_last);
                 prepared.finish(Pooled { images, weights, argmax: Arc::new(argmax), padding }, out)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(pooled::<B>(&images, &weights, &bias, padding, channels_last, false).0),
+            OpsKind::UnTracked(prepared) => prepared.finish(layer.forward(channels_last)),
         }
     }
 
@@ -53,7 +53,7 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         let ((x, x_node), (weights, weights_node), (bias, bias_node)) = (x.into_parts(), weights.into_parts(), bias.into_parts());
         let out = <B as Fused>::dense(x.clone(), weights.clone(), bias, relu);
         match Dense.prepare::<C>([x_node, weights_node, bias_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(Layer { x, weights, activated: relu.then(|| out.clone()) }, out),
+            OpsKind::Tracked(prepared) => prepared.finish(SavedDense { x, weights, activated: relu.then(|| out.clone()) }, out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
@@ -106,12 +106,11 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
         let Pooled { images, weights, argmax, padding } = ops.state;
         let [images_node, weights_node, bias_node] = ops.parents;
         let geometry = geometry::<B>(&images, &weights, padding);
-        let found = B::read(&images, |numbers, strides| {
-            let images = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
-            B::read(&gradient, |numbers, strides| {
-                let gradient = Images { numbers, strides: [strides[0], strides[1], strides[2], strides[3]] };
+        let found = read_images::<B, _>(&images, |images| {
+            read_images::<B, _>(&gradient, |gradient| {
                 in_order::<B, _>(&weights, |weights| {
-                    conv::backward(path(), geometry, &images, weights, &argmax, &gradient, images_node.is_some())
+                    let saved = Saved { geometry, images: *images, weights, argmax: &argmax };
+                    conv::backward(path(), &saved, gradient, images_node.is_some())
                 })
             })
         });
@@ -133,7 +132,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
 struct Dense;
 
 #[derive(Clone, Debug)]
-struct Layer<B: Host> {
+struct SavedDense<B: Host> {
     x: FloatTensor<B>,
     weights: FloatTensor<B>,
     /// The output, where it went through ReLU.
@@ -141,11 +140,11 @@ struct Layer<B: Host> {
 }
 
 impl<B: Host> Backward<B, 3> for Dense {
-    type State = Layer<B>;
+    type State = SavedDense<B>;
 
-    fn backward(self, ops: Ops<Layer<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedDense<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let Layer { x, weights, activated } = ops.state;
+        let SavedDense { x, weights, activated } = ops.state;
         let [x_node, weights_node, bias_node] = ops.parents;
         let found = matrix::<B, _>(&x, |x| {
             matrix::<B, _>(&weights, |weights| {

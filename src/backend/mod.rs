@@ -12,7 +12,7 @@ use burn::prelude::{Device, Tensor};
 use burn::tensor::DeviceType;
 
 pub use convolve::Walk;
-pub use threads::{keep_awake, on_threads};
+pub use threads::{Threads, keep_awake};
 
 use crate::config::{Backend, BackendKind, Implementation};
 use regulus_kernels::simd::{self, NoSuchPath};
@@ -69,6 +69,8 @@ pub struct ComputeDevice {
     pub device: Device,
     /// Fused or stock operations; stock ones on all devices but CPUs.
     pub implementation: Implementation,
+    /// The threads that compute.
+    pub threads: Threads,
 }
 
 impl ComputeDevice {
@@ -92,13 +94,11 @@ pub struct Opened {
     pub device: ComputeDevice,
     /// Its name.
     pub name: String,
-    /// Threads of the CPU backends.
-    pub threads: usize,
     /// The vector instructions of the fused operations, where those are used.
     pub simd: Option<&'static str>,
 }
 
-/// Opens the device `config` names, and starts the threads of the CPU backends.
+/// Opens the device that `config` names, and starts a pool of threads for a CPU backend.
 ///
 /// # Errors
 ///
@@ -115,12 +115,12 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         0 => BackendError::NoDevice { kind: kind.name(), hint: needs(kind) },
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
-    let threads = threads::start(config.threads)?;
     let path = simd::Path::chosen()?;
     let name = device_name(kind, &device);
-    let implementation = if matches!(kind, BackendKind::Flex | BackendKind::Ndarray) { config.kernels } else { Implementation::Stock };
+    let (implementation, threads) =
+        if kind.is_cpu() { (config.kernels, Threads::start(config.threads)?) } else { (Implementation::Stock, Threads::of_caller()) };
     let simd = (implementation == Implementation::Fused).then_some(path.name);
-    Ok(Opened { device: ComputeDevice { device, implementation }, name, threads, simd })
+    Ok(Opened { device: ComputeDevice { device, implementation, threads }, name, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -171,6 +171,11 @@ fn device_name(kind: BackendKind, device: &Device) -> String {
     "CPU".to_owned()
 }
 
+/// A device for small computations on the host: a CPU, or the default device of a build without CPU backends.
+pub(crate) fn host_device() -> Device {
+    [BackendKind::Flex, BackendKind::Ndarray].into_iter().find_map(devices).into_iter().flatten().next().unwrap_or_default()
+}
+
 /// A CPU of this build, for tests of what is the same on every backend.
 #[cfg(test)]
 pub(crate) fn any_cpu() -> ComputeDevice {
@@ -178,6 +183,7 @@ pub(crate) fn any_cpu() -> ComputeDevice {
     ComputeDevice {
         device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"),
         implementation: Implementation::Fused,
+        threads: Threads::start(0).expect("threads can be started"),
     }
 }
 

@@ -175,9 +175,11 @@ pub(super) struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct CheckArgs {
     /// The experiment: a TOML file, or `quickstart`, which is built in
-    pub config: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub config: Option<PathBuf>,
     /// Set a value of the config, such as `train.epochs=3`; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -187,9 +189,15 @@ pub(super) struct CheckArgs {
     /// Check only the config, not the data, the device and the weights it names
     #[arg(long)]
     pub config_only: bool,
+    /// Print a comment before each key: its meaning, values and default
+    #[arg(long, conflicts_with = "json")]
+    pub comments: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Print the JSON Schema of configs, for editors, and nothing else
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,26 +11,29 @@ use super::print;
 use super::table::{grouped, table};
 use crate::config::{Experiment, Implementation};
 use crate::error::Error;
-use crate::launch::{Prepared, prepare};
+use crate::launch::prepare;
 use crate::network::Network;
+use crate::session::Session;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
-    let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
+    // The command line has a config unless it asks for the schema.
+    let Some(config) = &args.config else { return print::out(format_args!("{:#}", Experiment::schema())) };
+    let experiment = Experiment::load_changed(config, &args.unset, &args.set)?;
+    let written = |experiment: &Experiment| if args.comments { experiment.to_commented_toml() } else { experiment.to_toml() };
     if args.config_only {
-        return if args.json { print::json(&experiment) } else { print::out(experiment.to_toml().trim_end()) };
+        return if args.json { print::json(&experiment) } else { print::out(written(&experiment).trim_end()) };
     }
     let work = Work::begin("reading images");
-    let prepared = prepare(experiment, &|done, total| work.reach(done, total))?;
+    let session = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
-    prepared.warnings.iter().for_each(print::warning);
-    if args.json { report_json(&prepared) } else { report(&prepared) }
+    session.warnings().iter().for_each(print::warning);
+    if args.json { report_json(&session) } else { report(&written(session.experiment()), &session) }
 }
 
-fn report_json(prepared: &Prepared) -> Result<(), Error> {
-    let Prepared { experiment, network, penalties, keep, warnings, .. } = prepared;
-    let graph = network.graph();
+fn report_json(session: &Session) -> Result<(), Error> {
+    let (graph, penalties) = (session.graph(), session.penalties());
     let penalties: BTreeMap<&String, Vec<String>> = trained(graph).map(|name| (name, penalties.described(name))).collect();
-    let nodes: Vec<Value> = Row::all(network)
+    let nodes: Vec<Value> = Row::all(session.network())
         .map(|row| {
             json!({
                 "name": row.name,
@@ -42,25 +45,26 @@ fn report_json(prepared: &Prepared) -> Result<(), Error> {
             })
         })
         .collect();
-    print::json(experiment)?;
+    print::json(session.experiment())?;
     print::json(&json!({
         "nodes": nodes,
         "parameters": graph.parameter_count(),
         "penalties": penalties,
-        "keep": keep,
-        "warnings": warnings,
+        "keep": session.keep(),
+        "memory": session.memory(),
+        "warnings": session.warnings(),
     }))
 }
 
-fn report(prepared: &Prepared) -> Result<(), Error> {
-    let Prepared { experiment, network, penalties, .. } = prepared;
-    let graph = network.graph();
-    let rows = Row::all(network).map(|row| {
+/// Prints the experiment, written as `config`, and its network.
+fn report(config: &str, session: &Session) -> Result<(), Error> {
+    let (graph, penalties) = (session.graph(), session.penalties());
+    let rows = Row::all(session.network()).map(|row| {
         let output = format!("{:?}", row.output);
         let [parameters, multiplications] = [row.parameters as u64, row.multiplications].map(grouped);
         vec![row.name.to_owned(), row.word.to_owned(), output, parameters, multiplications, row.implementation]
     });
-    let total: u64 = (0..graph.nodes().len()).map(|place| graph.multiplications(place)).sum();
+    let total: u64 = (0..graph.nodes().len()).map(|index| graph.multiplications(index)).sum();
     let all = ["all".to_owned(), String::new(), String::new(), grouped(graph.parameter_count() as u64), grouped(total)];
     let header = ["node", "operation", "output", "parameters", "multiplications", "implementation"];
     let nodes = table(&header, rows.chain(std::iter::once(all.to_vec())));
@@ -69,9 +73,10 @@ fn report(prepared: &Prepared) -> Result<(), Error> {
         terms => terms.join("; "),
     };
     let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
-    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(std::iter::once(String::new())).chain(assignments).collect();
+    let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
+    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
-    print::out(format_args!("{}\n\n{}", experiment.to_toml().trim_end(), comments.join("\n")))
+    print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
 }
 
 /// The names of the parameters that are trained.
@@ -96,31 +101,31 @@ impl<'a> Row<'a> {
         let is_fused = network.implementation() == Implementation::Fused;
         let mut implementations = vec![String::new(); graph.nodes().len()];
         for stage in network.stages() {
-            for place in &stage.nodes {
-                implementations[*place] = match stage.kind.is_fused() {
-                    false if is_fused && has_kernel(graph, *place) => "kernel".to_owned(),
+            for index in &stage.nodes {
+                implementations[*index] = match stage.kind.is_fused() {
+                    false if is_fused && has_kernel(graph, *index) => "kernel".to_owned(),
                     false => "stock".to_owned(),
-                    true if *place == stage.first() => "fused".to_owned(),
+                    true if *index == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
                 };
             }
         }
-        graph.nodes().iter().zip(implementations).enumerate().map(|(place, (node, implementation))| Self {
+        graph.nodes().iter().zip(implementations).enumerate().map(|(index, (node, implementation))| Self {
             name: &node.name,
-            word: node.op.operation().word(),
-            output: graph.features_of(Source::Node(place)).dims(),
-            parameters: graph.parameters_of(place).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
-            multiplications: graph.multiplications(place),
+            word: node.op.word(),
+            output: graph.features_of(Source::Node(index)).dims(),
+            parameters: graph.parameters_of(index).iter().filter(|parameter| parameter.role.is_trained()).map(Parameter::size).sum(),
+            multiplications: graph.multiplications(index),
             implementation,
         })
     }
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.
-fn has_kernel(graph: &Graph, place: usize) -> bool {
-    match graph.nodes()[place].op {
+fn has_kernel(graph: &Graph, index: usize) -> bool {
+    match graph.nodes()[index].op {
         Op::Conv(_) => true,
-        Op::BatchNorm(_) => matches!(graph.input_of(place), Features::Map(_)),
+        Op::BatchNorm(_) => matches!(graph.input_of(index), Features::Map(_)),
         _ => false,
     }
 }

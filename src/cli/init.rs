@@ -128,7 +128,7 @@ fn experiment(name: &str, data: &str, model: &str, start: &Start) -> String {
         format!("\n[augment]\nshift = {shift}                     # the largest random shift of training images, in pixels\n# rotation = 10.0             # the largest random rotation, in degrees\n")
     });
     format!(
-        r#"# An experiment for `regulus train`. `regulus check` prints it with every default.
+        r#"# An experiment for `regulus train`. `regulus check FILE --comments` prints it with every default, and what each key means.
 
 name = "{name}"
 seed = 42

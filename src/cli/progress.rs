@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -170,21 +171,16 @@ impl ProgressReporter {
 }
 
 impl Observer for ProgressReporter {
-    fn on(&mut self, event: &Event) -> Result<(), Error> {
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
         match event {
-            Event::Progress(progress) => self.progress(progress),
-            Event::Epoch(rows) => self.epoch(rows),
-            Event::Phase(phase) => self.phase(phase),
-            Event::Checkpoint { .. } => Ok(()),
-            Event::UpdatingLambda => {
-                self.announce("updating λ by the evidence of the training data");
-                Ok(())
-            }
-            Event::Measuring => {
-                self.announce("measuring the network");
-                Ok(())
-            }
+            Event::Progress(progress) => self.progress(progress)?,
+            Event::Epoch(rows) => self.epoch(rows)?,
+            Event::Phase(phase) => self.phase(phase)?,
+            Event::Checkpoint { .. } => {}
+            Event::UpdatingLambda => self.announce("updating λ by the evidence of the training data"),
+            Event::Measuring => self.announce("measuring the network"),
         }
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::print;
 use super::table::{counted, duration, grouped, percent, rounded, table};
+use crate::config::CheckpointKind;
 use crate::error::Error;
-use crate::run::{CheckpointKind, EndedBy, Measured, RunFolder, SplitSummary, Status, Summary};
+use crate::run::RunFolder;
+use crate::session::{EndedBy, Measured, SplitSummary, Status, Summary};
 
 /// Prints the summary of a run. `labels` are the labels of its penalties.
 pub(super) fn print_summary(folder: &RunFolder, summary: &Summary, labels: &[String], json: bool) -> Result<(), Error> {

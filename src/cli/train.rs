@@ -16,8 +16,9 @@ use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
 use crate::error::Error;
-use crate::launch::Launch;
-use crate::run::{RunFolder, Status};
+use crate::launch::{Launch, ResumeOptions};
+use crate::run::RunFolder;
+use crate::session::Status;
 
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
@@ -31,7 +32,9 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let epochs = args.epochs.map(Count::try_from).transpose();
     let epochs = epochs.map_err(|problem| Error::Usage(format!("`--epochs` {problem}")))?;
     let work = Work::begin("reading images");
-    let launch = Launch::resume(&args.run, args.data_dir.as_deref(), epochs, &|done, total| work.reach(done, total))?;
+    let progress = |done, total| work.reach(done, total);
+    let options = ResumeOptions { data_dir: args.data_dir.clone(), epochs, progress: &progress, ..ResumeOptions::default() };
+    let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
         return run(launch, args.json);
@@ -45,12 +48,13 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
 fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
     print_begin(&launch, json)?;
-    let epochs = launch.experiment.train.epochs.get() as u64;
-    let determined = launch.experiment.penalty.iter().zip(&launch.manifest.penalties).enumerate();
+    let epochs = launch.session.experiment().train.epochs.get() as u64;
+    let determined = launch.session.experiment().penalty.iter().zip(&launch.manifest.penalties).enumerate();
     let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
     let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
-    let mut reporter = ProgressReporter::new(json, epochs, launch.steps_done()).with_determined_lambdas(determined);
-    let summary = launch.run(&stop, &mut reporter);
+    let mut reporter = ProgressReporter::new(json, epochs, launch.session.state().step).with_determined_lambdas(determined);
+    launch.session.stop_by(stop);
+    let summary = launch.run(&mut reporter);
     drop(reporter);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
         print_summary(&launch.folder, &summary, &[], true)?;
@@ -94,8 +98,9 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         return print::json(&json!({
             "event": "begin",
             "run": launch.folder.path().display().to_string(),
-            "step": launch.steps_done(),
+            "step": launch.session.state().step,
             "manifest": manifest,
+            "memory": launch.session.memory(),
             "warnings": launch.warnings,
             "notes": launch.notes,
         }));
@@ -114,7 +119,8 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         manifest.device,
         counted(manifest.threads as u64, "thread")
     ));
-    match launch.steps_done() {
+    print::note(format_args!("memory for training: {}", launch.session.memory()));
+    match launch.session.state().step {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),
         step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),
     }

@@ -1,18 +1,19 @@
 //! The `[augment]` section.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use super::number::NonNegative;
+use super::number::{Degrees, NonNegative};
 
 /// Data augmentation: random transforms of training images, drawn for each image and epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
-    /// The largest shift in each direction in whole pixels; 0: no shift.
+    /// The largest shift in each direction, in pixels. It is less than either side of the images.
     pub shift: u32,
-    /// The largest rotation to either side in degrees; 0: no rotation.
-    pub rotation: NonNegative,
+    /// The largest rotation to either side, in degrees.
+    pub rotation: Degrees,
     /// Mixup (Zhang et al. 2018, arXiv 1710.09412): α of the Beta distribution of the mixing weight; 0: no mixup.
     pub mixup: NonNegative,
 }
@@ -34,6 +35,6 @@ impl Augment {
 
 impl Default for Augment {
     fn default() -> Self {
-        Self { shift: 0, rotation: NonNegative::literal(0.0), mixup: NonNegative::literal(0.0) }
+        Self { shift: 0, rotation: Degrees::literal(0.0), mixup: NonNegative::literal(0.0) }
     }
 }

@@ -1,12 +1,14 @@
 //! The `[averaging]` section.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use super::keys::keys;
 use super::number::{Count, Fraction};
-use super::{ConfigError, load};
 
 /// Weight averaging. Evaluation, checkpoints and exports use the average instead of the weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Averaging(pub Average);
 
@@ -28,36 +30,35 @@ pub enum Average {
     },
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
-    #[default]
+    /// No averaging.
     None,
+    /// The moving average over all steps.
     Ema,
+    /// The mean over the epochs from one on.
     Swa,
 }
 
-/// The section as in the file.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Keys {
-    kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decay: Option<Fraction>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from_epoch: Option<Count>,
+keys! {
+    struct Keys in "averaging" {
+        /// The kind of average.
+        kind: Kind = Kind::None;
+        /// The decay of the average.
+        decay: Fraction = Fraction::literal(0.999), for Ema;
+        /// The first epoch that is averaged, at most `train.epochs`.
+        from_epoch: Count, default "required for `swa`", for Swa;
+    }
 }
 
 impl TryFrom<Keys> for Averaging {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        let given =
-            [("decay", keys.decay.is_some(), keys.kind == Kind::Ema), ("from_epoch", keys.from_epoch.is_some(), keys.kind == Kind::Swa)];
-        load::refuse_foreign_keys("averaging", &load::kind_in_words(&keys.kind), &given)?;
-        Ok(Self(match keys.kind {
+        Ok(Self(match keys.checked_kind()? {
             Kind::None => Average::None,
-            Kind::Ema => Average::Ema { decay: keys.decay.unwrap_or(Fraction::literal(0.999)) },
+            Kind::Ema => Average::Ema { decay: keys.decay() },
             Kind::Swa => {
                 let problem = "is missing; set the first epoch to average, such as the one after three quarters of the epochs";
                 Average::Swa { from_epoch: keys.from_epoch.ok_or_else(|| ConfigError::value("averaging.from_epoch", problem))? }
@@ -69,9 +70,9 @@ impl TryFrom<Keys> for Averaging {
 impl From<Averaging> for Keys {
     fn from(Averaging(average): Averaging) -> Self {
         match average {
-            Average::None => Self::default(),
-            Average::Ema { decay } => Self { kind: Kind::Ema, decay: Some(decay), ..Self::default() },
-            Average::Swa { from_epoch } => Self { kind: Kind::Swa, from_epoch: Some(from_epoch), ..Self::default() },
+            Average::None => Self::of(Kind::None),
+            Average::Ema { decay } => Self { decay: Some(decay), ..Self::of(Kind::Ema) },
+            Average::Swa { from_epoch } => Self { from_epoch: Some(from_epoch), ..Self::of(Kind::Swa) },
         }
     }
 }

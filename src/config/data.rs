@@ -3,70 +3,94 @@
 use std::path::PathBuf;
 
 use regulus_model::preprocess::Resize;
+use schemars::JsonSchema;
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ConfigError;
+use super::keys::keys;
 use super::number::{Count, Fraction, number_or_word};
+use super::schema::{inline_schema, number_or_words};
 
-/// The data of an experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The data of an experiment. The keys of other sources are `None`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Keys", into = "Keys")]
 pub struct Data {
     /// The source.
     pub source: Source,
-    /// The folder of the files. Downloadable datasets: a folder instead of the one in the cache; `cifar10`: or the archive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The folder of the files. `None`: built into the program, or in the cache.
     pub dir: Option<PathBuf>,
-    /// `idx`: the file of training images.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file of training images. `None`: found by the usual names, as all four.
     pub train_images: Option<PathBuf>,
-    /// `idx`: the file of training labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file of training labels.
     pub train_labels: Option<PathBuf>,
-    /// `idx`: the file of test images.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file of test images.
     pub test_images: Option<PathBuf>,
-    /// `idx`: the file of test labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file of test labels.
     pub test_labels: Option<PathBuf>,
-    /// `folder`: the height and width images are resized to, in pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<[Count; 2]>,
-    /// `folder`: 1 for grey, 3 for colour.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_channels: Option<Count>,
-    /// `folder`: how images are resized to `image_size`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resize: Option<Resize>,
-    /// `idx`: the names of the classes 0, 1, …; by default their numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The names of the classes 0, 1, …
     pub classes: Option<Vec<String>>,
-    /// Use only this many training samples, from the first; 0: all.
-    #[serde(default)]
-    pub train_limit: usize,
-    /// `folder`: the treatment of images that can't be decoded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub damaged: Option<Damaged>,
-    /// `folder`: whether decoded images are cached for the next start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<bool>,
-    /// `idx`: whether images are transposed, which EMNIST needs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Whether images are transposed.
     pub transpose: Option<bool>,
-    /// The validation split. By default source `folder` uses a validation folder if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The height and width images are resized to, in pixels.
+    pub image_size: Option<[Count; 2]>,
+    /// 1 for grey, 3 for colour.
+    pub image_channels: Option<Count>,
+    /// How images are resized to `image_size`.
+    pub resize: Option<Resize>,
+    /// The treatment of images that can't be decoded.
+    pub damaged: Option<Damaged>,
+    /// Whether decoded images are cached for the next start.
+    pub cache: Option<bool>,
+    /// The validation split. `None`: the validation folder of source `folder`, if there is one.
     pub validation: Option<Validation>,
+    /// Use only this many training samples, from the first; 0: all.
+    pub train_limit: usize,
     /// Whether the samples are shuffled in each epoch.
-    #[serde(default = "yes")]
     pub shuffle: bool,
     /// The normalization of pixels.
-    #[serde(default)]
     pub normalization: Normalization,
 }
 
-fn yes() -> bool {
-    true
+keys! {
+    struct Keys in "data" {
+        /// The origin of the images.
+        source: Source;
+        /// The folder of the files. For the sets that can be fetched the default is their folder in the cache (`REGULUS_DATA`, or `regulus` in
+        /// the user's cache folder). For `cifar10` it can also be the archive.
+        dir: PathBuf, default "required for `idx` and `folder`", schema { "x-values": "path" }, for Mnist | FashionMnist | Cifar10 | Idx | Folder;
+        /// The file of training images in `dir`, plain or `.gz`.
+        train_images: PathBuf, default "found by the usual names", schema { "x-values": "path" }, for Idx;
+        /// The file of training labels.
+        train_labels: PathBuf, default "found by the usual names", schema { "x-values": "path" }, for Idx;
+        /// The file of test images.
+        test_images: PathBuf, default "found by the usual names, or no test split if the training files are named",
+            schema { "x-values": "path" }, for Idx;
+        /// The file of test labels.
+        test_labels: PathBuf, default "as `test_images`", schema { "x-values": "path" }, for Idx;
+        /// The names of the classes 0, 1, …
+        classes: Vec<String>, default "the class numbers", schema { "uniqueItems": true, "x-values": "list of names" }, for Idx;
+        /// Swaps rows and columns of each image, which EMNIST's files need.
+        transpose: bool = false, for Idx;
+        /// The height and width that images are resized to, in pixels.
+        image_size: [Count; 2] = [Count::literal(28); 2], schema { "items": { "maximum": LARGEST_SIDE } }, for Folder;
+        /// The number of channels: 1 is grey, 3 is colour.
+        image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder;
+        /// The treatment of images with other proportions.
+        resize: Resize = Resize::Stretch, for Folder;
+        /// The treatment of damaged images.
+        damaged: Damaged = Damaged::Refuse, for Folder;
+        /// Caches decoded images for the next start.
+        cache: bool = true, for Folder;
+        /// The validation split: a fraction of every class, or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones.
+        validation: Validation, default "the validation folder if there is one, else 0";
+        /// Uses only the first n training samples; 0: all.
+        train_limit: usize = 0;
+        /// A new order of the samples in each epoch.
+        shuffle: bool = true;
+        /// The normalization of pixels.
+        normalization: Normalization = Normalization::Unit;
+    }
 }
 
 /// The origin of the validation split.
@@ -74,7 +98,7 @@ fn yes() -> bool {
 pub enum Validation {
     /// A random fraction of the training samples, stratified by class; 0: no validation split.
     Fraction(Fraction),
-    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`.
+    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`. Source `memory`: the given validation images.
     Folder,
 }
 
@@ -106,11 +130,13 @@ impl<'de> Deserialize<'de> for Validation {
 
 const FOLDER: &str = "folder";
 
+inline_schema!(Validation, |generator| number_or_words::<Fraction>(generator, &[FOLDER]));
+
 /// The treatment of images that can't be decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Damaged {
-    /// An error that names the first such file.
+    /// An error names the first such file.
     #[default]
     Refuse,
     /// They are left out. A warning names each of them, and the manifest has their number.
@@ -118,7 +144,7 @@ pub enum Damaged {
 }
 
 /// The data sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// 5,000 training and 1,000 test images of MNIST, built into the program.
@@ -133,6 +159,8 @@ pub enum Source {
     Idx,
     /// A folder with one subfolder of image files for each class.
     Folder,
+    /// Images in memory, of a program that uses the library.
+    Memory,
 }
 
 impl Source {
@@ -146,23 +174,27 @@ impl Source {
             Self::Cifar10 => "cifar10",
             Self::Idx => "idx",
             Self::Folder => "folder",
+            Self::Memory => "memory",
         }
     }
 }
 
 /// The normalization of pixels (0 to 255).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
     /// Pixel / 255.
     #[default]
     Unit,
-    /// (pixel / 255 − mean) / deviation, with mean and deviation of the training split for each channel.
+    /// (pixel / 255 − mean) / deviation, with mean and deviation of the training split, for each channel.
     Standard,
 }
 
 /// The largest side of `image_size` in pixels.
 const LARGEST_SIDE: usize = 16_384;
+
+/// The accepted `image_channels`: grey and colour.
+const CHANNELS: [usize; 2] = [1, 3];
 
 impl Data {
     /// The data section for a source name, such as `mnist`. `dir`: its folder, if it is not in the cache.
@@ -175,13 +207,10 @@ impl Data {
         if let Some(dir) = dir {
             keys.insert("dir".to_owned(), dir.to_string_lossy().into_owned().into());
         }
-        let mut data: Self =
-            figment::Figment::from(figment::providers::Serialized::defaults(keys)).extract().map_err(|mut error: figment::Error| {
-                error.path.insert(0, "data".to_owned());
-                ConfigError::from_figment(error)
-            })?;
-        data.resolve()?;
-        Ok(data)
+        figment::Figment::from(figment::providers::Serialized::defaults(keys)).extract().map_err(|mut error: figment::Error| {
+            error.path.insert(0, "data".to_owned());
+            ConfigError::from_figment(error)
+        })
     }
 
     /// Whether there is a validation split. Returns `None` if that depends on the content of the folder.
@@ -192,72 +221,109 @@ impl Data {
             Validation::Folder => true,
         })
     }
+}
 
-    /// Checks that the given keys apply to the source, and fills in the defaults of the source.
-    pub(super) fn resolve(&mut self) -> Result<(), ConfigError> {
-        use Source::{Folder, Idx, MnistMini};
-        let source = self.source;
-        let given = [
-            ("dir", self.dir.is_some(), source != MnistMini),
-            ("train_images", self.train_images.is_some(), source == Idx),
-            ("train_labels", self.train_labels.is_some(), source == Idx),
-            ("test_images", self.test_images.is_some(), source == Idx),
-            ("test_labels", self.test_labels.is_some(), source == Idx),
-            ("image_size", self.image_size.is_some(), source == Folder),
-            ("image_channels", self.image_channels.is_some(), source == Folder),
-            ("resize", self.resize.is_some(), source == Folder),
-            ("damaged", self.damaged.is_some(), source == Folder),
-            ("cache", self.cache.is_some(), source == Folder),
-            ("transpose", self.transpose.is_some(), source == Idx),
-            ("classes", self.classes.is_some(), source == Idx),
-        ];
-        super::load::refuse_foreign_keys("data", &format!("source `{}`", source.name()), &given)?;
-        let missing = |key: &str| ConfigError::value(format!("data.{key}"), format!("is missing; source `{}` needs it", source.name()));
-        if matches!(source, Idx | Folder) && self.dir.is_none() {
-            return Err(missing("dir"));
-        }
-        if self.train_images.is_some() != self.train_labels.is_some() {
-            return Err(missing(if self.train_images.is_none() { "train_images" } else { "train_labels" }));
-        }
-        if self.test_images.is_some() != self.test_labels.is_some() {
-            return Err(missing(if self.test_images.is_none() { "test_images" } else { "test_labels" }));
-        }
-        if source == Folder {
-            let size = self.image_size.get_or_insert([Count::literal(28); 2]);
-            if let Some(side) = size.iter().find(|side| side.get() > LARGEST_SIDE) {
-                return Err(ConfigError::value(
-                    "data.image_size",
-                    format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get()),
-                ));
-            }
-            self.resize.get_or_insert_default();
-            self.damaged.get_or_insert_default();
-            self.cache.get_or_insert(true);
-            let channels = self.image_channels.get_or_insert(Count::literal(1)).get();
-            if channels != 1 && channels != 3 {
-                return Err(ConfigError::value("data.image_channels", format!("is {channels}; expected 1 (grey) or 3 (colour)")));
-            }
-        }
-        if source == Idx {
-            self.transpose.get_or_insert(false);
-        }
-        match self.validation {
-            None if source != Folder => self.validation = Some(Validation::NONE),
-            Some(Validation::Folder) if source != Folder => {
+impl TryFrom<Keys> for Data {
+    type Error = ConfigError;
+
+    fn try_from(keys: Keys) -> Result<Self, ConfigError> {
+        let source = keys.checked_kind()?;
+        keys.check_files(source)?;
+        keys.check_folder()?;
+        keys.check_classes()?;
+        let is_folder = source == Source::Folder;
+        let has_validation_images = matches!(source, Source::Folder | Source::Memory);
+        let validation = match keys.validation {
+            None if !has_validation_images => Some(Validation::NONE),
+            Some(Validation::Folder) if !has_validation_images => {
                 let problem =
                     format!("is \"folder\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
                 return Err(ConfigError::value("data.validation", problem));
             }
-            _ => {}
+            validation => validation,
+        };
+        Ok(Self {
+            source,
+            transpose: (source == Source::Idx).then(|| keys.transpose()),
+            image_size: is_folder.then(|| keys.image_size()),
+            image_channels: is_folder.then(|| keys.image_channels()),
+            resize: is_folder.then(|| keys.resize()),
+            damaged: is_folder.then(|| keys.damaged()),
+            cache: is_folder.then(|| keys.cache()),
+            validation,
+            train_limit: keys.train_limit(),
+            shuffle: keys.shuffle(),
+            normalization: keys.normalization(),
+            dir: keys.dir.map(|dir| super::load::absolute(&dir)),
+            train_images: keys.train_images,
+            train_labels: keys.train_labels,
+            test_images: keys.test_images,
+            test_labels: keys.test_labels,
+            classes: keys.classes,
+        })
+    }
+}
+
+impl Keys {
+    /// Checks that the files of the source are named together.
+    fn check_files(&self, source: Source) -> Result<(), ConfigError> {
+        let missing =
+            |key: &str| Err(ConfigError::value(format!("data.{key}"), format!("is missing; source `{}` needs it", source.name())));
+        if matches!(source, Source::Idx | Source::Folder) && self.dir.is_none() {
+            return missing("dir");
         }
+        if self.train_images.is_some() != self.train_labels.is_some() {
+            return missing(if self.train_images.is_none() { "train_images" } else { "train_labels" });
+        }
+        if self.test_images.is_some() != self.test_labels.is_some() {
+            return missing(if self.test_images.is_none() { "test_images" } else { "test_labels" });
+        }
+        Ok(())
+    }
+
+    fn check_folder(&self) -> Result<(), ConfigError> {
+        if let Some(side) = self.image_size().iter().find(|side| side.get() > LARGEST_SIDE) {
+            return Err(ConfigError::value("data.image_size", format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get())));
+        }
+        let channels = self.image_channels().get();
+        if !CHANNELS.contains(&channels) {
+            let [grey, colour] = CHANNELS;
+            let problem = format!("is {channels}; expected {grey} (grey) or {colour} (colour)");
+            return Err(ConfigError::value("data.image_channels", problem));
+        }
+        Ok(())
+    }
+
+    fn check_classes(&self) -> Result<(), ConfigError> {
         if let Some(classes) = &self.classes
             && let Some(twice) = classes.iter().enumerate().find_map(|(index, class)| classes[..index].contains(class).then_some(class))
         {
             return Err(ConfigError::value("data.classes", format!("names {twice:?} twice; each class needs a name of its own")));
         }
-        if let Some(dir) = &mut self.dir {
-            *dir = super::load::absolute(dir);
-        }
         Ok(())
+    }
+}
+
+impl From<Data> for Keys {
+    fn from(data: Data) -> Self {
+        Self {
+            source: Some(data.source),
+            dir: data.dir,
+            train_images: data.train_images,
+            train_labels: data.train_labels,
+            test_images: data.test_images,
+            test_labels: data.test_labels,
+            classes: data.classes,
+            transpose: data.transpose,
+            image_size: data.image_size,
+            image_channels: data.image_channels,
+            resize: data.resize,
+            damaged: data.damaged,
+            cache: data.cache,
+            validation: data.validation,
+            train_limit: Some(data.train_limit),
+            shuffle: Some(data.shuffle),
+            normalization: Some(data.normalization),
+        }
     }
 }

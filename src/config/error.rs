@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use figment::error::{Actual, Kind};
+use regulus_model::spelling;
 
 use super::key_paths;
 
@@ -112,21 +113,11 @@ fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A question with the nearest known word, or, if none is near, a list of all words.
-pub(crate) fn nearest(typed: &str, known: &[&str]) -> String {
-    near(typed, known).map_or_else(|| format!("expected one of {}", listed(known)), |word| format!("did you mean `{word}`?"))
-}
-
-fn near<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    let distances = known.iter().map(|word| (strsim::damerau_levenshtein(typed, word), *word));
-    distances.filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3).min().map(|(_, word)| word)
-}
-
 /// The hint for an unknown key of a section: a key of the section, or the same key of another section.
 fn hint_in_section(typed: &str, known: &[&str]) -> String {
     let elsewhere = key_paths::paths_to(typed);
-    if near(typed, known).is_some() || elsewhere.is_empty() {
-        return nearest(typed, known);
+    if spelling::nearest(typed, known).is_some() || elsewhere.is_empty() {
+        return spelling::hint(typed, known);
     }
     key_paths::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -134,13 +125,13 @@ fn hint_in_section(typed: &str, known: &[&str]) -> String {
 /// The hint for an unknown key outside of sections. Most often the section is missing.
 fn hint_at_root(typed: &str, known: &[&str]) -> String {
     let mut elsewhere = key_paths::paths_to(typed);
-    if elsewhere.is_empty() && near(typed, known).is_none() {
+    if elsewhere.is_empty() && spelling::nearest(typed, known).is_none() {
         let all = key_paths::all_paths();
         let last: Vec<&str> = all.iter().filter_map(|path| path.rsplit_once('.').map(|(_, key)| key)).collect();
-        elsewhere = near(typed, &last).map(key_paths::paths_to).unwrap_or_default();
+        elsewhere = spelling::nearest(typed, &last).map(key_paths::paths_to).unwrap_or_default();
     }
     if elsewhere.is_empty() {
-        nearest(typed, known)
+        spelling::hint(typed, known)
     } else {
         key_paths::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())
     }

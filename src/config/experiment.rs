@@ -2,54 +2,68 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
 use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule};
 use crate::seed::Seed;
 
+/// What a name consists of.
+pub(super) const NAME: &str = "letters, digits, `.`, `_` and `-`, not starting with `.`";
+
+/// The largest number of threads.
+pub(super) const MAX_THREADS: usize = 1024;
+
 /// An experiment: everything that determines the result of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// The name of the experiment and of the folder of its runs: letters, digits, `.`, `_` and `-`.
+    /// The name of the experiment and of the folder of its runs.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
+    #[schemars(extend("x-values" = NAME))]
     pub name: String,
     /// The seed of every random stream.
     #[serde(default)]
+    #[schemars(with = "u64")]
     pub seed: Seed,
     /// The folder of all runs.
     #[serde(default = "artifacts")]
+    #[schemars(extend("x-values" = "path"))]
     pub artifacts: PathBuf,
-    /// The backend.
+    /// Where operations are computed.
     #[serde(default)]
     pub backend: Backend,
-    /// The data.
+    /// The images and their splits.
+    #[schemars(extend("x-see" = "[Data](data.md) describes the sources."))]
     pub data: Data,
-    /// The network.
+    /// The network and its initial weights.
     #[serde(default)]
+    #[schemars(extend("x-see" = "[Networks](networks.md) describes the kinds and the layers."))]
     pub model: Model,
-    /// The regularization terms of the loss.
+    /// The regularization terms of the loss. A config can have several. Without any there is no regularization.
     #[serde(default)]
+    #[schemars(extend("x-see" = "[Regularization](regularization.md) describes the kinds."))]
     pub penalty: Vec<Penalty>,
-    /// The optimizer.
+    /// The method of a training step.
     #[serde(default)]
     pub optimizer: Optimizer,
-    /// The learning-rate schedule.
+    /// The schedule of the learning rate.
     #[serde(default)]
     pub schedule: Schedule,
     /// Epochs, batch size and limits.
     #[serde(default)]
     pub train: Train,
-    /// Data augmentation.
+    /// Data augmentation of training images.
     #[serde(default)]
     pub augment: Augment,
-    /// Weight averaging.
+    /// Weight averaging: an average of the weights is measured, saved and exported instead of the weights.
     #[serde(default)]
     pub averaging: Averaging,
-    /// Early stopping.
+    /// Early stopping by the validation loss.
     #[serde(default)]
     pub early_stopping: EarlyStopping,
-    /// Additional checkpoints.
+    /// Checkpoints between the ends of epochs.
     #[serde(default)]
     pub checkpoint: Checkpoint,
 }
@@ -65,16 +79,17 @@ fn artifacts() -> PathBuf {
 }
 
 /// The backend of an experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backend {
-    /// The backend.
+    /// The backend. The program must be built with its cargo feature.
     pub kind: BackendKind,
     /// Threads of the CPU backends; 0: one per core.
+    #[schemars(range(max = MAX_THREADS))]
     pub threads: usize,
-    /// The implementation of operations on the CPU backends.
+    /// The implementation of operations on the CPU backends. GPUs always use stock operations.
     pub kernels: Implementation,
-    /// The index of the device, from 0, as `regulus backends` lists them.
+    /// The index of the device, as `regulus backends` lists them.
     pub device: usize,
 }
 
@@ -85,17 +100,17 @@ impl Default for Backend {
 }
 
 /// The implementation of operations on a CPU backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Implementation {
-    /// Fused operations of this program.
+    /// This program's fused operations.
     Fused,
-    /// Burn's stock operations, as on GPUs.
+    /// Burn's stock operations.
     Stock,
 }
 
 /// The backends. A build has those of its cargo features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
     /// Burn's CPU backend.
@@ -116,6 +131,12 @@ impl BackendKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Vulkan, Self::Metal, Self::Cuda];
 
+    /// Whether it computes on the CPU.
+    #[must_use]
+    pub const fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::Ndarray)
+    }
+
     /// The name in configs, and of the cargo feature.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -131,26 +152,27 @@ impl BackendKind {
 }
 
 /// Length and steps of training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
     /// Passes over the training split.
     pub epochs: Count,
-    /// Samples per step.
+    /// Samples per step; `full`: all training samples.
     pub batch_size: BatchSize,
     /// Samples computed at once. The gradient of a larger batch is accumulated over micro-batches of this size.
     pub micro_batch: Count,
     /// The largest number of steps; 0: no limit.
     pub max_steps: u64,
-    /// Label smoothing: the fraction of the target that is spread evenly over the classes.
+    /// Label smoothing: the fraction of a training sample's target that is spread evenly over the classes.
     pub label_smoothing: Fraction,
-    /// The checkpoint that commands and the summary use. By default the best if there is a validation split, else the last.
+    /// The checkpoint that commands and the summary use.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CheckpointKind", extend("x-default" = "`best` with a validation split, else `last`"))]
     pub keep: Option<CheckpointKind>,
 }
 
 /// The kinds of checkpoints of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckpointKind {
     /// The newest.
@@ -225,10 +247,10 @@ impl Train {
 }
 
 /// Early stopping by the validation loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EarlyStopping {
-    /// The number of epochs without improvement after which training stops; 0: never. `train.keep` selects the weights.
+    /// Epochs without a better validation loss after which training stops; 0: never. `train.keep` selects the checkpoint.
     pub patience: u64,
     /// The smallest decrease of the best loss that counts as improvement.
     pub min_delta: NonNegative,
@@ -241,9 +263,9 @@ impl Default for EarlyStopping {
 }
 
 /// Checkpoints between the ends of epochs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
-    /// Steps between checkpoints; 0: at the end of each epoch only.
+    /// Steps between checkpoints, besides those at the end of every epoch; 0: only those.
     pub every_steps: u64,
 }

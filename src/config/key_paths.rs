@@ -5,9 +5,10 @@ use serde::de::DeserializeOwned;
 use super::experiment::{Backend, Checkpoint, EarlyStopping, Train};
 use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule};
 
-/// The paths of all keys. Keys of penalties have the index 0.
-pub(super) fn all_paths() -> Vec<String> {
-    let sections: [(&str, &[&str]); 12] = [
+/// The sections with their keys, in the order of the file. Keys outside of sections have an empty path. Penalties have the index 0.
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 13] {
+    [
+        ("", keys_of::<Experiment>()),
         ("backend", keys_of::<Backend>()),
         ("data", keys_of::<Data>()),
         ("model", keys_of::<Model>()),
@@ -20,9 +21,13 @@ pub(super) fn all_paths() -> Vec<String> {
         ("averaging", keys_of::<Averaging>()),
         ("early_stopping", keys_of::<EarlyStopping>()),
         ("checkpoint", keys_of::<Checkpoint>()),
-    ];
-    let inside = sections.iter().flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")));
-    keys_of::<Experiment>().iter().map(ToString::to_string).chain(inside).collect()
+    ]
+}
+
+/// The paths of all keys. Keys of penalties have the index 0.
+pub(super) fn all_paths() -> Vec<String> {
+    let path = |section: &str, key: &str| if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+    sections().iter().flat_map(|(section, keys)| keys.iter().map(|key| path(section, key))).collect()
 }
 
 /// The keys of a section, taken from the error that serde returns for an impossible key.
@@ -66,7 +71,7 @@ pub(super) fn nearest_path(typed: &str, paths: &[String]) -> String {
     if !same.is_empty() {
         return did_you_mean(&same);
     }
-    super::error::nearest(typed, &paths.iter().map(String::as_str).collect::<Vec<_>>())
+    regulus_model::spelling::hint(typed, &paths.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The question `did you mean …?` with one or several paths.

@@ -1,12 +1,14 @@
 //! The `[penalty.schedule]` section: how λ changes during training.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keys::keys;
 use super::number::{Count, Fraction, Positive};
-use super::{ConfigError, Schedule, load, schedule};
+use super::{ConfigError, Decay, Schedule};
 
 /// The schedule of a penalty's λ.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub enum Lambda {
     /// A factor that depends on the step only.
@@ -37,7 +39,7 @@ pub enum Lambda {
 }
 
 /// The approximation of the curvature of the loss, the generalized Gauss-Newton matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Structure {
     /// The diagonal.
@@ -71,85 +73,70 @@ impl Lambda {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
-    #[default]
+    /// As in `[schedule]`, applied to λ.
     Constant,
+    /// As in `[schedule]`, applied to λ.
     Step,
+    /// As in `[schedule]`, applied to λ.
     Cosine,
+    /// As in `[schedule]`, applied to λ.
     Linear,
+    /// λ ← γ/‖w‖² by the evidence of the training data, for `l2`.
     Evidence,
+    /// λ by the ratio of the data loss's gradient to the weights, for `l2`.
     Adaptive,
+    /// Σ w² of each parameter stays below a bound, for `decoupled`.
     Cpr,
 }
 
-/// The section as in the file.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Keys {
-    kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warmup_steps: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    every_epochs: Option<Count>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    factor: Option<Fraction>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    final_fraction: Option<Fraction>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    structure: Option<Structure>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    burn_in_epochs: Option<Count>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ratio: Option<Positive>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warm_start_steps: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bound_factor: Option<Positive>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    multiplier_rate: Option<Positive>,
+keys! {
+    struct Keys in "schedule" {
+        /// The kind of schedule.
+        kind: Kind = Kind::Constant;
+        /// Steps of linear warm-up.
+        warmup_steps: u64 = 0, for Constant | Step | Cosine | Linear;
+        /// Epochs between two decreases or updates.
+        every_epochs: Count = Count::literal(5), for Step | Evidence;
+        /// The factor of a decrease.
+        factor: Fraction = Fraction::literal(0.1), for Step;
+        /// The final λ as a fraction of `lambda`.
+        final_fraction: Fraction = Fraction::literal(0.0), for Cosine | Linear;
+        /// The approximation of the curvature.
+        structure: Structure = Structure::Kronecker, for Evidence;
+        /// The epoch after which λ is updated first, less than `train.epochs`.
+        burn_in_epochs: Count = Count::literal(5), for Evidence;
+        /// The ratio r.
+        ratio: Positive = Positive::literal(0.02), for Adaptive;
+        /// Steps after which the bound is set from the weights.
+        warm_start_steps: u64 = 500, for Cpr;
+        /// The bound as a multiple of Σ w² at that step.
+        bound_factor: Positive = Positive::literal(1.0), for Cpr;
+        /// The learning rate μ of the multipliers.
+        multiplier_rate: Positive = Positive::literal(1.0), for Cpr;
+    }
 }
 
 impl TryFrom<Keys> for Lambda {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        use Kind::{Adaptive, Constant, Cosine, Cpr, Evidence, Linear, Step};
-        let kind = keys.kind;
-        let given = [
-            ("warmup_steps", keys.warmup_steps.is_some(), matches!(kind, Constant | Step | Cosine | Linear)),
-            ("every_epochs", keys.every_epochs.is_some(), matches!(kind, Step | Evidence)),
-            ("factor", keys.factor.is_some(), kind == Step),
-            ("final_fraction", keys.final_fraction.is_some(), matches!(kind, Cosine | Linear)),
-            ("structure", keys.structure.is_some(), kind == Evidence),
-            ("burn_in_epochs", keys.burn_in_epochs.is_some(), kind == Evidence),
-            ("ratio", keys.ratio.is_some(), kind == Adaptive),
-            ("warm_start_steps", keys.warm_start_steps.is_some(), kind == Cpr),
-            ("bound_factor", keys.bound_factor.is_some(), kind == Cpr),
-            ("multiplier_rate", keys.multiplier_rate.is_some(), kind == Cpr),
-        ];
-        load::refuse_foreign_keys("schedule", &load::kind_in_words(&kind), &given)?;
-        let scheduled = |kind| {
-            let Keys { every_epochs, factor, final_fraction, .. } = keys;
-            let warmup_steps = keys.warmup_steps.unwrap_or_default();
-            schedule::Keys { kind, warmup_steps, every_epochs, factor, final_fraction, ..schedule::Keys::default() }.try_into()
-        };
-        Ok(match kind {
-            Constant => Self::Scheduled(scheduled(schedule::Kind::Constant)?),
-            Step => Self::Scheduled(scheduled(schedule::Kind::Step)?),
-            Cosine => Self::Scheduled(scheduled(schedule::Kind::Cosine)?),
-            Linear => Self::Scheduled(scheduled(schedule::Kind::Linear)?),
-            Evidence => Self::Evidence {
-                structure: keys.structure.unwrap_or(Structure::Kronecker),
-                burn_in_epochs: keys.burn_in_epochs.unwrap_or(Count::literal(5)),
-                every_epochs: keys.every_epochs.unwrap_or(Count::literal(5)),
-            },
-            Adaptive => Self::Adaptive { ratio: keys.ratio.unwrap_or(Positive::literal(0.02)) },
-            Cpr => Self::Cpr {
-                warm_start_steps: keys.warm_start_steps.unwrap_or(500),
-                bound_factor: keys.bound_factor.unwrap_or(Positive::literal(1.0)),
-                multiplier_rate: keys.multiplier_rate.unwrap_or(Positive::literal(1.0)),
+        let scheduled = |decay| Self::Scheduled(Schedule { warmup_steps: keys.warmup_steps(), decay });
+        Ok(match keys.checked_kind()? {
+            Kind::Constant => scheduled(Decay::Constant),
+            Kind::Step => scheduled(Decay::Step { every_epochs: keys.every_epochs(), factor: keys.factor() }),
+            Kind::Cosine => scheduled(Decay::Cosine { final_fraction: keys.final_fraction() }),
+            Kind::Linear => scheduled(Decay::Linear { final_fraction: keys.final_fraction() }),
+            Kind::Evidence => {
+                Self::Evidence { structure: keys.structure(), burn_in_epochs: keys.burn_in_epochs(), every_epochs: keys.every_epochs() }
+            }
+            Kind::Adaptive => Self::Adaptive { ratio: keys.ratio() },
+            Kind::Cpr => Self::Cpr {
+                warm_start_steps: keys.warm_start_steps(),
+                bound_factor: keys.bound_factor(),
+                multiplier_rate: keys.multiplier_rate(),
             },
         })
     }
@@ -157,31 +144,31 @@ impl TryFrom<Keys> for Lambda {
 
 impl From<Lambda> for Keys {
     fn from(lambda: Lambda) -> Self {
-        let keys = |kind| Self { kind, ..Self::default() };
         match lambda {
             Lambda::Evidence { structure, burn_in_epochs, every_epochs } => Self {
                 structure: Some(structure),
                 burn_in_epochs: Some(burn_in_epochs),
                 every_epochs: Some(every_epochs),
-                ..keys(Kind::Evidence)
+                ..Self::of(Kind::Evidence)
             },
-            Lambda::Adaptive { ratio } => Self { ratio: Some(ratio), ..keys(Kind::Adaptive) },
+            Lambda::Adaptive { ratio } => Self { ratio: Some(ratio), ..Self::of(Kind::Adaptive) },
             Lambda::Cpr { warm_start_steps, bound_factor, multiplier_rate } => Self {
                 warm_start_steps: Some(warm_start_steps),
                 bound_factor: Some(bound_factor),
                 multiplier_rate: Some(multiplier_rate),
-                ..keys(Kind::Cpr)
+                ..Self::of(Kind::Cpr)
             },
-            Lambda::Scheduled(schedule) => {
-                let schedule::Keys { kind, warmup_steps, every_epochs, factor, final_fraction, .. } = schedule.into();
-                let kind = match kind {
+            Lambda::Scheduled(Schedule { warmup_steps, decay }) => {
+                let keys = match decay {
                     // λ has no plateau schedule.
-                    schedule::Kind::Constant | schedule::Kind::Plateau => Kind::Constant,
-                    schedule::Kind::Step => Kind::Step,
-                    schedule::Kind::Cosine => Kind::Cosine,
-                    schedule::Kind::Linear => Kind::Linear,
+                    Decay::Constant | Decay::Plateau { .. } => Self::of(Kind::Constant),
+                    Decay::Step { every_epochs, factor } => {
+                        Self { every_epochs: Some(every_epochs), factor: Some(factor), ..Self::of(Kind::Step) }
+                    }
+                    Decay::Cosine { final_fraction } => Self { final_fraction: Some(final_fraction), ..Self::of(Kind::Cosine) },
+                    Decay::Linear { final_fraction } => Self { final_fraction: Some(final_fraction), ..Self::of(Kind::Linear) },
                 };
-                Self { warmup_steps: Some(warmup_steps), every_epochs, factor, final_fraction, ..keys(kind) }
+                Self { warmup_steps: Some(warmup_steps), ..keys }
             }
         }
     }

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::Serialized;
 
+use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set, set_text, unset};
-use super::{Average, ConfigError, Decay, Experiment, Lambda, Method, ModelKind};
-
-/// The largest accepted number of threads.
-const MAX_THREADS: usize = 1024;
+use super::{Average, ConfigError, Decay, Experiment, Lambda, ModelKind, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -29,7 +27,21 @@ impl Experiment {
     /// When the file can't be read, is not TOML, lacks a key of `unsets`, or has an unknown key or invalid value.
     pub fn load_changed(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
         let text = text_of(path)?;
-        let mut table: toml::Table = toml::from_str(&text)
+        Self::parse(path, &text, unsets, sets)
+    }
+
+    /// Reads an experiment from the text of a config.
+    ///
+    /// # Errors
+    ///
+    /// As [`Experiment::load`].
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(Path::new("text"), text, &[], &[])
+    }
+
+    /// Reads the text of the config `path`.
+    fn parse(path: &Path, text: &str, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         unset(&mut table, unsets)?;
         let mut arguments = Vec::new();
@@ -60,7 +72,7 @@ impl Experiment {
     fn resolve(mut self) -> Result<Self, ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
-            let problem = format!("is {:?}; expected letters, digits, `.`, `_` and `-`, not starting with `.`", self.name);
+            let problem = format!("is {:?}; expected {NAME}", self.name);
             return Err(ConfigError::value("name", problem));
         }
         if self.model.kind == ModelKind::Cnn && self.model.channels.is_empty() {
@@ -71,11 +83,6 @@ impl Experiment {
         }
         self.check_proximal()?;
         self.check_epochs()?;
-        if self.augment.rotation.get() > 180.0 {
-            let problem = format!("is {}; expected at most 180 degrees", self.augment.rotation.get());
-            return Err(ConfigError::value("augment.rotation", problem));
-        }
-        self.data.resolve()?;
         if let Some(has_validation) = self.data.has_validation() {
             self.check_validation(has_validation)?;
         }
@@ -113,15 +120,8 @@ impl Experiment {
 
     /// Checks that the optimizer supports proximal steps.
     fn check_proximal(&self) -> Result<(), ConfigError> {
-        let foreign = match self.optimizer.method {
-            Method::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
-            // The proximal step does not take account of the longer step of Nesterov momentum.
-            Method::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
-            Method::Sgd { .. } | Method::Adam { .. } | Method::AdamW { .. } => return Ok(()),
-        };
-        let Some(index) = self.penalty.iter().position(|penalty| penalty.proximal) else { return Ok(()) };
-        let problem = format!("is true, but there is no proximal step for {foreign}; use sgd with or without momentum, adam or adamw");
-        Err(ConfigError::value(format!("penalty.{index}.proximal"), problem))
+        let proximal = self.penalty.iter().position(|penalty| penalty.proximal);
+        proximal.map_or(Ok(()), |index| self.optimizer.method.check_proximal(&format!("penalty.{index}")))
     }
 
     /// Checks the options that take effect in a later epoch.
@@ -183,16 +183,12 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// The sections that are tables.
-const SECTIONS: [&str; 10] =
-    ["backend", "data", "model", "augment", "averaging", "optimizer", "schedule", "train", "early_stopping", "checkpoint"];
-
 /// Checks that sections are tables: serde would also read them from lists.
 fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let refuse = |key: String, expected: &str, found: &toml::Value| {
         Err(ConfigError::value(key, format!("is of type {}; expected {expected}", found.type_str())))
     };
-    for section in SECTIONS {
+    for section in key_paths::sections().map(|(path, _)| path) {
         if let Some(found) = table.get(section).filter(|found| !found.is_table()) {
             return refuse(section.to_owned(), &format!("a table, `[{section}]`"), found);
         }
@@ -209,22 +205,6 @@ fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-/// A kind for messages.
-pub(super) fn kind_in_words<K: std::fmt::Debug + Default + PartialEq>(kind: &K) -> String {
-    let default = if *kind == K::default() { ", the default" } else { "" };
-    format!("kind `{}`{default}", format!("{kind:?}").to_lowercase())
-}
-
-/// Returns an error if a given key does not apply to `kind`. Each entry is a key, whether it is given, and whether it applies.
-pub(super) fn refuse_foreign_keys(section: &str, kind: &str, keys: &[(&str, bool, bool)]) -> Result<(), ConfigError> {
-    let Some((foreign, ..)) = keys.iter().find(|(_, given, applies)| *given && !applies) else {
-        return Ok(());
-    };
-    let own: Vec<_> = keys.iter().filter(|(.., applies)| *applies).map(|(key, ..)| format!("`{key}`")).collect();
-    let own = if own.is_empty() { "no keys of its own".to_owned() } else { own.join(", ") };
-    Err(ConfigError::value(format!("{section}.{foreign}"), format!("does not apply to {kind}, which has {own}")))
 }
 
 /// The absolute path, so that a resolved config does not depend on the current folder.
@@ -306,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_path() {
-        let paths = super::super::key_paths::all_paths();
+        let paths = key_paths::all_paths();
         for path in ["seed", "penalty.0.schedule.burn_in_epochs", "data.classes", "train.keep", "model.init", "averaging.from_epoch"] {
             assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
         }
@@ -352,6 +332,8 @@ mod tests {
             "penalty.0.schedule.0.kind=cosine",
             "penalty.0.schedule.ratio=1",
             "averaging.decay=0.9",
+            "augment.rotation=200",
+            "penalty.0.proximal=false",
             "lambda=1",
             "epochs=3",
             "epoch=3",

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use regulus_model::graph::{Features, Graph, GraphError, Layer, Shape};
 use regulus_model::networks::{self, Cnn, DnCnn, Mlp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use super::keys::keys;
 use super::number::{Count, Fraction};
-use super::{ConfigError, load};
 
 /// The network and its sizes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Model {
     /// The kind of network.
@@ -25,103 +27,90 @@ pub struct Model {
     pub hidden: Count,
     /// Probability of dropping a hidden unit in a training step.
     pub dropout: Fraction,
-    /// Convolutions of a `dncnn`. The default is for CPUs: an output pixel depends on 15×15 pixels. The paper has 17, for 35×35.
+    /// The number of convolutions of a `dncnn`. The default is for CPUs: an output pixel depends on 15×15 pixels. Zhang et al. 2017 have 17, for 35×35.
     pub depth: Count,
-    /// Output channels of each convolution of a `dncnn` but the last; half of the paper's 64.
+    /// Output channels of each convolution of a `dncnn` but the last. Zhang et al. 2017 have 64.
     pub width: Count,
     /// The layers of a network made of `layers`.
     pub layers: Vec<Layer>,
     /// How the weights start.
     pub initializer: Init,
-    /// A safetensors file to start from instead.
+    /// A run folder or a safetensors file with weights to start from instead.
     pub init: Option<PathBuf>,
 }
 
 impl Default for Model {
     fn default() -> Self {
+        let keys = Keys::of(ModelKind::Cnn);
         Self {
-            kind: ModelKind::default(),
-            channels: vec![Count::literal(32), Count::literal(64)],
-            kernel_size: Count::literal(3),
-            padding: Padding::Valid,
-            hidden: Count::literal(128),
-            dropout: Fraction::literal(0.0),
-            depth: Count::literal(7),
-            width: Count::literal(32),
+            kind: ModelKind::Cnn,
+            channels: keys.channels(),
+            kernel_size: keys.kernel_size(),
+            padding: keys.padding(),
+            hidden: keys.hidden(),
+            dropout: keys.dropout(),
+            depth: keys.depth(),
+            width: keys.width(),
             layers: Vec::new(),
-            initializer: Init::default(),
+            initializer: keys.initializer(),
             init: None,
         }
     }
 }
 
-/// The section as it is written.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    #[serde(default)]
-    kind: ModelKind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<Count>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kernel_size: Option<Count>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    padding: Option<Padding>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    hidden: Option<Count>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dropout: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    depth: Option<Count>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    width: Option<Count>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    layers: Option<Vec<Layer>>,
-    #[serde(default)]
-    initializer: Init,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    init: Option<PathBuf>,
+keys! {
+    struct Keys in "model" {
+        /// The kind of network.
+        kind: ModelKind = ModelKind::Cnn;
+        /// The output channels of each convolution.
+        channels: Vec<Count> = vec![Count::literal(32), Count::literal(64)], for Cnn;
+        /// The side of the square convolution kernels.
+        kernel_size: Count = Count::literal(3), for Cnn;
+        /// What convolutions get beyond the edge.
+        padding: Padding = Padding::Valid, for Cnn;
+        /// The units of the hidden dense layer.
+        hidden: Count = Count::literal(128), for Cnn | Mlp;
+        /// The probability that a hidden unit is dropped in a training step.
+        dropout: Fraction = Fraction::literal(0.0), for Cnn | Mlp;
+        /// The number of convolutions. Zhang et al. 2017 have 17.
+        depth: Count = Count::literal(7), schema { "minimum": 2, "maximum": 1000 }, for Dncnn;
+        /// The output channels of each convolution but the last. Zhang et al. 2017 have 64.
+        width: Count = Count::literal(32), for Dncnn;
+        /// A list such as `["conv 16 3x3", "batch_norm", "relu", "global_average_pool", "dense classes"]`.
+        layers: Vec<Layer>, default "required for `layers`", schema { "minItems": 1, "x-values": "list of layers" }, for Layers;
+        /// The distribution of initial kernels. Biases start at 0.
+        initializer: Init = Init::Glorot;
+        /// A safetensors file with the initial weights instead.
+        init: PathBuf, default "none", schema { "x-values": "path" };
+    }
 }
 
 impl TryFrom<Keys> for Model {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        let Sections { convolves, hides, layered } = keys.kind.sections();
-        let denoises = keys.kind == ModelKind::Dncnn;
-        let given = [
-            ("channels", keys.channels.is_some(), convolves),
-            ("kernel_size", keys.kernel_size.is_some(), convolves),
-            ("padding", keys.padding.is_some(), convolves),
-            ("hidden", keys.hidden.is_some(), hides),
-            ("dropout", keys.dropout.is_some(), hides),
-            ("depth", keys.depth.is_some(), denoises),
-            ("width", keys.width.is_some(), denoises),
-            ("layers", keys.layers.is_some(), layered),
-        ];
-        load::refuse_foreign_keys("model", &load::kind_in_words(&keys.kind), &given)?;
-        if layered && keys.layers.as_ref().is_none_or(Vec::is_empty) {
+        let kind = keys.checked_kind()?;
+        if kind == ModelKind::Layers && keys.layers.as_ref().is_none_or(Vec::is_empty) {
             let problem =
                 "is missing or empty; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
             return Err(ConfigError::value("model.layers", problem));
         }
-        let usual = Self::default();
-        let depth = keys.depth.unwrap_or(usual.depth);
+        let depth = keys.depth();
         if !DEPTHS.contains(&depth.get()) {
             let problem = format!("is {}; expected a whole number from {} to {}", depth.get(), DEPTHS.start(), DEPTHS.end());
             return Err(ConfigError::value("model.depth", problem));
         }
         Ok(Self {
-            kind: keys.kind,
-            channels: if convolves { keys.channels.unwrap_or(usual.channels) } else { Vec::new() },
-            kernel_size: keys.kernel_size.unwrap_or(usual.kernel_size),
-            padding: keys.padding.unwrap_or(usual.padding),
-            hidden: keys.hidden.unwrap_or(usual.hidden),
-            dropout: keys.dropout.unwrap_or(usual.dropout),
+            kind,
+            channels: if kind == ModelKind::Cnn { keys.channels() } else { Vec::new() },
+            kernel_size: keys.kernel_size(),
+            padding: keys.padding(),
+            hidden: keys.hidden(),
+            dropout: keys.dropout(),
             depth,
-            width: keys.width.unwrap_or(usual.width),
+            width: keys.width(),
+            initializer: keys.initializer(),
             layers: keys.layers.unwrap_or_default(),
-            initializer: keys.initializer,
             init: keys.init,
         })
     }
@@ -129,21 +118,17 @@ impl TryFrom<Keys> for Model {
 
 impl From<Model> for Keys {
     fn from(model: Model) -> Self {
-        let Sections { convolves, hides, layered } = model.kind.sections();
-        let denoises = model.kind == ModelKind::Dncnn;
-        Self {
-            kind: model.kind,
-            channels: convolves.then_some(model.channels),
-            kernel_size: convolves.then_some(model.kernel_size),
-            padding: convolves.then_some(model.padding),
-            hidden: hides.then_some(model.hidden),
-            dropout: hides.then_some(model.dropout),
-            depth: denoises.then_some(model.depth),
-            width: denoises.then_some(model.width),
-            layers: layered.then_some(model.layers),
-            initializer: model.initializer,
-            init: model.init,
-        }
+        let hides = Self { hidden: Some(model.hidden), dropout: Some(model.dropout), ..Self::of(model.kind) };
+        let keys = match model.kind {
+            ModelKind::Cnn => {
+                Self { channels: Some(model.channels), kernel_size: Some(model.kernel_size), padding: Some(model.padding), ..hides }
+            }
+            ModelKind::Mlp => hides,
+            ModelKind::Linear => Self::of(model.kind),
+            ModelKind::Dncnn => Self { depth: Some(model.depth), width: Some(model.width), ..Self::of(model.kind) },
+            ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
+        };
+        Self { initializer: Some(model.initializer), init: model.init, ..keys }
     }
 }
 
@@ -240,28 +225,28 @@ impl Model {
     }
 }
 
-/// What convolutions see beyond the edge of what they get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What convolutions get beyond the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
-    /// Nothing: they give fewer rows and columns than they get.
+    /// Nothing: the output has fewer rows and columns than the input.
     Valid,
-    /// Zeros: they give as many. The kernel has an odd side.
+    /// Zeros: the output has as many as the input. The kernel has an odd side.
     Same,
 }
 
 /// The kinds of network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelKind {
-    /// Convolutions with pooling, then two dense layers.
+    /// Convolutions, each with ReLU and a 2×2 max-pool, then a hidden dense layer with ReLU and a dense layer of logits.
     #[default]
     Cnn,
-    /// Two dense layers.
+    /// A hidden dense layer with ReLU, and a dense layer of logits.
     Mlp,
-    /// One dense layer: softmax regression.
+    /// A dense layer of logits: softmax regression.
     Linear,
-    /// The denoising network DnCNN: convolutions with batch normalization that find the noise of an image, which is taken off it.
+    /// The denoising network DnCNN, which gives images: convolutions with batch normalization find the noise in an image, and it is subtracted.
     Dncnn,
     /// A list of layers.
     Layers,
@@ -269,13 +254,6 @@ pub enum ModelKind {
 
 /// The convolutions that a `dncnn` may have.
 const DEPTHS: std::ops::RangeInclusive<usize> = 2..=1000;
-
-/// Which keys a kind of network has.
-struct Sections {
-    convolves: bool,
-    hides: bool,
-    layered: bool,
-}
 
 impl ModelKind {
     /// The word for it in configs.
@@ -289,14 +267,10 @@ impl ModelKind {
             Self::Layers => "layers",
         }
     }
-
-    fn sections(self) -> Sections {
-        Sections { convolves: self == Self::Cnn, hides: matches!(self, Self::Cnn | Self::Mlp), layered: self == Self::Layers }
-    }
 }
 
 /// How weights start; biases start at 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
     /// Uniform in ±√(6/(fan in + fan out)), Keras' default (Glorot and Bengio 2010).
@@ -338,6 +312,8 @@ mod tests {
                 r#""conv 4 3x3", "dense classes""#,
                 r#""conv 4 9x9", "flatten", "dense classes""#,
                 r#""convolution 4""#,
+                r#""gelu""#,
+                r#""""#,
                 r#""conv 4 3x3 strid 2""#,
                 r#""conv four 3x3""#,
                 r#""conv 4 3x3 stride 2 stride 3", "flatten", "dense classes""#,

@@ -2,17 +2,61 @@
 
 use std::fmt;
 
+use schemars::Schema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::schema::{inline_schema, number_or_words};
+
+/// The range of a number: its check, its message and its JSON Schema.
+struct Range {
+    /// The smallest number, and whether it is in the range.
+    min: (f64, bool),
+    /// The largest number, and whether it is in the range. `None`: any finite number.
+    max: Option<(f64, bool)>,
+}
+
+impl Range {
+    fn contains(&self, value: f64) -> bool {
+        let (min, with_min) = self.min;
+        let above = value > min || (with_min && value >= min);
+        let below = self.max.is_none_or(|(max, with_max)| value < max || (with_max && value <= max));
+        value.is_finite() && above && below
+    }
+
+    /// The range in words, such as `a number in [0, 1)`.
+    fn expected(&self) -> String {
+        let (min, with_min) = self.min;
+        match self.max {
+            None => format!("a finite number {} {min}", if with_min { ">=" } else { ">" }),
+            Some((max, with_max)) => {
+                let [open, close] = [if with_min { '[' } else { '(' }, if with_max { ']' } else { ')' }];
+                format!("a number in {open}{min}, {max}{close}")
+            }
+        }
+    }
+
+    fn schema(&self) -> Schema {
+        let mut schema = schemars::json_schema!({ "type": "number" });
+        let (min, with_min) = self.min;
+        schema.insert(if with_min { "minimum" } else { "exclusiveMinimum" }.to_owned(), min.into());
+        if let Some((max, with_max)) = self.max {
+            schema.insert(if with_max { "maximum" } else { "exclusiveMaximum" }.to_owned(), max.into());
+        }
+        schema
+    }
+}
+
 macro_rules! checked_number {
-    ($(#[$doc:meta])* $name:ident, $expected:literal, $accepts:expr) => {
+    ($(#[$doc:meta])* $name:ident, $range:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
         #[serde(try_from = "f64", into = "f64")]
         pub struct $name(f64);
 
         impl $name {
+            const RANGE: Range = $range;
+
             /// The number.
             #[must_use]
             pub const fn get(self) -> f64 {
@@ -29,12 +73,7 @@ macro_rules! checked_number {
             type Error = String;
 
             fn try_from(value: f64) -> Result<Self, String> {
-                let accepts: fn(f64) -> bool = $accepts;
-                if value.is_finite() && accepts(value) {
-                    Ok(Self(value))
-                } else {
-                    Err(format!("is {value}; expected {}", $expected))
-                }
+                if Self::RANGE.contains(value) { Ok(Self(value)) } else { Err(format!("is {value}; expected {}", Self::RANGE.expected())) }
             }
         }
 
@@ -43,26 +82,30 @@ macro_rules! checked_number {
                 number.0
             }
         }
+
+        inline_schema!($name, |_| $name::RANGE.schema());
     };
 }
 
 checked_number!(
     /// A finite number greater than 0.
     Positive,
-    "a finite number > 0",
-    |value| value > 0.0
+    Range { min: (0.0, false), max: None }
 );
 checked_number!(
     /// A finite number of at least 0.
     NonNegative,
-    "a finite number >= 0",
-    |value| value >= 0.0
+    Range { min: (0.0, true), max: None }
 );
 checked_number!(
     /// A number of at least 0 and less than 1.
     Fraction,
-    "a number in [0, 1)",
-    |value| (0.0..1.0).contains(&value)
+    Range { min: (0.0, true), max: Some((1.0, false)) }
+);
+checked_number!(
+    /// An angle from 0 to 180 degrees.
+    Degrees,
+    Range { min: (0.0, true), max: Some((180.0, true)) }
 );
 
 /// A whole number of at least 1.
@@ -81,6 +124,14 @@ impl Count {
     pub(super) const fn literal(value: usize) -> Self {
         Self(value)
     }
+
+    /// The smallest number.
+    const MIN: usize = 1;
+
+    /// The range in words.
+    fn expected() -> String {
+        format!("a whole number >= {}", Self::MIN)
+    }
 }
 
 impl TryFrom<u64> for Count {
@@ -88,17 +139,19 @@ impl TryFrom<u64> for Count {
 
     fn try_from(value: u64) -> Result<Self, String> {
         match usize::try_from(value) {
-            Ok(count @ 1..) if value <= i64::MAX.unsigned_abs() => Ok(Self(count)),
-            _ => Err(format!("is {value}; expected a whole number >= 1")),
+            Ok(count @ Self::MIN..) if value <= i64::MAX.unsigned_abs() => Ok(Self(count)),
+            _ => Err(format!("is {value}; expected {}", Self::expected())),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        count_or_word(deserializer, &[])?.map_err(|word| de::Error::custom(format!("is {word:?}; expected a whole number >= 1")))
+        count_or_word(deserializer, &[])?.map_err(|word| de::Error::custom(format!("is {word:?}; expected {}", Self::expected())))
     }
 }
+
+inline_schema!(Count, |_| schemars::json_schema!({ "type": "integer", "minimum": Count::MIN }));
 
 impl From<Count> for u64 {
     fn from(count: Count) -> u64 {
@@ -115,8 +168,7 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
 
     impl CountOrWord {
         fn expected(&self) -> String {
-            let number = "a whole number >= 1".to_owned();
-            self.0.iter().fold(number, |expected, word| format!("{expected} or {word:?}"))
+            self.0.iter().fold(Count::expected(), |expected, word| format!("{expected} or {word:?}"))
         }
     }
 
@@ -196,6 +248,9 @@ pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(NumberOrWord(words, expected))
 }
 
+/// The words of [`BatchSize`].
+const FULL: &str = "full";
+
 /// The number of samples per step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSize {
@@ -209,16 +264,21 @@ impl Serialize for BatchSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Samples(count) => count.serialize(serializer),
-            Self::Full => serializer.serialize_str("full"),
+            Self::Full => serializer.serialize_str(FULL),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for BatchSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(count_or_word(deserializer, &["full"])?.map_or(Self::Full, Self::Samples))
+        Ok(count_or_word(deserializer, &[FULL])?.map_or(Self::Full, Self::Samples))
     }
 }
+
+inline_schema!(BatchSize, |generator| number_or_words::<Count>(generator, &[FULL]));
+
+/// The words of [`Samples`].
+const SAMPLES: [&str; 2] = ["train", "batch"];
 
 /// The `m` in λ/(2m)·‖w‖².
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,8 +294,8 @@ pub enum Samples {
 impl Serialize for Samples {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Train => serializer.serialize_str("train"),
-            Self::Batch => serializer.serialize_str("batch"),
+            Self::Train => serializer.serialize_str(SAMPLES[0]),
+            Self::Batch => serializer.serialize_str(SAMPLES[1]),
             Self::Number(count) => count.serialize(serializer),
         }
     }
@@ -243,10 +303,12 @@ impl Serialize for Samples {
 
 impl<'de> Deserialize<'de> for Samples {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match count_or_word(deserializer, &["train", "batch"])? {
+        Ok(match count_or_word(deserializer, &SAMPLES)? {
             Ok(count) => Self::Number(count),
-            Err("batch") => Self::Batch,
+            Err(word) if word == SAMPLES[1] => Self::Batch,
             Err(_) => Self::Train,
         })
     }
 }
+
+inline_schema!(Samples, |generator| number_or_words::<Count>(generator, &SAMPLES));

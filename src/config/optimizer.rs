@@ -1,12 +1,14 @@
 //! The `[optimizer]` section.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use super::keys::keys;
 use super::number::{Fraction, NonNegative, Positive};
-use super::{ConfigError, load};
 
 /// The optimizer of an experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Optimizer {
     /// The learning rate η, before the schedule.
@@ -62,94 +64,88 @@ pub enum Method {
     },
 }
 
-impl Default for Optimizer {
-    fn default() -> Self {
-        Self { learning_rate: Positive::literal(0.001), clip_norm: None, sam_rho: None, method: Keys::of(Kind::default()).method() }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Sgd,
-    #[default]
-    Adam,
-    AdamW,
-    RmsProp,
-}
-
-/// The section as in the file.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    #[serde(default)]
-    kind: Kind,
-    #[serde(default = "default_rate")]
-    learning_rate: Positive,
-    #[serde(default = "zero")]
-    clip_norm: NonNegative,
-    #[serde(default = "zero")]
-    sam_rho: NonNegative,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    momentum: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nesterov: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    beta_1: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    beta_2: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    epsilon: Option<Positive>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    weight_decay: Option<NonNegative>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    alpha: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    centered: Option<bool>,
-}
-
-fn default_rate() -> Positive {
-    Positive::literal(0.001)
-}
-
-fn zero() -> NonNegative {
-    NonNegative::literal(0.0)
-}
-
-impl Keys {
-    fn of(kind: Kind) -> Self {
-        Self {
-            kind,
-            learning_rate: default_rate(),
-            clip_norm: zero(),
-            sam_rho: zero(),
-            momentum: None,
-            nesterov: None,
-            beta_1: None,
-            beta_2: None,
-            epsilon: None,
-            weight_decay: None,
-            alpha: None,
-            centered: None,
+impl Method {
+    /// How many numbers it keeps of each parameter between two steps.
+    #[must_use]
+    pub fn numbers_per_parameter(&self) -> u64 {
+        match self {
+            Self::Sgd { momentum, .. } => u64::from(momentum.get() > 0.0),
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
+            Self::RmsProp { momentum, centered, .. } => 1 + u64::from(momentum.get() > 0.0) + u64::from(*centered),
         }
     }
 
-    fn method(&self) -> Method {
-        let momentum = self.momentum.unwrap_or(Fraction::literal(0.0));
-        let beta_1 = self.beta_1.unwrap_or(Fraction::literal(0.9));
-        let beta_2 = self.beta_2.unwrap_or(Fraction::literal(0.999));
-        let epsilon = self.epsilon.unwrap_or(Positive::literal(1e-7));
-        match self.kind {
-            Kind::Sgd => Method::Sgd { momentum, nesterov: self.nesterov.unwrap_or(false) },
+    /// Checks that proximal steps can follow the steps of this method. `key` is the penalty in messages.
+    pub(crate) fn check_proximal(&self, key: &str) -> Result<(), ConfigError> {
+        let foreign = match self {
+            Self::RmsProp { .. } => "`optimizer.kind` = \"rmsprop\"",
+            // The proximal step does not take account of the longer step of Nesterov momentum.
+            Self::Sgd { nesterov: true, .. } => "`optimizer.nesterov` = true",
+            Self::Sgd { .. } | Self::Adam { .. } | Self::AdamW { .. } => return Ok(()),
+        };
+        let problem = format!("is true, but there is no proximal step for {foreign}; use sgd with or without momentum, adam or adamw");
+        Err(ConfigError::value(format!("{key}.proximal"), problem))
+    }
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        let keys = Keys::of(Kind::Adam);
+        Self { learning_rate: keys.learning_rate(), clip_norm: None, sam_rho: None, method: keys.method(Kind::Adam) }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// Gradient descent, with or without momentum.
+    Sgd,
+    /// Adam (Kingma and Ba 2015, arXiv 1412.6980).
+    Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    AdamW,
+    /// RMSprop (Hinton 2012, Coursera lecture 6).
+    RmsProp,
+}
+
+keys! {
+    struct Keys in "optimizer" {
+        /// The method.
+        kind: Kind = Kind::Adam;
+        /// The learning rate η before its schedule.
+        learning_rate: Positive = Positive::literal(0.001);
+        /// The largest norm of the gradient of all parameters together; 0: no limit.
+        clip_norm: NonNegative = NonNegative::literal(0.0);
+        /// ρ of sharpness-aware minimization; 0: off.
+        sam_rho: NonNegative = NonNegative::literal(0.0);
+        /// The momentum.
+        momentum: Fraction = Fraction::literal(0.0), for Sgd | RmsProp;
+        /// Nesterov momentum. It needs `momentum` > 0.
+        nesterov: bool = false, for Sgd;
+        /// The decay of the first moment.
+        beta_1: Fraction = Fraction::literal(0.9), for Adam | AdamW;
+        /// The decay of the second moment.
+        beta_2: Fraction = Fraction::literal(0.999), for Adam | AdamW;
+        /// A number added to the root of the second moment.
+        epsilon: Positive = Positive::literal(1e-7), for Adam | AdamW | RmsProp;
+        /// Decoupled weight decay of every parameter.
+        weight_decay: NonNegative = NonNegative::literal(0.01), for AdamW;
+        /// The decay of the mean square.
+        alpha: Fraction = Fraction::literal(0.9), for RmsProp;
+        /// Subtracts the mean of the gradient first.
+        centered: bool = false, for RmsProp;
+    }
+}
+
+impl Keys {
+    fn method(&self, kind: Kind) -> Method {
+        let [momentum, beta_1, beta_2] = [self.momentum(), self.beta_1(), self.beta_2()];
+        let epsilon = self.epsilon();
+        match kind {
+            Kind::Sgd => Method::Sgd { momentum, nesterov: self.nesterov() },
             Kind::Adam => Method::Adam { beta_1, beta_2, epsilon },
-            Kind::AdamW => {
-                let weight_decay = self.weight_decay.unwrap_or(NonNegative::literal(0.01));
-                Method::AdamW { beta_1, beta_2, epsilon, weight_decay }
-            }
-            Kind::RmsProp => {
-                let alpha = self.alpha.unwrap_or(Fraction::literal(0.9));
-                Method::RmsProp { alpha, momentum, epsilon, centered: self.centered.unwrap_or(false) }
-            }
+            Kind::AdamW => Method::AdamW { beta_1, beta_2, epsilon, weight_decay: self.weight_decay() },
+            Kind::RmsProp => Method::RmsProp { alpha: self.alpha(), momentum, epsilon, centered: self.centered() },
         }
     }
 }
@@ -158,21 +154,8 @@ impl TryFrom<Keys> for Optimizer {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        use Kind::{Adam, AdamW, RmsProp, Sgd};
-        let kind = keys.kind;
-        let adaptive = matches!(kind, Adam | AdamW);
-        let given = [
-            ("momentum", keys.momentum.is_some(), matches!(kind, Sgd | RmsProp)),
-            ("nesterov", keys.nesterov.is_some(), kind == Sgd),
-            ("beta_1", keys.beta_1.is_some(), adaptive),
-            ("beta_2", keys.beta_2.is_some(), adaptive),
-            ("epsilon", keys.epsilon.is_some(), kind != Sgd),
-            ("weight_decay", keys.weight_decay.is_some(), kind == AdamW),
-            ("alpha", keys.alpha.is_some(), kind == RmsProp),
-            ("centered", keys.centered.is_some(), kind == RmsProp),
-        ];
-        load::refuse_foreign_keys("optimizer", &load::kind_in_words(&kind), &given)?;
-        if keys.nesterov == Some(true) && keys.momentum.is_none_or(|momentum| momentum.get() == 0.0) {
+        let kind = keys.checked_kind()?;
+        if keys.nesterov() && keys.momentum().get() == 0.0 {
             return Err(ConfigError::value("optimizer.nesterov", "is true; it needs `optimizer.momentum` > 0"));
         }
         // Burn computes with float32.
@@ -190,8 +173,8 @@ impl TryFrom<Keys> for Optimizer {
             let problem = format!("is {:?}; expected more than 0 in float32, at least 1e-45", epsilon.get());
             return Err(ConfigError::value("optimizer.epsilon", problem));
         }
-        let [clip_norm, sam_rho] = [keys.clip_norm, keys.sam_rho].map(|number| Positive::try_from(number.get()).ok());
-        Ok(Self { learning_rate: keys.learning_rate, clip_norm, sam_rho, method: keys.method() })
+        let [clip_norm, sam_rho] = [keys.clip_norm(), keys.sam_rho()].map(|number| Positive::try_from(number.get()).ok());
+        Ok(Self { learning_rate: keys.learning_rate(), clip_norm, sam_rho, method: keys.method(kind) })
     }
 }
 
@@ -217,9 +200,9 @@ impl From<Optimizer> for Keys {
                 ..Self::of(Kind::RmsProp)
             },
         };
-        keys.learning_rate = optimizer.learning_rate;
+        keys.learning_rate = Some(optimizer.learning_rate);
         [keys.clip_norm, keys.sam_rho] =
-            [optimizer.clip_norm, optimizer.sam_rho].map(|number| NonNegative::literal(number.map_or(0.0, Positive::get)));
+            [optimizer.clip_norm, optimizer.sam_rho].map(|number| Some(NonNegative::literal(number.map_or(0.0, Positive::get))));
         keys
     }
 }

@@ -1,13 +1,16 @@
 //! The `[[penalty]]` sections.
 
 use regulus_model::graph::{Parameter, Role};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::keys::keys;
 use super::number::{Fraction, NonNegative, Samples};
-use super::{ConfigError, Lambda, load};
+use super::schema::inline_schema;
+use super::{ConfigError, Lambda};
 
 /// One regularization term.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Keys", into = "Keys")]
 pub struct Penalty {
     /// The kind of term.
@@ -57,6 +60,8 @@ pub enum Scope {
     Named(String),
 }
 
+inline_schema!(Scope, |_| schemars::json_schema!({ "type": "string", "examples": ["kernels", "biases", "all", "conv*.weight"] }));
+
 impl From<String> for Scope {
     fn from(text: String) -> Self {
         match text.as_str() {
@@ -92,13 +97,18 @@ impl Scope {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
+    /// λ/(2m)·Σ w².
     L2,
+    /// λ/m·Σ |w|.
     L1,
+    /// λ/m·(ρ·Σ |w| + (1 − ρ)/2·Σ w²), ρ being `l1_ratio`.
     ElasticNet,
+    /// λ/m·Σ √|g|·‖w(g)‖ over groups g: the weights of one output channel or unit.
     GroupLasso,
+    /// Decoupled weight decay: each step subtracts η·λ/m·w. It is not a term of the loss.
     Decoupled,
 }
 
@@ -116,81 +126,75 @@ impl PenaltyKind {
     }
 }
 
-/// The section as in the file.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    kind: Kind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lambda: Option<NonNegative>,
-    #[serde(default = "train_samples")]
-    samples: Samples,
-    #[serde(default)]
-    scope: Scope,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    l1_ratio: Option<Fraction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    proximal: Option<bool>,
-    #[serde(default)]
-    schedule: Lambda,
-}
-
-fn train_samples() -> Samples {
-    Samples::Train
+keys! {
+    struct Keys in "penalty" {
+        /// The kind of term.
+        kind: Kind;
+        /// λ before its schedule. With an `evidence` schedule the initial λ, > 0. `adaptive` and `cpr` schedules find λ.
+        lambda: NonNegative, default "required, but not with `adaptive` and `cpr` schedules";
+        /// The divisor m: `train`, the number of training samples; `batch`, the number of samples in the batch; or a number.
+        /// `evidence`, `adaptive` and `cpr` schedules need `train`.
+        samples: Samples = Samples::Train;
+        /// The penalized parameters: `kernels`, the weights of convolutions and dense layers; `biases`, the biases and β of normalizations;
+        /// `all`; or a name in which `*` stands for any characters, such as `conv*.weight`.
+        scope: Scope = Scope::Kernels, schema { "x-values": "`kernels`, `biases`, `all` or a name" };
+        /// The share of L1.
+        l1_ratio: Fraction = Fraction::literal(0.5), for ElasticNet;
+        /// Applies the penalty by a proximal step, which gives exact zeros. For the optimizers `adam`, `adamw` and `sgd` without `nesterov`.
+        proximal: bool = false, for L1 | ElasticNet | GroupLasso;
+        /// How λ changes during training.
+        schedule: Lambda;
+    }
 }
 
 impl TryFrom<Keys> for Penalty {
     type Error = ConfigError;
 
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
-        let kind = match keys.kind {
+        let kind = match keys.checked_kind()? {
             Kind::L2 => PenaltyKind::L2,
             Kind::L1 => PenaltyKind::L1,
-            Kind::ElasticNet => PenaltyKind::ElasticNet { l1_ratio: keys.l1_ratio.unwrap_or(Fraction::literal(0.5)) },
+            Kind::ElasticNet => PenaltyKind::ElasticNet { l1_ratio: keys.l1_ratio() },
             Kind::GroupLasso => PenaltyKind::GroupLasso,
             Kind::Decoupled => PenaltyKind::Decoupled,
         };
-        let sparse = matches!(keys.kind, Kind::L1 | Kind::ElasticNet | Kind::GroupLasso);
-        let given =
-            [("l1_ratio", keys.l1_ratio.is_some(), keys.kind == Kind::ElasticNet), ("proximal", keys.proximal == Some(true), sparse)];
-        load::refuse_foreign_keys("penalty", &format!("kind `{}`", kind.name()), &given)?;
-        keys.check_schedule(kind)?;
-        let Keys { lambda, samples, scope, schedule, .. } = keys;
-        let lambda = lambda.unwrap_or(NonNegative::literal(0.0));
-        Ok(Self { kind, lambda, samples, scope, schedule, proximal: keys.proximal.unwrap_or(false) })
+        let schedule = keys.schedule.clone().unwrap_or_default();
+        keys.check_schedule(kind, &schedule)?;
+        let lambda = keys.lambda.unwrap_or(NonNegative::literal(0.0));
+        Ok(Self { kind, lambda, samples: keys.samples(), scope: keys.scope(), schedule, proximal: keys.proximal() })
     }
 }
 
 impl Keys {
     /// Checks that kind, λ, samples and schedule are compatible.
-    fn check_schedule(&self, kind: PenaltyKind) -> Result<(), ConfigError> {
-        let schedule = self.schedule.name();
-        let required = match self.schedule {
+    fn check_schedule(&self, kind: PenaltyKind, schedule: &Lambda) -> Result<(), ConfigError> {
+        let name = schedule.name();
+        let required = match schedule {
             Lambda::Scheduled(_) => None,
             Lambda::Evidence { .. } | Lambda::Adaptive { .. } => Some(PenaltyKind::L2),
             Lambda::Cpr { .. } => Some(PenaltyKind::Decoupled),
         };
         if let Some(required) = required.filter(|required| *required != kind) {
-            let problem = format!("is \"{schedule}\", which is for kind `{}`, not `{}`", required.name(), kind.name());
+            let problem = format!("is \"{name}\", which is for kind `{}`, not `{}`", required.name(), kind.name());
             return Err(ConfigError::value("penalty.schedule.kind", problem));
         }
-        match (self.lambda, self.schedule.finds_lambda()) {
-            (None, false) if matches!(self.schedule, Lambda::Evidence { .. }) => {
+        match (self.lambda, schedule.finds_lambda()) {
+            (None, false) if matches!(schedule, Lambda::Evidence { .. }) => {
                 return Err(ConfigError::value("penalty.lambda", "is missing; schedule `evidence` starts from a number > 0, such as 1"));
             }
             (None, false) => return Err(ConfigError::value("penalty.lambda", "is missing; it has no default")),
             (Some(_), true) => {
-                let problem = format!("does not apply to schedule `{schedule}`, which determines λ; leave it out");
+                let problem = format!("does not apply to schedule `{name}`, which determines λ; leave it out");
                 return Err(ConfigError::value("penalty.lambda", problem));
             }
             _ => {}
         }
-        let is_evidence = matches!(self.schedule, Lambda::Evidence { .. });
+        let is_evidence = matches!(schedule, Lambda::Evidence { .. });
         if is_evidence && self.lambda.is_some_and(|lambda| lambda.get() == 0.0) {
             return Err(ConfigError::value("penalty.lambda", "is 0; schedule `evidence` starts from a number > 0, such as 1"));
         }
-        if !matches!(self.schedule, Lambda::Scheduled(_)) && self.samples != Samples::Train {
-            let problem = format!("does not apply to schedule `{schedule}`, which uses the number of training samples; leave it out");
+        if !matches!(schedule, Lambda::Scheduled(_)) && self.samples() != Samples::Train {
+            let problem = format!("does not apply to schedule `{name}`, which uses the number of training samples; leave it out");
             return Err(ConfigError::value("penalty.samples", problem));
         }
         Ok(())
@@ -200,15 +204,16 @@ impl Keys {
 impl From<Penalty> for Keys {
     fn from(penalty: Penalty) -> Self {
         let Penalty { kind, lambda, samples, scope, schedule, proximal } = penalty;
+        let sparse = |kind| Self { proximal: Some(proximal), ..Self::of(kind) };
+        let keys = match kind {
+            PenaltyKind::L2 => Self::of(Kind::L2),
+            PenaltyKind::L1 => sparse(Kind::L1),
+            PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), ..sparse(Kind::ElasticNet) },
+            PenaltyKind::GroupLasso => sparse(Kind::GroupLasso),
+            PenaltyKind::Decoupled => Self::of(Kind::Decoupled),
+        };
         let lambda = (!schedule.finds_lambda()).then_some(lambda);
-        let keys = |kind| Self { kind, lambda, samples, scope, schedule, l1_ratio: None, proximal: proximal.then_some(true) };
-        match kind {
-            PenaltyKind::L2 => keys(Kind::L2),
-            PenaltyKind::L1 => keys(Kind::L1),
-            PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), ..keys(Kind::ElasticNet) },
-            PenaltyKind::GroupLasso => keys(Kind::GroupLasso),
-            PenaltyKind::Decoupled => keys(Kind::Decoupled),
-        }
+        Self { lambda, samples: Some(samples), scope: Some(scope), schedule: Some(schedule), ..keys }
     }
 }
 

@@ -1,12 +1,15 @@
-//! Warnings about options that have no effect because the run is too short.
+//! Warnings about options that have no effect because the run is too short, and about layers after the logits.
+
+use regulus_model::graph::{Graph, Op};
 
 use super::{Average, Experiment, Lambda};
 
 impl Experiment {
-    /// The warnings for `samples` training samples.
+    /// The warnings for `samples` training samples and the network `graph`.
     #[must_use]
-    pub fn warnings(&self, samples: usize) -> Vec<String> {
-        self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples)).collect()
+    pub fn warnings(&self, samples: usize, graph: &Graph) -> Vec<String> {
+        let options = self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples));
+        options.chain(changed_logits(graph)).collect()
     }
 
     /// A warning if the first weights have more than half of the moving average at the end: their share is d^(steps − 1).
@@ -63,9 +66,50 @@ impl Experiment {
     }
 }
 
+/// A warning if the last layer cuts off logits or sets them to 0. Returns `None` if it does not.
+fn changed_logits(graph: &Graph) -> Option<String> {
+    let node = &graph.nodes()[graph.output()];
+    let reason = match &node.op {
+        Op::Relu(_) => "logits below 0 become 0, and training gets no gradient from them",
+        Op::Relu6(_) => "logits below 0 become 0 and those above 6 become 6, and training gets no gradient from them",
+        Op::Dropout(dropout) if dropout.rate > 0.0 => "in training it sets logits to 0 at random, also that of the right class",
+        _ => return None,
+    };
+    Some(format!("the network ends in layer `{}` ({}): {reason}; leave this layer out", node.name, node.op.word()))
+}
+
 #[cfg(test)]
 mod tests {
+    use regulus_model::graph::{Layer, Shape};
+    use regulus_model::networks::{self, Cnn};
+
     use super::*;
+
+    fn network(lines: &[&str]) -> Graph {
+        let lines: Vec<Layer> = lines.iter().map(|line| Layer::new(line).unwrap()).collect();
+        networks::layers(&lines, Shape { channels: 1, height: 8, width: 8 }, 10).unwrap()
+    }
+
+    #[test]
+    fn a_layer_that_changes_the_logits_is_named() {
+        let warnings = ["relu", "relu6", "dropout 0.5", "dropout 0", "batch_norm"]
+            .map(|last| changed_logits(&network(&["flatten", "dense classes", last])));
+        let ends = "the network ends in layer";
+        let expected = [
+            Some(format!("{ends} `relu1` (relu): logits below 0 become 0, and training gets no gradient from them; leave this layer out")),
+            Some(format!(
+                "{ends} `relu6_1` (relu6): logits below 0 become 0 and those above 6 become 6, and training gets no gradient from them; leave this layer out"
+            )),
+            Some(format!(
+                "{ends} `dropout1` (dropout): in training it sets logits to 0 at random, also that of the right class; leave this layer out"
+            )),
+            None,
+            None,
+        ];
+        assert_eq!(warnings, expected);
+        let cnn = Cnn { channels: vec![2], kernel_size: 3, padding: 0, hidden: 4, dropout: 0.5 };
+        assert_eq!(changed_logits(&cnn.graph(Shape { channels: 1, height: 8, width: 8 }, 10).unwrap()), None);
+    }
 
     const SMALL: &str = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n";
 
@@ -74,7 +118,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), SMALL).unwrap();
         let sets: Vec<String> = [&["train.max_steps=6"], sets].concat().iter().map(ToString::to_string).collect();
-        Experiment::load(file.path(), &sets).unwrap().warnings(100)
+        Experiment::load(file.path(), &sets).unwrap().warnings(100, &network(&["flatten", "dense classes"]))
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub struct HostBatch {
     labels: TensorData,
 }
 
+impl HostBatch {
+    /// Copies the batch to a device.
+    #[must_use]
+    pub fn to_device(self, device: &Device) -> Batch {
+        Batch { images: Tensor::from_data(self.images, device), labels: Tensor::from_data(self.labels, device) }
+    }
+}
+
 /// Assembles normalized batches and copies them to a device.
 #[derive(Clone, Debug)]
 pub struct Batcher {
@@ -44,7 +52,7 @@ impl Batcher {
     /// The batch of the samples of `subset` at `indices`, in this order.
     #[must_use]
     pub fn batch(&self, subset: &Subset, indices: &[u32]) -> Batch {
-        self.to_device(self.assemble(subset, indices))
+        self.assemble(subset, indices).to_device(&self.device)
     }
 
     /// Assembles the samples of `subset` at `indices` in host memory.
@@ -58,13 +66,6 @@ impl Batcher {
         let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
         let images = indices.iter().map(|index| (subset.pixels(*index as usize), transform(*index)));
         HostBatch { images: self.values(subset.shape(), images), labels: TensorData::new(labels, [indices.len()]) }
-    }
-
-    /// Copies a batch to the device.
-    #[must_use]
-    pub fn to_device(&self, host_batch: HostBatch) -> Batch {
-        let HostBatch { images, labels } = host_batch;
-        Batch { images: Tensor::from_data(images, &self.device), labels: Tensor::from_data(labels, &self.device) }
     }
 
     /// Images of one shape as one normalized tensor `[image, channel, row, column]`.

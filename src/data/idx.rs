@@ -109,7 +109,11 @@ pub(super) fn pair(images: (&Path, Vec<u8>), labels: (&Path, &[u8])) -> Result<I
 }
 
 /// Reads a file, unpacking it if it is gzip-compressed.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
+///
+/// # Errors
+///
+/// When it can't be read or unpacked.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     let bytes = std::fs::read(path).map_err(DataError::read(path))?;
     if bytes.starts_with(&[0x1f, 0x8b]) { unpack(path, &bytes) } else { Ok(bytes) }
 }

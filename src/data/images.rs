@@ -7,6 +7,8 @@ use burn_dataset::{Dataset, DatasetError};
 use regulus_model::graph::Shape;
 use sha2::{Digest, Sha256};
 
+use super::DataError;
+
 /// Labelled images of one shape, as bytes: 0 is black, 255 is white.
 #[derive(Clone, Debug)]
 pub struct Images {
@@ -21,6 +23,23 @@ pub struct Images {
 }
 
 impl Images {
+    /// Images of one shape with their labels.
+    #[must_use]
+    pub fn new(shape: Shape, pixels: Vec<u8>, labels: Vec<u32>) -> Self {
+        Self { shape, pixels, labels, files: Vec::new() }
+    }
+
+    /// Checks that there are as many pixels as the labels and the shape need.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let (images, size) = (self.labels.len(), self.shape.size());
+        if size > 0 && images.checked_mul(size) == Some(self.pixels.len()) && u32::try_from(images).is_ok() {
+            return Ok(());
+        }
+        let problem =
+            format!("there are {} pixels for {images} labels and images of {} (height×width×channels)", self.pixels.len(), self.shape);
+        Err(DataError::Dataset(problem))
+    }
+
     /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
     pub fn pixels_of(&self, index: usize) -> &[u8] {
@@ -66,6 +85,11 @@ impl Subset {
 
     pub(super) fn select(&self, indices: Vec<u32>) -> Self {
         Self { images: Arc::clone(&self.images), indices }
+    }
+
+    /// The images it is a subset of.
+    pub(super) fn images(&self) -> &Arc<Images> {
+        &self.images
     }
 
     pub(super) fn indices(&self) -> &[u32] {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::raw_dataset::RawDataset;
-use super::{DataError, Decoding, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
+use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
 use crate::checksum::hex;
-use crate::config::{Damaged, Data as Config, Validation};
+use crate::config::{Damaged, Data as Config, Experiment, Source, Validation};
 use crate::seed::Seed;
 
 /// Callback with the number of decoded image files and the total number.
@@ -37,6 +37,17 @@ pub struct Data {
     pub warnings: Vec<String>,
 }
 
+impl Data {
+    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let mut images: Vec<&Arc<Images>> =
+            [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(Subset::images).collect();
+        images.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        images.iter().map(|images| images.pixels.len() as u64).sum()
+    }
+}
+
 /// Loads the data of `config`.
 ///
 /// # Errors
@@ -52,7 +63,46 @@ pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
 ///
 /// When the data are missing, damaged or inconsistent.
 pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    let mut raw = RawDataset::read(config, decoding, progress)?;
+    prepare(RawDataset::read(config, decoding, progress)?, config, seed, decoding)
+}
+
+/// Images of each split in memory, for [`Data::from_images`].
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// The training images.
+    pub train: Images,
+    /// The validation images. `None`: a fraction of the training images if `data.validation` is above 0.
+    pub validation: Option<Images>,
+    /// The test images.
+    pub test: Option<Images>,
+    /// The class names, in the order of the labels.
+    pub classes: Vec<String>,
+}
+
+impl Data {
+    /// The data of an experiment whose `data.source` is `memory`.
+    ///
+    /// # Errors
+    ///
+    /// When the source is another one, or images, labels and class names do not fit together.
+    pub fn from_images(experiment: &Experiment, splits: Splits) -> Result<Self, DataError> {
+        let (config, source) = (&experiment.data, experiment.data.source);
+        if source != Source::Memory {
+            let problem = format!("`data.source` is \"{}\"; for images in memory set it to \"memory\"", source.name());
+            return Err(DataError::Dataset(problem));
+        }
+        let Splits { train, validation, test, classes } = splits;
+        [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten().try_for_each(Images::check)?;
+        if train.labels.is_empty() {
+            return Err(DataError::Dataset("there are no training images".to_owned()));
+        }
+        let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
+        prepare(raw, config, experiment.seed, Decoding::Reduced)
+    }
+}
+
+/// Limits, splits and normalization.
+fn prepare(mut raw: RawDataset, config: &Config, seed: Seed, decoding: Decoding) -> Result<Data, DataError> {
     let mut hash = Sha256::new();
     raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
     let classes = raw.checked_classes()?;

@@ -43,6 +43,9 @@ impl RawDataset {
             Source::FashionMnist => known(&FASHION_MNIST),
             Source::Cifar10 => known(&CIFAR10),
             Source::Idx => Self::from_idx(config, required(dir)?),
+            Source::Memory => Err(DataError::Dataset(
+                "`data.source` is \"memory\": the images are given by a program, with `Data::from_images`; set another source for the command line".to_owned(),
+            )),
             Source::Folder => Self::from_folder(config, required(dir)?, decoding, progress),
         }
     }

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::Prepared;
 use crate::checksum::sha256;
 use crate::clock;
 use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
 use crate::run::{Extension, Manifest, RunError, RunFolder};
-use crate::train::{Training, TrainingState, rate_at};
+use crate::schedule::{RunLength, ScheduledValue};
+use crate::session::Session;
+use crate::train::TrainingState;
 
 /// An extension before it is recorded.
 pub(super) struct Extending {
@@ -47,18 +48,19 @@ impl Extending {
     }
 
     /// Notes for the user about schedules and early stopping.
-    pub(super) fn notes(&self, prepared: &Prepared, training: &Training) -> Vec<String> {
-        let (samples, before, now) = (prepared.data.train.count(), &self.before, &prepared.experiment);
+    pub(super) fn notes(&self, session: &Session) -> Vec<String> {
+        let (samples, before, now) = (session.data().train.count(), &self.before, session.experiment());
         let mut notes = vec![format!("training on from epoch {} to epoch {}", self.from_epoch, self.epochs.get())];
-        let state = &training.state;
+        let (state, penalties) = (session.state(), session.penalties());
         let schedule_note = |name: &str, base: f64, schedule: &Schedule, last: Option<f64>| {
             let (kind, end) = match schedule.decay {
                 Decay::Cosine { final_fraction } => ("cosine", base * final_fraction.get()),
                 Decay::Linear { final_fraction } => ("linear", base * final_fraction.get()),
                 Decay::Constant | Decay::Step { .. } | Decay::Plateau { .. } => return None,
             };
-            let (ended, ends) = (before.train.steps(samples), now.train.steps(samples));
-            let at = |step| rate_at(base, schedule, ends, now.train.steps_per_epoch(samples), step) * state.plateau_factor.unwrap_or(1.0);
+            let (ended, length) = (before.train.steps(samples), RunLength::new(&now.train, samples));
+            let ends = length.steps;
+            let at = |step| ScheduledValue::new(base, schedule, length).at(step) * state.plateau_factor.unwrap_or(1.0);
             let previous = last.map_or(String::new(), |last| format!(" (it was {} at step {})", short(last), state.step));
             (ended != ends && state.step < ends).then(|| {
                 format!(
@@ -70,9 +72,9 @@ impl Extending {
             })
         };
         notes.extend(schedule_note("the learning rate", now.optimizer.learning_rate.get(), &now.schedule, state.rate));
-        let labels = prepared.penalties.labels();
-        let lambdas = training.penalties().lambdas();
-        for ((scheduled, label), lambda) in prepared.penalties.schedules().zip(&labels).zip(lambdas) {
+        let labels = penalties.labels();
+        let lambdas = penalties.lambdas();
+        for ((scheduled, label), lambda) in penalties.schedules().zip(&labels).zip(lambdas) {
             notes.extend(scheduled.and_then(|(base, schedule)| schedule_note(&format!("λ ({label})"), base, schedule, Some(lambda))));
         }
         if now.early_stopping.patience > 0 && self.waited > 0 {

@@ -1,38 +1,31 @@
-//! New, resumed and extended runs.
+//! Runs: sessions that are recorded in a run folder. New, resumed and extended ones.
 
 mod extend;
-mod final_measurement;
-mod prepare;
-mod warnings;
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-use burn::module::Module;
 use regulus_model::preprocess::Decoding;
 
-use crate::backend::ComputeDevice;
+use crate::backend;
 use crate::checksum::sha256;
 use crate::clock;
 use crate::config::Experiment;
 use crate::config::number::Count;
-use crate::data::{Data, Progress, Subset};
+use crate::data::{self, Data, Progress, Subset};
 use crate::error::Error;
-use crate::network::Scope;
-use crate::run::{
-    CheckpointKind, DatasetManifest, EndedBy, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder, Status, Summary,
-};
-use crate::train::{Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training};
-use crate::trained::same_data;
+use crate::objective::OwnPenalty;
+use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
+use crate::session::{Best, Session, Status, Summary};
+use crate::train::{Event, Observer};
+use crate::trained::{checked_data, initial_weights, same_data};
 
 use extend::Extending;
-use prepare::prepare_with;
-pub use prepare::{Prepared, prepare};
 
 /// A run that is ready to train.
 pub struct Launch {
-    /// The experiment.
-    pub experiment: Experiment,
+    /// The session.
+    pub session: Session,
     /// The run folder.
     pub folder: RunFolder,
     /// The manifest.
@@ -41,11 +34,49 @@ pub struct Launch {
     pub warnings: Vec<String>,
     /// Notes about an extension to more epochs.
     pub notes: Vec<String>,
-    keep: CheckpointKind,
-    data: Data,
-    device: ComputeDevice,
-    curvature: Scope,
-    training: Training,
+}
+
+/// Options of [`Launch::resume`].
+pub struct ResumeOptions<'a> {
+    /// The new folder of the data, if they were moved.
+    pub data_dir: Option<PathBuf>,
+    /// The new total number of epochs: the run is extended, also if it has ended.
+    pub epochs: Option<Count>,
+    /// The data, if they are in memory.
+    pub data: Option<Data>,
+    /// The penalties that are not built in, as they were added to the session of the run.
+    pub penalties: Vec<OwnPenalty>,
+    /// Called for each decoded image file.
+    pub progress: Progress<'a>,
+}
+
+impl Default for ResumeOptions<'_> {
+    fn default() -> Self {
+        Self { data_dir: None, epochs: None, data: None, penalties: Vec::new(), progress: &|_, _| {} }
+    }
+}
+
+/// Loads the data of `experiment` and prepares a session. The backend is checked before images are decoded. `progress` is called for each decoded image file.
+///
+/// # Errors
+///
+/// When config, backend, data or model can't be used.
+pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
+    backend::open(&experiment.backend)?;
+    let data = data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?;
+    new_session(experiment, data)
+}
+
+/// A new session. `model.init` is a safetensors file or a run.
+fn new_session(experiment: Experiment, data: Data) -> Result<Session, Error> {
+    let mut warning = None;
+    let mut session = Session::initialized(experiment, data, |path| {
+        let (weights, older) = initial_weights(path)?;
+        warning = older;
+        Ok(weights)
+    })?;
+    session.add_warnings(warning);
+    Ok(session)
 }
 
 impl Launch {
@@ -56,26 +87,32 @@ impl Launch {
     ///
     /// When one of them can't be used, or the folder can't be written to.
     pub fn new(experiment: Experiment, dir: Option<&Path>, progress: Progress) -> Result<Self, Error> {
-        let prepared = prepare(experiment, progress)?;
-        let training = prepared.training();
-        let manifest = manifest(&prepared);
-        let Prepared { experiment, opened, data, curvature, keep, warnings, .. } = prepared;
-        let folder = RunFolder::create(&experiment, dir, &manifest)?;
-        let device = opened.device.autodiff();
-        Ok(Self { experiment, folder, manifest, warnings, notes: Vec::new(), keep, data, device, curvature, training })
+        Self::of(prepare(experiment, progress)?, dir)
     }
 
-    /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. With `epochs` it is extended to this total number of epochs,
-    /// also if it has ended. `data_dir`: the new folder of the data, if they were moved. `progress` is called for each decoded image file. Returns `None`
-    /// if the run has ended and is not extended.
+    /// Creates a new run that records `session`, in `dir` or in a folder named after the time.
     ///
     /// # Errors
     ///
-    /// When `path` is not a run folder, the run is in use, diverged or damaged, its data have changed, or it has completed `epochs` epochs.
-    pub fn resume(path: &Path, data_dir: Option<&Path>, epochs: Option<Count>, progress: Progress) -> Result<Option<Self>, Error> {
+    /// When the folder can't be written to.
+    pub fn of(session: Session, dir: Option<&Path>) -> Result<Self, Error> {
+        let manifest = manifest(&session);
+        let folder = RunFolder::create(session.experiment(), dir, &manifest)?;
+        let warnings = session.warnings().to_vec();
+        Ok(Self { session, folder, manifest, warnings, notes: Vec::new() })
+    }
+
+    /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. Returns `None` if the run has ended and is not extended.
+    ///
+    /// # Errors
+    ///
+    /// When `path` is not a run folder, the run is in use, diverged or damaged, its data or penalties are others, or it has completed
+    /// `options.epochs` epochs.
+    pub fn resume(path: &Path, options: ResumeOptions) -> Result<Option<Self>, Error> {
+        let ResumeOptions { data_dir, epochs, data, penalties, progress } = options;
         let mut folder = RunFolder::open(path)?;
         folder.lock()?;
-        let mut experiment = folder.experiment(data_dir)?;
+        let mut experiment = folder.experiment(data_dir.as_deref())?;
         let ended = match folder.summary()?.map(|summary| summary.status) {
             Some(Status::Diverged) => return Err(RunError::Diverged { path: path.to_owned() }.into()),
             Some(Status::Completed | Status::EarlyStopped) => true,
@@ -101,126 +138,90 @@ impl Launch {
                 Some(extending)
             }
         };
-        let mut prepared = prepare_with(experiment, |experiment| same_data(experiment, &manifest, &folder, progress))?;
-        let mut training = if let Some(LoadedCheckpoint { snapshot, .. }) = &loaded {
-            resumed(&prepared, snapshot, path)?
-        } else {
-            prepared.network = prepared.initial_network()?;
-            prepared.training()
+        let data = match data {
+            Some(data) => checked_data(data, &manifest, &folder)?,
+            None => same_data(&experiment, &manifest, &folder, progress)?,
         };
+        let (mut session, older_best) = resumed_session(experiment, data, &folder, loaded.as_ref())?;
+        penalties.into_iter().try_for_each(|penalty| session.add_penalty(penalty))?;
+        check_penalties(&session, &manifest, path)?;
+        session.set_keep(manifest.keep.unwrap_or(session.keep()));
         // Also if it was extended and interrupted before the next epoch.
-        let total = prepared.experiment.train.epochs.get() as u64;
-        let extended = |last: &Extension| last.from_epoch == training.state.epoch && last.to_epoch == total;
+        let total = session.experiment().train.epochs.get() as u64;
+        let extended = |last: &Extension| last.from_epoch == session.state().epoch && last.to_epoch == total;
         if extending.is_some() || manifest.extended.last().is_some_and(extended) {
-            training.state.stopping.reset();
+            session.state_mut().stopping.reset();
         }
-        let notes = extending.as_ref().map_or_else(Vec::new, |extending| extending.notes(&prepared, &training));
+        let notes = extending.as_ref().map_or_else(Vec::new, |extending| extending.notes(&session));
         let prefix = loaded.as_ref().and_then(|loaded| loaded.metrics.clone());
-        let mut warnings = resume_warnings(loaded, &manifest, prepared.opened.simd);
+        let begins = loaded.is_none() || extending.is_some();
+        let mut warnings = resume_warnings(loaded, &manifest, session.opened().simd);
+        warnings.extend(older_best);
+        warnings.extend(session.warnings().iter().filter(|_| begins).cloned());
         if let Some(extending) = extending {
             extending.record(&folder, &mut manifest)?;
-            warnings.append(&mut prepared.warnings);
         }
-        folder.truncate_metrics(prefix.as_ref(), training.state.epoch)?;
-        let keep = manifest.keep.unwrap_or(prepared.keep);
-        let Prepared { experiment, opened, data, curvature, .. } = prepared;
-        let device = opened.device.autodiff();
-        Ok(Some(Self { experiment, folder, manifest, warnings, notes, keep, data, device, curvature, training }))
+        folder.truncate_metrics(prefix.as_ref(), session.state().epoch)?;
+        Ok(Some(Self { session, folder, manifest, warnings, notes }))
     }
 
-    /// The number of completed steps.
-    #[must_use]
-    pub fn steps_done(&self) -> u64 {
-        self.training.state.step
-    }
-
-    /// Trains the network, records the run, and measures the result. Stops soon after `stop` is set.
+    /// Trains the network, records the run, and measures the result.
     ///
     /// # Errors
     ///
     /// When training diverges, or a file can't be written.
-    pub fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let ended = self.train_and_measure(stop, observer);
+    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Summary, Error> {
+        let ended = self.session.train(&mut Both(Recorder(&self.folder), observer));
         match &ended {
             Ok(summary) => self.folder.write_summary(summary)?,
             Err(Error::Diverged(diverged)) => {
-                let summary = Summary { steps: diverged.step, ..self.unmeasured(Status::Diverged) };
+                let summary = Summary { steps: diverged.step, ..self.session.unmeasured(Status::Diverged) };
                 self.folder.write_summary(&summary)?;
             }
             Err(_) => {}
         }
         ended
     }
+}
 
-    fn train_and_measure(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let plan = Plan { experiment: &self.experiment, data: &self.data, curvature: &self.curvature, device: &self.device.device, stop };
-        let mut both = Both(Recorder(&self.folder), observer);
-        let status = match self.training.run(&plan, &mut both)? {
-            Ending::Completed => Status::Completed,
-            Ending::EarlyStopped => Status::EarlyStopped,
-            Ending::Interrupted => return Ok(self.unmeasured(Status::Interrupted)),
-        };
-        both.on(&Event::Measuring)?;
-        let Some(summary) = self.measured(self.unmeasured(status), stop, &mut both)? else {
-            return Ok(self.unmeasured(Status::Interrupted));
-        };
-        if summary.is_finite() {
-            return Ok(summary);
-        }
-        let (state, rate) = (&self.training.state, self.experiment.optimizer.learning_rate.get());
-        Err(self.training.diverged("the loss of the trained network", state.step, state.epoch, rate).into())
+/// Checks that the penalties are those of the run. Version 0.1.0 did not record them.
+fn check_penalties(session: &Session, manifest: &Manifest, path: &Path) -> Result<(), RunError> {
+    let (expected, found) = (&manifest.penalties, session.penalties().labels());
+    if expected.is_empty() || *expected == found {
+        return Ok(());
     }
+    let listed = |labels: &[String]| if labels.is_empty() { "none".to_owned() } else { format!("`{}`", labels.join("`, `")) };
+    Err(RunError::OtherPenalties { path: path.to_owned(), expected: listed(expected), found: listed(&found) })
+}
 
-    fn unmeasured(&self, status: Status) -> Summary {
-        let (state, train) = (&self.training.state, &self.experiment.train);
-        let all = (train.epochs.get() as u64).saturating_mul(train.steps_per_epoch(self.data.train.count()));
-        let ended_by = if train.max_steps > 0 && train.max_steps < all { EndedBy::MaxSteps } else { EndedBy::Epochs };
-        Summary {
-            status,
-            ended_by: (status == Status::Completed).then_some(ended_by),
-            epochs: state.epoch,
-            steps: state.step,
-            seconds: state.seconds + state.sums.seconds,
-            images_per_second: Summary::median_speed(&state.speeds),
-            kept: None,
-            train: None,
-            validation: None,
-            test: None,
-            penalty: None,
-            lambda: None,
-            lambdas: Vec::new(),
-            weight_norm_squared: None,
-            zero_weights: None,
-            zero_channels: None,
-            best_epoch: state.best_epoch,
-            best: None,
-            last: None,
-            warnings: Vec::new(),
-            parameters: self.manifest.parameters,
-            backend: self.manifest.backend.clone(),
-        }
-    }
+/// The session that continues from the checkpoint `loaded`, or begins anew without one. Also returns a warning if an older best checkpoint is used.
+fn resumed_session(
+    experiment: Experiment,
+    data: Data,
+    folder: &RunFolder,
+    loaded: Option<&LoadedCheckpoint>,
+) -> Result<(Session, Option<String>), Error> {
+    let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Ok((new_session(experiment, data)?, None)) };
+    let best = match folder.load(Some(CheckpointKind::Best)) {
+        Err(RunError::NoCheckpoint { .. }) => None,
+        best => Some(best?),
+    };
+    let (best, older) = best.filter(|_| data.validation.is_some()).map(|best| (Best::from(&best.snapshot), best.warning)).unzip();
+    let session = Session::resumed(experiment, data, snapshot, best);
+    session.map(|session| (session, older.flatten())).map_err(|error| match error {
+        Error::Snapshot(problem) => RunError::Damaged { path: folder.path().join("checkpoints/last/optimizer.bpk"), problem }.into(),
+        other => other,
+    })
 }
 
 /// Sends events to the recorder first, so that files are written before the observer is called.
 struct Both<'a>(Recorder<'a>, &'a mut dyn Observer);
 
 impl Observer for Both<'_> {
-    fn on(&mut self, event: &Event) -> Result<(), Error> {
-        self.0.on(event)?;
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
+        let _ = self.0.on(event)?;
         self.1.on(event)
     }
-}
-
-/// The training run of a checkpoint of the run in `path`.
-fn resumed(prepared: &Prepared, snapshot: &Snapshot, path: &Path) -> Result<Training, Error> {
-    let network = prepared.network.clone().with_weights(&snapshot.weights, path)?;
-    let device = prepared.opened.device.clone();
-    let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &snapshot.optimizer, &device)
-        .map_err(|problem| RunError::Damaged { path: path.join("checkpoints/last/optimizer.bpk"), problem })?;
-    let averaged = snapshot.averaged.as_ref().map(|weights| network.valid().with_weights(weights, path)).transpose()?;
-    let training = Training::new(network, optimizer, prepared.penalties.clone(), prepared.experiment.averaging.0);
-    Ok(training.resumed(averaged, snapshot.state.clone()))
 }
 
 fn resume_warnings(loaded: Option<LoadedCheckpoint>, manifest: &Manifest, simd: Option<&str>) -> Vec<String> {
@@ -234,15 +235,15 @@ fn resume_warnings(loaded: Option<LoadedCheckpoint>, manifest: &Manifest, simd: 
     warnings
 }
 
-fn manifest(prepared: &Prepared) -> Manifest {
-    let Prepared { experiment, opened, data, network, .. } = prepared;
+fn manifest(session: &Session) -> Manifest {
+    let (experiment, opened, data, graph) = (session.experiment(), session.opened(), session.data(), session.graph());
     Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: sha256(experiment.to_toml().as_bytes()),
         started: clock::now(),
         backend: experiment.backend.kind.name().to_owned(),
         device: opened.name.clone(),
-        threads: opened.threads,
+        threads: opened.device.threads.count(),
         kernels: opened.device.implementation,
         simd: opened.simd.map(str::to_owned),
         dataset: DatasetManifest {
@@ -257,10 +258,10 @@ fn manifest(prepared: &Prepared) -> Manifest {
         resize: experiment.data.resize.unwrap_or_default(),
         decoding: Decoding::Reduced,
         classes: data.classes.clone(),
-        keep: Some(prepared.keep),
-        penalties: prepared.penalties.labels(),
+        keep: Some(session.keep()),
+        penalties: session.penalties().labels(),
         extended: Vec::new(),
-        graph: network.graph().clone(),
-        parameters: network.graph().parameter_count(),
+        graph: graph.clone(),
+        parameters: graph.parameter_count(),
     }
 }

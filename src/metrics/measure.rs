@@ -1,7 +1,7 @@
 //! Evaluation of a network on a subset.
 
 use super::{Measures, Scored, Tally};
-use crate::backend::{keep_awake, on_threads};
+use crate::backend::keep_awake;
 use crate::data::Subset;
 use crate::network::Predictor;
 
@@ -29,7 +29,7 @@ pub fn measure_each(
     each: &mut (dyn FnMut(usize, Scored) + Send),
     goes_on: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Option<Measures> {
-    on_threads(predictor.implementation(), || {
+    predictor.threads().run(|| {
         let classes = predictor.graph().output_features().size();
         let mut tally = Tally::new(classes);
         let batch = (ACTIVATION / predictor.graph().largest_features()).clamp(1, BATCH);

@@ -12,6 +12,7 @@ mod module;
 mod output;
 mod pool;
 mod predictor;
+mod training_pass;
 mod visit;
 mod weights;
 
@@ -20,5 +21,6 @@ pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
 pub use module::Network;
 pub use output::Output;
 pub use predictor::Predictor;
+pub use training_pass::TrainingPass;
 pub use visit::{ParamMapper, ParamVisitor};
 pub use weights::output_axis;

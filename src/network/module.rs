@@ -14,7 +14,7 @@ use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 use super::batch_norm::{BatchNorm, BatchStatistics};
 use super::output::{Output, pointwise};
 use super::{conv, dense, dropout, pool};
-use crate::backend::{ComputeDevice, fused};
+use crate::backend::{ComputeDevice, Threads, fused};
 use crate::config::{Implementation, Init};
 use crate::seed::Seed;
 
@@ -32,6 +32,8 @@ pub struct Network {
     plan: Arc<Plan>,
     #[module(skip)]
     implementation: Implementation,
+    #[module(skip)]
+    threads: Threads,
 }
 
 /// What of a network is not parameters.
@@ -59,23 +61,23 @@ impl Plan {
         for source in stages.iter().flat_map(|stage| graph.sources(stage.first())) {
             uses[Self::value(graph, *source)] += 1;
         }
-        let slot = |place: usize| {
-            let kind = std::mem::discriminant(&nodes[place].op);
-            nodes[..place].iter().filter(|node| std::mem::discriminant(&node.op) == kind).count()
+        let slot = |index: usize| {
+            let kind = std::mem::discriminant(&nodes[index].op);
+            nodes[..index].iter().filter(|node| std::mem::discriminant(&node.op) == kind).count()
         };
         let slots = (0..nodes.len()).map(slot).collect();
-        let of_kind = |is_kind: fn(&Op) -> bool| (0..nodes.len()).filter(move |place| is_kind(&nodes[*place].op));
-        let places = of_kind(|op| matches!(op, Op::Conv(_)))
+        let of_kind = |is_kind: fn(&Op) -> bool| (0..nodes.len()).filter(move |index| is_kind(&nodes[*index].op));
+        let indices = of_kind(|op| matches!(op, Op::Conv(_)))
             .chain(of_kind(|op| matches!(op, Op::BatchNorm(_))))
             .chain(of_kind(|op| matches!(op, Op::Dense(_))));
-        let parameters = places.flat_map(|place| graph.parameters_of(place)).cloned().collect();
+        let parameters = indices.flat_map(|index| graph.parameters_of(index)).cloned().collect();
         Self { graph: graph.clone(), stages, slots, uses, parameters }
     }
 
     /// Where the value of a source is among those of all nodes, the image last.
     fn value(graph: &Graph, source: Source) -> usize {
         match source {
-            Source::Node(place) => place,
+            Source::Node(index) => index,
             Source::Image => graph.nodes().len(),
         }
     }
@@ -98,16 +100,17 @@ impl Network {
     /// A network whose parameters are all 0.
     #[must_use]
     pub fn blank(graph: &Graph, device: &ComputeDevice) -> Self {
-        let ComputeDevice { device, implementation } = device;
+        let ComputeDevice { device, implementation, threads } = device;
         let mut network = Self {
             conv: Vec::new(),
             batch_norm: Vec::new(),
             dense: Vec::new(),
             plan: Arc::new(Plan::new(graph, *implementation)),
             implementation: *implementation,
+            threads: threads.clone(),
         };
-        for (place, node) in graph.nodes().iter().enumerate() {
-            let input = graph.input_of(place);
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let input = graph.input_of(index);
             match &node.op {
                 Op::Conv(op) => network.conv.push(conv::blank(op, input.channels(), device)),
                 Op::BatchNorm(op) => network.batch_norm.push(BatchNorm::blank(op, input.channels(), device)),
@@ -122,6 +125,12 @@ impl Network {
     #[must_use]
     pub fn implementation(&self) -> Implementation {
         self.implementation
+    }
+
+    /// The threads that compute.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What it computes.
@@ -141,9 +150,9 @@ impl Network {
         &self.plan.parameters
     }
 
-    /// The place among the layers of its kind that the node at `place` has.
-    pub(super) fn slot(&self, place: usize) -> usize {
-        self.plan.slots[place]
+    /// The index of node `index` among the layers of its kind.
+    pub(super) fn slot(&self, index: usize) -> usize {
+        self.plan.slots[index]
     }
 
     /// The same network for images of another size. It shares the parameters.
@@ -179,24 +188,9 @@ impl Network {
         self.pass(images, &mut Mode::Evaluation)
     }
 
-    /// The logits for a batch in a training step, and the batch's statistics, one for each normalization. Dropout draws from `chance`.
-    ///
-    /// # Shapes
-    ///
-    /// As in [`Network::forward`].
-    ///
-    /// # Panics
-    ///
-    /// When the network gives feature maps; [`Network::output_training`] gives those, too.
+    /// The output for a batch in a training step, and the batch's statistics, one for each normalization. Dropout draws from `chance`.
     #[must_use]
-    pub fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Tensor<2>, Vec<BatchStatistics>) {
-        let (output, statistics) = self.output_training(images, chance);
-        (output.vector(), statistics)
-    }
-
-    /// The output for a batch in a training step, as [`Network::forward_training`], of any network.
-    #[must_use]
-    pub fn output_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Output, Vec<BatchStatistics>) {
+    pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Output, Vec<BatchStatistics>) {
         let mut mode = Mode::Training { chance, statistics: Vec::new() };
         let output = self.pass(images, &mut mode);
         let Mode::Training { statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };
@@ -254,18 +248,18 @@ impl Network {
     }
 
     /// One node in evaluation.
-    pub(super) fn evaluated(&self, place: usize, op: &Op, next: &mut impl FnMut() -> Output) -> Output {
-        self.node(place, op, next, &mut Mode::Evaluation)
+    pub(super) fn evaluated(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output) -> Output {
+        self.node(index, op, next, &mut Mode::Evaluation)
     }
 
     /// One node by itself, with stock operations.
-    fn node(&self, place: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
+    fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
         let x = next();
         match op {
-            Op::Conv(op) => Output::Map(conv::forward(&self.conv[self.slot(place)], op, x.map(), self.implementation)),
-            Op::Dense(_) => Output::Vector(self.dense[self.slot(place)].forward(x.vector())),
+            Op::Conv(op) => Output::Map(conv::forward(&self.conv[self.slot(index)], op, x.map(), self.implementation)),
+            Op::Dense(_) => Output::Vector(self.dense[self.slot(index)].forward(x.vector())),
             Op::BatchNorm(_) => {
-                let norm = &self.batch_norm[self.slot(place)];
+                let norm = &self.batch_norm[self.slot(index)];
                 match mode {
                     Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
                     Mode::Training { statistics, .. } => {

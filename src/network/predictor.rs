@@ -11,6 +11,7 @@ use regulus_model::infer::Model;
 use regulus_model::preprocess::Normalizer;
 
 use super::Network;
+use crate::backend::Threads;
 use crate::config::Implementation;
 use crate::data::Batcher;
 
@@ -21,6 +22,7 @@ const NUMBERS: usize = 1 << 26;
 #[derive(Clone, Debug)]
 pub struct Predictor {
     graph: Arc<Graph>,
+    threads: Threads,
     computed: Computed,
 }
 
@@ -48,13 +50,19 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.clone()), batcher }
             }
         };
-        Self { graph: Arc::new(network.graph().clone()), computed }
+        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed }
     }
 
     /// What it computes.
     #[must_use]
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The threads that compute.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What it computes with.
@@ -80,7 +88,7 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.with_input(input)?), batcher: batcher.clone() }
             }
         };
-        Ok(Self { graph: Arc::new(self.graph.with_input(input)?), computed })
+        Ok(Self { graph: Arc::new(self.graph.with_input(input)?), threads: self.threads.clone(), computed })
     }
 
     /// The outputs for `count` images whose numbers are normalized, as they come out of the network. On a CPU, and in networks without dense layers, large

@@ -88,5 +88,5 @@ impl ParamMapper for Writer<'_> {
 /// A matrix `[rows, columns]` as `[columns, rows]`.
 fn swapped(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
     let (rows, columns) = (shape[0], shape[1]);
-    (0..rows * columns).map(|place| numbers[(place % rows) * columns + place / rows]).collect()
+    (0..rows * columns).map(|index| numbers[(index % rows) * columns + index / rows]).collect()
 }

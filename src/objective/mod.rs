@@ -6,13 +6,18 @@
 //!
 //! with R(w) = ½·Σ w² for L2, whose gradient is λ/m·w; see [`PenaltyKind`](crate::config::PenaltyKind) for the others. `m` is the number of
 //! training samples, or the value of the penalty's `samples`. A penalty is a term of the loss that autodiff differentiates, not an option of the
-//! optimizer. A `proximal` penalty is the same term, minimized by a proximal step after the optimizer step.
+//! optimizer. A `proximal` penalty is the same term, minimized by a proximal step after the optimizer step. [`Regularizer`] is for an R that is not built in.
 
 mod cpr;
+mod definition;
 mod evidence;
 mod evidence_update;
+mod lambda;
 mod norm;
-mod penalty;
+mod own_penalty;
+mod penalties;
+mod proximal;
+mod regularizer;
 mod sparsity;
 mod term;
 
@@ -20,11 +25,15 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 
-pub use cpr::Bound;
+pub use cpr::{Bound, SteppedParameter};
 pub use evidence::Evidence;
 pub use evidence_update::{EvidenceUpdate, LambdaUpdate};
+pub use lambda::Observed;
 pub use norm::norm_of;
-pub use penalty::{NonGradientUpdate, Penalties};
+pub use own_penalty::OwnPenalty;
+pub use penalties::{NonGradientUpdate, Penalties};
+pub use proximal::ProximalUpdate;
+pub use regularizer::Regularizer;
 pub use sparsity::Sparsity;
 
 use crate::backend::fused;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use burn::module::ParamId;
+use burn::optim::GradientsParams;
 use burn::prelude::*;
 use regulus_model::Values;
 use regulus_model::graph::Parameter;
 
 use crate::backend::fused::{self, Norm};
 use crate::config::Implementation;
-use crate::network::{ParamVisitor, output_axis};
+use crate::network::{Network, ParamVisitor, output_axis};
 
 /// A norm of a parameter on the host, in PyTorch's layout: axis 0 is the output axis.
 pub(super) fn host_norm(norm: Norm, values: &Values) -> f64 {
@@ -74,4 +75,30 @@ fn stock_group_norms<const D: usize>(weights: Tensor<D>, output_axis: usize) -> 
     let zero = squares.clone().equal_elem(0.0);
     let norms = squares.mask_fill(zero.clone(), 1.0).sqrt().mask_fill(zero, 0.0);
     norms.sum().mul_scalar((count as f64 / groups as f64).sqrt())
+}
+
+/// Σ g² and Σ w² over some parameters, for gradients g.
+pub(super) fn squared_norms(names: &BTreeSet<String>, network: &Network, gradients: &GradientsParams) -> [f64; 2] {
+    let mut norms = SquaredNorms { names, implementation: network.implementation(), gradients, found: Vec::new() };
+    network.visit_parameters(&mut norms);
+    let numbers: Vec<f64> = Tensor::cat(norms.found, 0).into_data().iter::<f64>().collect();
+    let sum = |first| numbers.iter().skip(first).step_by(2).sum::<f64>();
+    [sum(0), sum(1)]
+}
+
+/// Collects Σ g² and Σ w² of each parameter.
+struct SquaredNorms<'a> {
+    names: &'a BTreeSet<String>,
+    implementation: Implementation,
+    gradients: &'a GradientsParams,
+    found: Vec<Tensor<1>>,
+}
+
+impl ParamVisitor for SquaredNorms<'_> {
+    fn visit<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, tensor: Tensor<D>) {
+        if let (true, Some(gradient)) = (self.names.contains(&parameter.name), self.gradients.get::<D>(id)) {
+            self.found.push(norm_of(self.implementation, gradient, Norm::Squares, 0));
+            self.found.push(norm_of(self.implementation, tensor.inner(), Norm::Squares, 0));
+        }
+    }
 }

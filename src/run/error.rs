@@ -69,6 +69,16 @@ pub enum RunError {
         /// The SHA-256 now.
         found: String,
     },
+    /// The penalties are not those of the run.
+    #[error("run `{}` has the penalties {expected}, but the config has {found}: a program added one that is not built in; resume the run with that program", path.display())]
+    OtherPenalties {
+        /// The run.
+        path: PathBuf,
+        /// The penalties of the run.
+        expected: String,
+        /// The penalties now.
+        found: String,
+    },
     /// The config has changed since the run began.
     #[error("`{}` was changed since the run began; put it back, or train a new run with it: `regulus train {}`", path.display(), path.display())]
     OtherConfig {
@@ -99,6 +109,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::OtherConfig { .. }
+            | Self::OtherPenalties { .. }
             | Self::NotARun { .. }
             | Self::Taken { .. }
             | Self::Own { .. }

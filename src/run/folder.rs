@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::{self, LoadedCheckpoint};
 use super::metrics_log::{self, MetricsPrefix};
-use super::{Manifest, RunError, Summary};
+use super::{Manifest, RunError};
 use crate::atomic;
 use crate::checksum::{sha256, with_checksum, without_checksum};
 use crate::clock;
 use crate::config::{CheckpointKind, Experiment};
 use crate::error::{Error, WriteError};
+use crate::session::Summary;
 use crate::train::{Row, Snapshot};
 
 const CONFIG: &str = "config.toml";

@@ -6,7 +6,6 @@ mod folder;
 mod manifest;
 mod metrics_log;
 mod recorder;
-mod summary;
 
 pub use crate::config::CheckpointKind;
 pub use checkpoint::LoadedCheckpoint;
@@ -15,4 +14,3 @@ pub use folder::RunFolder;
 pub use manifest::{DatasetManifest, Extension, Manifest};
 pub use metrics_log::MetricsPrefix;
 pub use recorder::Recorder;
-pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};

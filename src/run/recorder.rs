@@ -1,5 +1,7 @@
 //! An observer that writes metrics and checkpoints to the run folder.
 
+use std::ops::ControlFlow;
+
 use super::{CheckpointKind, RunFolder};
 use crate::error::Error;
 use crate::train::{Event, Observer};
@@ -9,7 +11,7 @@ use crate::train::{Event, Observer};
 pub struct Recorder<'a>(pub &'a RunFolder);
 
 impl Observer for Recorder<'_> {
-    fn on(&mut self, event: &Event) -> Result<(), Error> {
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
         match event {
             Event::Progress(_) | Event::UpdatingLambda | Event::Measuring | Event::Phase(_) => {}
             Event::Epoch(rows) => self.0.append_metrics(rows)?,
@@ -20,6 +22,6 @@ impl Observer for Recorder<'_> {
                 self.0.save(CheckpointKind::Last, snapshot)?;
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::average::Average;
-use super::{Diverged, EpochSums, Event, Observer, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
+use super::{Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
@@ -36,11 +36,11 @@ struct Report {
 impl Training {
     /// Evaluates, reports and saves after the steps of an epoch. Returns `false` if it was stopped: then the state before is restored, and a resumed run
     /// repeats the end of the epoch.
-    pub(super) fn end_epoch(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<bool, Error> {
+    pub(super) fn end_epoch(&mut self, plan: &Plan, control: &mut Control) -> Result<bool, Error> {
         let before = Before { state: self.state.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
         let (sums, speed) = self.complete_epoch();
         let snapshot = self.snapshot_after_epoch()?;
-        let Some(validation) = self.validate(plan, observer)? else {
+        let Some(validation) = self.validate(plan, control)? else {
             self.restore(before);
             return Ok(false);
         };
@@ -56,14 +56,14 @@ impl Training {
             lambdas: self.penalties.lambdas(),
             evidence: None,
         };
-        let Ok(evidence) = self.update_by_evidence(plan, &snapshot, observer)? else {
+        let Ok(evidence) = self.update_by_evidence(plan, &snapshot, control)? else {
             self.restore(before);
             return Ok(false);
         };
         report.evidence = evidence;
-        observer.on(&Event::Epoch(&self.rows(&report)))?;
+        control.send(&Event::Epoch(&self.rows(&report)))?;
         let best = report.validation.is_some_and(|measures| self.record_validation_loss(plan, measures.data_loss));
-        self.save_epoch(snapshot, best, observer)?;
+        self.save_epoch(snapshot, best, control)?;
         Ok(true)
     }
 
@@ -96,9 +96,9 @@ impl Training {
 
     /// Measures the network on the validation split. Returns `Some(None)` without a validation split, and `None` if it was stopped.
     #[expect(clippy::option_option, reason = "it may be stopped, and there may be no validation split")]
-    fn validate(&self, plan: &Plan, observer: &mut dyn Observer) -> Result<Option<Option<Measures>>, Error> {
+    fn validate(&self, plan: &Plan, control: &mut Control) -> Result<Option<Option<Measures>>, Error> {
         let Some(subset) = &plan.data.validation else { return Ok(Some(None)) };
-        let reporter = PhaseReporter::new(plan.stop, observer);
+        let reporter = PhaseReporter::new(control);
         let total = subset.count() as u64;
         let mut report = |done| reporter.report("validation", done, total);
         let measures = measure_with_progress(&Predictor::new(&self.measured_network(), &plan.data.normalizer), subset, &mut report);
@@ -114,16 +114,16 @@ impl Training {
         &mut self,
         plan: &Plan,
         snapshot: &Snapshot,
-        observer: &mut dyn Observer,
+        control: &mut Control,
     ) -> Result<Result<Option<EvidenceUpdate>, Stopped>, Error> {
         if !self.penalties.is_evidence_epoch(self.state.epoch) {
             return Ok(Ok(None));
         }
-        observer.on(&Event::UpdatingLambda)?;
+        control.send(&Event::UpdatingLambda)?;
         let begun = Instant::now();
         let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
         let network = self.network.valid();
-        let reporter = PhaseReporter::new(plan.stop, observer);
+        let reporter = PhaseReporter::new(control);
         let report = |phase, done, total| reporter.report(phase, done, total);
         let curvature = |structure| Curvature::of(&network, plan.curvature, &plan.data.train, &batcher, structure, &report);
         let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
@@ -167,10 +167,10 @@ impl Training {
     }
 
     /// Saves a checkpoint after the epoch. It has the λ of the next step.
-    fn save_epoch(&mut self, mut snapshot: Snapshot, best: bool, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn save_epoch(&mut self, mut snapshot: Snapshot, best: bool, control: &mut Control) -> Result<(), Error> {
         self.state.lambdas = self.penalties.lambdas();
         snapshot.state = self.state.clone();
-        observer.on(&Event::Checkpoint { snapshot: &snapshot, best })
+        control.send(&Event::Checkpoint { snapshot: &snapshot, best })
     }
 
     /// Updates early stopping, the plateau schedule and the best epoch. Returns whether the validation loss is the lowest so far.

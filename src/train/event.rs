@@ -1,5 +1,7 @@
 //! Events of training, and the observer that receives them.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
@@ -117,10 +119,10 @@ pub struct Row {
 
 /// Receives the events of training.
 pub trait Observer: Send {
-    /// Handles an event.
+    /// Handles an event. `Break` stops training as the stop flag does: a checkpoint is saved, and training can be resumed.
     ///
     /// # Errors
     ///
     /// When something can't be saved. The error ends training.
-    fn on(&mut self, event: &Event) -> Result<(), Error>;
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error>;
 }

@@ -1,6 +1,7 @@
 //! The training step and the training loop.
 
 mod average;
+mod control;
 mod diverged;
 mod epoch_end;
 mod event;
@@ -9,18 +10,16 @@ mod gradients;
 mod mixup;
 mod optimizer;
 mod patience;
-mod phase_reporter;
-mod rate;
 mod snapshot;
 mod step;
 mod training;
 mod training_state;
 
+pub use control::Silent;
+pub(crate) use control::{Control, PhaseReporter};
 pub use diverged::Diverged;
 pub use event::{Event, Observer, Phase, Progress, Row, Split};
 pub use optimizer::ParameterOptimizer;
-pub(crate) use phase_reporter::PhaseReporter;
-pub(crate) use rate::rate_at;
 pub use snapshot::Snapshot;
 pub use step::{StepContext, StepGradients, StepSums, Stepper};
 pub use training::{Ending, Plan, Training};

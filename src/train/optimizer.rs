@@ -15,8 +15,6 @@ use burn::optim::{
 use burn::prelude::*;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
-use regulus_kernels::groups::Groups;
-use regulus_kernels::proximal::{Proximal, proximal};
 use regulus_model::graph::Parameter;
 
 use super::{StepContext, fused_optimizer};
@@ -25,7 +23,7 @@ use crate::backend::{ComputeDevice, numbers};
 use crate::config::number::Fraction;
 use crate::config::{Implementation, Method};
 use crate::network::{Network, ParamMapper, output_axis};
-use crate::objective::{NonGradientUpdate, Penalties, norm_of};
+use crate::objective::{NonGradientUpdate, Observed, Penalties, SteppedParameter, norm_of};
 
 /// An optimizer and its state for every parameter.
 #[derive(Clone)]
@@ -186,7 +184,7 @@ struct Step<'a> {
     optimizer: &'a mut ParameterOptimizer,
     gradients: GradientsParams,
     penalties: &'a mut Penalties,
-    context: StepContext<'a>,
+    context: StepContext,
 }
 
 impl ParamMapper for Step<'_> {
@@ -195,9 +193,9 @@ impl ParamMapper for Step<'_> {
             return tensor;
         };
         let name = parameter.name.as_str();
-        let StepContext { rate, step, indices, .. } = self.context;
-        let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, indices.len());
-        let is_bounded = self.penalties.is_bounded(name);
+        let StepContext { rate, step, samples } = self.context;
+        let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, samples);
+        let is_bounded = self.penalties.bounded_fraction(name).is_some();
         let mut tensor = tensor.inner();
         if decay > 0.0 {
             tensor = tensor.mul_scalar(1.0 - rate * decay);
@@ -210,13 +208,14 @@ impl ParamMapper for Step<'_> {
         let mut stepped = Tensor::<D>::from_bridge(stepped);
         if let (Some(proximal), Some(before)) = (proximal, before) {
             let metric = state.as_ref().map_or_else(Vec::new, |state| self.optimizer.metric::<D>(state));
-            stepped = proximal_step(stepped, proximal, rate, output_axis(parameter), &metric);
+            stepped = proximal.apply(stepped, output_axis(parameter), rate, metric);
             state = state.map(|state| self.optimizer.with_velocity(name, state, [before, stepped.clone()], rate));
         }
         if let Some(before) = squares_before {
             let squares = [before, self.squares(stepped.clone())];
-            let subtracted = self.penalties.update_multiplier(name, step + 1, stepped.shape().num_elements(), squares);
-            stepped = stepped.mul_scalar(1.0 - subtracted);
+            let count = stepped.shape().num_elements();
+            self.penalties.advance(Observed::OptimizerStep(SteppedParameter { name, step: step + 1, count, squares }));
+            stepped = stepped.mul_scalar(1.0 - self.penalties.bounded_fraction(name).unwrap_or_default());
         }
         if let Some(state) = state {
             self.optimizer.states.insert(name.to_owned(), state);
@@ -230,13 +229,4 @@ impl Step<'_> {
     fn squares<const D: usize>(&self, tensor: Tensor<D>) -> f64 {
         norm_of(self.optimizer.implementation, tensor, Norm::Squares, 0).into_data().iter::<f64>().sum()
     }
-}
-
-/// The proximal step for the learning rate `rate`. It is computed on the host for every device.
-fn proximal_step<const D: usize>(tensor: Tensor<D>, step: Proximal, rate: f64, output_axis: usize, metric: &[f32]) -> Tensor<D> {
-    let (shape, device) = (tensor.shape(), tensor.device());
-    let step = Proximal { absolutes: rate * step.absolutes, squares: rate * step.squares, norms: rate * step.norms };
-    let mut numbers = numbers(tensor);
-    proximal(step, Groups::of(shape.as_slice(), output_axis), metric, &mut numbers);
-    Tensor::from_data(TensorData::new(numbers, shape), &device)
 }

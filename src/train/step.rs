@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use rand_chacha::ChaCha8Rng;
 
 use super::ParameterOptimizer;
 use super::gradients::{gradient_norm, perturbed, scaled};
 use super::mixup::Mix;
 use crate::config::Experiment;
-use crate::data::{Batch, Batcher, HostBatch, Prefetch, Subset, Transform};
-use crate::network::{BatchStatistics, Network};
-use crate::objective::{Penalties, data_loss};
+use crate::data::{Batch, LoadedBatch, MicroBatch};
+use crate::network::{BatchStatistics, Network, TrainingPass};
+use crate::objective::{Observed, Penalties, data_loss};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -23,23 +22,17 @@ const SAM_EPSILON: f64 = 1e-12;
 /// Executes training steps.
 pub struct Stepper<'a> {
     experiment: &'a Experiment,
-    subset: &'a Subset,
-    batcher: &'a Batcher,
+    device: &'a Device,
     stop: Option<&'a AtomicBool>,
-    prefetch: Prefetch,
 }
 
 /// The context of one step.
 #[derive(Clone, Copy, Debug)]
-pub struct StepContext<'a> {
-    /// The indices of the samples of the batch.
-    pub indices: &'a [u32],
-    /// The indices of the next batch; empty if they are unknown.
-    pub upcoming: &'a [u32],
+pub struct StepContext {
+    /// The number of samples of the batch.
+    pub samples: usize,
     /// The learning rate.
     pub rate: f64,
-    /// The epoch, from 0.
-    pub epoch: u64,
     /// The step, from 0.
     pub step: u64,
 }
@@ -72,10 +65,10 @@ impl StepGradients {
 }
 
 impl<'a> Stepper<'a> {
-    /// A stepper for the samples of `subset` with the options of `experiment`.
+    /// A stepper with the options of `experiment`. `device` has autodiff.
     #[must_use]
-    pub fn new(experiment: &'a Experiment, subset: &'a Subset, batcher: &'a Batcher) -> Self {
-        Self { experiment, subset, batcher, stop: None, prefetch: Prefetch::default() }
+    pub fn new(experiment: &'a Experiment, device: &'a Device) -> Self {
+        Self { experiment, device, stop: None }
     }
 
     /// Sets a flag that stops [`Stepper::step_unless_stopped`] between two micro-batches.
@@ -87,25 +80,27 @@ impl<'a> Stepper<'a> {
     /// One step. Returns the network after the step, and the sums with the weights before it.
     #[must_use]
     pub fn step(
-        &mut self,
+        &self,
         network: Network,
         optimizer: &mut ParameterOptimizer,
         penalties: &mut Penalties,
+        batch: &mut LoadedBatch,
         context: StepContext,
     ) -> (Network, StepSums) {
-        self.gradients(&network, penalties, context).apply(network, optimizer, penalties, context)
+        self.gradients(&network, penalties, batch, context).apply(network, optimizer, penalties, context)
     }
 
     /// One step. Returns the network unchanged and `None` if it was stopped.
     #[must_use]
     pub fn step_unless_stopped(
-        &mut self,
+        &self,
         network: Network,
         optimizer: &mut ParameterOptimizer,
         penalties: &mut Penalties,
+        batch: &mut LoadedBatch,
         context: StepContext,
     ) -> (Network, Option<StepSums>) {
-        match self.gradients_unless_stopped(&network, penalties, context) {
+        match self.gradients_unless_stopped(&network, penalties, batch, context) {
             Some(found) => {
                 let (network, sums) = found.apply(network, optimizer, penalties, context);
                 (network, Some(sums))
@@ -115,35 +110,41 @@ impl<'a> Stepper<'a> {
     }
 
     /// The clipped gradient of the objective for every parameter, and the sums. With `sam_rho` the gradient of the data loss is computed at the perturbed
-    /// weights, and the gradient of the penalty at the weights. Adaptive λ are updated by the gradient of the data loss.
+    /// weights, and the gradient of the penalty at the weights. Every λ advances to this step first.
     ///
     /// # Panics
     ///
     /// When the stop flag is set. With a stop flag use [`Stepper::step_unless_stopped`].
     #[must_use]
-    pub fn gradients(&mut self, network: &Network, penalties: &mut Penalties, context: StepContext) -> StepGradients {
-        self.gradients_unless_stopped(network, penalties, context)
+    pub fn gradients(&self, network: &Network, penalties: &mut Penalties, batch: &mut LoadedBatch, context: StepContext) -> StepGradients {
+        self.gradients_unless_stopped(network, penalties, batch, context)
             .unwrap_or_else(|| unreachable!("the stop flag is set; use `step_unless_stopped`"))
     }
 
-    fn gradients_unless_stopped(&mut self, network: &Network, penalties: &mut Penalties, context: StepContext) -> Option<StepGradients> {
-        let batch = context.indices.len();
-        let sam_rho = self.experiment.optimizer.sam_rho;
+    fn gradients_unless_stopped(
+        &self,
+        network: &Network,
+        penalties: &mut Penalties,
+        batch: &mut LoadedBatch,
+        context: StepContext,
+    ) -> Option<StepGradients> {
+        penalties.advance(Observed::Step(context.step));
+        let (samples, sam_rho) = (context.samples, self.experiment.optimizer.sam_rho);
         if sam_rho.is_none() && !penalties.need_data_gradient() {
-            let found = self.passes(network, penalties.on(network, batch), context)?;
+            let found = self.passes(network, penalties.on(network, samples), batch, context)?;
             return Some(self.clipped(network, found));
         }
-        let mut found = self.passes(network, None, context)?;
+        let mut found = self.passes(network, None, batch, context)?;
         if let Some(rho) = sam_rho
             && let Some(norm) = gradient_norm(network, &found.gradients)
         {
             let factor = norm.add_scalar(SAM_EPSILON).recip().mul_scalar(rho.get());
             let perturbed = perturbed(network.clone(), found.gradients, factor);
             // The running statistics are those of the unperturbed weights.
-            found.gradients = self.passes(&perturbed, None, StepContext { upcoming: &[], ..context })?.gradients;
+            found.gradients = self.passes(&perturbed, None, batch, context)?.gradients;
         }
-        penalties.adapt(network, &found.gradients);
-        let Some(penalty) = penalties.on(network, batch) else {
+        penalties.advance(Observed::DataGradient { network, gradients: &found.gradients });
+        let Some(penalty) = penalties.on(network, samples) else {
             return Some(self.clipped(network, found));
         };
         let zero = found.sums.zeros_like().narrow(0, 0, 1);
@@ -159,47 +160,41 @@ impl<'a> Stepper<'a> {
 
     /// The gradient of the data loss and of `penalty`, and the sums. Returns `None` if it was stopped between two micro-batches.
     ///
-    /// A batch larger than `micro_batch` is split into micro-batches. The mean loss of each is weighted by its share of the batch, and the penalty is added
-    /// once: the gradient is that of the whole batch. With mixup, partners are from the same micro-batch.
-    fn passes(&mut self, network: &Network, mut penalty: Option<Tensor<1>>, context: StepContext) -> Option<StepGradients> {
-        let StepContext { indices, upcoming, epoch, step, .. } = context;
+    /// The mean loss of each micro-batch is weighted by its share of the batch, and the penalty is added once: the gradient is that of the whole batch. With
+    /// mixup, partners are from the same micro-batch.
+    fn passes(
+        &self,
+        network: &Network,
+        mut penalty: Option<Tensor<1>>,
+        batch: &mut LoadedBatch,
+        context: StepContext,
+    ) -> Option<StepGradients> {
         let Experiment { seed, augment, train, .. } = self.experiment;
-        let smoothing = train.label_smoothing.get();
-        let (subset, batcher) = (self.subset, self.batcher);
-        let micro_batch = train.micro_batch.get();
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
-        let [mut dropout_rng, mut mixup_rng] = ["dropout", "mixup"].map(|purpose| seed.stream(purpose, step));
+        let mut pass = network.training_pass(*seed, context.step);
+        let mut mixup_rng = seed.stream("mixup", context.step);
         let mixed_share = Mix::share(augment.mixup.get(), &mut mixup_rng);
-        let assemble =
-            |indices: &[u32]| batcher.assemble_transformed(subset, indices, |index| Transform::random(augment, *seed, epoch, index));
-        let mut chunks = indices.chunks(micro_batch).chain(upcoming.chunks(micro_batch).take(1)).peekable();
-        for index in 0..indices.len().div_ceil(micro_batch) {
-            if index > 0 && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        for MicroBatch { batch, count } in batch.micro_batches() {
+            if sums.is_some() && self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 return None;
             }
-            let Some(chunk) = chunks.next() else { break };
-            let mix = mixed_share.map(|share| Mix::random(share, chunk.len(), &mut mixup_rng));
-            let penalty = penalty.take();
-            let share = chunk.len() as f64 / indices.len() as f64;
-            let dropout_rng = &mut dropout_rng;
-            let work = |batch: HostBatch| {
-                let batch = batcher.to_device(batch);
-                let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(network, batch, dropout_rng, mix.as_ref(), smoothing);
-                if chunk.len() < indices.len() {
-                    loss = loss.mul_scalar(share);
-                }
-                let loss_sum = loss.clone().inner();
-                let penalty_sum = penalty.clone().map_or_else(|| loss_sum.zeros_like(), Tensor::inner);
-                if let Some(penalty) = penalty {
-                    loss = loss + penalty;
-                }
-                let gradients = GradientsParams::from_grads(loss.backward(), network);
-                StepGradients { gradients, sums: Tensor::cat(vec![loss_sum, penalty_sum, correct], 0), statistics }
-            };
-            let found = self.prefetch.during(assemble, chunk, chunks.peek().copied(), work);
+            let mix = mixed_share.map(|share| Mix::random(share, count, &mut mixup_rng));
+            let batch = batch.to_device(self.device);
+            let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(&mut pass, batch, mix.as_ref(), train.label_smoothing.get());
+            let is_whole = count == context.samples;
+            if !is_whole {
+                loss = loss.mul_scalar(count as f64 / context.samples as f64);
+            }
+            let loss_sum = loss.clone().inner();
+            let penalty_sum = penalty.clone().map_or_else(|| loss_sum.zeros_like(), Tensor::inner);
+            if let Some(penalty) = penalty.take() {
+                loss = loss + penalty;
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), network);
+            let found = StepGradients { gradients, sums: Tensor::cat(vec![loss_sum, penalty_sum, correct], 0), statistics };
             // With one micro-batch there is nothing to accumulate.
-            if chunk.len() == indices.len() {
+            if is_whole {
                 return Some(found);
             }
             sums = Some(match sums.take() {
@@ -208,7 +203,7 @@ impl<'a> Stepper<'a> {
             });
             accumulator.accumulate(network, found.gradients);
         }
-        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.batcher.device().clone().inner()));
+        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.device.clone().inner()));
         // A network with batch normalization has one micro-batch per batch.
         Some(StepGradients { gradients: accumulator.grads(), sums, statistics: Vec::new() })
     }
@@ -232,19 +227,18 @@ struct BatchLoss {
 }
 
 impl BatchLoss {
-    /// The loss of a training step, with dropout masks from `dropout_rng`. With `mix` images and losses are mixed (mixup, Zhang et al. 2018, arXiv
-    /// 1710.09412).
-    fn of(network: &Network, batch: Batch, dropout_rng: &mut ChaCha8Rng, mix: Option<&Mix>, smoothing: f64) -> Self {
+    /// The loss of a micro-batch. With `mix` images and losses are mixed (mixup, Zhang et al. 2018, arXiv 1710.09412).
+    fn of(pass: &mut TrainingPass, batch: Batch, mix: Option<&Mix>, smoothing: f64) -> Self {
         let Batch { images, labels } = batch;
-        let implementation = network.implementation();
+        let implementation = pass.implementation();
         let Some(Mix { share, partners }) = mix else {
-            let (logits, statistics) = network.forward_training(images, dropout_rng);
+            let (logits, statistics) = pass.forward(images);
             let (loss, correct) = data_loss(implementation, logits, labels, smoothing);
             return Self { loss, correct: correct.float(), statistics };
         };
         let partners = Tensor::<1, Int>::from_data(TensorData::new(partners.clone(), [partners.len()]), &labels.device());
         let images = images.clone().mul_scalar(*share) + images.select(0, partners.clone()).mul_scalar(1.0 - share);
-        let (logits, statistics) = network.forward_training(images, dropout_rng);
+        let (logits, statistics) = pass.forward(images);
         let (own, own_correct) = data_loss(implementation, logits.clone(), labels.clone(), smoothing);
         let (other, other_correct) = data_loss(implementation, logits, labels.select(0, partners), smoothing);
         Self {
@@ -263,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::backend::any_cpu;
-    use crate::data;
+    use crate::data::{self, Batcher};
 
     #[test]
     fn the_loss_of_mixed_images_is_pytorchs() {
@@ -284,8 +278,7 @@ mod tests {
         let indices: Vec<u32> = serde_json::from_value(expected["batches"][0].clone()).unwrap();
         let batch = Batcher::new(&data.normalizer, &device.device).batch(&data.train, &indices);
         let mix = Mix { share: expected["mixed"]["share"].as_f64().unwrap(), partners: vec![5, 4, 3, 2, 1, 0] };
-        let mut dropout_rng = experiment.seed.stream("dropout", 0);
-        let loss: f32 = BatchLoss::of(&network, batch, &mut dropout_rng, Some(&mix), 0.0).loss.into_scalar();
+        let loss: f32 = BatchLoss::of(&mut network.training_pass(experiment.seed, 0), batch, Some(&mix), 0.0).loss.into_scalar();
         let expected = expected["mixed"]["data_loss"].as_f64().unwrap();
         assert!((f64::from(loss) / expected - 1.0).abs() < 1e-6, "{loss} against {expected}");
     }

@@ -1,22 +1,20 @@
 //! The training loop.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::prelude::*;
-use rand::seq::SliceRandom;
 
 use super::average::Average;
-use super::rate::Rate;
 use super::step::{StepContext, StepSums, Stepper};
-use super::{Diverged, Event, Observer, ParameterOptimizer, Progress, Snapshot, TrainingState};
-use crate::backend::{keep_awake, on_threads};
-use crate::config::{self, Experiment};
-use crate::data::{Batcher, Data};
+use super::{Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
+use crate::backend::keep_awake;
+use crate::config::{self, ConfigError, Experiment};
+use crate::data::{Batcher, Data, DataLoader};
 use crate::error::Error;
 use crate::network::{Network, Scope};
-use crate::objective::Penalties;
+use crate::objective::{Observed, OwnPenalty, Penalties};
+use crate::schedule::{RunLength, ScheduledValue};
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -31,8 +29,8 @@ pub struct Plan<'a> {
     pub curvature: &'a Scope,
     /// The device, with autodiff.
     pub device: &'a Device,
-    /// A flag that stops training after the current step, or a long phase after its current unit.
-    pub stop: &'a AtomicBool,
+    /// The number of complete epochs after which training pauses.
+    pub until: u64,
 }
 
 /// How training ended.
@@ -42,8 +40,10 @@ pub enum Ending {
     Completed,
     /// Early stopping: the validation loss had stopped improving.
     EarlyStopped,
-    /// It was stopped by the flag, after saving.
+    /// It was stopped by the flag or the observer, after saving.
     Interrupted,
+    /// The epochs to pause after are complete.
+    Paused,
 }
 
 /// A training run.
@@ -73,6 +73,17 @@ impl Training {
         Self { network, optimizer, penalties, average: Average::new(averaging), state }
     }
 
+    /// Adds a penalty that is not built in.
+    pub(crate) fn add_penalty(&mut self, penalty: OwnPenalty, method: &config::Method) -> Result<(), ConfigError> {
+        self.penalties.add(penalty, self.network.graph(), method)?;
+        let TrainingState { lambdas, bounds, .. } = &self.state;
+        self.penalties.advance(Observed::Checkpoint { lambdas, bounds });
+        if self.state.step == 0 {
+            self.state.first_weight_norm_squared = Some(self.penalties.weight_norm_squared(&self.network.weights()));
+        }
+        Ok(())
+    }
+
     /// The current network.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -89,7 +100,7 @@ impl Training {
     #[must_use]
     pub fn resumed(self, averaged: Option<Network>, state: TrainingState) -> Self {
         let Self { network, optimizer, mut penalties, average, .. } = self;
-        penalties.resume(&state.lambdas, &state.bounds);
+        penalties.advance(Observed::Checkpoint { lambdas: &state.lambdas, bounds: &state.bounds });
         Self { network, optimizer, penalties, average: average.resumed(averaged, state.averaged), state }
     }
 
@@ -99,91 +110,102 @@ impl Training {
         &self.penalties
     }
 
-    /// Trains to the end. Sends events to `observer`.
+    /// Trains until all epochs are complete, early stopping ends it, it is stopped, or `plan.until` epochs are complete. Called again, it continues to the
+    /// same bits as without a pause. Sends events to the observer of `control`.
     ///
     /// # Errors
     ///
     /// When a loss or weight is not finite, or the observer fails.
-    pub fn run(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
-        on_threads(self.network.implementation(), || self.train(plan, observer))
+    pub(crate) fn run(&mut self, plan: &Plan, control: &mut Control) -> Result<Ending, Error> {
+        let threads = self.network.threads().clone();
+        threads.run(|| self.train(plan, control))
     }
 
-    fn train(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Ending, Error> {
-        let experiment = plan.experiment;
-        let samples = plan.data.train.count();
-        let epochs = experiment.train.epochs.get() as u64;
-        let (size, per_epoch, steps) =
-            (experiment.train.batch(samples), experiment.train.steps_per_epoch(samples), experiment.train.steps(samples));
-        let batcher = Batcher::new(&plan.data.normalizer, plan.device);
-        let mut stepper = Stepper::new(experiment, &plan.data.train, &batcher).until(plan.stop);
-        let base = experiment.optimizer.learning_rate.get();
-        let mut rate = Rate::new(base, &experiment.schedule, steps, per_epoch, self.state.step);
-        let lambda = |(base, schedule)| Rate::new(base, schedule, steps, per_epoch, self.state.step);
-        let mut lambdas: Vec<Option<Rate>> = self.penalties.schedules().map(|schedule| schedule.map(lambda)).collect();
-        let mut network = self.network.clone().train();
-        while self.ends_epoch(per_epoch, steps) || (self.state.step < steps && !self.out_of_patience(plan)) {
-            let earlier_seconds = self.state.sums.seconds;
-            let started = Instant::now();
-            let order = plan.order(self.state.epoch);
-            let batches: Vec<&[u32]> = order.chunks(size).collect();
-            let mut pending = Vec::new();
-            while !self.ends_epoch(per_epoch, steps) {
-                let index = usize::try_from(self.state.batch).unwrap_or(usize::MAX);
-                let [indices, upcoming] = [index, index + 1].map(|index| batches.get(index).copied().unwrap_or_default());
-                let step_rate = rate.next(self.state.plateau_factor.unwrap_or(1.0));
-                self.penalties.set(lambdas.iter_mut().map(|lambda| lambda.as_mut().map(|lambda| lambda.next(1.0))));
-                keep_awake();
-                let context = StepContext { indices, upcoming, rate: step_rate, epoch: self.state.epoch, step: self.state.step };
-                let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, context);
-                network = next;
-                let is_complete = sums.is_some();
-                if let Some(sums) = sums {
-                    self.average.after_step(&network);
-                    pending.push(Pending { sums, rate: step_rate, lambdas: self.penalties.lambdas(), samples: indices.len() });
-                    self.state.rate = Some(step_rate);
-                    self.state.step += 1;
-                    self.state.batch += 1;
-                }
-                let stop = plan.stop.load(Ordering::Relaxed) || !is_complete;
-                let ends = self.ends_epoch(per_epoch, steps);
-                let every = experiment.checkpoint.every_steps;
-                let saves = every > 0 && self.state.step.is_multiple_of(every) && !ends;
-                if stop || saves || ends || pending.len() >= READ_EVERY {
-                    self.read(&mut pending)?;
-                    self.state.sums.seconds = earlier_seconds + started.elapsed().as_secs_f64();
-                    if self.state.sums.samples > 0.0 {
-                        observer.on(&Event::Progress(self.progress(epochs, steps)))?;
-                    }
-                }
-                if (stop && !ends) || saves {
-                    self.network = network.clone();
-                    self.save(observer)?;
-                }
-                if stop && !ends {
-                    return Ok(Ending::Interrupted);
-                }
+    fn train(&mut self, plan: &Plan, control: &mut Control) -> Result<Ending, Error> {
+        let length = RunLength::new(&plan.experiment.train, plan.data.train.count());
+        let mut rate = ScheduledValue::new(plan.experiment.optimizer.learning_rate.get(), &plan.experiment.schedule, length);
+        loop {
+            let ends_epoch = self.ends_epoch(length);
+            if !ends_epoch && self.is_complete(plan, length) {
+                return Ok(if self.out_of_patience(plan) { Ending::EarlyStopped } else { Ending::Completed });
             }
-            self.network = network.clone();
-            if !self.end_epoch(plan, observer)? {
-                self.save(observer)?;
+            if !ends_epoch && self.state.epoch >= plan.until {
+                return Ok(Ending::Paused);
+            }
+            if !self.train_epoch(plan, length, &mut rate, control)? {
                 return Ok(Ending::Interrupted);
             }
-            if self.state.step < steps && plan.stop.load(Ordering::Relaxed) && !self.out_of_patience(plan) {
+            if !self.end_epoch(plan, control)? {
+                self.save(control)?;
+                return Ok(Ending::Interrupted);
+            }
+            if control.is_stopped() && !self.is_complete(plan, length) {
                 return Ok(Ending::Interrupted);
             }
         }
-        Ok(if self.out_of_patience(plan) { Ending::EarlyStopped } else { Ending::Completed })
+    }
+
+    /// The steps of an epoch that are left. Returns `false` if it was stopped, after saving.
+    fn train_epoch(&mut self, plan: &Plan, length: RunLength, rate: &mut ScheduledValue, control: &mut Control) -> Result<bool, Error> {
+        let earlier_seconds = self.state.sums.seconds;
+        let started = Instant::now();
+        let batcher = Batcher::new(&plan.data.normalizer, plan.device);
+        let mut loader = DataLoader::new(plan.experiment, &plan.data.train, &batcher, self.state.epoch);
+        let stepper = Stepper::new(plan.experiment, plan.device).until(control.flag());
+        let every = plan.experiment.checkpoint.every_steps;
+        let mut network = self.network.clone().train();
+        let mut pending = Vec::new();
+        while !self.ends_epoch(length) {
+            keep_awake();
+            let mut batch = loader.batch(usize::try_from(self.state.batch).unwrap_or(usize::MAX));
+            let rate = rate.at(self.state.step) * self.state.plateau_factor.unwrap_or(1.0);
+            let context = StepContext { samples: batch.samples(), rate, step: self.state.step };
+            let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, &mut batch, context);
+            network = next;
+            let is_complete = sums.is_some();
+            if let Some(sums) = sums {
+                self.average.after_step(&network);
+                pending.push(Pending { sums, rate, lambdas: self.penalties.lambdas(), samples: context.samples });
+                self.state.rate = Some(rate);
+                self.state.step += 1;
+                self.state.batch += 1;
+            }
+            let ends = self.ends_epoch(length);
+            let saves = every > 0 && self.state.step.is_multiple_of(every) && !ends;
+            if control.is_stopped() || !is_complete || saves || ends || pending.len() >= READ_EVERY {
+                self.read(&mut pending)?;
+                self.state.sums.seconds = earlier_seconds + started.elapsed().as_secs_f64();
+                if self.state.sums.samples > 0.0 {
+                    control.send(&Event::Progress(self.progress(plan, length)))?;
+                }
+            }
+            let stop = control.is_stopped() || !is_complete;
+            if (stop && !ends) || saves {
+                self.network = network.clone();
+                self.save(control)?;
+            }
+            if stop && !ends {
+                return Ok(false);
+            }
+        }
+        self.network = network;
+        Ok(true)
+    }
+
+    /// Whether no step is left.
+    fn is_complete(&self, plan: &Plan, length: RunLength) -> bool {
+        self.state.step >= length.steps || self.out_of_patience(plan)
     }
 
     /// Whether all steps of the current epoch are complete.
-    fn ends_epoch(&self, per_epoch: u64, steps: u64) -> bool {
-        self.state.batch > 0 && (self.state.batch >= per_epoch || self.state.step >= steps)
+    fn ends_epoch(&self, length: RunLength) -> bool {
+        self.state.batch > 0 && (self.state.batch >= length.steps_per_epoch || self.state.step >= length.steps)
     }
 
     /// Saves a checkpoint between two steps.
-    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn save(&mut self, control: &mut Control) -> Result<(), Error> {
         let snapshot = self.snapshot(self.state.rate.unwrap_or_default())?;
-        observer.on(&Event::Checkpoint { snapshot: &snapshot, best: false })
+        control.send(&Event::Checkpoint { snapshot: &snapshot, best: false })
     }
 
     /// Reads the sums of the pending steps from the device and adds them to the state.
@@ -211,23 +233,23 @@ impl Training {
         Ok(())
     }
 
-    fn progress(&self, epochs: u64, steps: u64) -> Progress {
+    fn progress(&self, plan: &Plan, length: RunLength) -> Progress {
         let sums = &self.state.sums;
         Progress {
             epoch: self.state.epoch + 1,
-            epochs,
+            epochs: plan.experiment.train.epochs.get() as u64,
             step: self.state.step,
-            steps,
+            steps: length.steps,
             data_loss: sums.data_loss / sums.samples,
             penalty: sums.penalty / sums.samples,
             images_per_second: sums.samples / sums.seconds,
         }
     }
 
-    pub(super) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
+    pub(crate) fn snapshot(&mut self, rate: f64) -> Result<Snapshot, Diverged> {
         let weights = self.network.weights();
         self.state.lambdas = self.penalties.lambdas();
-        self.state.bounds.clone_from(self.penalties.bounds());
+        self.state.bounds = self.penalties.bounds();
         self.state.averaged = self.average.count;
         if weights.is_finite() {
             let averaged = self.average.network().map(Network::weights);
@@ -244,16 +266,5 @@ impl Training {
     pub(super) fn out_of_patience(&self, plan: &Plan) -> bool {
         let patience = plan.experiment.early_stopping.patience;
         patience > 0 && self.state.stopping.waited() >= patience
-    }
-}
-
-impl Plan<'_> {
-    /// The order of the samples in `epoch` (from 0).
-    fn order(&self, epoch: u64) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..u32::try_from(self.data.train.count()).unwrap_or(u32::MAX)).collect();
-        if self.experiment.data.shuffle {
-            order.shuffle(&mut self.experiment.seed.stream("shuffle", epoch));
-        }
-        order
     }
 }

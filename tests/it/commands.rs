@@ -152,11 +152,24 @@ fn a_safetensors_export_is_complete_and_can_initialize_a_run() {
     assert_eq!(file.tensor("dense1.weight").unwrap().shape(), [16, 150]);
     assert_eq!(file.tensor("conv2.weight").unwrap().shape(), [6, 4, 3, 3]);
 
-    // Initialized from the export and not trained, the network has the same loss.
-    let sets = ["--set", "model.init=out.safetensors", "--set", "optimizer.learning_rate=1e-30", "--set", "train.max_steps=1"];
-    sandbox.ok(&[["train", "small.toml", "--run-dir", "again"].as_slice(), &sets].concat());
+    // Initialized from the export or from the run and not trained, the network has the same loss.
+    let train = |run: &str, init: &str| {
+        let sets = ["--set", init, "--set", "optimizer.learning_rate=1e-30", "--set", "train.max_steps=1"];
+        sandbox.ok(&[["train", "small.toml", "--run-dir", run].as_slice(), &sets].concat()).stderr()
+    };
     let loss = |run: &str| sandbox.ok(&["evaluate", run, "--json"]).json()[0]["data_loss"].as_f64().unwrap();
-    assert!((loss("run") - loss("again")).abs() < 1e-12);
+    train("from_file", "model.init=out.safetensors");
+    assert!((loss("run") - loss("from_file")).abs() < 1e-12);
+    assert!(!train("from_run", "model.init=run").contains("warning: `run/"));
+    assert!((loss("run") - loss("from_run")).abs() < 1e-12);
+    // The checkpoint that `evaluate` takes: the best one, or the one before it with a warning.
+    let last = |run: &str| sandbox.ok(&["evaluate", run, "--checkpoint", "last", "--json"]).json()[0]["data_loss"].as_f64().unwrap();
+    fs::remove_dir_all(sandbox.path("run/checkpoints/best")).unwrap();
+    let stderr = train("from_older", "model.init=run");
+    assert!(stderr.contains("checkpoints/best` is missing; using the checkpoint before it"), "{stderr}");
+    fs::remove_dir_all(sandbox.path("run/checkpoints/best.previous")).unwrap();
+    train("from_last", "model.init=run");
+    assert!((last("run") - loss("from_last")).abs() < 1e-12);
 }
 
 #[test]
@@ -179,13 +192,34 @@ fn a_burnpack_export_loads_in_burn() {
 }
 
 #[test]
+fn check_prints_comments_and_the_schema() {
+    let sandbox = Sandbox::new();
+    let commented = sandbox.ok(&["check", "small.toml", "--comments"]).stdout();
+    assert!(commented.contains("# The kind of term. (required)\n"), "{commented}");
+    sandbox.write("commented.toml", &commented);
+    let resolved = |file: &str| sandbox.ok(&["check", file]).stdout();
+    assert_eq!(resolved("commented.toml"), resolved("small.toml"));
+    let schema: serde_json::Value = serde_json::from_str(&sandbox.ok(&["check", "--schema"]).stdout()).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["properties"]["train"]["properties"]["epochs"]["default"], 10);
+    for arguments in [vec!["check"], vec!["check", "--schema", "small.toml"], vec!["check", "small.toml", "--comments", "--json"]] {
+        assert_eq!(sandbox.run(&arguments).code(), 2, "{arguments:?}");
+    }
+}
+
+#[test]
 fn check_prints_the_resolved_config() {
     let sandbox = Sandbox::new();
     let resolved = sandbox.ok(&["check", "small.toml", "--set", "seed=9"]).stdout();
     sandbox.write("resolved.toml", &resolved);
     assert_eq!(sandbox.ok(&["check", "resolved.toml"]).stdout(), resolved);
     insta::assert_snapshot!(resolved);
-    assert_eq!(sandbox.ok(&["check", "small.toml", "--json"]).json()[0]["optimizer"]["epsilon"], 1e-7);
+    let json = sandbox.ok(&["check", "small.toml", "--json"]).json();
+    assert_eq!(json[0]["optimizer"]["epsilon"], 1e-7);
+    let memory = &json[1]["memory"];
+    assert_eq!([&memory["parameters"], &memory["optimizer_state"], &memory["checkpoint"]], [4 * 2848, 8 * 2848, 20 * 2848]);
+    let begin = &sandbox.ok(&["train", "small.toml", "--json", "--run-dir", "r"]).json()[0];
+    assert_eq!(begin["memory"], *memory);
     let missing = ["check", "small.toml", "--set", "data.source=mnist"];
     assert_eq!(sandbox.run(&missing).code(), 3);
     sandbox.ok(&[missing.as_slice(), &["--config-only"]].concat());

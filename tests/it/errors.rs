@@ -58,6 +58,13 @@ fn configs() {
         vec!["train", "small.toml", "--set", "optimizer.epsilon=1e-60"],
         vec!["train", "small.toml", "--set", "data.source=folder", "--set", "data.dir=a", "--set", "data.image_size=[9, 99999]"],
         vec!["train", "small.toml", "--set", "seed=99999999999999999999"],
+        vec!["check", "small.toml", "--set", "model={kind=\"layers\", layers=[\"convv 32 3x3\"]}"],
+        vec![
+            "check",
+            "small.toml",
+            "--set",
+            "model={kind=\"layers\", layers=[\"conv 4 3x3 as block\", \"relu\", \"conv 4 1x1 from blok\"]}",
+        ],
     ] {
         messages.run(&arguments);
     }
@@ -148,6 +155,7 @@ fn runs_images_and_weights() {
     sandbox.write("huge.png", huge_png());
     sandbox.write("not.safetensors", "not safetensors");
     sandbox.ok(&["export", "run", "--output", "small.safetensors"]);
+    sandbox.ok(&["export", "run", "--output", "small.bpk"]);
     let mut half = safetensors_f16();
     sandbox.write("half.safetensors", &half);
     half.truncate(20);
@@ -169,6 +177,10 @@ fn runs_images_and_weights() {
         vec!["train", "small.toml", "--set", "model.init=not.safetensors"],
         vec!["train", "small.toml", "--set", "model.init=short.safetensors"],
         vec!["train", "small.toml", "--set", "model.init=half.safetensors"],
+        vec!["train", "small.toml", "--set", "model.init=small.bpk"],
+        vec!["train", "small.toml", "--set", "model.init=empty"],
+        vec!["train", "small.toml", "--set", "model.init=run/checkpoints"],
+        vec!["train", "small.toml", "--set", "model.init=run", "--set", "model.hidden=17"],
         vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.hidden=17"],
         vec!["train", "small.toml", "--set", "model.init=small.safetensors", "--set", "model.channels=[4]"],
     ] {

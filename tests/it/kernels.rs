@@ -17,8 +17,8 @@ use regulus::backend::fused;
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::{Backend, BackendKind, Implementation};
 use regulus::objective::data_loss;
-use regulus_kernels::conv::{ConvWeights, Gradients, backward, forward};
-use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::conv::{ConvWeights, Gradients, Pooled, Saved, backward, forward, forward_with_argmax};
+use regulus_kernels::dense::{self, Layer, Matrix};
 use regulus_kernels::image::{Geometry, Images};
 use regulus_kernels::simd::Path;
 
@@ -168,19 +168,13 @@ impl Case {
         } else {
             (numbers_in.images.clone(), [inputs * height * width, height * width, width, 1])
         };
-        let images = Images { numbers: &stored, strides };
-        let pass = |wants_argmax| {
-            let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
-            let weights = if wants_argmax {
-                ConvWeights::for_batch(path, self.geometry, self.batch, weights, bias)
-            } else {
-                ConvWeights::for_inference(path, self.geometry, weights.clone(), bias.clone())
-            };
-            forward(path, &weights, self.batch, &images, wants_argmax, 2)
-        };
-        let ((out, argmax), (inference_out, no_argmax)) = (pass(true), pass(false));
+        let images = Images { numbers: &stored, batch: self.batch, strides };
+        let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
+        let for_batch = ConvWeights::for_batch(path, self.geometry, self.batch, weights, bias);
+        let Pooled { values: out, argmax } = forward_with_argmax(&for_batch, &images, 2);
+        let inference_out = forward(&ConvWeights::for_inference(path, self.geometry, weights.clone(), bias.clone()), &images, 2);
         let is_consistent = |(number, argmax): (&f32, &u8)| (*number == 0.0) == (*argmax == 4);
-        assert!(argmax.len() == out.len() && no_argmax.is_empty() && out.iter().zip(&argmax).all(is_consistent));
+        assert!(argmax.len() == out.len() && out.iter().zip(&argmax).all(is_consistent));
         assert!(same(&out, &inference_out) || close(&out, &inference_out, 1e-4), "the output is the same in training and in inference");
         let (positions, columns) = (self.geometry.pooled(), self.geometry.pooled_width());
         let (stored, strides) = if channels_last {
@@ -189,9 +183,10 @@ impl Case {
         } else {
             (numbers_in.gradient.clone(), [outputs * positions, positions, columns, 1])
         };
-        let gradient = Images { numbers: &stored, strides };
-        let found = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, true);
-        let without = backward(path, self.geometry, &images, &numbers_in.weights, &argmax, &gradient, false);
+        let gradient = Images { numbers: &stored, batch: self.batch, strides };
+        let saved = Saved { geometry: self.geometry, images, weights, argmax: &argmax };
+        let found = backward(path, &saved, &gradient, true);
+        let without = backward(path, &saved, &gradient, false);
         assert!(same(&found.weights, &without.weights) && same(&found.bias, &without.bias) && without.images.is_none());
         let [batch, channels, rows, columns] = self.pooled_shape();
         (numbers(tensor(&out, [batch, rows, columns, channels], device).permute([0, 3, 1, 2])), found)
@@ -288,7 +283,8 @@ proptest! {
         let expected: Vec<f32> =
             (0..outputs).map(|o| b[o] + (0..inputs).map(|i| x[i] * w[i * outputs + o]).sum::<f32>()).collect();
         for path in Path::all() {
-            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), Matrix::rows(&w, [inputs, outputs]), &b, false, 2);
+            let layer = Layer { weights: Matrix::rows(&w, [inputs, outputs]), bias: &b, relu: false };
+            let found = dense::forward(path, Matrix::rows(&x, [1, inputs]), layer, 2);
             prop_assert!(same(&found, &expected), "{}: {found:?} against {expected:?}", path.name);
         }
     }

@@ -3,25 +3,28 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 22] = [
     "error",
     "atomic",
     "checksum",
     "clock",
     "seed",
     "config",
+    "schedule",
     "backend",
     "data",
     "network",
     "objective",
     "metrics",
     "train",
+    "session",
     "run",
     "trained",
     "evaluate",
     "predict",
     "export",
     "launch",
+    "fetch",
     "cli",
 ];
 
@@ -84,6 +87,7 @@ fn only_cli_prints_and_only_backend_knows_features() {
                 assert!(!text.contains(word), "{name} has {word}");
             }
         }
-        assert!(name.starts_with("backend") || !text.contains("feature ="), "{name} knows cargo features");
+        // The library's list of modules has those of the feature `cli`.
+        assert!(name.starts_with("backend") || name == "lib.rs" || !text.contains("feature ="), "{name} knows cargo features");
     }
 }

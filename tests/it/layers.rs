@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::{Backend, BackendKind, Experiment, Implementation, Init};
-use regulus::data::{self, Batcher, Data};
+use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
+use regulus::schedule::RunLength;
 use regulus::seed::Seed;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::graph::{Layer, Shape};
@@ -108,7 +109,7 @@ impl Setting {
         let device = self.device.clone().autodiff();
         let network = Network::blank(&self.graph, &device).with_weights(&self.weights, &self.path).unwrap();
         let images = Batcher::new(&self.data.normalizer, &device.device).batch(&self.data.train, indices).images;
-        network.forward_training(images, &mut Seed(1).stream("dropout", 0)).0.into_data().iter::<f64>().collect()
+        network.training_pass(Seed(1), 0).forward(images).0.into_data().iter::<f64>().collect()
     }
 
     /// Weights and running statistics after a step on each batch, and data loss and penalty of the last.
@@ -116,13 +117,15 @@ impl Setting {
         let device = self.device.clone().autodiff();
         let mut network = Network::blank(&self.graph, &device).with_weights(&self.weights, &self.path).unwrap();
         let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, device.implementation);
-        let mut penalties = Penalties::new(&self.experiment.penalty, &self.graph, self.data.train.count()).unwrap();
+        let mut penalties =
+            Penalties::new(&self.experiment.penalty, &self.graph, RunLength::new(&self.experiment.train, self.data.train.count())).unwrap();
         let batcher = Batcher::new(&self.data.normalizer, &device.device);
-        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &batcher);
+        let stepper = Stepper::new(&self.experiment, &device.device);
         let mut losses = [f64::NAN; 2];
         for (step, indices) in (0..).zip(batches) {
-            let context = StepContext { indices, upcoming: &[], rate, epoch: 0, step };
-            let (stepped, sums) = stepper.step(network, &mut optimizer, &mut penalties, context);
+            let context = StepContext { samples: indices.len(), rate, step };
+            let mut loader = DataLoader::in_order(&self.experiment, &self.data.train, &batcher, 0, indices, indices.len());
+            let (stepped, sums) = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             (network, losses) = (stepped, [sums[0], sums[1]]);
         }
@@ -141,9 +144,9 @@ fn largest(numbers: &[f64]) -> f64 {
 fn assert_near(found: &[f64], expected: &[f64], scale: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     assert!(scale > 0.0, "{what} has numbers to compare with");
-    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs() / scale;
-        assert!(difference < TOLERANCE, "{what}: number {place} is {found}, expected {expected}, {difference:e} of the largest");
+        assert!(difference < TOLERANCE, "{what}: number {index} is {found}, expected {expected}, {difference:e} of the largest");
     }
 }
 

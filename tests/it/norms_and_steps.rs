@@ -13,6 +13,7 @@ use regulus::backend::fused::{self, Norm};
 use regulus::config::Implementation;
 use regulus::objective::norm_of;
 use regulus_kernels::simd::Path;
+use regulus_kernels::update::Moments;
 use regulus_kernels::{squares, update};
 
 use crate::kernels::{close, devices, halves, numbers, reals, tensor};
@@ -124,7 +125,7 @@ proptest! {
             let (mut w, mut m, mut v) = (start.clone(), vec![0.0; count], vec![0.0; count]);
             for step in 1..4 {
                 let adam = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained: 0.99, step };
-                update::adam(path, adam, &mut w, &gradient, &mut m, &mut v);
+                update::adam(path, adam, &mut w, &gradient, Moments { first: &mut m, second: &mut v });
             }
             [w, m, v]
         };

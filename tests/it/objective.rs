@@ -11,9 +11,10 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
-use regulus::data::{self, Batcher, Data};
+use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Curvature, Network, ParamVisitor};
 use regulus::objective::Penalties;
+use regulus::schedule::RunLength;
 use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
 use regulus_model::Weights;
 use regulus_model::graph::{Parameter, Role};
@@ -21,7 +22,7 @@ use serde::Deserialize;
 
 use crate::support::{backends_and_kernels, present_backends};
 
-type Numbers = HashMap<String, Vec<f64>>;
+pub(crate) type Numbers = HashMap<String, Vec<f64>>;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -88,7 +89,7 @@ struct Clipped {
     gradients: Numbers,
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/objective")
 }
 
@@ -97,17 +98,17 @@ fn fixture() -> Fixture {
 }
 
 /// The fixture's network, data and objective on one backend.
-struct Setting {
-    experiment: Experiment,
+pub(crate) struct Setting {
+    pub(crate) experiment: Experiment,
     data: Data,
     device: Device,
-    network: Network,
-    penalties: Penalties,
+    pub(crate) network: Network,
+    pub(crate) penalties: Penalties,
     batcher: Batcher,
 }
 
 impl Setting {
-    fn new(backend: &str, sets: &[String]) -> Self {
+    pub(crate) fn new(backend: &str, sets: &[String]) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
             "name = \"fixture\"\n[backend]\nkind = \"{backend}\"\n[data]\nsource = \"idx\"\ndir = '{}'\ntrain_images = \"images.idx\"\n\
@@ -121,30 +122,35 @@ impl Setting {
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
         let network = Network::blank(&graph, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
-        let penalties = Penalties::new(&experiment.penalty, &graph, data.train.count()).unwrap();
+        let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count())).unwrap();
         let batcher = Batcher::new(&data.normalizer, &device.device);
         Self { experiment, data, device: device.device, network, penalties, batcher }
     }
 
     /// Gradients and sums of the first step.
-    fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
-        let context = StepContext { indices, upcoming: &[], rate: 0.0, epoch: 0, step: 0 };
-        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
-        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), context);
+    pub(crate) fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
+        let context = StepContext { samples: indices.len(), rate: 0.0, step: 0 };
+        let stepper = Stepper::new(&self.experiment, &self.device);
+        let found = stepper.gradients(&self.network, &mut self.penalties.clone(), &mut self.loader(indices).batch(0), context);
         (found.gradients, found.sums)
     }
 
-    fn trained(&self, batches: &[Vec<u32>]) -> Weights {
+    pub(crate) fn trained(&self, batches: &[Vec<u32>]) -> Weights {
         let mut optimizer = ParameterOptimizer::new(&self.experiment.optimizer.method, self.network.implementation());
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         let mut penalties = self.penalties.clone();
-        let mut stepper = Stepper::new(&self.experiment, &self.data.train, &self.batcher);
+        let stepper = Stepper::new(&self.experiment, &self.device);
         for (step, batch) in (0..).zip(batches) {
-            let context = StepContext { indices: batch, upcoming: &[], rate, epoch: 0, step };
-            network = stepper.step(network, &mut optimizer, &mut penalties, context).0;
+            let context = StepContext { samples: batch.len(), rate, step };
+            network = stepper.step(network, &mut optimizer, &mut penalties, &mut self.loader(batch).batch(0), context).0;
         }
         network.weights()
+    }
+
+    /// A loader of one batch.
+    fn loader(&self, batch: &[u32]) -> DataLoader {
+        DataLoader::in_order(&self.experiment, &self.data.train, &self.batcher, 0, batch, batch.len())
     }
 }
 
@@ -162,13 +168,13 @@ impl ParamVisitor for Named<'_> {
     }
 }
 
-fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
+pub(crate) fn named(network: &Network, gradients: &GradientsParams) -> HashMap<String, Vec<f32>> {
     let mut named = Named { gradients, found: HashMap::new() };
     network.visit_parameters(&mut named);
     named.found
 }
 
-fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, label: &str) {
+pub(crate) fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, label: &str) {
     assert_eq!(found.len(), expected.len());
     for (name, expected) in expected {
         let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
@@ -180,7 +186,7 @@ fn assert_gradients(found: &HashMap<String, Vec<f32>>, expected: &Numbers, label
     }
 }
 
-fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, label: &str) {
+pub(crate) fn assert_weights(found: &Weights, expected: &Numbers, tolerance: f64, label: &str) {
     for (name, expected) in expected {
         let found = &found.get(name).unwrap().numbers;
         assert_eq!(found.len(), expected.len());

@@ -109,7 +109,7 @@ fn check_lists_the_penalties_of_each_parameter() {
     let arguments: Vec<&str> = ["check", "small.toml"].into_iter().chain(sets.iter().flat_map(|set| ["--set", set])).collect();
     let stdout = sandbox.ok(&arguments).stdout();
     let lines: Vec<&str> = stdout.lines().filter(|line| line.starts_with("# ") && line.contains(": ")).collect();
-    assert_eq!(lines.len(), 8, "{stdout}");
+    assert_eq!(lines.len(), 9, "one for each of 8 parameters, and the memory: {stdout}");
     assert!(
         lines.iter().any(|line| line.starts_with("# conv1.weight: l2 with λ = ") && line.ends_with("; l1 with λ = 2, proximal")),
         "{stdout}"
@@ -160,7 +160,7 @@ fn invalid_penalties_are_refused() {
             &["model={kind=\"mlp\", hidden=17000}", "penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1}"],
             "`penalty.0.schedule.structure` is \"kronecker\", for which a layer of 17000 inputs or outputs is too wide",
         ),
-        (&["augment.rotation=200"], "`augment.rotation` is 200; expected at most 180 degrees"),
+        (&["augment.rotation=200"], "`augment.rotation` is 200; expected a number in [0, 180]"),
         (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (

@@ -54,3 +54,38 @@ fn the_printed_summary_states_the_limit_that_ended_the_run() {
     sandbox.ok(&["train", "small.toml", "--run-dir", "s", "--set", "train.max_steps=39"]);
     assert_eq!(sandbox.json("s/summary.json")["ended_by"], "epochs", "a limit that is not reached ends nothing");
 }
+
+#[test]
+fn a_network_that_ends_in_relu_or_dropout_is_reported() {
+    let sandbox = Sandbox::new();
+    let layers = |last: &str| format!("model={{kind=\"layers\", layers=[\"flatten\", \"dense classes\", \"{last}\"]}}");
+    for (last, expected) in [
+        ("relu", "warning: the network ends in layer `relu1` (relu): logits below 0 become 0"),
+        ("dropout 0.5", "warning: the network ends in layer `dropout1` (dropout): in training it sets logits to 0"),
+    ] {
+        for command in [["check", "small.toml"].as_slice(), &["train", "small.toml", "--run-dir", last]] {
+            let ran = sandbox.ok(&[command, &["--set", &layers(last), "--set", "train.epochs=1"]].concat());
+            assert!(ran.stderr().contains(expected), "{command:?}: {}", ran.stderr());
+        }
+    }
+    let hidden = layers("relu\", \"dense classes");
+    assert_eq!(sandbox.ok(&["check", "small.toml", "--set", &hidden]).stderr(), "");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_network_that_does_not_fit_into_memory_is_reported_before_it_is_trained() {
+    let sandbox = Sandbox::new();
+    // 41 outputs and 2 gradients of 100,000 channels of 28×28 for 192 samples, 4 bytes each: 2.6 TB.
+    let relus = ["\"relu\""; 40].join(", ");
+    let wide = format!("model={{kind=\"layers\", layers=[\"conv 100000 1x1\", {relus}, \"global_average_pool\", \"dense classes\"]}}");
+    let sets = [wide, "train.batch_size=full".to_owned()];
+    let expected = "lower `train.batch_size` or `train.micro_batch`, or make layer `conv1` smaller";
+    let ran = sandbox.ok(&["check", "small.toml", "--set", &sets[0], "--set", &sets[1]]);
+    assert!(ran.stderr().contains("training needs at least 2.6 TB of memory, but this machine has "), "{}", ran.stderr());
+    assert!(ran.stderr().contains(expected), "{}", ran.stderr());
+    // A run is made with the same warning. It is not trained here.
+    let experiment = regulus::config::Experiment::load(&sandbox.path("small.toml"), &sets).unwrap();
+    let launch = regulus::launch::Launch::new(experiment, Some(&sandbox.path("run")), &|_, _| {}).unwrap();
+    assert!(launch.warnings.iter().any(|warning| warning.ends_with(expected)), "{:?}", launch.warnings);
+}

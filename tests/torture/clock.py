@@ -12,10 +12,10 @@ TIMES = [0, -1_000_000_000, 253_402_300_799, 253_402_300_800, 2_147_483_648, 1 <
 def run(program, seed, share, tally):
     setting = Setting(program)
     clocks = [{"REALTIME": time} for time in ["jump", *TIMES]] + [{"MONOTONIC": "jump"}, {"REALTIME": "jump", "MONOTONIC": "jump"}]
-    for place, faults in enumerate(share_of(clocks, max(share, 0.5), stream(seed, "clock"))):
+    for index, faults in enumerate(share_of(clocks, max(share, 0.5), stream(seed, "clock"))):
         # The run's folder gets its name from the clock.
-        folder = setting.folder / f"artifacts-{place}"
-        log = setting.folder / f"clock-{place}.log"
+        folder = setting.folder / f"artifacts-{index}"
+        log = setting.folder / f"clock-{index}.log"
         ended = program.run(["train", "config.toml", "--set", f"artifacts={folder}"], setting.folder, {**faults, "LOG": log})
         if "REALTIME" in faults and " realtime " not in log.read_text():
             raise SystemExit("the program does not look at the clock of faults.c; nothing was injected")

@@ -2,7 +2,7 @@
 
 import struct
 
-# Every part of the training state: dropout, shuffled and changed images, two steps of λ, Adam's moments, a moving average.
+# All of the training state: dropout, shuffled and changed images, two steps of λ, Adam's moments, a moving average.
 STATE = """
 name = "torture"
 seed = 3
@@ -95,12 +95,12 @@ def idx(sizes, body):
 
 
 def samples(draw, count, side, classes):
-    """Images that can be told apart: noise, with a bright square whose place is the class."""
-    labels = [place % classes for place in range(count)]
+    """Images with classes that can be distinguished: noise, with a bright square whose position is the class."""
+    labels = [index % classes for index in range(count)]
     pixels = bytearray(draw.randrange(60) for _ in range(count * side * side))
-    for place, label in enumerate(labels):
+    for index, label in enumerate(labels):
         for row in range(side // 2):
-            start = place * side * side + (row + label % 2 * (side // 2)) * side + label // 2 % 2 * (side // 2)
+            start = index * side * side + (row + label % 2 * (side // 2)) * side + label // 2 % 2 * (side // 2)
             for column in range(start, start + side // 2):
                 pixels[column] = 120 + draw.randrange(120)
     return idx([count, side, side], pixels), idx([count], labels)
@@ -110,8 +110,8 @@ def prepare(folder, draw, config, train=96, test=24, side=12, classes=3):
     """Writes config and data into the folder."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(config)
-    for part, count in (("train", train), ("test", test)):
+    for subset, count in (("train", train), ("test", test)):
         images, labels = samples(draw, count, side, classes)
-        (folder / "data" / f"{part}-images").write_bytes(images)
-        (folder / "data" / f"{part}-labels").write_bytes(labels)
+        (folder / "data" / f"{subset}-images").write_bytes(images)
+        (folder / "data" / f"{subset}-labels").write_bytes(labels)
     return folder

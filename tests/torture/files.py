@@ -126,9 +126,9 @@ def archive(program, seed, count, tally):
             new, beginning = mutated(draw, compressed, [compressed, tar])
         else:
             # Changed inside: headers of the archive above all.
-            place = 512 * draw.choice([place for place in range(0, len(tar) // 512) if tar[512 * place :].startswith(b"cifar")])
-            header, _ = mutated(draw, tar[place : place + 512], [tar[:512]])
-            new, beginning = gz(tar[:place] + header + tar[place + 512 :]), False
+            position = 512 * draw.choice([position for position in range(0, len(tar) // 512) if tar[512 * position :].startswith(b"cifar")])
+            header, _ = mutated(draw, tar[position : position + 512], [tar[:512]])
+            new, beginning = gz(tar[:position] + header + tar[position + 512 :]), False
         file, own = folder / f"{number}.tar.gz", folder / f"{number}.toml"
         file.write_bytes(new)
         own.write_text(CIFAR.format(file.name))
@@ -152,19 +152,19 @@ ODD = ["nan", "inf", "-inf", "-1", "0", "1e400", "99999999999999999999", "922337
 def odd_config(draw, text):
     """A config with a value, a word or a line that is not as it should be."""
     lines = text.splitlines()
-    place = draw.randrange(len(lines))
+    position = draw.randrange(len(lines))
     what = draw.randrange(8)
     if what <= 2:
         values = [number for number, line in enumerate(lines) if " = " in line]
-        place = draw.choice(values)
-        lines[place] = lines[place].split(" = ")[0] + " = " + draw.choice(ODD)
+        position = draw.choice(values)
+        lines[position] = lines[position].split(" = ")[0] + " = " + draw.choice(ODD)
     elif what == 3:
-        del lines[place]
+        del lines[position]
     elif what == 4:
-        lines.insert(draw.randrange(len(lines)), lines[place])
+        lines.insert(draw.randrange(len(lines)), lines[position])
     elif what == 5:
         words = re.findall(r"\w+", text)
-        lines[place] = re.sub(r"\w+", lambda found: draw.choice(words) if draw.random() < 0.5 else found[0], lines[place])
+        lines[position] = re.sub(r"\w+", lambda found: draw.choice(words) if draw.random() < 0.5 else found[0], lines[position])
     elif what == 6:
         deep = draw.choice([10, 100, 10_000])
         lines.append(draw.choice(["x = " + "[" * deep + "]" * deep, "x = " + "{a = " * deep, "[" + ".".join(["a"] * deep) + "]", '"' * deep]))

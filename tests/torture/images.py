@@ -63,10 +63,10 @@ def run(program, seed, share, tally):
     def chunk(number):
         draw = stream(seed, "images", number)
         made = {}
-        for place in range(CHUNK):
+        for index in range(CHUNK):
             origin = draw.choice(sorted(contents))
             bytes_, beginning = mutated(draw, contents[origin], list(contents.values()))
-            name = f"{number}-{place}-{origin}"
+            name = f"{number}-{index}-{origin}"
             (folder / name).write_bytes(bytes_)
             made[name] = (origin, beginning)
         for name, classes in predict(program, folder, list(made), tally).items():

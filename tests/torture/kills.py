@@ -77,13 +77,13 @@ def run(program, seed, share, tally):
     tally.count("manual repairs", 0)
     points = [(number, "kill") for number, _, _ in setting.calls]
     points += [(number, "kill-half") for number, call, _ in setting.calls if call == "write"]
-    jobs = [(place, *point) for place, point in enumerate(share_of(points, share, draw))]
-    tally.note(f"a run makes {len(setting.calls)} changes in {setting.seconds:.2f} s; {len(jobs)} of {len(points)} places are tried")
+    jobs = [(index, *point) for index, point in enumerate(share_of(points, share, draw))]
+    tally.note(f"a run makes {len(setting.calls)} changes in {setting.seconds:.2f} s; {len(jobs)} of {len(points)} points are tried")
 
     def kill(job):
-        place, number, how = job
-        own = stream(seed, "kill", place)
-        run = setting.folder / f"run-{place}"
+        index, number, how = job
+        own = stream(seed, "kill", index)
+        run = setting.folder / f"run-{index}"
         cores = [setting.cores, setting.one_core()]
         own.shuffle(cores)
         if number:
@@ -109,9 +109,9 @@ def run(program, seed, share, tally):
         setting.finish(run, tally, ended, cores[1])
 
     at_once(kill, jobs)
-    place = len(jobs)
+    index = len(jobs)
     while (left := round(KILLS * share) - sum(number for what, number in tally.counts.items() if what.startswith("kills"))) > 0:
-        at_once(kill, [(place + more, 0, "") for more in range(left)])
-        place += left
+        at_once(kill, [(index + more, 0, "") for more in range(left)])
+        index += left
     if len(setting.cores) == 1:
         tally.note("this machine has one core: the number of threads did not change")

@@ -15,15 +15,15 @@ def flipped(draw, data, _):
 
 
 def overwritten(draw, data, _):
-    place, length = draw.randrange(len(data)), draw.choice([1, 1, 2, 4, 16])
+    position, length = draw.randrange(len(data)), draw.choice([1, 1, 2, 4, 16])
     value = draw.choice([b"\0", b"\xff", bytes([draw.randrange(256)])])
-    return (data[:place] + value * length + data[place + length :])[: len(data)]
+    return (data[:position] + value * length + data[position + length :])[: len(data)]
 
 
 def header_number(draw, data, _):
     """A size of the header becomes huge, or 0."""
-    place, number = draw.randrange(min(64, len(data))), draw.choice(NUMBERS)
-    return data[:place] + number + data[place + len(number) :]
+    position, number = draw.randrange(min(64, len(data))), draw.choice(NUMBERS)
+    return data[:position] + number + data[position + len(number) :]
 
 
 def doubled(draw, data, _):

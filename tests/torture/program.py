@@ -18,8 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # Seconds a start of the program may take, and MiB of memory it may use.
 TIME_LIMIT, MEMORY_LIMIT = 120, 2048
-# Faults that are told in full of those that differ only in numbers and names, and in all; the others are counted.
-TOLD_ALIKE, TOLD = 2, 20
+# The largest number of faults that are reported in full: of those that differ only in numbers and names, and of all. The others are counted.
+REPORTED_ALIKE, REPORTED = 2, 20
 # Starts at once.
 WORKERS = 2
 
@@ -125,7 +125,7 @@ class Tally:
         print(f"{self.kind}: {text}", flush=True)
 
     def fault(self, what, ended=None, files=(), wrong=False):
-        """Tells a fault, and keeps the files and folders that led to it; `wrong`: that a result is not what it should be, and nothing says so."""
+        """Reports a fault, and keeps the files and folders that led to it; `wrong`: that a result is not what it should be, and nothing says so."""
         with self.lock:
             self.faults += 1
             self.panics += ended is not None and ("panicked at" in ended.stderr or ended.code == 101)
@@ -133,8 +133,8 @@ class Tally:
             number = self.faults
             alike = re.sub(r"`[^`]*`|\d+", "", what)
             self.alike[alike] += 1
-            told = sum(min(count, TOLD_ALIKE) for count in self.alike.values())
-            if self.alike[alike] > TOLD_ALIKE or told > TOLD:
+            reported = sum(min(count, REPORTED_ALIKE) for count in self.alike.values())
+            if self.alike[alike] > REPORTED_ALIKE or reported > REPORTED:
                 return
         folder = self.keep / f"{self.kind.replace(' ', '-')}-{number}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -173,7 +173,7 @@ def share_of(items, share, draw):
     """That share of the items, at least one, in their order."""
     if share >= 1 or not items:
         return items
-    return [items[place] for place in sorted(draw.sample(range(len(items)), max(1, round(share * len(items)))))]
+    return [items[index] for index in sorted(draw.sample(range(len(items)), max(1, round(share * len(items)))))]
 
 
 def untimed(line):

@@ -17,14 +17,14 @@ def changes(run, draw, share):
     every = []
     for file in sorted(file for file in run.rglob("*") if file.is_file()):
         size = file.stat().st_size
-        every += [(file.relative_to(run), what, place) for what in ("flip", "cut") for place in range(size)]
+        every += [(file.relative_to(run), what, position) for what in ("flip", "cut") for position in range(size)]
     return share_of(every, share, draw)
 
 
-def changed(content, what, place, bit):
+def changed(content, what, position, bit):
     if what == "cut":
-        return content[:place]
-    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+        return content[:position]
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
 
 
 def run(program, seed, share, tally):
@@ -59,14 +59,14 @@ def run(program, seed, share, tally):
     tally.note(f"{sum(file.stat().st_size for file in whole.rglob('*') if file.is_file()):,} bytes of a finished run, {sum(file.stat().st_size for file in half.rglob('*') if file.is_file()):,} of an interrupted one")
 
     def finished(job):
-        number, (name, what, place) = job
+        number, (name, what, position) = job
         run = folder / f"whole-{number}"
         shutil.copytree(whole, run)
         content = (run / name).read_bytes()
         bit = stream(seed, number).randrange(8)
-        (run / name).write_bytes(changed(content, what, place, bit))
+        (run / name).write_bytes(changed(content, what, position, bit))
         tally.count("bytes flipped" if what == "flip" else "lengths cut")
-        told = f"`{name}` " + (f"with bit {bit} of byte {place} flipped" if what == "flip" else f"cut to {place} bytes")
+        fault = f"`{name}` " + (f"with bit {bit} of byte {position} flipped" if what == "flip" else f"cut to {position} bytes")
         # The checkpoints' files are read by all of them in the same way.
         for command, expected_text, older_text in list(zip(commands(run), before, before_that))[: 1 if name.parts[0] == "checkpoints" else 3]:
             ended = program.run(command, folder)
@@ -74,33 +74,33 @@ def run(program, seed, share, tally):
             if ended.code == 0 and "using the checkpoint before it" in ended.stderr and text == older_text:
                 tally.count("the checkpoint before, with a warning")
                 continue
-            judge(ended, text == expected_text, f"{told}, {command[0]}", [run])
+            judge(ended, text == expected_text, f"{fault}, {command[0]}", [run])
         shutil.rmtree(run)
 
     def interrupted(job):
-        number, (name, what, place) = job
+        number, (name, what, position) = job
         run = folder / f"half-{number}"
         shutil.copytree(half, run)
         content = (run / name).read_bytes()
         bit = stream(seed, number).randrange(8)
-        (run / name).write_bytes(changed(content, what, place, bit))
+        (run / name).write_bytes(changed(content, what, position, bit))
         tally.count("bytes flipped" if what == "flip" else "lengths cut")
-        told = f"of an interrupted run `{name}` " + (f"with bit {bit} of byte {place} flipped" if what == "flip" else f"cut to {place} bytes")
+        fault = f"of an interrupted run `{name}` " + (f"with bit {bit} of byte {position} flipped" if what == "flip" else f"cut to {position} bytes")
         ended = program.run(["resume", run], folder)
         if ended.code == 0 and (found := result_of(run)) != result:
-            told += f": the result differs in {difference(found, result)}"
-        judge(ended, ended.code != 0 or found == result, told, [run])
+            fault += f": the result differs in {difference(found, result)}"
+        judge(ended, ended.code != 0 or found == result, fault, [run])
         shutil.rmtree(run)
 
-    def judge(ended, same, told, files):
+    def judge(ended, same, fault, files):
         if problem := ended.problem(CODES):
-            tally.fault(f"{told}: {problem}", ended, files)
+            tally.fault(f"{fault}: {problem}", ended, files)
         elif ended.code:
             tally.count(f"refused with code {ended.code}")
         elif same:
             tally.count("same result")
         else:
-            tally.fault(f"{told}: another result in silence", ended, files, wrong=True)
+            tally.fault(f"{fault}: another result in silence", ended, files, wrong=True)
 
     draw = stream(seed, "bytes")
     at_once(finished, list(enumerate(changes(whole, draw, share))))

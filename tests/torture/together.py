@@ -14,9 +14,9 @@ def run(program, seed, share, tally):
     setting = Setting(program)
     tries = max(2, round(TRIES * share))
     in_use(setting, tally)
-    for place in range(tries):
-        pair(setting, tally, place, resume=False)
-        pair(setting, tally, place, resume=True)
+    for index in range(tries):
+        pair(setting, tally, index, resume=False)
+        pair(setting, tally, index, resume=True)
     beside_a_writer(setting, tally, max(20, round(READS * share)))
 
 
@@ -48,11 +48,11 @@ def in_use(setting, tally):
     shutil.rmtree(run)
 
 
-def pair(setting, tally, place, resume):
+def pair(setting, tally, index, resume):
     """The same command twice at once: one does it, the other is refused or finds it done."""
-    run = setting.folder / f"pair-{place}"
+    run = setting.folder / f"pair-{index}"
     if resume:
-        setting.program.run(setting.train(run), setting.folder, {"DIR": run, "AT": 40 + place, "HOW": "kill"})
+        setting.program.run(setting.train(run), setting.folder, {"DIR": run, "AT": 40 + index, "HOW": "kill"})
     arguments = ["resume", run] if resume else setting.train(run)
     processes = [setting.program.start(arguments, setting.folder) for _ in range(2)]
     codes = sorted(process.wait(timeout=120) for process in processes)
@@ -71,10 +71,10 @@ def beside_a_writer(setting, tally, reads):
     run = setting.folder / "written"
     process = long_training(setting, run, "checkpoint.every_steps=1")
     try:
-        for place in range(reads):
+        for index in range(reads):
             if process.poll() is not None:
                 raise SystemExit("the training that others read ended too early")
-            arguments = ["evaluate", run, "--json", "--checkpoint", ("last", "best")[place % 2]]
+            arguments = ["evaluate", run, "--json", "--checkpoint", ("last", "best")[index % 2]]
             ended = setting.program.run(arguments, setting.folder, cores={max(os.sched_getaffinity(0))})
             tally.count("reads beside a writer")
             if problem := ended.problem({0}):

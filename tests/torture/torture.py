@@ -3,7 +3,7 @@
     cargo build --release
     python3 tests/torture/torture.py target/release/regulus [--seed N] [--share 0.02] [--keep FOLDER] [KIND ...]
 
-Kinds: kills, bytes, disk, together, clock, images, files, bombs; all of them without a word. `--share` is the part of the full number that is tried. On a fault it
+Kinds: kills, bytes, disk, together, clock, images, files, bombs; all of them without a word. `--share` is the fraction of the full number that is tried. On a fault it
 prints the command, keeps the files, and ends with 1. Needs Linux, Python 3.10 and a C compiler; as root, and in a container that may mount, the full disk is a real one.
 """
 

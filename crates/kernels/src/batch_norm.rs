@@ -45,6 +45,17 @@ impl Sizes {
     }
 }
 
+/// The parameters of a batch normalization.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// γ of each channel.
+    pub gamma: &'a [f32],
+    /// β of each channel.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
 /// What the forward pass gives.
 #[derive(Debug)]
 pub struct Normalized {
@@ -62,7 +73,8 @@ pub struct Normalized {
 ///
 /// When the slices are not of these sizes.
 #[must_use]
-pub fn forward(path: Path, images: &[f32], sizes: Sizes, [gamma, beta]: [&[f32]; 2], epsilon: f32, threads: usize) -> Normalized {
+pub fn forward(path: Path, images: &[f32], sizes: Sizes, layer: Layer, threads: usize) -> Normalized {
+    let Layer { gamma, beta, epsilon } = layer;
     sizes.check(&[images], &[gamma, beta]);
     let (mut mean, mut variance, mut out) = (vec![0.0; sizes.channels], vec![0.0; sizes.channels], vec![0.0; images.len()]);
     let statistics = mean.iter_mut().zip(&mut variance);
@@ -73,6 +85,23 @@ pub fn forward(path: Path, images: &[f32], sizes: Sizes, [gamma, beta]: [&[f32];
         [*mean, *variance] = path.run(forward);
     });
     Normalized { out, mean, variance }
+}
+
+/// What the backward pass needs of the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// Its input.
+    pub images: &'a [f32],
+    /// The sizes of the input.
+    pub sizes: Sizes,
+    /// γ of each channel.
+    pub gamma: &'a [f32],
+    /// The mean of each channel.
+    pub mean: &'a [f32],
+    /// The biased variance of each channel.
+    pub variance: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
 }
 
 /// What the backward pass gives.
@@ -86,22 +115,14 @@ pub struct Gradients {
     pub beta: Vec<f32>,
 }
 
-/// The backward pass, through the statistics, too (Ioffe and Szegedy 2015, section 3); `statistics` are mean and variance of the forward pass.
+/// The backward pass, through the statistics, too (Ioffe and Szegedy 2015, section 3). `gradient` is that of the output.
 ///
 /// # Panics
 ///
 /// When the slices are not of these sizes.
 #[must_use]
-pub fn backward(
-    path: Path,
-    images: &[f32],
-    gradient: &[f32],
-    sizes: Sizes,
-    gamma: &[f32],
-    [mean, variance]: [&[f32]; 2],
-    epsilon: f32,
-    threads: usize,
-) -> Gradients {
+pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> Gradients {
+    let Saved { images, sizes, gamma, mean, variance, epsilon } = *saved;
     sizes.check(&[images, gradient], &[gamma, mean, variance]);
     let (mut of_gamma, mut of_beta, mut out) = (vec![0.0; sizes.channels], vec![0.0; sizes.channels], vec![0.0; images.len()]);
     let parameters = of_gamma.iter_mut().zip(&mut of_beta);

@@ -1,5 +1,5 @@
-//! A dense layer: product, bias and, if asked for, ReLU as one operation. The products are the `gemm` crate's, but for that of a single row with
-//! weights, in which it keeps no sum in a register and one thread does all.
+//! A dense layer: product, bias and optional ReLU as one operation. The products are the `gemm` crate's, but for that of a single row with
+//! weights: for it gemm uses one thread and holds no sum in a register.
 
 use gemm::Parallelism;
 
@@ -49,7 +49,7 @@ pub fn product(left: Matrix, right: Matrix, threads: usize) -> Vec<f32> {
     assert!(inner == also_inner && left.fits() && right.fits(), "{left:?} and {right:?} have no product");
     let mut out = Vec::with_capacity(rows * columns);
     if rows.min(columns) <= 1 {
-        // gemm looks at such a one as a slice.
+        // gemm makes a slice of a matrix with a single row or column.
         out.resize(rows * columns, 0.0);
     }
     // gemm splits rows and columns among threads, never a sum.
@@ -86,16 +86,26 @@ pub fn product(left: Matrix, right: Matrix, threads: usize) -> Vec<f32> {
     out
 }
 
-/// `x·w + b`, with ReLU where `relu` says so, by at most `threads` threads: the same bits for any number of them.
+/// A dense layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// `[inputs, outputs]`.
+    pub weights: Matrix<'a>,
+    /// `[outputs]`.
+    pub bias: &'a [f32],
+    /// Whether ReLU is applied to its output.
+    pub relu: bool,
+}
+
+/// `x·w + b`, then ReLU if the layer has it, by at most `threads` threads: the same bits for any number of them.
 ///
 /// # Shapes
 ///
 /// - x: `[batch, inputs]`
-/// - weights: `[inputs, outputs]`
-/// - bias: `[outputs]`
 /// - output: `[batch, outputs]`
 #[must_use]
-pub fn forward(path: Path, x: Matrix, weights: Matrix, bias: &[f32], relu: bool, threads: usize) -> Vec<f32> {
+pub fn forward(path: Path, x: Matrix, layer: Layer, threads: usize) -> Vec<f32> {
+    let Layer { weights, bias, relu } = layer;
     let mut out = if x.shape[0] == 1 && x.strides[1] == 1 && weights.strides == [bias.len(), 1] {
         single(path, x, weights, threads)
     } else {
@@ -117,7 +127,7 @@ fn single(path: Path, x: Matrix, weights: Matrix, threads: usize) -> Vec<f32> {
     let [inputs, outputs] = weights.shape;
     let whole = outputs - outputs % path.lanes;
     let mut out = vec![0.0; whole];
-    row::product(path, &x.numbers[..inputs], weights.numbers, outputs, &mut out, threads);
+    row::product(path, &x.numbers[..inputs], weights, &mut out, threads);
     if whole < outputs {
         let left = Matrix { numbers: &weights.numbers[whole..], shape: [inputs, outputs - whole], ..weights };
         out.extend(product(x, left, threads));
@@ -128,7 +138,7 @@ fn single(path: Path, x: Matrix, weights: Matrix, threads: usize) -> Vec<f32> {
 /// The gradients of a dense layer.
 #[derive(Debug)]
 pub struct Gradients {
-    /// `[batch, inputs]`, where it is asked for.
+    /// `[batch, inputs]`, if it is requested.
     pub x: Option<Vec<f32>>,
     /// `[inputs, outputs]`.
     pub weights: Vec<f32>,
@@ -141,19 +151,19 @@ pub struct Gradients {
 pub fn backward(x: Matrix, weights: Matrix, activated: Option<&[f32]>, gradient: Matrix, wants_x: bool) -> Gradients {
     let [batch, outputs] = gradient.shape;
     let [down, right] = gradient.strides;
-    let mut live = vec![0.0; batch * outputs];
-    for (row, to) in live.chunks_exact_mut(outputs).enumerate() {
+    let mut before_relu = vec![0.0; batch * outputs];
+    for (row, to) in before_relu.chunks_exact_mut(outputs).enumerate() {
         to.iter_mut().enumerate().for_each(|(column, to)| *to = gradient.numbers[row * down + column * right]);
     }
     if let Some(activated) = activated {
-        live.iter_mut().zip(activated).for_each(|(gradient, output)| *gradient = if *output <= 0.0 { 0.0 } else { *gradient });
+        before_relu.iter_mut().zip(activated).for_each(|(gradient, output)| *gradient = if *output <= 0.0 { 0.0 } else { *gradient });
     }
     let mut bias = vec![0.0; outputs];
-    for row in live.chunks_exact(outputs) {
+    for row in before_relu.chunks_exact(outputs) {
         bias.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
     }
     let threads = rayon::current_num_threads();
-    let gradient = Matrix::rows(&live, [batch, outputs]);
+    let gradient = Matrix::rows(&before_relu, [batch, outputs]);
     let x_gradient = wants_x.then(|| product(gradient, weights.transposed(), threads));
     Gradients { x: x_gradient, weights: product(x.transposed(), gradient, threads), bias }
 }

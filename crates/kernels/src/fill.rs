@@ -1,5 +1,5 @@
-//! New buffers that all threads fill, each part made zero where it is filled: by one thread beforehand, while the others waited, that took a
-//! tenth of a step.
+//! New buffers that all threads fill. Each task sets its own chunk to zero first: when one thread did that for the whole buffer while the others
+//! waited, it took a tenth of a training step.
 
 use std::mem::MaybeUninit;
 
@@ -22,8 +22,8 @@ impl Size {
 
 type Task<'a, A, B, R> = dyn Fn(usize, &mut [A], &mut [B]) -> R + Sync + 'a;
 
-/// Two buffers, and what the tasks return in their order. A task is given its number, and its part of both in zeros. With `threads` 1 the caller's
-/// thread does all of them.
+/// Two buffers, and what the tasks return, in order. A task gets its number and its chunk of both buffers, filled with zeros. With `threads` 1 the
+/// caller's thread does all of them.
 ///
 /// # Panics
 ///
@@ -42,22 +42,22 @@ where
 {
     let (mut made_a, mut made_b) = (Vec::with_capacity(a.length), Vec::with_capacity(b.length));
     let (mut rest_a, mut rest_b) = (&mut made_a.spare_capacity_mut()[..a.length], &mut made_b.spare_capacity_mut()[..b.length]);
-    let mut parts = Vec::with_capacity(tasks);
+    let mut chunks = Vec::with_capacity(tasks);
     for _ in 0..tasks {
-        let part_a = rest_a.split_off_mut(..a.per_task.min(rest_a.len())).unwrap_or_default();
-        let part_b = rest_b.split_off_mut(..b.per_task.min(rest_b.len())).unwrap_or_default();
-        parts.push((part_a, part_b));
+        let chunk_a = rest_a.split_off_mut(..a.per_task.min(rest_a.len())).unwrap_or_default();
+        let chunk_b = rest_b.split_off_mut(..b.per_task.min(rest_b.len())).unwrap_or_default();
+        chunks.push((chunk_a, chunk_b));
     }
     assert!(rest_a.is_empty() && rest_b.is_empty(), "{tasks} tasks do not fill {} and {} numbers", a.length, b.length);
     // One copy of a kernel's code for both.
     let task: &Task<A, B, R> = &task;
     let results = if threads == 1 {
-        parts.into_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
+        chunks.into_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
     } else {
-        parts.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
+        chunks.into_par_iter().enumerate().map(|(number, (a, b))| task(number, zeros(a), zeros(b))).collect()
     };
     #[expect(unsafe_code, reason = "a vector can't know that its spare numbers have been written")]
-    // SAFETY: the parts were all of the `length` numbers of both, and `zeros` has written each: had a task panicked, so would `collect`.
+    // SAFETY: the chunks were all of the `length` numbers of both, and `zeros` has written each: had a task panicked, so would `collect`.
     unsafe {
         made_a.set_len(a.length);
         made_b.set_len(b.length);
@@ -65,12 +65,12 @@ where
     (made_a, made_b, results)
 }
 
-fn zeros<T: Zeroable>(part: &mut [MaybeUninit<T>]) -> &mut [T] {
+fn zeros<T: Zeroable>(chunk: &mut [MaybeUninit<T>]) -> &mut [T] {
     #[expect(unsafe_code, reason = "one call of the C library; with a loop a step at batch 32 took 7 % longer")]
-    // SAFETY: the bytes written are all of the part's, and bytes of zero are a value of a type that is `Zeroable`.
+    // SAFETY: the bytes written are all of the chunk's, and bytes of zero are a value of a type that is `Zeroable`.
     unsafe {
-        part.as_mut_ptr().write_bytes(0, part.len());
-        part.assume_init_mut()
+        chunk.as_mut_ptr().write_bytes(0, chunk.len());
+        chunk.assume_init_mut()
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_task_has_its_part_in_zeros() {
+    fn each_task_gets_its_chunk_filled_with_zeros() {
         let task = |number: usize, a: &mut [f32], b: &mut [u8]| {
             assert!(a.iter().all(|number| *number == 0.0) && b.iter().all(|number| *number == 0));
             a.fill(1.0 + f32::from(u8::try_from(number).unwrap()));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lay_there_before_is_gone() {
+    fn earlier_contents_are_overwritten() {
         let mut dirty = [MaybeUninit::new(1.0_f32); 5];
         assert_eq!(zeros(&mut dirty), [0.0; 5]);
     }

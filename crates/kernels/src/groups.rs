@@ -30,42 +30,42 @@ impl Groups {
         }
     }
 
-    /// The group of the number at `place`.
-    pub(super) fn at(self, place: usize) -> usize {
+    /// The group of the number at `index`.
+    pub(super) fn at(self, index: usize) -> usize {
         match self {
-            Self::Runs(size) => place / size,
-            Self::Columns(count) => place % count,
+            Self::Runs(size) => index / size,
+            Self::Columns(count) => index % count,
         }
     }
 
-    /// For each group, the two sums over its places; `of` is given a place and its group.
+    /// For each group, two sums over its numbers; `of` gets the index of a number and that of its group.
     pub(super) fn sums(self, length: usize, of: impl Fn(usize, usize) -> [f64; 2] + Sync) -> Vec<[f64; 2]> {
         let plus = |sum: [f64; 2], number: [f64; 2]| [sum[0] + number[0], sum[1] + number[1]];
         match self {
             Self::Runs(size) => {
-                let run = |group: usize| (group * size..(group + 1) * size).map(|place| of(place, group)).fold([0.0; 2], plus);
+                let run = |group: usize| (group * size..(group + 1) * size).map(|index| of(index, group)).fold([0.0; 2], plus);
                 (0..length / size).into_par_iter().map(run).collect()
             }
             Self::Columns(count) => {
                 let rows = length / count;
-                let part = |part: usize| {
+                let block = |block: usize| {
                     let mut sums = vec![[0.0; 2]; count];
-                    for row in part * ROWS..((part + 1) * ROWS).min(rows) {
+                    for row in block * ROWS..((block + 1) * ROWS).min(rows) {
                         for (group, sum) in sums.iter_mut().enumerate() {
                             *sum = plus(*sum, of(row * count + group, group));
                         }
                     }
                     sums
                 };
-                let parts: Vec<Vec<[f64; 2]>> = (0..rows.div_ceil(ROWS)).into_par_iter().map(part).collect();
-                (0..count).map(|group| parts.iter().map(|part| part[group]).fold([0.0; 2], plus)).collect()
+                let blocks: Vec<Vec<[f64; 2]>> = (0..rows.div_ceil(ROWS)).into_par_iter().map(block).collect();
+                (0..count).map(|group| blocks.iter().map(|block| block[group]).fold([0.0; 2], plus)).collect()
             }
         }
     }
 
     /// ‖w(g)‖ of each group.
     pub(super) fn norms(self, numbers: &[f32]) -> Vec<f64> {
-        let squares = self.sums(numbers.len(), |place, _| [f64::from(numbers[place]).powi(2), 0.0]);
+        let squares = self.sums(numbers.len(), |index, _| [f64::from(numbers[index]).powi(2), 0.0]);
         squares.into_iter().map(|[squares, _]| squares.sqrt()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! How the kernels see images: as rows of numbers that a convolution walks over.
+//! Images in memory, and their layout for the fused convolution.
 
 use super::fill::{Size, filled};
 use super::scratch;
@@ -44,11 +44,13 @@ impl Geometry {
     }
 }
 
-/// Images of a batch, wherever their numbers lie: element `[n, c, y, x]` is at `n·strides[0] + c·strides[1] + y·strides[2] + x·strides[3]`.
+/// Images of a batch in any memory layout: element `[n, c, y, x]` is at `n·strides[0] + c·strides[1] + y·strides[2] + x·strides[3]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
     /// The numbers, from element `[0, 0, 0, 0]` on.
     pub numbers: &'a [f32],
+    /// How many images there are.
+    pub batch: usize,
     /// Steps from one image, channel, row and column to the next.
     pub strides: [usize; 4],
 }
@@ -116,7 +118,7 @@ pub(super) struct Layout {
     channels: usize,
     /// Runs of a position.
     pub(super) runs: usize,
-    /// Numbers of a run that weights meet.
+    /// Numbers of a run that are multiplied by weights.
     pub(super) run: usize,
     /// Numbers of a run, padded to whole registers.
     pub(super) padded_run: usize,
@@ -179,8 +181,8 @@ impl Layout {
         if self.patches { (y * self.geometry.kernel + x) * self.channels + input } else { y * self.padded_run + x * self.channels + input }
     }
 
-    /// For each number of a kernel in PyTorch's order `[input, y, x]`, its place among the runs.
-    pub(super) fn places(&self) -> Vec<usize> {
+    /// For each number of a kernel in PyTorch's order `[input, y, x]`, its offset in the runs.
+    pub(super) fn kernel_offsets(&self) -> Vec<usize> {
         let Geometry { inputs, kernel, .. } = self.geometry;
         let every = |side: usize| 0..side;
         every(inputs)
@@ -189,7 +191,7 @@ impl Layout {
             .collect()
     }
 
-    /// Numbers that rows `0..rows` of pooled positions walk over.
+    /// Numbers of the layout of `rows` rows of pooled positions.
     #[inline(always)]
     pub(super) fn size(&self, rows: usize) -> usize {
         let (rows, kernel) = (2 * rows, self.geometry.kernel);
@@ -217,7 +219,7 @@ impl Layout {
         if self.plain() { to.get_mut(..size) } else { None }
     }
 
-    /// Lays out what the pooled rows from `first` on, `rows` of them, of image `n` walk over.
+    /// Lays out the input of the pooled rows `first..first + rows` of image `n`.
     #[inline(always)]
     pub(super) fn load(&self, images: &Images, n: usize, first: usize, rows: usize, to: &mut [f32]) {
         let Geometry { inputs, kernel, .. } = self.geometry;
@@ -232,7 +234,7 @@ impl Layout {
         let line = kernel * inputs;
         for (y, patches) in to.chunks_exact_mut(self.row).enumerate() {
             for ky in 0..kernel {
-                // Whole eights are copied: what runs over is overwritten by the next line, or meets no weight.
+                // Whole eights are copied: what runs over is overwritten by the next line, or multiplied by no weight.
                 for eight in 0..line.div_ceil(8) {
                     let from = &plain[(y + ky) * row + 8 * eight..];
                     let at = ky * line + 8 * eight;
@@ -287,7 +289,7 @@ impl Layout {
         let Geometry { inputs, height, width, kernel, padding, .. } = self.geometry;
         if !self.patches {
             for (y, line) in to.chunks_exact_mut(width * inputs).enumerate() {
-                // The last rows may be met by no position.
+                // The last rows may be under no position of the convolution.
                 let Some(from) = runs.get((y + padding) * self.row..).filter(|from| !from.is_empty()) else {
                     line.fill(0.0);
                     continue;

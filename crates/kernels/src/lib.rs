@@ -1,5 +1,5 @@
 //! Fast paths for CPUs, on slices: what the training step spends its time in, each with its gradient; and for inference the forward passes of general
-//! convolutions ([`convolve`]), pools ([`pool`]) and what is done to every number by itself ([`pointwise`]).
+//! convolutions ([`convolve`]), pools ([`pool`]) and elementwise operations ([`pointwise`]).
 //!
 //! They know nothing of tensors; `regulus` makes Burn operations of them, and `regulus-model` runs a trained network on them. The same source is compiled
 //! for each set of vector instructions, and [`simd`] picks one when the program runs. Work is split the same way on any number of threads, so
@@ -9,7 +9,6 @@
 #![expect(clippy::inline_always, reason = "what is not built into a function with vector instructions is compiled without them")]
 #![expect(clippy::needless_range_loop, reason = "counted loops over registers are unrolled")]
 #![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
-#![expect(clippy::too_many_arguments, reason = "inner loops take slices and sizes one by one")]
 
 pub mod batch_norm;
 pub mod conv;

@@ -9,7 +9,7 @@ use crate::groups::Groups;
 pub fn sum_of_norms(numbers: &[f32], groups: Groups) -> (f64, Vec<f32>) {
     let root = (groups.size(numbers.len()) as f64).sqrt();
     let norms = groups.norms(numbers);
-    let slope = |(place, number): (usize, &f32)| match norms[groups.at(place)] {
+    let slope = |(index, number): (usize, &f32)| match norms[groups.at(index)] {
         0.0 => 0.0,
         norm => float(root / norm * f64::from(*number)),
     };
@@ -31,16 +31,18 @@ pub fn sum_of_absolutes(numbers: &[f32]) -> (f64, Vec<f32>) {
     (numbers.iter().map(|number| f64::from(number.abs())).sum(), numbers.iter().map(sign).collect())
 }
 
+/// Rounded to float32, as weights are.
 #[expect(clippy::cast_possible_truncation, reason = "weights are float32")]
-fn float(number: f64) -> f32 {
+pub(super) fn float(number: f64) -> f32 {
     number as f32
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn close(found: &[f32], expected: &[f32]) {
+    /// Asserts that numbers are equal up to a relative difference of 10⁻⁶.
+    pub(crate) fn close(found: &[f32], expected: &[f32]) {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{found} is not {expected}");

@@ -1,4 +1,4 @@
-//! What is done to every number by itself, in place. With `threads` 1 the caller's thread does all.
+//! Elementwise operations, in place. With `threads` 1 the caller's thread does all.
 
 use pulp::{Simd, WithSimd};
 

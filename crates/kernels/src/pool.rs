@@ -41,41 +41,58 @@ impl Pool {
 /// The largest number of each window; what is around the image never is. NaN where the window has one.
 #[must_use]
 pub fn max(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f32> {
-    pooled(path, pool, images, f32::NEG_INFINITY, larger, None, threads)
+    pooled(path, pool, images, largest(), threads)
 }
 
 /// The sum of each window, row by row, divided by the size of the window: around the image are zeros, which count.
 #[must_use]
 pub fn average(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f32> {
-    let size = (pool.kernel[0] * pool.kernel[1]) as f32;
-    pooled(path, pool, images, 0.0, |sum, number| sum + number, Some(size), threads)
+    pooled(path, pool, images, mean(pool.kernel[0] * pool.kernel[1]), threads)
 }
 
 /// The largest number of each channel of `positions` numbers; NaN where it has one. `[image, channel]`.
 #[must_use]
 pub fn global_max(images: &[f32], positions: usize, threads: usize) -> Vec<f32> {
-    global(images, positions, f32::NEG_INFINITY, larger, 1.0, threads)
+    global(images, positions, largest(), threads)
 }
 
 /// The sum of each channel of `positions` numbers, in order, divided by `positions`. `[image, channel]`.
 #[must_use]
 pub fn global_average(images: &[f32], positions: usize, threads: usize) -> Vec<f32> {
-    global(images, positions, 0.0, |sum, number| sum + number, positions as f32, threads)
+    global(images, positions, mean(positions), threads)
 }
 
-/// The first of equal numbers; NaN before all.
+/// How the numbers of a window become one.
+#[derive(Clone, Copy)]
+struct Reduction<F> {
+    /// The result for no numbers.
+    identity: f32,
+    /// The result so far and the next number become the next result.
+    combine: F,
+    /// What the last result is divided by.
+    divisor: Option<f32>,
+}
+
+/// The largest number: the first of equal ones, NaN before all.
+fn largest() -> Reduction<impl Fn(f32, f32) -> f32 + Copy + Sync> {
+    Reduction { identity: f32::NEG_INFINITY, combine: larger, divisor: None }
+}
+
 #[inline(always)]
 fn larger(largest: f32, number: f32) -> f32 {
     if number > largest || number.is_nan() { number } else { largest }
 }
 
-fn pooled(
+/// The sum divided by `count`.
+fn mean(count: usize) -> Reduction<impl Fn(f32, f32) -> f32 + Copy + Sync> {
+    Reduction { identity: 0.0, combine: |sum, number| sum + number, divisor: Some(count as f32) }
+}
+
+fn pooled<F: Fn(f32, f32) -> f32 + Copy + Sync>(
     path: Path,
     pool: Pool,
     images: &[f32],
-    start: f32,
-    fold: impl Fn(f32, f32) -> f32 + Copy + Sync,
-    divisor: Option<f32>,
+    reduction: Reduction<F>,
     threads: usize,
 ) -> Vec<f32> {
     let (area, [rows, columns]) = (pool.height * pool.width, pool.sides());
@@ -85,7 +102,7 @@ fn pooled(
     let out = Size { length: channels * positions, per_task: per_task * positions };
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         let images = &images[number * per_task * area..];
-        path.run(Task { pool, images, start, fold, divisor, out });
+        path.run(Task { pool, images, reduction, out });
     };
     filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
 }
@@ -94,9 +111,7 @@ fn pooled(
 struct Task<'a, F> {
     pool: Pool,
     images: &'a [f32],
-    start: f32,
-    fold: F,
-    divisor: Option<f32>,
+    reduction: Reduction<F>,
     out: &'a mut [f32],
 }
 
@@ -105,15 +120,16 @@ impl<F: Fn(f32, f32) -> f32> WithSimd for Task<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { pool, images, start, fold, divisor, out } = self;
+        let Self { pool, images, reduction, out } = self;
+        let Reduction { identity, combine, divisor } = reduction;
         let [rows, columns] = pool.sides();
         for (channel, out) in images.chunks_exact(pool.height * pool.width).zip(out.chunks_exact_mut(rows * columns)) {
             for (window, out) in out.chunks_exact_mut(columns).enumerate() {
-                out.fill(start);
-                for row in (0..pool.kernel[0]).filter_map(|y| pool.rows().place(window, y)) {
+                out.fill(identity);
+                for row in (0..pool.kernel[0]).filter_map(|y| pool.rows().index(window, y)) {
                     let row = &channel[row * pool.width..][..pool.width];
                     for x in 0..pool.kernel[1] {
-                        pool.columns().meet(x, row, out, |all, number| *all = fold(*all, number));
+                        pool.columns().for_each_pair(x, row, out, |result, number| *result = combine(*result, number));
                     }
                 }
                 if let Some(divisor) = divisor {
@@ -124,34 +140,28 @@ impl<F: Fn(f32, f32) -> f32> WithSimd for Task<'_, F> {
     }
 }
 
-/// Channels that are folded side by side, because each number waits for the one before it.
-const ABREAST: usize = 8;
+/// Channels reduced at once, because each result waits for the one before it.
+const CHANNELS: usize = 8;
 
-fn global(
-    images: &[f32],
-    positions: usize,
-    start: f32,
-    fold: impl Fn(f32, f32) -> f32 + Copy + Sync,
-    divisor: f32,
-    threads: usize,
-) -> Vec<f32> {
+fn global<F: Fn(f32, f32) -> f32 + Copy + Sync>(images: &[f32], positions: usize, reduction: Reduction<F>, threads: usize) -> Vec<f32> {
+    let Reduction { identity, combine, divisor } = reduction;
     let channels = images.len() / positions;
     assert_eq!(images.len(), channels * positions, "whole channels of {positions} numbers");
-    let per_task = WORTHWHILE.div_ceil(positions).next_multiple_of(ABREAST);
+    let per_task = WORTHWHILE.div_ceil(positions).next_multiple_of(CHANNELS);
     let out = Size { length: channels, per_task };
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         let images = &images[number * per_task * positions..];
-        for (images, out) in images.chunks(ABREAST * positions).zip(out.chunks_mut(ABREAST)) {
+        for (images, out) in images.chunks(CHANNELS * positions).zip(out.chunks_mut(CHANNELS)) {
             // The channels that are missing from the last eight are the first one again.
-            let channels: [&[f32]; ABREAST] =
+            let channels: [&[f32]; CHANNELS] =
                 std::array::from_fn(|channel| &images[if channel < out.len() { channel * positions } else { 0 }..][..positions]);
-            let mut all = [start; ABREAST];
+            let mut results = [identity; CHANNELS];
             for position in 0..positions {
-                for channel in 0..ABREAST {
-                    all[channel] = fold(all[channel], channels[channel][position]);
+                for channel in 0..CHANNELS {
+                    results[channel] = combine(results[channel], channels[channel][position]);
                 }
             }
-            out.iter_mut().zip(all).for_each(|(out, all)| *out = all / divisor);
+            out.iter_mut().zip(results).for_each(|(out, result)| *out = divisor.map_or(result, |divisor| result / divisor));
         }
     };
     filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
@@ -180,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_around_is_never_the_largest() {
+    fn padding_is_never_the_largest() {
         let image = [-3.0, NONE, NONE, NONE];
         for path in Path::all() {
             assert_eq!(max(path, pool([2, 2], 2, 1, 1), &image, 1), [-3.0, -3.0, NONE, -3.0, -3.0, NONE, NONE, NONE, NONE]);
@@ -202,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn each_channel_is_folded_by_itself_in_order() {
+    fn each_channel_is_reduced_by_itself_in_order() {
         let images: Vec<f32> = (0..33_u8).map(f32::from).collect();
         assert_eq!(global_max(&images, 3, 1), [2.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 23.0, 26.0, 29.0, 32.0]);
         assert_eq!(global_average(&images, 3, 2), [1.0, 4.0, 7.0, 10.0, 13.0, 16.0, 19.0, 22.0, 25.0, 28.0, 31.0]);

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::groups::Groups;
+use crate::norms::float;
 
 /// What a proximal step takes off, each coefficient times the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,10 +23,10 @@ pub struct Proximal {
 /// belongs to an optimizer that scales each weight's gradient by 1/d (Yun, Lozano and Yang 2021, Adaptive Proximal Gradient Methods for Structured
 /// Neural Networks).
 pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f32]) {
-    let scale = |place: usize| metric.get(place).map_or(1.0, |number| f64::from(*number));
+    let scale = |index: usize| metric.get(index).map_or(1.0, |number| f64::from(*number));
     if step.norms == 0.0 {
-        weights.par_iter_mut().enumerate().for_each(|(place, weight)| {
-            let (number, scale) = (f64::from(*weight), scale(place));
+        weights.par_iter_mut().enumerate().for_each(|(index, weight)| {
+            let (number, scale) = (f64::from(*weight), scale(index));
             let left = (number.abs() - step.absolutes / scale).max(0.0);
             *weight = if number.is_nan() { *weight } else { float(number.signum() * left / (1.0 + step.squares / scale)) };
         });
@@ -33,8 +34,8 @@ pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f
     }
     let threshold = step.norms * (groups.size(weights.len()) as f64).sqrt();
     let lengths = secular(groups, weights, threshold, scale);
-    weights.par_iter_mut().enumerate().for_each(|(place, weight)| {
-        let (length, scale) = (lengths[groups.at(place)], scale(place));
+    weights.par_iter_mut().enumerate().for_each(|(index, weight)| {
+        let (length, scale) = (lengths[groups.at(index)], scale(index));
         *weight = if length == 0.0 { 0.0 } else { float(f64::from(*weight) * length / (length + threshold / scale)) };
     });
 }
@@ -46,11 +47,11 @@ pub fn proximal(step: Proximal, groups: Groups, metric: &[f32], weights: &mut [f
 /// is weighted by w²; and never goes below ‖w‖ − threshold/min d, the length if every d were the least, which is no more than the root.
 fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
     let least = (0..weights.len()).map(&scale).fold(f64::INFINITY, f64::min);
-    let begin = groups.sums(weights.len(), |place, _| {
-        let weight = f64::from(weights[place]);
-        [(weight * scale(place) / threshold).powi(2), weight * weight]
+    let begin = groups.sums(weights.len(), |index, _| {
+        let weight = f64::from(weights[index]);
+        [(weight * scale(index) / threshold).powi(2), weight * weight]
     });
-    let means = groups.sums(weights.len(), |place, _| [f64::from(weights[place]).powi(2) * (threshold / scale(place)), 0.0]);
+    let means = groups.sums(weights.len(), |index, _| [f64::from(weights[index]).powi(2) * (threshold / scale(index)), 0.0]);
     let lowest: Vec<f64> = begin.iter().map(|[_, square]| (square.sqrt() - threshold / least).max(0.0)).collect();
     // Where the threshold is longer than the group, it becomes 0.
     let first = |((&[scaled, square], [mean, _]), lowest): ((&[f64; 2], &[f64; 2]), &f64)| {
@@ -63,10 +64,10 @@ fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize
     };
     let mut lengths: Vec<f64> = begin.iter().zip(&means).zip(&lowest).map(first).collect();
     for _ in 0..NEWTON {
-        let sums = groups.sums(weights.len(), |place, group| {
-            let over = 1.0 / (lengths[group] + threshold / scale(place));
-            let part = (f64::from(weights[place]) * over).powi(2);
-            [part, part * over]
+        let sums = groups.sums(weights.len(), |index, group| {
+            let over = 1.0 / (lengths[group] + threshold / scale(index));
+            let term = (f64::from(weights[index]) * over).powi(2);
+            [term, term * over]
         });
         let mut largest = 0.0_f64;
         for (((length, [scaled, _]), [square, slope]), lowest) in lengths.iter_mut().zip(&begin).zip(sums).zip(&lowest) {
@@ -89,21 +90,10 @@ fn secular(groups: Groups, weights: &[f32], threshold: f64, scale: impl Fn(usize
 /// More steps than Newton's method takes.
 const NEWTON: usize = 50;
 
-#[expect(clippy::cast_possible_truncation, reason = "weights are float32")]
-fn float(number: f64) -> f32 {
-    number as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(found: &[f32], expected: &[f32]) {
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{found} is not {expected}");
-        }
-    }
+    use crate::norms::tests::close;
 
     #[test]
     fn groups_are_shortened_by_the_threshold_or_become_0() {
@@ -121,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_with_nan_stays_nan_none() {
+    fn a_group_with_nan_stays_nan() {
         for metric in [vec![], vec![1.0, 2.0, 1.0, 3.0]] {
             let mut weights = [f32::NAN, 1.0, 2.0, 3.0];
             proximal(Proximal { norms: 0.1, ..Proximal::default() }, Groups::Runs(2), &metric, &mut weights);

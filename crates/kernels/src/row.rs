@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::dense::Matrix;
 use super::simd::Path;
 
 /// Registers of columns summed at once.
@@ -11,26 +12,27 @@ const WIDTH: usize = 4;
 /// Weights that take longer to read than another thread takes to begin.
 const WORTHWHILE: usize = 1 << 14;
 
-/// The first columns of `row·weights`, as many as `out` has, whole registers. The weights lie row by row, each of `columns` numbers.
-pub(super) fn product(path: Path, row: &[f32], weights: &[f32], columns: usize, out: &mut [f32], threads: usize) {
-    let part = WIDTH * path.lanes;
-    let compute = |number: usize, out| path.run(Part { row, weights: &weights[number * part..], columns, out });
-    if threads == 1 || row.len() * part < WORTHWHILE {
-        out.chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));
+/// The first columns of `row·weights`, as many as `out` has, whole registers. The weights lie row by row.
+pub(super) fn product(path: Path, row: &[f32], weights: Matrix, out: &mut [f32], threads: usize) {
+    let (numbers, [_, columns]) = (weights.numbers, weights.shape);
+    let block = WIDTH * path.lanes;
+    let compute = |number: usize, out| path.run(Block { row, weights: &numbers[number * block..], columns, out });
+    if threads == 1 || row.len() * block < WORTHWHILE {
+        out.chunks_mut(block).enumerate().for_each(|(number, out)| compute(number, out));
     } else {
-        out.par_chunks_mut(part).enumerate().for_each(|(number, out)| compute(number, out));
+        out.par_chunks_mut(block).enumerate().for_each(|(number, out)| compute(number, out));
     }
 }
 
-/// Columns of the product, from the first that `weights` begins with.
-struct Part<'a> {
+/// A block of columns of the product; `weights` begins with the first of them.
+struct Block<'a> {
     row: &'a [f32],
     weights: &'a [f32],
     columns: usize,
     out: &'a mut [f32],
 }
 
-impl WithSimd for Part<'_> {
+impl WithSimd for Block<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -49,13 +51,13 @@ impl WithSimd for Part<'_> {
 /// The first `V` registers of the product.
 #[inline(always)]
 fn sums<S: Simd, const V: usize>(simd: S, row: &[f32], weights: &[f32], columns: usize) -> [S::f32s; V] {
-    // Two of each, because a sum waits for the one before. Counted loops: the standard library's iterators over chunks are not always built in.
+    // Two sums of each, because an addition waits for the one before it. Counted loops: the standard library's iterators over chunks are not always built in.
     let mut sums = [[simd.splat_f32s(0.0); V]; 2];
-    let mut add = |place: usize, at: usize| {
-        let (weights, _) = S::as_simd_f32s(&weights[at * columns..][..V * S::F32_LANES]);
-        let number = simd.splat_f32s(row[at]);
+    let mut add = |sum: usize, index: usize| {
+        let (weights, _) = S::as_simd_f32s(&weights[index * columns..][..V * S::F32_LANES]);
+        let number = simd.splat_f32s(row[index]);
         for v in 0..V {
-            sums[place][v] = simd.mul_add_e_f32s(number, weights[v], sums[place][v]);
+            sums[sum][v] = simd.mul_add_e_f32s(number, weights[v], sums[sum][v]);
         }
     };
     for pair in 0..row.len() / 2 {

@@ -17,8 +17,8 @@ impl Line {
     }
 }
 
-/// Buffers a thread keeps, at most.
-const KEPT: usize = 8;
+/// The largest number of free buffers of a thread.
+const MAX_FREE: usize = 8;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
@@ -51,7 +51,7 @@ impl Drop for Aligned {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         FREE.with_borrow_mut(|free| {
-            if free.len() < KEPT {
+            if free.len() < MAX_FREE {
                 free.push(lines);
             }
         });

@@ -19,12 +19,12 @@ pub struct Path {
     pub registers: usize,
 }
 
-/// A path that was asked for and can't be had.
+/// The requested path is not available on this processor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{VARIABLE}` is `{asked}`; expected one of {had}, the paths this processor has")]
+#[error("`{VARIABLE}` is `{requested}`; expected one of {available}, the paths this processor has")]
 pub struct NoSuchPath {
-    asked: String,
-    had: String,
+    requested: String,
+    available: String,
 }
 
 impl Path {
@@ -55,17 +55,17 @@ impl Path {
     /// When this processor does not have it.
     pub fn chosen() -> Result<Self, NoSuchPath> {
         static CHOSEN: OnceLock<Result<Path, NoSuchPath>> = OnceLock::new();
-        let asked = || std::env::var_os(VARIABLE).filter(|asked| !asked.is_empty()).map(|asked| asked.to_string_lossy().into_owned());
-        CHOSEN.get_or_init(|| Self::choose(asked())).clone()
+        let requested = || std::env::var_os(VARIABLE).filter(|name| !name.is_empty()).map(|name| name.to_string_lossy().into_owned());
+        CHOSEN.get_or_init(|| Self::choose(requested())).clone()
     }
 
-    fn choose(asked: Option<String>) -> Result<Self, NoSuchPath> {
+    fn choose(requested: Option<String>) -> Result<Self, NoSuchPath> {
         let paths = Self::all();
-        match asked {
+        match requested {
             None => Ok(paths[0]),
-            Some(asked) => paths.iter().find(|path| path.name == asked).copied().ok_or_else(|| {
-                let had = paths.iter().map(|path| format!("`{}`", path.name)).collect::<Vec<_>>().join(", ");
-                NoSuchPath { asked, had }
+            Some(requested) => paths.iter().find(|path| path.name == requested).copied().ok_or_else(|| {
+                let available = paths.iter().map(|path| format!("`{}`", path.name)).collect::<Vec<_>>().join(", ");
+                NoSuchPath { requested, available }
             }),
         }
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_the_processor_lacks_is_told() {
+    fn a_path_that_the_processor_lacks_is_an_error() {
         let error = Path::choose(Some("sse9".to_owned())).unwrap_err().to_string();
         assert!(error.starts_with("`REGULUS_SIMD` is `sse9`; expected one of ") && error.contains("`scalar`"), "{error}");
         assert_eq!(Path::choose(Some("scalar".to_owned())).unwrap().lanes, 1);

@@ -26,8 +26,17 @@ pub struct Adam {
     pub step: i32,
 }
 
+/// Adam's running means of each weight's gradient and of its square.
+#[derive(Debug)]
+pub struct Moments<'a> {
+    /// Of the gradient.
+    pub first: &'a mut [f32],
+    /// Of its square.
+    pub second: &'a mut [f32],
+}
+
 /// One step: weights and both moments become the next ones.
-pub fn adam(path: Path, adam: Adam, weights: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+pub fn adam(path: Path, adam: Adam, weights: &mut [f32], gradient: &[f32], moments: Moments) {
     let correction_2 = (1.0 - adam.beta_2.powi(adam.step)).sqrt();
     let pass = AdamPass {
         adam,
@@ -38,6 +47,7 @@ pub fn adam(path: Path, adam: Adam, weights: &mut [f32], gradient: &[f32], first
         first: &mut [],
         second: &mut [],
     };
+    let Moments { first, second } = moments;
     let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
     let chunks = weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(moments);
     chunks.for_each(|((weights, gradient), (first, second))| path.run(AdamPass { weights, gradient, first, second, ..pass }));
@@ -104,7 +114,7 @@ pub struct Descent {
     pub rate: f32,
     /// The factor of the velocity.
     pub momentum: f32,
-    /// Whether the step looks ahead.
+    /// Whether the momentum is Nesterov's.
     pub nesterov: bool,
 }
 

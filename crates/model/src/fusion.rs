@@ -5,7 +5,7 @@ use crate::graph::{Conv, Graph, MaxPool, Op, Source};
 /// Nodes that one kernel computes, or one node that has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// The places of its nodes, in order; each but the first takes what the one before it gives.
+    /// The indices of its nodes, in order; each but the first takes what the one before it gives.
     pub nodes: Vec<usize>,
     /// What computes it.
     pub kind: StageKind,
@@ -37,13 +37,13 @@ impl StageKind {
 }
 
 impl Stage {
-    /// The place of its first node, which takes its inputs.
+    /// The index of its first node, which takes its inputs.
     #[must_use]
     pub fn first(&self) -> usize {
         self.nodes[0]
     }
 
-    /// The place of its last node, which gives its output.
+    /// The index of its last node, which gives its output.
     #[must_use]
     pub fn last(&self) -> usize {
         self.nodes[self.nodes.len() - 1]
@@ -53,7 +53,7 @@ impl Stage {
 /// Every node by itself.
 #[must_use]
 pub fn single(graph: &Graph) -> Vec<Stage> {
-    (0..graph.nodes().len()).map(|place| Stage { nodes: vec![place], kind: StageKind::Single }).collect()
+    (0..graph.nodes().len()).map(|index| Stage { nodes: vec![index], kind: StageKind::Single }).collect()
 }
 
 /// Runs of nodes that have a kernel together, and the others by themselves.
@@ -62,11 +62,11 @@ pub fn fused(graph: &Graph) -> Vec<Stage> {
     let uses = Uses::of(graph);
     let mut stages = Vec::new();
     let mut is_done = vec![false; graph.nodes().len()];
-    for place in 0..graph.nodes().len() {
-        if is_done[place] {
+    for index in 0..graph.nodes().len() {
+        if is_done[index] {
             continue;
         }
-        let stage = uses.stage(graph, place);
+        let stage = uses.stage(graph, index);
         stage.nodes.iter().for_each(|node| is_done[*node] = true);
         stages.push(stage);
     }
@@ -89,41 +89,41 @@ struct Uses(Vec<Vec<usize>>);
 impl Uses {
     fn of(graph: &Graph) -> Self {
         let mut uses = vec![Vec::new(); graph.nodes().len()];
-        for place in 0..graph.nodes().len() {
-            for source in graph.sources(place) {
+        for index in 0..graph.nodes().len() {
+            for source in graph.sources(index) {
                 if let Source::Node(from) = source {
-                    uses[*from].push(place);
+                    uses[*from].push(index);
                 }
             }
         }
         Self(uses)
     }
 
-    /// The node that alone takes what `place` gives.
-    fn only(&self, graph: &Graph, place: usize) -> Option<usize> {
-        match self.0[place].as_slice() {
-            [one] if place != graph.output() => Some(*one),
+    /// The node that alone takes what node `index` gives.
+    fn only(&self, graph: &Graph, index: usize) -> Option<usize> {
+        match self.0[index].as_slice() {
+            [one] if index != graph.output() => Some(*one),
             _ => None,
         }
     }
 
-    fn stage(&self, graph: &Graph, place: usize) -> Stage {
-        let op = |place: usize| &graph.nodes()[place].op;
-        let relu = self.only(graph, place).filter(|next| matches!(op(*next), Op::Relu(_)));
-        match op(place) {
+    fn stage(&self, graph: &Graph, index: usize) -> Stage {
+        let op = |index: usize| &graph.nodes()[index].op;
+        let relu = self.only(graph, index).filter(|next| matches!(op(*next), Op::Relu(_)));
+        match op(index) {
             Op::Conv(conv) if has_pooled_kernel(conv) => {
                 let pool = relu.and_then(|relu| self.only(graph, relu)).filter(|next| *op(*next) == Op::from(MaxPool::new(2)));
                 if let (Some(relu), Some(pool)) = (relu, pool) {
-                    return Stage { nodes: vec![place, relu, pool], kind: StageKind::ConvReluPool { channels_last: false } };
+                    return Stage { nodes: vec![index, relu, pool], kind: StageKind::ConvReluPool { channels_last: false } };
                 }
             }
             Op::Dense(_) => {
-                let nodes = std::iter::once(place).chain(relu).collect();
+                let nodes = std::iter::once(index).chain(relu).collect();
                 return Stage { nodes, kind: StageKind::Dense { relu: relu.is_some() } };
             }
             _ => {}
         }
-        Stage { nodes: vec![place], kind: StageKind::Single }
+        Stage { nodes: vec![index], kind: StageKind::Single }
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     const INPUT: Shape = Shape { channels: 1, height: 28, width: 28 };
 
     fn described(graph: &Graph) -> Vec<String> {
-        let names = |stage: &Stage| stage.nodes.iter().map(|place| graph.nodes()[*place].name.clone()).collect::<Vec<_>>().join(" ");
+        let names = |stage: &Stage| stage.nodes.iter().map(|index| graph.nodes()[*index].name.clone()).collect::<Vec<_>>().join(" ");
         fused(graph).iter().map(|stage| format!("{}: {:?}", names(stage), stage.kind)).collect()
     }
 

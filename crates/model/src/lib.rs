@@ -11,6 +11,7 @@ pub mod infer;
 pub mod networks;
 pub mod preprocess;
 mod shape;
+pub mod spelling;
 pub mod weights;
 
 pub use artifact::{Artifact, Description};

@@ -33,6 +33,7 @@ pub enum Decoding {
 /// How an image of other proportions than the network's input is brought to its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Resize {
     /// Height and width are scaled apart, which changes the proportions of what is seen.
     #[default]

@@ -125,7 +125,7 @@ impl Weights {
             }
         }
         let extra = self.0.keys().find(|name| !wanted.contains_key(name))?;
-        Some(format!("tensor `{extra}` has no place in it"))
+        Some(format!("tensor `{extra}` is not part of it"))
     }
 }
 
@@ -138,7 +138,7 @@ impl FromIterator<(String, Values)> for Weights {
 /// A safetensors file with `metadata` in its header. The library takes metadata in a hash map, whose order changes from one run to the next; a
 /// file should be the same bytes for the same content.
 fn with_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let size: [u8; 8] = std::array::from_fn(|place| file[place]);
+    let size: [u8; 8] = std::array::from_fn(|index| file[index]);
     #[expect(clippy::cast_possible_truncation, reason = "the size of a header in memory")]
     let data = 8 + u64::from_le_bytes(size) as usize;
     let mut header: BTreeMap<String, serde_json::Value> =

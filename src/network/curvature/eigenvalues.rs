@@ -81,9 +81,9 @@ fn multiply(matrix: &[f64], size: usize, u: &[f64], product: &mut [f64]) {
             }
         }
         let mut sum: f64 = sums.iter().sum();
-        for place in row / LANES * LANES..row {
-            sum += numbers[place] * u[place];
-            before[place] += numbers[place] * here;
+        for index in row / LANES * LANES..row {
+            sum += numbers[index] * u[index];
+            before[index] += numbers[index] * here;
         }
         rest[0] += sum + numbers[row] * here;
     }
@@ -95,9 +95,9 @@ fn diagonalize(diagonal: &mut [f64], beside: &mut [f64]) {
     let mut high = diagonal.len().saturating_sub(1);
     while high > 0 {
         // What is beside the diagonal counts as 0 below the rounding of its neighbours; after many steps, below that of the largest numbers.
-        let negligible = |place: usize, diagonal: &[f64], beside: &[f64]| {
-            let neighbours = if steps > 30 { 1.0 } else { diagonal[place].abs() + diagonal[place + 1].abs() };
-            beside[place].abs() <= f64::EPSILON * neighbours
+        let negligible = |index: usize, diagonal: &[f64], beside: &[f64]| {
+            let neighbours = if steps > 30 { 1.0 } else { diagonal[index].abs() + diagonal[index + 1].abs() };
+            beside[index].abs() <= f64::EPSILON * neighbours
         };
         if negligible(high - 1, diagonal, beside) {
             high -= 1;
@@ -120,19 +120,19 @@ fn step(diagonal: &mut [f64], beside: &mut [f64]) {
     let corner = beside[last - 1];
     let shift = diagonal[last] - corner * corner / (half + half.hypot(corner).copysign(half));
     let (mut x, mut z) = (diagonal[0] - shift, beside[0]);
-    for place in 0..last {
+    for index in 0..last {
         let length = x.hypot(z);
         let (cos, sin) = if length == 0.0 { (1.0, 0.0) } else { (x / length, z / length) };
-        if place > 0 {
-            beside[place - 1] = length;
+        if index > 0 {
+            beside[index - 1] = length;
         }
-        let [first, between, second] = [diagonal[place], beside[place], diagonal[place + 1]];
-        diagonal[place] = cos * cos * first + 2.0 * cos * sin * between + sin * sin * second;
-        diagonal[place + 1] = sin * sin * first - 2.0 * cos * sin * between + cos * cos * second;
-        beside[place] = (cos * cos - sin * sin) * between + cos * sin * (second - first);
-        if place + 1 < last {
-            (x, z) = (beside[place], sin * beside[place + 1]);
-            beside[place + 1] *= cos;
+        let [first, between, second] = [diagonal[index], beside[index], diagonal[index + 1]];
+        diagonal[index] = cos * cos * first + 2.0 * cos * sin * between + sin * sin * second;
+        diagonal[index + 1] = sin * sin * first - 2.0 * cos * sin * between + cos * cos * second;
+        beside[index] = (cos * cos - sin * sin) * between + cos * sin * (second - first);
+        if index + 1 < last {
+            (x, z) = (beside[index], sin * beside[index + 1]);
+            beside[index + 1] *= cos;
         }
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     fn turned(eigenvalues: &[f64], chance: &mut impl RngExt) -> Vec<f64> {
         let size = eigenvalues.len();
         let mut matrix = vec![0.0; size * size];
-        eigenvalues.iter().enumerate().for_each(|(place, eigenvalue)| matrix[place * size + place] = *eigenvalue);
+        eigenvalues.iter().enumerate().for_each(|(index, eigenvalue)| matrix[index * size + index] = *eigenvalue);
         for _ in 0..3 {
             let v: Vec<f64> = (0..size).map(|_| chance.random_range(-1.0..1.0)).collect();
             let squares: f64 = v.iter().map(|number| number * number).sum();
@@ -165,7 +165,7 @@ mod tests {
             let along = products.iter().zip(&v).map(|(product, v)| product * v).sum::<f64>() / squares;
             let q: Vec<f64> = products.iter().zip(&v).map(|(product, v)| product - along * v).collect();
             for (row, numbers) in matrix.chunks_exact_mut(size).enumerate() {
-                numbers.iter_mut().enumerate().for_each(|(place, number)| *number -= v[row] * q[place] + q[row] * v[place]);
+                numbers.iter_mut().enumerate().for_each(|(index, number)| *number -= v[row] * q[index] + q[row] * v[index]);
             }
         }
         matrix
@@ -176,7 +176,7 @@ mod tests {
         let mut chance = crate::seed::Seed(5).stream("eigenvalues", 0);
         for (size, rank) in [(1, 1), (2, 2), (3, 3), (9, 4), (40, 40), (77, 5), (130, 130), (200, 60)] {
             // Some are equal, some are 0, and they are of many sizes.
-            let of = |place: usize| if place < rank { 1e-20 * 10_f64.powi(i32::try_from(place / 3 % 9).unwrap()) } else { 0.0 };
+            let of = |index: usize| if index < rank { 1e-20 * 10_f64.powi(i32::try_from(index / 3 % 9).unwrap()) } else { 0.0 };
             let expected = sorted((0..size).map(of).collect());
             let done = Cell::new(0);
             let found = eigenvalues(turned(&expected, &mut chance), |work| {
@@ -198,7 +198,7 @@ mod tests {
         let size = 50;
         let beside = |row: usize, column: usize| if row.abs_diff(column) == 1 { -1.0 } else { 0.0 };
         let matrix: Vec<f64> =
-            (0..size * size).map(|place| if place / size == place % size { 2.0 } else { beside(place / size, place % size) }).collect();
+            (0..size * size).map(|index| if index / size == index % size { 2.0 } else { beside(index / size, index % size) }).collect();
         let found = sorted(eigenvalues(matrix, |_| true).unwrap());
         for (k, found) in (1..).zip(found) {
             let expected = 2.0 - 2.0 * (f64::from(k) * std::f64::consts::PI / 51.0).cos();

@@ -13,20 +13,20 @@ use crate::network::Network;
 use crate::network::output::Output;
 use crate::network::pool;
 
-/// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one vector is Σ over places of
+/// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one vector is Σ over positions of
 /// vector · inputᵀ, that of its bias Σ of vectors.
 pub(super) struct Layer {
-    /// Its place in the graph.
-    pub(super) place: usize,
-    /// `[sample, input, place]`; an input of a convolution is a channel and a place in the kernel, a dense layer has one place.
+    /// Its index in the graph.
+    pub(super) index: usize,
+    /// `[sample, input, position]`; an input of a convolution is a channel and a position in the kernel, a dense layer has one position.
     pub(super) inputs: Tensor<3>,
-    /// `[sample, vector, output, place]`.
+    /// `[sample, vector, output, position]`.
     pub(super) vectors: Tensor<4>,
 }
 
 /// What of a node the backward pass needs.
 enum Saved {
-    /// `[sample, input, place]`.
+    /// `[sample, input, position]`.
     Inputs(Tensor<3>),
     /// 1 where something gets through, 0 elsewhere: of the shape of one sample, flat.
     Mask(Tensor<2>),
@@ -55,23 +55,23 @@ impl Network {
         // What is sent back to each node's output: `[sample · vector, number]`.
         let mut sent: Vec<Option<Tensor<2>>> = vec![None; graph.nodes().len()];
         sent[graph.output()] = Some(vectors.reshape([batch * count, outputs]));
-        for place in (first..graph.nodes().len()).rev() {
-            let Some(vectors) = sent[place].take() else { continue };
-            let saved = std::mem::replace(&mut saved[place], Saved::Nothing);
-            if let (Saved::Inputs(inputs), true) = (&saved, wanted.contains(&place)) {
-                let features = graph.features_of(Source::Node(place));
+        for index in (first..graph.nodes().len()).rev() {
+            let Some(vectors) = sent[index].take() else { continue };
+            let saved = std::mem::replace(&mut saved[index], Saved::Nothing);
+            if let (Saved::Inputs(inputs), true) = (&saved, wanted.contains(&index)) {
+                let features = graph.features_of(Source::Node(index));
                 let vectors = vectors.clone().reshape([batch, count, features.channels(), features.area()]);
-                each(Layer { place, inputs: inputs.clone(), vectors });
+                each(Layer { index, inputs: inputs.clone(), vectors });
             }
             // Which input of the node it is, and where that comes from.
             let of_node = |(input, source): (usize, &Source)| if let Source::Node(from) = source { Some((input, *from)) } else { None };
-            let sources: Vec<(usize, usize)> = graph.sources(place).iter().enumerate().filter_map(of_node).collect();
+            let sources: Vec<(usize, usize)> = graph.sources(index).iter().enumerate().filter_map(of_node).collect();
             if sources.iter().all(|(_, from)| *from < first) {
                 continue;
             }
-            let back = self.back(place, vectors, saved, count);
+            let back = self.back(index, vectors, saved, count);
             for (input, from) in sources {
-                let is_negative = input == 1 && matches!(graph.nodes()[place].op, Op::Subtract(_));
+                let is_negative = input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_));
                 let back = if is_negative { back.clone().neg() } else { back.clone() };
                 sent[from] = Some(match sent[from].take() {
                     None => back,
@@ -86,27 +86,27 @@ impl Network {
         let graph = self.graph();
         let mut values: Vec<Output> = Vec::new();
         let mut saved = Vec::new();
-        for place in 0..graph.nodes().len() {
+        for index in 0..graph.nodes().len() {
             let value = |source: &Source| match source {
                 Source::Image => Output::Map(images.clone()),
                 Source::Node(from) => values[*from].clone(),
             };
-            let mut inputs = graph.sources(place).iter().map(value);
-            let (value, left) = self.node_saving(place, &mut inputs);
+            let mut inputs = graph.sources(index).iter().map(value);
+            let (value, left) = self.node_saving(index, &mut inputs);
             values.push(value);
             saved.push(left);
         }
         (values.swap_remove(graph.output()).vector(), saved)
     }
 
-    fn node_saving(&self, place: usize, inputs: &mut dyn Iterator<Item = Output>) -> (Output, Saved) {
-        let op = &self.graph().nodes()[place].op;
+    fn node_saving(&self, index: usize, inputs: &mut dyn Iterator<Item = Output>) -> (Output, Saved) {
+        let op = &self.graph().nodes()[index].op;
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match op {
-            Op::Conv(conv) => self.convolved(place, conv, next().map()),
+            Op::Conv(conv) => self.convolved(index, conv, next().map()),
             Op::Dense(_) => {
                 let x = next().vector();
-                (Output::Vector(self.dense[self.slot(place)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
+                (Output::Vector(self.dense[self.slot(index)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
             }
             Op::MaxPool(op) => {
                 let (value, largest) = max_pool2d_with_indices(next().map(), pool::max_options(op));
@@ -119,14 +119,14 @@ impl Network {
                 (Output::Vector(value.reshape([batch, channels])), Saved::Largest(flat(largest)))
             }
             op => {
-                let value = self.evaluated(place, op, &mut next);
+                let value = self.evaluated(index, op, &mut next);
                 let saved = match op {
                     Op::Relu(_) => Saved::Mask(vectors_of(value.clone()).greater_elem(0.0).float()),
                     Op::Relu6(_) => {
                         let x = vectors_of(value.clone());
                         Saved::Mask(x.clone().greater_elem(0.0).float() * x.lower_elem(6.0).float())
                     }
-                    Op::BatchNorm(_) => Saved::Scale(self.batch_norm[self.slot(place)].scale()),
+                    Op::BatchNorm(_) => Saved::Scale(self.batch_norm[self.slot(index)].scale()),
                     _ => Saved::Nothing,
                 };
                 (value, saved)
@@ -134,9 +134,9 @@ impl Network {
         }
     }
 
-    /// A convolution as a matrix product, so that what each place of the kernel sees is there.
-    fn convolved(&self, place: usize, op: &Conv, images: Tensor<4>) -> (Output, Saved) {
-        let conv = &self.conv[self.slot(place)];
+    /// A convolution as a matrix product, so that what each position of the kernel sees is there.
+    fn convolved(&self, index: usize, op: &Conv, images: Tensor<4>) -> (Output, Saved) {
+        let conv = &self.conv[self.slot(index)];
         if op.groups > 1 {
             return (Output::Map(conv.forward(images)), Saved::Nothing);
         }
@@ -167,19 +167,19 @@ impl Network {
     ///
     /// - vectors: `[sample · vector, number of the output]`
     /// - output: `[sample · vector, number of the input]`
-    fn back(&self, place: usize, vectors: Tensor<2>, saved: Saved, count: usize) -> Tensor<2> {
+    fn back(&self, index: usize, vectors: Tensor<2>, saved: Saved, count: usize) -> Tensor<2> {
         let graph = self.graph();
-        let input = graph.input_of(place);
+        let input = graph.input_of(index);
         let [all, _] = vectors.dims();
-        match (&graph.nodes()[place].op, saved) {
-            (Op::Dense(_), _) => vectors.matmul(self.dense[self.slot(place)].weight.val().transpose()),
+        match (&graph.nodes()[index].op, saved) {
+            (Op::Dense(_), _) => vectors.matmul(self.dense[self.slot(index)].weight.val().transpose()),
             (Op::Conv(conv), _) => {
                 let [_, height, width] = map_dims(input);
                 let extra = [0, 1].map(|axis| ([height, width][axis] + 2 * conv.padding[axis] - conv.kernel[axis]) % conv.stride[axis]);
                 let options = ConvTransposeOptions::new(conv.stride, conv.padding, extra, [1, 1], conv.groups);
-                let [channels, rows, columns] = map_dims(graph.features_of(Source::Node(place)));
+                let [channels, rows, columns] = map_dims(graph.features_of(Source::Node(index)));
                 let vectors = vectors.reshape([all, channels, rows, columns]);
-                conv_transpose2d(vectors, self.conv[self.slot(place)].weight.val(), None, options).reshape([all, input.size()])
+                conv_transpose2d(vectors, self.conv[self.slot(index)].weight.val(), None, options).reshape([all, input.size()])
             }
             (_, Saved::Mask(mask)) => vectors * repeated(mask, count),
             (_, Saved::Largest(largest)) => {
@@ -197,17 +197,17 @@ impl Network {
                 let spread = vectors.reshape([all, input.channels(), 1]).repeat_dim(2, input.area());
                 spread.div_scalar(input.area() as f64).reshape([all, input.size()])
             }
-            (Op::AveragePool(op), _) => average_back(graph, place, op, vectors),
+            (Op::AveragePool(op), _) => average_back(graph, index, op, vectors),
             _ => vectors,
         }
     }
 }
 
 /// The transpose of an average-pool: each channel's windows spread evenly, a transposed convolution of one channel.
-fn average_back(graph: &Graph, place: usize, op: &regulus_model::graph::AveragePool, vectors: Tensor<2>) -> Tensor<2> {
-    let ([all, _], input) = (vectors.dims(), graph.input_of(place));
+fn average_back(graph: &Graph, index: usize, op: &regulus_model::graph::AveragePool, vectors: Tensor<2>) -> Tensor<2> {
+    let ([all, _], input) = (vectors.dims(), graph.input_of(index));
     let [channels, height, width] = map_dims(input);
-    let [_, rows, columns] = map_dims(graph.features_of(Source::Node(place)));
+    let [_, rows, columns] = map_dims(graph.features_of(Source::Node(index)));
     let extra = [0, 1].map(|axis| ([height, width][axis] + 2 * op.padding[axis] - op.kernel[axis]) % op.stride[axis]);
     let area = (op.kernel[0] * op.kernel[1]) as f64;
     let kernel = Tensor::<4>::ones([1, 1, op.kernel[0], op.kernel[1]], &vectors.device()).div_scalar(area);
@@ -287,7 +287,7 @@ mod tests {
         let pixels: Vec<f32> = (0..4 * 2 * 9 * 8).map(|_| chance.random_range(-1.0..1.0)).collect();
         let images = Tensor::<4>::from_data(TensorData::new(pixels, [4, 2, 9, 8]), &device.device);
         let wanted: Vec<usize> = (0..graph.nodes().len())
-            .filter(|place| matches!(graph.nodes()[*place].op, Op::Dense(_) | Op::Conv(Conv { groups: 1, .. })))
+            .filter(|index| matches!(graph.nodes()[*index].op, Op::Dense(_) | Op::Conv(Conv { groups: 1, .. })))
             .collect();
         let mut found = Vec::new();
         let each_logit = |logits: Tensor<2>| Tensor::<2>::eye(3, &logits.device()).unsqueeze::<3>().repeat_dim(0, 4);
@@ -298,8 +298,8 @@ mod tests {
             let gradients = GradientsParams::from_grads(sum.backward(), &network);
             let mut expected = Gradients(&gradients, Vec::new());
             network.visit_parameters(&mut expected);
-            for Jacobian { place, inputs, vectors } in found.iter().map(|layer| Jacobian::of(layer, class)) {
-                let name = &graph.nodes()[place].name;
+            for Jacobian { index, inputs, vectors } in found.iter().map(|layer| Jacobian::of(layer, class)) {
+                let name = &graph.nodes()[index].name;
                 let near = |leaf: &str, found: Tensor<2>| {
                     let Some((_, expected)) = expected.1.iter().find(|(other, _)| *other == format!("{name}.{leaf}")) else { return };
                     let largest = expected.iter().fold(1e-6_f32, |largest, number| largest.max(number.abs()));
@@ -313,18 +313,18 @@ mod tests {
         }
     }
 
-    /// What reaches a layer for one logit: `[sample, input, place]` and `[sample, output, place]`.
+    /// What reaches a layer for one logit: `[sample, input, position]` and `[sample, output, position]`.
     struct Jacobian {
-        place: usize,
+        index: usize,
         inputs: Tensor<3>,
         vectors: Tensor<3>,
     }
 
     impl Jacobian {
         fn of(layer: &super::Layer, class: usize) -> Self {
-            let [samples, _, outputs, places] = layer.vectors.dims();
-            let vectors = layer.vectors.clone().slice([0..samples, class..class + 1, 0..outputs, 0..places]);
-            Self { place: layer.place, inputs: layer.inputs.clone(), vectors: vectors.squeeze_dim::<3>(1) }
+            let [samples, _, outputs, positions] = layer.vectors.dims();
+            let vectors = layer.vectors.clone().slice([0..samples, class..class + 1, 0..outputs, 0..positions]);
+            Self { index: layer.index, inputs: layer.inputs.clone(), vectors: vectors.squeeze_dim::<3>(1) }
         }
     }
 

@@ -17,7 +17,7 @@ use jacobian::Layer;
 use regulus_model::graph::{Features, Graph, Op, Role};
 
 use super::Network;
-use crate::backend::{numbers, on_threads};
+use crate::backend::numbers;
 use crate::config::{Implementation, Structure};
 use crate::data::{Batch, Batcher, Subset};
 
@@ -35,7 +35,7 @@ pub struct Stopped;
 /// The layers whose parameters a curvature is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// Their places in the graph.
+    /// Their indices in the graph.
     layers: Vec<usize>,
 }
 
@@ -53,14 +53,14 @@ impl Scope {
                 "there is no curvature of a network that gives images, as node `{output}` does; choose another penalty than `evidence`"
             ));
         }
-        for (place, node) in graph.nodes().iter().enumerate() {
-            if !graph.parameters_of(place).iter().any(|parameter| names.contains(&parameter.name)) {
+        for (index, node) in graph.nodes().iter().enumerate() {
+            if !graph.parameters_of(index).iter().any(|parameter| names.contains(&parameter.name)) {
                 continue;
             }
             let problem = match &node.op {
                 Op::Conv(conv) if conv.groups > 1 => "a convolution in groups",
                 Op::Conv(_) | Op::Dense(_) => {
-                    layers.push(place);
+                    layers.push(index);
                     continue;
                 }
                 Op::BatchNorm(_) => "a normalization",
@@ -71,10 +71,10 @@ impl Scope {
         Ok(Self { layers })
     }
 
-    /// The most inputs or outputs of a layer; an input of a convolution is a channel and a place in the kernel.
+    /// The most inputs or outputs of a layer; an input of a convolution is a channel and a position in the kernel.
     #[must_use]
     pub fn widest(&self, graph: &Graph) -> usize {
-        let kernels = self.layers.iter().flat_map(|place| graph.parameters_of(*place)).filter(|parameter| parameter.role == Role::Kernel);
+        let kernels = self.layers.iter().flat_map(|index| graph.parameters_of(*index)).filter(|parameter| parameter.role == Role::Kernel);
         kernels.flat_map(|kernel| [kernel.shape[0], kernel.fans()[0]]).max().unwrap_or(1)
     }
 }
@@ -108,7 +108,7 @@ pub struct Curvature {
 
 impl Curvature {
     /// The curvature in the parameters of the layers in `scope`, over every sample of `subset`, without dropout. `network` and `batcher` are on a device without autodiff.
-    /// A diagonal is exact. A kernel's Kronecker product is (Σ g·gᵀ) ⊗ (Σ a·aᵀ)/(samples · places), with sums over samples, places and the
+    /// A diagonal is exact. A kernel's Kronecker product is (Σ g·gᵀ) ⊗ (Σ a·aᵀ)/(samples · positions), with sums over samples, positions and the
     /// columns g of H's root: the `expand` setting of Eschenhagen et al. 2023, arXiv 2311.00636. A bias has Σ g·gᵀ.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Curvature {
         let pass = Pass { network, scope, subset, batcher, structure, done: &done };
         let summed = |strip: &&[u32]| pass.strip(strip);
         // A GPU's queue belongs to one thread.
-        let strips: Result<Vec<Strip>, Stopped> = on_threads(network.implementation(), || match network.implementation() {
+        let strips: Result<Vec<Strip>, Stopped> = network.threads().run(|| match network.implementation() {
             Implementation::Fused => strips.par_iter().map(summed).collect(),
             Implementation::Stock => strips.iter().map(summed).collect(),
         });
@@ -194,7 +194,7 @@ impl Pass<'_> {
                 roots(logits)
             };
             self.network.linearized(&images, &self.scope.layers, vectors, |layer| {
-                strip.layers.entry(graph.nodes()[layer.place].name.clone()).or_default().add(self.structure, layer);
+                strip.layers.entry(graph.nodes()[layer.index].name.clone()).or_default().add(self.structure, layer);
             });
             if !self.done.add(chunk.len() as u64) {
                 return Err(Stopped);
@@ -252,30 +252,30 @@ fn roots(logits: Tensor<2>) -> Tensor<3> {
 struct Sums {
     first: Vec<f64>,
     second: Vec<f64>,
-    places: usize,
+    positions: usize,
 }
 
 impl Sums {
     fn add(&mut self, structure: Structure, layer: Layer) {
         let Layer { inputs, vectors, .. } = layer;
-        let [samples, count, outputs, places] = vectors.dims();
+        let [samples, count, outputs, positions] = vectors.dims();
         let width = inputs.dims()[1];
-        self.places = places;
+        self.positions = positions;
         match structure {
-            Structure::Diagonal if places == 1 => {
+            Structure::Diagonal if positions == 1 => {
                 let squares = vectors.square().sum_dim(1).reshape([samples, outputs]);
                 add(&mut self.first, squares.clone().transpose().matmul(inputs.reshape([samples, width]).square()));
                 add(&mut self.second, squares.sum_dim(0));
             }
             Structure::Diagonal => {
-                let gradients = vectors.clone().reshape([samples, count * outputs, places]).matmul(inputs.swap_dims(1, 2));
+                let gradients = vectors.clone().reshape([samples, count * outputs, positions]).matmul(inputs.swap_dims(1, 2));
                 add(&mut self.first, gradients.square().reshape([samples * count, outputs * width]).sum_dim(0));
                 let biases = vectors.sum_dim(3).square();
                 add(&mut self.second, biases.reshape([samples * count, outputs]).sum_dim(0));
             }
             Structure::Kronecker => {
-                let inputs = inputs.swap_dims(1, 2).reshape([samples * places, width]);
-                let vectors = vectors.swap_dims(2, 3).reshape([samples * count * places, outputs]);
+                let inputs = inputs.swap_dims(1, 2).reshape([samples * positions, width]);
+                let vectors = vectors.swap_dims(2, 3).reshape([samples * count * positions, outputs]);
                 add(&mut self.first, vectors.clone().transpose().matmul(vectors));
                 add(&mut self.second, inputs.clone().transpose().matmul(inputs));
             }
@@ -297,7 +297,7 @@ impl Sums {
             Structure::Kronecker => {
                 let left = eigenvalues(self.first, |work| done.add(work))?;
                 let right = eigenvalues(self.second, |work| done.add(work))?;
-                let right = right.iter().map(|value| value / (samples * self.places) as f64).collect();
+                let right = right.iter().map(|value| value / (samples * self.positions) as f64).collect();
                 [Spectrum { left: left.clone(), right }, Spectrum { left, right: vec![1.0] }]
             }
         };

@@ -1,16 +1,16 @@
-//! Runs every kernel, forward and backward, on a fixed list of shapes: one of each size that takes another path, odd sizes, a single number, numbers
+//! Runs every kernel, forward and backward, on a fixed list of shapes: one for each size that is computed in a different way, odd sizes, a single number, numbers
 //! that are not finite. It checks little itself; Miri, a sanitizer or valgrind watches its memory.
 //!
 //! Words after its name pick groups of kernels: `pooled`, `general`, `dense`, `steps`; without one all of them run.
 //!
-//! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it all of this processor's take their turn. Under Miri, which is a
+//! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it each set of this processor is used. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
 use regulus_kernels::batch_norm;
-use regulus_kernels::conv::{ConvWeights, backward, forward};
-use regulus_kernels::convolve::{self, Convolution};
+use regulus_kernels::conv::{ConvWeights, Pooled, Saved, backward, forward, forward_with_argmax};
+use regulus_kernels::convolve::{self, Convolution, Weights};
 use regulus_kernels::cross_entropy::cross_entropy;
-use regulus_kernels::dense::{self, Matrix};
+use regulus_kernels::dense::{self, Layer, Matrix};
 use regulus_kernels::groups::Groups;
 use regulus_kernels::image::{Geometry, Images, channels_first};
 use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
@@ -19,7 +19,7 @@ use regulus_kernels::pool::{self, Pool};
 use regulus_kernels::proximal::{Proximal, proximal};
 use regulus_kernels::simd::{Path, VARIABLE};
 use regulus_kernels::squares::{scaled, sum_of_squares};
-use regulus_kernels::update::{Adam, Descent, adam, descend, descend_with_momentum};
+use regulus_kernels::update::{Adam, Descent, Moments, adam, descend, descend_with_momentum};
 
 /// Numbers from a 64-bit mixer (Steele, Lea and Flood 2014).
 struct Random(u64);
@@ -95,21 +95,22 @@ fn conv_relu_pool(path: Path, [inputs, outputs, height, width, kernel, padding, 
     // Miri takes two of the four layouts.
     let layouts = [(first, gradient_last), (last, gradient_first), (first, gradient_first), (last, gradient_last)];
     for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
-        let images = Images { numbers: &images, strides };
+        let images = Images { numbers: &images, batch, strides };
         let threads = threads(number);
         let for_inference = ConvWeights::for_inference(path, geometry, weights.clone(), bias.clone());
         let for_batch = ConvWeights::for_batch(path, geometry, batch, &weights, &bias);
-        let (without, none) = forward(path, &for_inference, batch, &images, false, threads);
-        let (out, argmax) = forward(path, &for_batch, batch, &images, true, threads);
-        assert!(out.len() == without.len() && none.is_empty() && argmax.len() == out.len());
+        let without = forward(&for_inference, &images, threads);
+        let Pooled { values: out, argmax } = forward_with_argmax(&for_batch, &images, threads);
+        assert!(out.len() == without.len() && argmax.len() == out.len());
         sum += f64::from(out.iter().sum::<f32>());
         assert_eq!(channels_first(&out, geometry.pooled(), outputs, threads).len(), out.len());
         if out.is_empty() {
             continue;
         }
-        let gradient = Images { numbers: &gradient, strides: gradient_strides };
+        let gradient = Images { numbers: &gradient, batch, strides: gradient_strides };
+        let saved = Saved { geometry, images, weights: &weights, argmax: &argmax };
         for wants_images in [true, false].into_iter().skip(if cfg!(miri) { number } else { 0 }).take(if cfg!(miri) { 1 } else { 2 }) {
-            let found = backward(path, geometry, &images, &weights, &argmax, &gradient, wants_images);
+            let found = backward(path, &saved, &gradient, wants_images);
             assert!(found.weights.len() == weights.len() && found.bias.len() == outputs);
             assert_eq!(found.images.map(|images| images.len()), wants_images.then_some(batch * inputs * height * width));
             sum += f64::from(found.weights.iter().sum::<f32>());
@@ -161,16 +162,16 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
     let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
     let bias = random.numbers(outputs, false);
     let [rows, columns] = convolution.sides();
-    let one = convolve::forward(path, convolution, batch, &images, &weights, None, 1);
+    let one = convolve::forward(path, convolution, &images, Weights { kernel: &weights, bias: None }, 1);
     assert_eq!(one.len(), batch * outputs * rows * columns);
-    let all = convolve::forward(path, convolution, batch, &images, &weights, Some(&bias), threads(1));
+    let all = convolve::forward(path, convolution, &images, Weights { kernel: &weights, bias: Some(&bias) }, threads(1));
     let mut sum = f64::from(one.iter().sum::<f32>() + all.iter().sum::<f32>());
     for threads in [1, threads(1)] {
         if convolution.has_image_gradient() {
-            sum += f64::from(convolve::image_gradient(path, convolution, batch, &one, &weights, threads).iter().sum::<f32>());
+            sum += f64::from(convolve::image_gradient(path, convolution, &one, &weights, threads).iter().sum::<f32>());
         }
         if convolution.has_weight_gradient() {
-            sum += f64::from(convolve::weight_gradient(path, convolution, batch, &images, &one, threads).iter().sum::<f32>());
+            sum += f64::from(convolve::weight_gradient(path, convolution, &images, &one, threads).iter().sum::<f32>());
         }
     }
     if padding <= kernel / 2 {
@@ -193,9 +194,11 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
         pointwise::relu(path, &mut changed, threads);
         pointwise::subtract(path, &mut changed, &images, threads);
         let sizes = batch_norm::Sizes { batch, channels: inputs, positions };
-        let normalized = batch_norm::forward(path, &images, sizes, [&statistics, &statistics], 1e-5, threads);
-        let statistics_of_batch = [normalized.mean.as_slice(), &normalized.variance];
-        let back = batch_norm::backward(path, &images, &changed, sizes, &statistics, statistics_of_batch, 1e-5, threads);
+        let layer = batch_norm::Layer { gamma: &statistics, beta: &statistics, epsilon: 1e-5 };
+        let normalized = batch_norm::forward(path, &images, sizes, layer, threads);
+        let (mean, variance) = (&normalized.mean, &normalized.variance);
+        let saved = batch_norm::Saved { images: &images, sizes, gamma: &statistics, mean, variance, epsilon: 1e-5 };
+        let back = batch_norm::backward(path, &saved, &changed, threads);
         sum += f64::from(normalized.out.iter().chain(&back.images).sum::<f32>());
         sum += f64::from(changed.iter().sum::<f32>());
     }
@@ -209,7 +212,7 @@ fn dense_layer(path: Path, [batch, inputs, outputs]: [usize; 3], odd: bool, rand
     let weights = Matrix::rows(&w, [inputs, outputs]);
     for x in [Matrix::rows(&x, [batch, inputs]), Matrix::rows(&x, [inputs, batch]).transposed()] {
         for relu in [true, false] {
-            let out = dense::forward(path, x, weights, &bias, relu, threads(usize::from(relu)));
+            let out = dense::forward(path, x, Layer { weights, bias: &bias, relu }, threads(usize::from(relu)));
             assert_eq!(out.len(), batch * outputs);
             for gradient in [Matrix::rows(&gradient, [batch, outputs]), Matrix::rows(&gradient, [outputs, batch]).transposed()] {
                 let found = dense::backward(x, weights, relu.then_some(out.as_slice()), gradient, relu);
@@ -227,7 +230,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     let mut sum = 0.0;
     for classes in [2, 3, 10] {
         let logits = random.numbers(length * classes, odd);
-        let labels: Vec<usize> = (0..length).map(|place| place % classes).collect();
+        let labels: Vec<usize> = (0..length).map(|index| index % classes).collect();
         for smoothing in [0.0, 0.1] {
             sum += f64::from(cross_entropy(&logits, &labels, smoothing).loss);
         }
@@ -239,7 +242,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     let (mut first, mut second) = (vec![0.0; length], vec![0.0; length]);
     for step in 1..3 {
         let constants = Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.001, retained: 0.99, step };
-        adam(path, constants, &mut weights, &gradient, &mut first, &mut second);
+        adam(path, constants, &mut weights, &gradient, Moments { first: &mut first, second: &mut second });
     }
     descend(0.1, &mut weights, &gradient);
     for nesterov in [true, false] {
@@ -267,14 +270,14 @@ fn main() {
     for path in paths {
         let mut random = Random(7);
         let (mut calls, mut sum) = (0, 0.0);
-        let tell = |setting: &dyn std::fmt::Debug| {
+        let report = |setting: &dyn std::fmt::Debug| {
             if cfg!(miri) {
                 eprintln!("{setting:?}");
             }
         };
         let shapes = SMALL.iter().chain(LARGE.iter().filter(|_| large));
         for shape in shapes.filter(|_| is_wanted("pooled")) {
-            tell(shape);
+            report(shape);
             for odd in [false, true] {
                 calls += 1;
                 let found = conv_relu_pool(path, *shape, odd, &mut random);
@@ -282,7 +285,7 @@ fn main() {
             }
         }
         for setting in SMALL_GENERAL.iter().chain(LARGE_GENERAL.iter().filter(|_| large)).filter(|_| is_wanted("general")) {
-            tell(setting);
+            report(setting);
             for odd in [false, true] {
                 calls += 1;
                 let found = general_convolution(path, *setting, odd, &mut random);
@@ -292,7 +295,7 @@ fn main() {
         let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
         let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];
         for shape in small.iter().chain(many.iter().filter(|_| large)).filter(|_| is_wanted("dense")) {
-            tell(shape);
+            report(shape);
             for odd in [false, true] {
                 calls += 1;
                 let found = dense_layer(path, *shape, odd, &mut random);
@@ -301,7 +304,7 @@ fn main() {
         }
         let lengths = [1, 2, 7, 16, 60, 130].into_iter().chain([16_384, 40_000].into_iter().filter(|_| large));
         for length in lengths.filter(|_| is_wanted("steps")) {
-            tell(&length);
+            report(&length);
             for odd in [false, true] {
                 calls += 1;
                 let found = losses_penalties_and_steps(path, length, odd, &mut random);

@@ -13,7 +13,7 @@ use crate::image::{Geometry, Images, Layout};
 use crate::scratch::{self, Line};
 use crate::simd::Path;
 
-/// The gradients of weights and bias, and of the images where they are asked for.
+/// The gradients of weights and bias, and of the images if they are requested.
 #[derive(Debug)]
 pub struct Gradients {
     /// `[output, input, row, column]`.
@@ -31,33 +31,45 @@ fn images_per_task(batch: usize) -> usize {
     batch.div_ceil(if batch < 256 { 16 } else { 32 }).max(4)
 }
 
-/// The backward pass: `gradient` is that of the pooled activations, `argmax` are the forward pass's.
+/// What the backward pass reads of the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// The sizes of the convolution.
+    pub geometry: Geometry,
+    /// The input.
+    pub images: Images<'a>,
+    /// `[output, input, row, column]`.
+    pub weights: &'a [f32],
+    /// Those of the pools, `[image, row, column, output]`.
+    pub argmax: &'a [ArgMax],
+}
+
+/// The backward pass: `gradient` is that of the pooled activations. The gradient of the images is computed where `wants_images` is true.
+///
+/// # Panics
+///
+/// When argmax, gradient and images are not of the same batch.
 #[must_use]
-pub fn backward(
-    path: Path,
-    geometry: Geometry,
-    images: &Images,
-    weights: &[f32],
-    argmax: &[ArgMax],
-    gradient: &Images,
-    wants_images: bool,
-) -> Gradients {
+pub fn backward(path: Path, saved: &Saved, gradient: &Images, wants_images: bool) -> Gradients {
+    let Saved { geometry, images, weights, argmax } = *saved;
     let layout = Layout::new(geometry, path);
-    let places = layout.places();
+    let offsets = layout.kernel_offsets();
     let size = layout.kernel_size();
     let mut kernels = scratch::zeros(if wants_images { geometry.outputs * size } else { 0 });
     if wants_images {
-        let by_run = |place: &usize| place / layout.padded_run * geometry.outputs * layout.padded_run + place % layout.padded_run;
-        let places: Vec<usize> = places.iter().map(by_run).collect();
-        for (output, weights) in weights.chunks_exact(places.len()).enumerate() {
+        let by_run = |offset: &usize| offset / layout.padded_run * geometry.outputs * layout.padded_run + offset % layout.padded_run;
+        let offsets: Vec<usize> = offsets.iter().map(by_run).collect();
+        for (output, weights) in weights.chunks_exact(offsets.len()).enumerate() {
             let kernel = &mut kernels[output * layout.padded_run..];
-            places.iter().zip(weights).for_each(|(place, weight)| kernel[*place] = *weight);
+            offsets.iter().zip(weights).for_each(|(offset, weight)| kernel[*offset] = *weight);
         }
     }
-    let batch = argmax.len() / (geometry.pooled() * geometry.outputs);
+    let batch = images.batch;
+    let sizes = [argmax.len(), gradient.batch];
+    assert_eq!(sizes, [batch * geometry.pooled() * geometry.outputs, batch], "argmax and gradient of {batch} images");
     let per_task = images_per_task(batch);
     let image_size = geometry.height * geometry.width * geometry.inputs;
-    let pass = Pass { path, layout: &layout, images, kernels: &kernels, argmax, gradient };
+    let pass = Pass { path, layout: &layout, images: &images, kernels: &kernels, argmax, gradient };
     let tasks = batch.div_ceil(per_task);
     let task_sums = Line::count(geometry.outputs * size);
     let image_gradients = if wants_images { Size { length: batch * image_size, per_task: per_task * image_size } } else { Size::NONE };
@@ -69,13 +81,13 @@ pub fn backward(
     };
     let (image_gradients, partials, biases) = filled(rayon::current_num_threads(), tasks, image_gradients, partials, task);
     let mut sums = vec![0.0; weights.len()];
-    sums.par_chunks_mut(places.len()).enumerate().for_each(|(output, sums)| {
+    sums.par_chunks_mut(offsets.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];
         for partial in partials.chunks_exact(task_sums) {
             let partial: &[f32] = bytemuck::cast_slice(partial);
             sum.iter_mut().zip(&partial[output * size..]).for_each(|(sum, number)| *sum += number);
         }
-        sums.iter_mut().zip(&places).for_each(|(to, place)| *to = sum[*place]);
+        sums.iter_mut().zip(&offsets).for_each(|(to, offset)| *to = sum[*offset]);
     });
     let bias = (0..geometry.outputs).map(|output| biases.iter().map(|bias| bias[output]).sum()).collect();
     Gradients { weights: sums, bias, images: wants_images.then_some(image_gradients) }
@@ -96,7 +108,7 @@ struct Pass<'a> {
 struct Task<'a> {
     pass: &'a Pass<'a>,
     numbers: Range<usize>,
-    /// Those of the images themselves; empty where they are not asked for.
+    /// Those of the images themselves; empty if they are not requested.
     image_gradients: &'a mut [f32],
     /// Those of the kernels of one output channel after the other.
     sums: &'a mut [f32],
@@ -135,8 +147,8 @@ impl WithSimd for Task<'_> {
             };
             let argmax = &pass.argmax[number * pooled * outputs..][..pooled * outputs];
             for (argmax, gradient) in argmax.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)) {
-                let live = argmax.iter().zip(gradient).map(|(winner, number)| if *winner == NONE { 0.0 } else { *number });
-                bias.iter_mut().zip(live).for_each(|(sum, number)| *sum += number);
+                let positive = argmax.iter().zip(gradient).map(|(index, number)| if *index == NONE { 0.0 } else { *number });
+                bias.iter_mut().zip(positive).for_each(|(sum, number)| *sum += number);
             }
             if let Some(patch_sums) = &mut patch_sums {
                 patch_sums.load(argmax, gradient);

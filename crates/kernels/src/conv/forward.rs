@@ -3,38 +3,51 @@
 use pulp::{Simd, WithSimd};
 
 use super::weights::{ConvWeights, Packed, blocks, widest};
-use super::winograd::Pools;
+use super::winograd::{self, Pools};
 use super::{ArgMax, NONE};
 use crate::fill::{Size, filled};
 use crate::image::{Images, Layout};
 use crate::scratch;
 use crate::simd::Path;
 
-/// Pooled activations `[image, row, column, channel]` of `batch` images and, where they are asked for, which value of each pool they are.
+/// The output of a pass for training.
+#[derive(Debug)]
+pub struct Pooled {
+    /// The activations, `[image, row, column, channel]`.
+    pub values: Vec<f32>,
+    /// Those of the pools, in the same order.
+    pub argmax: Vec<ArgMax>,
+}
+
+/// Pooled activations `[image, row, column, channel]`, without argmax: for inference.
 ///
-/// Where there are fewer than four images for each of `threads` threads, an image is several tasks. With `threads` 1 the caller's thread does all.
+/// Where there are fewer than four images for each of `threads` threads, an image is several tasks; the results are the same bits. With `threads` 1 the
+/// caller's thread does all.
 #[must_use]
-pub fn forward(
-    path: Path,
-    weights: &ConvWeights,
-    batch: usize,
-    images: &Images,
-    wants_argmax: bool,
-    threads: usize,
-) -> (Vec<f32>, Vec<ArgMax>) {
+pub fn forward(weights: &ConvWeights, images: &Images, threads: usize) -> Vec<f32> {
+    pooled(weights, images, false, threads).values
+}
+
+/// [`forward`] with the argmax of the pools, which [`backward`](super::backward()) needs.
+#[must_use]
+pub fn forward_with_argmax(weights: &ConvWeights, images: &Images, threads: usize) -> Pooled {
+    pooled(weights, images, true, threads)
+}
+
+fn pooled(weights: &ConvWeights, images: &Images, wants_argmax: bool, threads: usize) -> Pooled {
     let geometry = weights.layout.geometry();
-    let height = geometry.pooled_height();
+    let (batch, height) = (images.batch, geometry.pooled_height());
     let rows = rows_of_task(height, batch, threads);
     let length = batch * geometry.pooled() * geometry.outputs;
     if length == 0 {
-        return (Vec::new(), Vec::new());
+        return Pooled { values: Vec::new(), argmax: Vec::new() };
     }
-    let pass = Pass { path, weights, images, rows };
+    let pass = Pass { weights, images, rows };
     let out = Size { length, per_task: rows * geometry.pooled_width() * geometry.outputs };
     let argmax = if wants_argmax { out } else { Size::NONE };
-    let task = |number, out: &mut [f32], argmax: &mut [ArgMax]| path.run(Task { pass: &pass, number, out, argmax });
-    let (out, argmax, _) = filled(threads, batch * height.div_ceil(rows), out, argmax, task);
-    (out, argmax)
+    let task = |number, out: &mut [f32], argmax: &mut [ArgMax]| weights.path.run(Task { pass: &pass, number, out, argmax });
+    let (values, argmax, _) = filled(threads, batch * height.div_ceil(rows), out, argmax, task);
+    Pooled { values, argmax }
 }
 
 /// Pooled rows of a task. As many as leave no thread without work: each task reads all weights, so that two of 4 and 3 rows took 51 µs where seven of
@@ -51,7 +64,6 @@ fn rows_of_task(height: usize, batch: usize, threads: usize) -> usize {
 
 /// What all tasks read.
 struct Pass<'a> {
-    path: Path,
     weights: &'a ConvWeights<'a>,
     images: &'a Images<'a>,
     /// Pooled rows of a task.
@@ -72,8 +84,8 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { pass, number, out, argmax } = self;
-        let Pass { path, weights, images, rows } = *pass;
-        let layout = &weights.layout;
+        let Pass { weights, images, rows } = *pass;
+        let (path, layout) = (weights.path, &weights.layout);
         let geometry = layout.geometry();
         let tasks = geometry.pooled_height().div_ceil(rows);
         let (image, first) = (number / tasks, number % tasks * rows);
@@ -89,30 +101,38 @@ impl WithSimd for Task<'_> {
         let width = path.padded(geometry.outputs);
         let mut padded = scratch::any(if width == geometry.outputs { 0 } else { count * geometry.pooled_width() * width });
         let values = if padded.is_empty() { &mut *out } else { &mut padded };
-        let mut places = scratch::any(if argmax.is_empty() { 0 } else { values.len() });
-        let places: &mut [u32] = bytemuck::cast_slice_mut(&mut places);
-        let done = match &weights.transformed {
-            None => false,
-            Some(transformed) => Pools { path, layout, transformed, input, values: &mut *values, places: &mut *places }.with_simd(simd),
-        };
-        if !done {
-            let packed = weights.packed(path);
-            Rows { path, layout, packed, input, values, places }.with_simd(simd);
+        let mut indices = scratch::any(if argmax.is_empty() { 0 } else { values.len() });
+        let indices: &mut [u32] = bytemuck::cast_slice_mut(&mut indices);
+        // Row by row where a number is not finite: which way a row is computed depends on its own input alone, not on the other rows of the task, so
+        // that results are the same however rows are divided among threads.
+        let are_finite = weights.transformed.is_some() && winograd::are_finite(simd, input);
+        let step = if are_finite || weights.transformed.is_none() { count } else { 1 };
+        for first in (0..count).step_by(step) {
+            let input = &input[layout.start(2 * first, 0)..][..layout.size(step)];
+            let outputs = first * geometry.pooled_width() * width..(first + step) * geometry.pooled_width() * width;
+            let argmax = if indices.is_empty() { &mut [] } else { &mut indices[outputs.clone()] };
+            let values = &mut values[outputs];
+            match &weights.transformed {
+                Some(transformed) if are_finite || winograd::are_finite(simd, input) => {
+                    Pools { path, layout, transformed, input, values, argmax }.with_simd(simd);
+                }
+                _ => Rows { path, layout, packed: weights.packed(), input, values, argmax }.with_simd(simd),
+            }
         }
         for (to, from) in out.chunks_exact_mut(geometry.outputs).zip(padded.chunks_exact(width)) {
             to.copy_from_slice(&from[..geometry.outputs]);
         }
-        for (to, from) in argmax.chunks_exact_mut(geometry.outputs).zip(places.chunks_exact(width)) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = small(*from));
+        for (to, from) in argmax.chunks_exact_mut(geometry.outputs).zip(indices.chunks_exact(width)) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = narrow(*from));
         }
     }
 }
 
-/// Places are at most 4.
+/// An argmax is at most 4.
 #[expect(clippy::cast_possible_truncation, reason = "a conversion that checks would not be vectorized")]
 #[inline(always)]
-fn small(place: u32) -> ArgMax {
-    place as ArgMax
+fn narrow(index: u32) -> ArgMax {
+    index as ArgMax
 }
 
 /// Rows of pooled positions of one image, laid out in `input`.
@@ -122,7 +142,7 @@ struct Rows<'a> {
     packed: &'a Packed,
     input: &'a [f32],
     values: &'a mut [f32],
-    places: &'a mut [u32],
+    argmax: &'a mut [u32],
 }
 
 impl WithSimd for Rows<'_> {
@@ -130,12 +150,12 @@ impl WithSimd for Rows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { path, layout, packed, input, values, places } = self;
+        let Self { path, layout, packed, input, values, argmax } = self;
         let columns = layout.geometry().pooled_width();
         let (bias, _) = S::as_simd_f32s(&packed.bias);
         let (mut weights, _) = S::as_simd_f32s(&packed.weights);
         let (values, _) = S::as_mut_simd_f32s(values);
-        let (places, _) = S::as_mut_simd_u32s(places);
+        let (argmax, _) = S::as_mut_simd_u32s(argmax);
         let registers = bias.len();
         let size = layout.runs * layout.run;
         for (register, width) in blocks(registers, widest(path.registers)) {
@@ -146,11 +166,11 @@ impl WithSimd for Rows<'_> {
                 let starts = layout.starts(2 * (position / columns), 2 * (position % columns));
                 let at = position * registers + register;
                 let values = &mut values[at..at + width];
-                let places = if places.is_empty() { &mut [] } else { &mut places[at..at + width] };
+                let argmax = if argmax.is_empty() { &mut [] } else { &mut argmax[at..at + width] };
                 match width {
-                    4 => tile::<S, 4>(simd, layout, input, starts, block, bias, values, places),
-                    2 => tile::<S, 2>(simd, layout, input, starts, block, bias, values, places),
-                    _ => tile::<S, 1>(simd, layout, input, starts, block, bias, values, places),
+                    4 => tile::<S, 4>(simd, layout, input, starts, block, bias, values, argmax),
+                    2 => tile::<S, 2>(simd, layout, input, starts, block, bias, values, argmax),
+                    _ => tile::<S, 1>(simd, layout, input, starts, block, bias, values, argmax),
                 }
             }
         }
@@ -158,6 +178,7 @@ impl WithSimd for Rows<'_> {
 }
 
 /// One pooled position of `V` registers of output channels.
+#[expect(clippy::too_many_arguments, reason = "an inner loop, whose slices stay in registers one by one")]
 #[inline(always)]
 fn tile<S: Simd, const V: usize>(
     simd: S,
@@ -167,7 +188,7 @@ fn tile<S: Simd, const V: usize>(
     weights: &[S::f32s],
     bias: &[S::f32s],
     values: &mut [S::f32s],
-    places: &mut [S::u32s],
+    argmax: &mut [S::u32s],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); V]; 4];
     for v in 0..V {
@@ -194,35 +215,35 @@ fn tile<S: Simd, const V: usize>(
         }
     }
     for v in 0..V {
-        let (value, place) = pool(simd, [sums[0][v], sums[1][v], sums[2][v], sums[3][v]]);
+        let (value, index) = pool(simd, [sums[0][v], sums[1][v], sums[2][v], sums[3][v]]);
         values[v] = value;
-        if let Some(to) = places.get_mut(v) {
-            *to = place;
+        if let Some(to) = argmax.get_mut(v) {
+            *to = index;
         }
     }
 }
 
-/// ReLU and the largest of the four values of a pool, with its place.
+/// ReLU and the largest of the four values of a pool, with its index.
 ///
 /// As in the stock operations, the first of equal values counts, and the last that is not a number counts more than all others.
 #[inline(always)]
 pub(super) fn pool<S: Simd>(simd: S, values: [S::f32s; 4]) -> (S::f32s, S::u32s) {
     let zero = simd.splat_f32s(0.0);
     let mut largest = values[0];
-    let mut place = simd.splat_u32s(0);
+    let mut index = simd.splat_u32s(0);
     for (position, value) in [(1, values[1]), (2, values[2]), (3, values[3])] {
         let larger = simd.greater_than_f32s(value, largest);
         largest = simd.max_f32s(value, largest);
-        place = simd.select_u32s(larger, simd.splat_u32s(position), place);
+        index = simd.select_u32s(larger, simd.splat_u32s(position), index);
     }
     let sum = simd.add_f32s(simd.add_f32s(values[0], values[1]), simd.add_f32s(values[2], values[3]));
     if simd.first_true_m32s(simd.not_m32s(simd.equal_f32s(sum, sum))) < S::F32_LANES {
         for (position, value) in (0..).zip(values) {
             let is_number = simd.equal_f32s(value, value);
             largest = simd.select_f32s(is_number, largest, value);
-            place = simd.select_u32s(is_number, place, simd.splat_u32s(position));
+            index = simd.select_u32s(is_number, index, simd.splat_u32s(position));
         }
     }
     let off = simd.less_than_or_equal_f32s(largest, zero);
-    (simd.select_f32s(off, zero, largest), simd.select_u32s(off, simd.splat_u32s(u32::from(NONE)), place))
+    (simd.select_f32s(off, zero, largest), simd.select_u32s(off, simd.splat_u32s(u32::from(NONE)), index))
 }

@@ -9,7 +9,7 @@ use crate::simd::Path;
 
 /// The gradient of the kernels where patches are short: for each number of a patch, a sum for every output channel.
 ///
-/// To look up where each channel's largest is takes longer than to multiply all four positions of a pool by what is 0 for three of them.
+/// Multiplying all four positions of a pool, by 0 for three of them, is faster than reading only the argmax's.
 pub(super) struct PatchSums {
     /// Output channels, padded to whole registers.
     channels: usize,
@@ -106,10 +106,10 @@ fn add_taps<S: Simd, const T: usize>(
     for position in 0..geometry.pooled() {
         let starts = layout.starts(2 * (position / geometry.pooled_width()), 2 * (position % geometry.pooled_width()));
         let (gradient, largest) = (gradient[position * registers], argmax[position * registers]);
-        for place in 0..4 {
-            let won = simd.equal_f32s(largest, simd.splat_f32s(place as f32));
-            let gradient = simd.select_f32s(won, gradient, simd.splat_f32s(0.0));
-            let Some(numbers) = image[starts[place]..].first_chunk::<T>() else { return T };
+        for index in 0..4 {
+            let is_largest = simd.equal_f32s(largest, simd.splat_f32s(index as f32));
+            let gradient = simd.select_f32s(is_largest, gradient, simd.splat_f32s(0.0));
+            let Some(numbers) = image[starts[index]..].first_chunk::<T>() else { return T };
             for t in 0..T {
                 sums[t] = simd.mul_add_e_f32s(simd.splat_f32s(numbers[t]), gradient, sums[t]);
             }

@@ -53,8 +53,7 @@ impl Lists {
 
     /// For each output channel, the positions of the argmax. Both arguments are `[position, channel]`.
     ///
-    /// Entries are written in any case, and counted only where ReLU let something through: a branch would be guessed wrong half of the
-    /// time.
+    /// Every entry is written, and counted only where the pool's output is positive: a branch would be mispredicted half of the time.
     #[inline(always)]
     pub(super) fn by_channel(&mut self, argmax: &[ArgMax], gradient: &[f32]) {
         let entries = bytemuck::cast_slice_mut::<f32, Entry>(&mut self.entries);
@@ -63,15 +62,15 @@ impl Lists {
             let mut count = 0;
             for (position, starts) in self.starts.iter().enumerate() {
                 let at = position * self.outputs + output;
-                let place = argmax[at];
-                list[count] = Entry { start: starts[usize::from(place % 8)], gradient: gradient[at] };
-                count += usize::from(place != NONE);
+                let index = argmax[at];
+                list[count] = Entry { start: starts[usize::from(index % 8)], gradient: gradient[at] };
+                count += usize::from(index != NONE);
             }
             *counted = count;
         }
     }
 
-    /// For each position of each pool, the output channels whose largest value is there. Both arguments are `[position, channel]`.
+    /// For each position of each pool, the output channels whose largest value it has. Both arguments are `[position, channel]`.
     #[inline(always)]
     pub(super) fn by_position(&mut self, argmax: &[ArgMax], gradient: &[f32]) {
         let outputs = self.outputs;
@@ -79,10 +78,10 @@ impl Lists {
         let lists = entries.chunks_exact_mut(5 * outputs).zip(self.counts.chunks_exact_mut(4));
         for ((argmax, gradient), (entries, counts)) in argmax.chunks_exact(outputs).zip(gradient.chunks_exact(outputs)).zip(lists) {
             let mut lengths = [0; 8];
-            for (output, (place, gradient)) in argmax.iter().zip(gradient).enumerate() {
-                let place = usize::from(*place % 8);
-                entries[place * outputs + lengths[place]] = Entry { start: offset(output * self.padded_run), gradient: *gradient };
-                lengths[place] += 1;
+            for (output, (index, gradient)) in argmax.iter().zip(gradient).enumerate() {
+                let index = usize::from(*index % 8);
+                entries[index * outputs + lengths[index]] = Entry { start: offset(output * self.padded_run), gradient: *gradient };
+                lengths[index] += 1;
             }
             counts.copy_from_slice(&lengths[..4]);
         }
@@ -137,13 +136,13 @@ impl WithSimd for ImageGradient<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layout, lists, kernels, sums } = self;
         let (entries, all) = (lists.entries(), lists.outputs * layout.padded_run);
-        // The kernels' runs of one number take turns, so that they stay in the nearest cache.
+        // One run of all kernels after the other, so that the run stays in the first-level cache.
         for (run, kernels) in kernels.chunks_exact(all).enumerate() {
             let shift = run * layout.next_run;
             for (position, starts) in lists.starts.iter().enumerate() {
-                for place in 0..4 {
-                    let entries = &entries[(5 * position + place) * lists.outputs..][..lists.counts[4 * position + place]];
-                    let to = &mut sums[starts[place] as usize + shift..][..layout.padded_run];
+                for index in 0..4 {
+                    let entries = &entries[(5 * position + index) * lists.outputs..][..lists.counts[4 * position + index]];
+                    let to = &mut sums[starts[index] as usize + shift..][..layout.padded_run];
                     add_runs(simd, to, entries, kernels, 0);
                 }
             }

@@ -14,6 +14,7 @@ const ENOUGH: usize = 100;
 
 /// The weights of one convolution, packed and, where that means fewer multiplications, transformed.
 pub struct ConvWeights<'a> {
+    pub(super) path: Path,
     pub(super) layout: Layout,
     /// `[output, input, row, column]`.
     weights: Cow<'a, [f32]>,
@@ -35,7 +36,7 @@ impl<'a> ConvWeights<'a> {
         Self::new(path, geometry, batch * geometry.pooled() >= ENOUGH, Cow::Borrowed(weights), Cow::Borrowed(bias))
     }
 
-    /// Weights that stay for many passes: transformed wherever they can be.
+    /// Weights for many passes: transformed whenever they can be.
     ///
     /// # Shapes
     ///
@@ -51,13 +52,13 @@ impl<'a> ConvWeights<'a> {
         // Beside transformed weights only images that are not finite need the packed ones.
         let packed =
             if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, &weights, &bias, true)) } else { OnceLock::new() };
-        Self { layout, weights, bias, transformed, packed }
+        Self { path, layout, weights, bias, transformed, packed }
     }
 
     /// The same weights for images of another size.
     #[must_use]
-    pub fn resized(&self, path: Path, geometry: Geometry) -> Self {
-        Self::new(path, geometry, true, self.weights.clone(), self.bias.clone())
+    pub fn resized(&self, geometry: Geometry) -> Self {
+        Self::new(self.path, geometry, true, self.weights.clone(), self.bias.clone())
     }
 
     /// The sizes of the convolution.
@@ -68,8 +69,8 @@ impl<'a> ConvWeights<'a> {
 
     /// The packed weights. They are made by one thread: one that waits for others takes up another task meanwhile, which would wait here for this very
     /// packing.
-    pub(super) fn packed(&self, path: Path) -> &Packed {
-        self.packed.get_or_init(|| Packed::new(path, &self.layout, &self.weights, &self.bias, false))
+    pub(super) fn packed(&self) -> &Packed {
+        self.packed.get_or_init(|| Packed::new(self.path, &self.layout, &self.weights, &self.bias, false))
     }
 }
 
@@ -83,13 +84,13 @@ impl Packed {
     fn new(path: Path, layout: &Layout, weights: &[f32], bias: &[f32], parallel: bool) -> Self {
         let outputs = bias.len();
         let registers = outputs.div_ceil(path.lanes);
-        // The places leave out what pads a run, which no patch has.
-        let places: Vec<usize> =
-            layout.places().iter().map(|place| place / layout.padded_run * layout.run + place % layout.padded_run).collect();
+        // Without the numbers that pad a run.
+        let offsets: Vec<usize> =
+            layout.kernel_offsets().iter().map(|offset| offset / layout.padded_run * layout.run + offset % layout.padded_run).collect();
         let packed = blocked(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
-            for (tap, place) in places.iter().enumerate() {
-                let to = &mut block[place * channels..][..channels.min(outputs - first)];
-                to.iter_mut().zip(weights[first * places.len() + tap..].iter().step_by(places.len())).for_each(|(to, from)| *to = *from);
+            for (tap, offset) in offsets.iter().enumerate() {
+                let to = &mut block[offset * channels..][..channels.min(outputs - first)];
+                to.iter_mut().zip(weights[first * offsets.len() + tap..].iter().step_by(offsets.len())).for_each(|(to, from)| *to = *from);
             }
         });
         let mut padded = bias.to_vec();
@@ -128,17 +129,17 @@ pub(super) fn blocked(
 ) -> Vec<f32> {
     let mut numbers = vec![0.0; size * registers * path.lanes];
     let mut rest = numbers.as_mut_slice();
-    let mut parts = Vec::new();
+    let mut slices = Vec::new();
     for (first, width) in blocks(registers, widest(path.registers)) {
-        let (part, after) = rest.split_at_mut(size * width * path.lanes);
-        parts.push((first * path.lanes, width * path.lanes, part));
+        let (slice, after) = rest.split_at_mut(size * width * path.lanes);
+        slices.push((first * path.lanes, width * path.lanes, slice));
         rest = after;
     }
-    let fill = |(first, channels, part)| fill(first, channels, part);
+    let fill = |(first, channels, slice)| fill(first, channels, slice);
     if parallel {
-        parts.into_par_iter().for_each(fill);
+        slices.into_par_iter().for_each(fill);
     } else {
-        parts.into_iter().for_each(fill);
+        slices.into_iter().for_each(fill);
     }
     numbers
 }

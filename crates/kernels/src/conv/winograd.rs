@@ -1,7 +1,7 @@
 //! The forward pass of 3×3 kernels with fewer multiplications (Lavin and Gray 2015, arXiv 1509.09308, F(2×2, 3×3)).
 //!
 //! The four values of a pool are Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, with d the 4×4 pixels they see: 16 products for each channel instead of 36. The sums
-//! are ordered differently, and a number that is not finite spreads over the whole pool, so such images are left to the direct way.
+//! are ordered differently, and a number that is not finite spreads over the whole pool, so rows with such input are computed directly.
 
 use pulp::{Simd, WithSimd};
 
@@ -62,17 +62,17 @@ impl WithSimd for TransformKernels<'_> {
         let (block, _) = S::as_mut_simd_f32s(block);
         let width = block.len() / (PRODUCTS * inputs);
         // One number of every kernel of an input after the other, so that a register has that of one output channel in each lane.
-        let mut turned = scratch::zeros(9 * width * S::F32_LANES);
+        let mut transposed = scratch::zeros(9 * width * S::F32_LANES);
         for input in 0..inputs {
             for channel in 0..given {
                 let kernel = &weights[((first + channel) * inputs + input) * 9..][..9];
-                for (place, number) in kernel.iter().enumerate() {
-                    turned[place * width * S::F32_LANES + channel] = *number;
+                for (tap, number) in kernel.iter().enumerate() {
+                    transposed[tap * width * S::F32_LANES + channel] = *number;
                 }
             }
-            let (g, _) = S::as_simd_f32s(&turned);
+            let (g, _) = S::as_simd_f32s(&transposed);
             for register in 0..width {
-                let number = |place: usize| g[place * width + register];
+                let number = |tap: usize| g[tap * width + register];
                 let columns = [0, 1, 2].map(|column| line(simd, [number(column), number(3 + column), number(6 + column)]));
                 for row in 0..4 {
                     let products = line(simd, [columns[0][row], columns[1][row], columns[2][row]]);
@@ -93,34 +93,38 @@ fn line<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
 }
 
-/// Pooled rows of one image, laid out in `input`; gives false, and no values, if a number in it is not finite.
+/// Whether every number is finite; `input` is in whole registers.
+#[inline(always)]
+pub(super) fn are_finite<S: Simd>(simd: S, input: &[f32]) -> bool {
+    let (input, _) = S::as_simd_f32s(input);
+    let mut zeros = simd.splat_f32s(0.0);
+    for numbers in input {
+        zeros = simd.mul_add_e_f32s(*numbers, simd.splat_f32s(0.0), zeros);
+    }
+    simd.reduce_sum_f32s(zeros).is_finite()
+}
+
+/// Pooled rows of one image, laid out in `input`, all of it finite.
 pub(super) struct Pools<'a> {
     pub(super) path: Path,
     pub(super) layout: &'a Layout,
     pub(super) transformed: &'a Transformed,
     pub(super) input: &'a [f32],
     pub(super) values: &'a mut [f32],
-    pub(super) places: &'a mut [u32],
+    pub(super) argmax: &'a mut [u32],
 }
 
 impl WithSimd for Pools<'_> {
-    type Output = bool;
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> bool {
-        let Self { path, layout, transformed, input, values, places } = self;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { path, layout, transformed, input, values, argmax } = self;
         let (input, _) = S::as_simd_f32s(input);
-        let mut zeros = simd.splat_f32s(0.0);
-        for numbers in input {
-            zeros = simd.mul_add_e_f32s(*numbers, simd.splat_f32s(0.0), zeros);
-        }
-        if !simd.reduce_sum_f32s(zeros).is_finite() {
-            return false;
-        }
         let columns = layout.geometry().pooled_width();
         let (bias, _) = S::as_simd_f32s(&transformed.bias);
         let (values, _) = S::as_mut_simd_f32s(values);
-        let (places, _) = S::as_mut_simd_u32s(places);
+        let (argmax, _) = S::as_mut_simd_u32s(argmax);
         let rows = (POOLS / columns).max(1);
         let all = values.len() / bias.len();
         let inputs = layout.padded_inputs();
@@ -131,10 +135,9 @@ impl WithSimd for Pools<'_> {
             transform_pixels(simd, layout, input, first, count, &mut pixels);
             multiply::<S>(simd, path, layout, transformed, &pixels, count, &mut products);
             let at = first * bias.len()..(first + count) * bias.len();
-            let places = if places.is_empty() { &mut [] } else { &mut places[at.clone()] };
-            gather(simd, &products, bias, &mut values[at], places);
+            let argmax = if argmax.is_empty() { &mut [] } else { &mut argmax[at.clone()] };
+            gather(simd, &products, bias, &mut values[at], argmax);
         }
-        true
     }
 }
 
@@ -177,15 +180,15 @@ fn multiply<S: Simd>(simd: S, path: Path, layout: &Layout, transformed: &Transfo
     let (kernels, _) = S::as_simd_f32s(&transformed.kernels);
     let (to, _) = S::as_mut_simd_f32s(to);
     let registers = transformed.bias.len() / S::F32_LANES;
-    let parts = count.div_ceil(6);
+    let chunks = count.div_ceil(6);
     for product in 0..PRODUCTS {
         let pixels = &pixels[product * count * padded..][..count * padded];
         let to = &mut to[product * count * registers..][..count * registers];
         for (register, width) in blocks(registers, widest(path.registers)) {
             let kernels = &kernels[(register * PRODUCTS + product * width) * inputs..][..inputs * width];
-            for part in 0..parts {
-                // Parts of nearly the same size, so that none is so small that its sums wait for each other.
-                let (pool, end) = (part * count / parts, (part + 1) * count / parts);
+            for chunk in 0..chunks {
+                // Chunks of nearly the same size, so that none is so small that its sums wait for each other.
+                let (pool, end) = (chunk * count / chunks, (chunk + 1) * count / chunks);
                 let (pixels, to) = (&pixels[pool * padded..], &mut to[pool * registers + register..]);
                 match (width, end - pool) {
                     (4, 6) => block::<S, 6, 4>(simd, pixels, padded, kernels, to, registers),
@@ -244,7 +247,7 @@ fn block<S: Simd, const R: usize, const V: usize>(
 
 /// Aᵀ M A, the bias, and the pool.
 #[inline(always)]
-fn gather<S: Simd>(simd: S, products: &[f32], bias: &[S::f32s], values: &mut [S::f32s], places: &mut [S::u32s]) {
+fn gather<S: Simd>(simd: S, products: &[f32], bias: &[S::f32s], values: &mut [S::f32s], argmax: &mut [S::u32s]) {
     let (products, _) = S::as_simd_f32s(products);
     let size = values.len();
     for pools in (0..size).step_by(bias.len()) {
@@ -262,10 +265,10 @@ fn gather<S: Simd>(simd: S, products: &[f32], bias: &[S::f32s], values: &mut [S:
                 four[2 * row] = simd.add_f32s(simd.add_f32s(simd.add_f32s(a, b), c), four[2 * row]);
                 four[2 * row + 1] = simd.add_f32s(simd.sub_f32s(simd.sub_f32s(b, c), d), four[2 * row + 1]);
             }
-            let (value, place) = pool(simd, four);
+            let (value, index) = pool(simd, four);
             values[at] = value;
-            if let Some(to) = places.get_mut(at) {
-                *to = place;
+            if let Some(to) = argmax.get_mut(at) {
+                *to = index;
             }
         }
     }

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::Convolution;
 use super::blocks::{Blocks, Memory, Patches, row_range};
-use super::convolution::{Pass, forward};
+use super::convolution::{Pass, Weights, forward};
 use crate::fill::{Size, filled};
 use crate::simd::Path;
 
@@ -30,7 +30,7 @@ impl Convolution {
     }
 }
 
-/// The gradient of the images: with stride 1 a convolution of the output's gradient with the kernels turned by half, inputs and outputs exchanged.
+/// The gradient of the images: with stride 1 a convolution of the output's gradient with the kernels turned by 180°, inputs and outputs exchanged.
 ///
 /// # Shapes
 ///
@@ -42,7 +42,7 @@ impl Convolution {
 ///
 /// When [`Convolution::has_image_gradient`] is false, or the slices are not of these sizes.
 #[must_use]
-pub fn image_gradient(path: Path, convolution: Convolution, batch: usize, gradient: &[f32], weights: &[f32], threads: usize) -> Vec<f32> {
+pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], weights: &[f32], threads: usize) -> Vec<f32> {
     assert!(convolution.has_image_gradient(), "no kernel for {convolution:?}");
     let Convolution { inputs, outputs, kernel, padding, groups, .. } = convolution;
     let ([height, width], area, taps) = (convolution.sides(), kernel[0] * kernel[1], convolution.taps());
@@ -64,7 +64,7 @@ pub fn image_gradient(path: Path, convolution: Convolution, batch: usize, gradie
         padding: [0, 1].map(|axis| kernel[axis] - 1 - padding[axis]),
         ..convolution
     };
-    forward(path, back, batch, gradient, &turned, None, threads)
+    forward(path, back, gradient, Weights { kernel: &turned, bias: None }, threads)
 }
 
 /// The gradient of the weights: the sum over images and positions of patches times the output's gradient.
@@ -79,12 +79,13 @@ pub fn image_gradient(path: Path, convolution: Convolution, batch: usize, gradie
 ///
 /// When [`Convolution::has_weight_gradient`] is false, or the slices are not of these sizes.
 #[must_use]
-pub fn weight_gradient(path: Path, convolution: Convolution, batch: usize, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
+pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
     assert!(convolution.has_weight_gradient(), "no kernel for {convolution:?}");
     let Convolution { inputs, outputs, .. } = convolution;
+    let batch = images.len() / (inputs * convolution.area());
     let sizes = [images.len(), gradient.len()];
     assert_eq!(sizes, [batch * inputs * convolution.area(), batch * outputs * convolution.positions()], "slices for {convolution:?}");
-    let pass = Pass { path, convolution, images, weights: &[], bias: None };
+    let pass = Pass { path, convolution, images, weights: Weights { kernel: &[], bias: None } };
     let (per_task, size) = (images_per_task(batch), outputs * convolution.taps());
     let tasks = batch.div_ceil(per_task);
     let task = |number: usize, sums: &mut [f32], _: &mut [u8]| {
@@ -126,7 +127,7 @@ impl WithSimd for Task<'_> {
     }
 }
 
-/// Adds the products of the patches with what the output's gradient is at the same positions; a channel of it begins every `positions` numbers.
+/// Adds the products of the patches with the output's gradient at the same positions; a channel of it begins every `positions` numbers.
 ///
 /// # Panics
 ///

@@ -92,7 +92,7 @@ impl WithSimd for Whole<'_> {
                 }
             }
         }
-        let Some(bias) = pass.bias else { return };
+        let Some(bias) = pass.weights.bias else { return };
         for (channel, bias) in out.chunks_exact_mut(positions).zip(bias) {
             channel.iter_mut().for_each(|number| *number += bias);
         }
@@ -150,7 +150,7 @@ impl WithSimd for Task<'_> {
             let after = rest.split_off(blocks.outputs.min(rest.len()));
             multiply(pass, &patches, first, rest.len(), &mut block, patches.count);
             for (output, (to, from)) in (first..).zip(rest.iter_mut().zip(block.chunks_exact(patches.count))) {
-                match pass.bias {
+                match pass.weights.bias {
                     None => to.copy_from_slice(from),
                     Some(bias) => to.iter_mut().zip(from).for_each(|(to, from)| *to = from + bias[output]),
                 }
@@ -185,7 +185,7 @@ impl Memory {
     }
 }
 
-/// What the kernels of a group meet at some positions: for every tap of a kernel, a number for each position.
+/// The inputs of a group at some output positions: for every tap of a kernel, a number for each position.
 pub(super) struct Patches<'a> {
     pub(super) numbers: &'a [f32],
     /// Positions.
@@ -243,7 +243,7 @@ fn copy_over<S: Simd>(from: &[f32], count: usize, to: &mut [f32]) {
 /// When a matrix reaches beyond its slice.
 fn multiply(pass: &Pass, patches: &Patches, first: usize, outputs: usize, out: &mut [f32], stride: usize) {
     let taps = pass.convolution.taps();
-    let weights = &pass.weights[first * taps..][..outputs * taps];
+    let weights = &pass.weights.kernel[first * taps..][..outputs * taps];
     assert!(patches.count > 0 && outputs > 0 && taps > 0, "a product of nothing");
     assert!((taps - 1) * patches.stride + patches.count <= patches.numbers.len(), "patches beyond their numbers");
     assert!(patches.count <= stride && (outputs - 1) * stride + patches.count <= out.len(), "a block beyond its numbers");

@@ -65,32 +65,33 @@ impl Convolution {
     }
 }
 
-/// The convolution of `batch` images. With `threads` 1 the caller's thread does all.
+/// The parameters of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// `[output, input of the group, row, column]`.
+    pub kernel: &'a [f32],
+    /// `[output]`.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// The convolution of images. With `threads` 1 the caller's thread does all.
 ///
 /// # Shapes
 ///
 /// - images: `[image, input, row, column]`
-/// - weights: `[output, input of the group, row, column]`
-/// - bias: `[output]`
 /// - output: `[image, output, row, column]`
 ///
 /// # Panics
 ///
 /// When the slices are not of these sizes.
 #[must_use]
-pub fn forward(
-    path: Path,
-    convolution: Convolution,
-    batch: usize,
-    images: &[f32],
-    weights: &[f32],
-    bias: Option<&[f32]>,
-    threads: usize,
-) -> Vec<f32> {
-    let Convolution { inputs, outputs, .. } = convolution;
-    let sizes = [images.len(), weights.len(), bias.map_or(outputs, <[f32]>::len)];
-    assert_eq!(sizes, [batch * inputs * convolution.area(), outputs * convolution.taps(), outputs], "slices for {convolution:?}");
-    let pass = Pass { path, convolution, images, weights, bias };
+pub fn forward(path: Path, convolution: Convolution, images: &[f32], weights: Weights, threads: usize) -> Vec<f32> {
+    let outputs = convolution.outputs;
+    let image_size = convolution.inputs * convolution.area();
+    let batch = images.len() / image_size;
+    let sizes = [images.len(), weights.kernel.len(), weights.bias.map_or(outputs, <[f32]>::len)];
+    assert_eq!(sizes, [batch * image_size, outputs * convolution.taps(), outputs], "slices for {convolution:?}");
+    let pass = Pass { path, convolution, images, weights };
     if convolution.is_depthwise() { depthwise::forward(&pass, threads) } else { blocks::forward(&pass, batch, threads) }
 }
 
@@ -100,6 +101,5 @@ pub(super) struct Pass<'a> {
     pub(super) path: Path,
     pub(super) convolution: Convolution,
     pub(super) images: &'a [f32],
-    pub(super) weights: &'a [f32],
-    pub(super) bias: Option<&'a [f32]>,
+    pub(super) weights: Weights<'a>,
 }

@@ -1,4 +1,4 @@
-//! Depthwise convolution: each output channel is made of one input channel. Every tap of the kernel meets numbers side by side, over the ends of rows too.
+//! Depthwise convolution: each output channel is made of one input channel. Every tap of the kernel multiplies numbers that lie side by side, across the ends of rows too.
 
 use pulp::{Simd, WithSimd};
 
@@ -46,12 +46,12 @@ impl WithSimd for Task<'_> {
         let mut sums = scratch::any(((rows - 1) * planes.width() + columns).next_multiple_of(block));
         for (number, out) in (first..).zip(out.chunks_exact_mut(rows * columns)) {
             let output = number % convolution.outputs;
-            let weights = &pass.weights[output * taps..][..taps];
+            let weights = &pass.weights.kernel[output * taps..][..taps];
             planes.load(simd, &pass.images[number * area..][..area], 0, &mut memory);
             for (position, sums) in (0..).step_by(block).zip(sums.chunks_exact_mut(block)) {
                 add_taps(simd, planes.starts(), &memory.planes[position..], weights, sums);
             }
-            let bias = simd.splat_f32s(pass.bias.map_or(0.0, |bias| bias[output]));
+            let bias = simd.splat_f32s(pass.weights.bias.map_or(0.0, |bias| bias[output]));
             for row in 0..rows {
                 store_row(simd, &sums[row * planes.width()..][..columns], bias, &mut out[row * columns..][..columns]);
             }

@@ -10,4 +10,4 @@ mod depthwise;
 mod planes;
 
 pub use backward::{image_gradient, weight_gradient};
-pub use convolution::{Convolution, forward};
+pub use convolution::{Convolution, Weights, forward};

@@ -6,25 +6,25 @@ use super::Convolution;
 use crate::scratch::{self, Aligned};
 use crate::strided::Axis;
 
-/// How a channel is laid out, with the zeros around it, for some output rows at once: as one plane for each row and column of a step, so that what a tap
-/// of the kernel meets at the positions of a row lies side by side, with any stride.
+/// How a channel is laid out, with the zeros around it, for some output rows at once: as one plane for each row and column of a step, so that the numbers that a
+/// tap of the kernel multiplies at the positions of a row lie side by side, with any stride.
 ///
 /// Rows are copied in whole registers. What runs over the end of one is overwritten by the next, or has room behind the planes.
 pub(super) struct Planes {
     convolution: Convolution,
-    /// Padded rows of the channel that are met.
+    /// Padded rows of the channel under the kernel.
     rows: usize,
     /// Rows and columns of a plane.
     height: usize,
     width: usize,
     /// Numbers behind a plane.
     slack: usize,
-    /// Where each tap meets the first position.
+    /// For each tap, the offset of the number that it multiplies at the first position.
     starts: Vec<usize>,
 }
 
 impl Planes {
-    /// For `rows` output rows, with room to read `slack` numbers beyond what taps meet. `lanes` are those of a register.
+    /// For `rows` output rows, with room to read `slack` numbers beyond those. `lanes` are those of a register.
     pub(super) fn of(convolution: &Convolution, rows: usize, slack: usize, lanes: usize) -> Self {
         let ([kernel_height, kernel_width], [down, right]) = (convolution.kernel, convolution.stride);
         let rows = (rows - 1) * down + kernel_height;
@@ -41,7 +41,7 @@ impl Planes {
         self.width
     }
 
-    /// Where each tap meets the first position.
+    /// For each tap, the offset of the number that it multiplies at the first position.
     pub(super) fn starts(&self) -> &[usize] {
         &self.starts
     }
@@ -53,12 +53,12 @@ impl Planes {
         Memory { planes: scratch::zeros(down * right * self.size(1)), rows: scratch::zeros(rows) }
     }
 
-    /// Numbers from one plane to the next, of which each makes `parts`.
-    fn size(&self, parts: usize) -> usize {
-        self.height * self.width * parts + self.slack
+    /// Numbers from one plane to the next, of `planes` planes side by side.
+    fn size(&self, planes: usize) -> usize {
+        self.height * self.width * planes + self.slack
     }
 
-    /// Lays out a channel from what output row `first` meets on.
+    /// Lays out a channel from the first row that output row `first` is computed from.
     #[inline(always)]
     pub(super) fn load<S: Simd>(&self, simd: S, channel: &[f32], first: usize, memory: &mut Memory) {
         let ([down, right], [above, left]) = (self.convolution.stride, self.convolution.padding);
@@ -76,7 +76,7 @@ impl Planes {
         }
         for (plane, to) in memory.planes.chunks_exact_mut(self.size(1)).enumerate() {
             let from = &memory.rows[plane / right * self.size(right)..][..self.height * self.width * right];
-            Axis { side: from.len(), stride: right, padding: 0 }.meet(
+            Axis { side: from.len(), stride: right, padding: 0 }.for_each_pair(
                 plane % right,
                 from,
                 &mut to[..self.height * self.width],

@@ -1,4 +1,4 @@
-use regulus_kernels::batch_norm::{Sizes, backward, forward};
+use regulus_kernels::batch_norm::{Layer, Saved, Sizes, backward, forward};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{bits, numbers};
@@ -55,8 +55,9 @@ fn forward_and_backward_are_the_formula_and_its_derivative_on_any_threads() {
         let of_beta = slopes(&wide_beta, &|beta| loss(&wide_images, &wide_gamma, beta));
         for path in Path::all() {
             let found = [1, 4].map(|threads| {
-                let out = forward(path, &images, sizes, [&gamma, &beta], EPSILON, threads);
-                let back = backward(path, &images, &gradient, sizes, &gamma, [&out.mean, &out.variance], EPSILON, threads);
+                let out = forward(path, &images, sizes, Layer { gamma: &gamma, beta: &beta, epsilon: EPSILON }, threads);
+                let saved = Saved { images: &images, sizes, gamma: &gamma, mean: &out.mean, variance: &out.variance, epsilon: EPSILON };
+                let back = backward(path, &saved, &gradient, threads);
                 [out.out, out.mean, out.variance, back.images, back.gamma, back.beta]
             });
             let what = format!("{sizes:?} on {}", path.name);

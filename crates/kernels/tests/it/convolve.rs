@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use regulus_kernels::convolve::{Convolution, forward, image_gradient, weight_gradient};
+use regulus_kernels::convolve::{Convolution, Weights, forward, image_gradient, weight_gradient};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{are_close, bits, numbers};
@@ -45,15 +45,16 @@ fn check(convolution: Convolution, batch: usize, has_bias: bool, odd: Option<f32
     let bias = has_bias.then(|| numbers(3, convolution.outputs));
     let bias = bias.as_deref();
     let expected = by_definition(convolution, batch, &images, &weights, bias);
+    let parameters = Weights { kernel: &weights, bias };
     for path in Path::all() {
-        let alone = forward(path, convolution, batch, &images, &weights, bias, 1);
+        let alone = forward(path, convolution, &images, parameters, 1);
         assert!(are_close(&alone, &expected, kernels as f64 / convolution.outputs as f64), "{convolution:?} on {}", path.name);
         for threads in [2, 64] {
-            let found = forward(path, convolution, batch, &images, &weights, bias, threads);
+            let found = forward(path, convolution, &images, parameters, threads);
             assert_eq!(bits(&found), bits(&alone), "{convolution:?} by {threads} on {}", path.name);
         }
         for (number, image) in images.chunks(image).enumerate() {
-            let one = forward(path, convolution, 1, image, &weights, bias, 2);
+            let one = forward(path, convolution, image, parameters, 2);
             assert_eq!(bits(&one), bits(&alone[number * one.len()..][..one.len()]), "{convolution:?}, image {number} of {batch}");
         }
     }
@@ -108,7 +109,7 @@ fn larger_ones_of_many_blocks_are_their_definition() {
 }
 
 #[test]
-fn a_weight_that_is_infinite_meets_the_zeros_around() {
+fn an_infinite_weight_is_multiplied_by_the_zeros_of_the_padding() {
     let convolution =
         Convolution { inputs: 1, outputs: 1, height: 2, width: 2, kernel: [3; 2], stride: [1; 2], padding: [1; 2], groups: 1 };
     let mut weights = [0.0; 9];
@@ -116,7 +117,7 @@ fn a_weight_that_is_infinite_meets_the_zeros_around() {
     for (outputs, expected) in [(1, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN]), (2, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN])] {
         let convolution = Convolution { outputs, ..convolution };
         for path in Path::all() {
-            let found = forward(path, convolution, 1, &[1.0; 4], &weights.repeat(outputs), None, 1);
+            let found = forward(path, convolution, &[1.0; 4], Weights { kernel: &weights.repeat(outputs), bias: None }, 1);
             assert!(
                 found.iter().zip(expected.iter().cycle()).all(|(found, expected)| found.to_bits() & !(1 << 31) == expected.to_bits()),
                 "{found:?}"
@@ -130,8 +131,8 @@ fn no_images_give_nothing() {
     let weights = vec![1.0; sizes(BLOCK)[1]];
     let depthwise = Convolution { outputs: 16, groups: 16, ..BLOCK };
     for path in Path::all() {
-        assert!(forward(path, BLOCK, 0, &[], &weights, None, 2).is_empty());
-        assert!(forward(path, depthwise, 0, &[], &weights[..16 * 9], None, 2).is_empty());
+        assert!(forward(path, BLOCK, &[], Weights { kernel: &weights, bias: None }, 2).is_empty());
+        assert!(forward(path, depthwise, &[], Weights { kernel: &weights[..16 * 9], bias: None }, 2).is_empty());
     }
 }
 
@@ -157,16 +158,16 @@ fn check_gradients(convolution: Convolution, batch: usize) {
             if convolution.has_image_gradient() {
                 let direction = numbers(seed, images.len());
                 let expected = product(&wide, &narrow(&by_definition(convolution, batch, &direction, &weights, None)));
-                let found = image_gradient(path, convolution, batch, &gradient, &weights, 1);
+                let found = image_gradient(path, convolution, &gradient, &weights, 1);
                 assert!((product(&as_wide(&found), &direction) - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{convolution:?}");
-                assert_eq!(bits(&found), bits(&image_gradient(path, convolution, batch, &gradient, &weights, 3)), "{convolution:?}");
+                assert_eq!(bits(&found), bits(&image_gradient(path, convolution, &gradient, &weights, 3)), "{convolution:?}");
             }
             if convolution.has_weight_gradient() {
                 let direction = numbers(seed, weights.len());
                 let expected = product(&wide, &narrow(&by_definition(convolution, batch, &images, &direction, None)));
-                let found = weight_gradient(path, convolution, batch, &images, &gradient, 1);
+                let found = weight_gradient(path, convolution, &images, &gradient, 1);
                 assert!((product(&as_wide(&found), &direction) - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{convolution:?}");
-                assert_eq!(bits(&found), bits(&weight_gradient(path, convolution, batch, &images, &gradient, 3)), "{convolution:?}");
+                assert_eq!(bits(&found), bits(&weight_gradient(path, convolution, &images, &gradient, 3)), "{convolution:?}");
             }
         }
     }

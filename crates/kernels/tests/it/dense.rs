@@ -1,4 +1,4 @@
-use regulus_kernels::dense::{Matrix, forward};
+use regulus_kernels::dense::{Layer, Matrix, forward};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{are_close, bits, numbers};
@@ -15,11 +15,12 @@ fn the_bits_do_not_depend_on_threads() {
                 ((0..inputs).map(product).sum::<f64>() + f64::from(bias[column])).max(0.0)
             })
             .collect();
+        let layer = Layer { weights: w, bias: &bias, relu: true };
         for path in Path::all() {
-            let alone = forward(path, x, w, &bias, true, 1);
+            let alone = forward(path, x, layer, 1);
             assert!(are_close(&alone, &expected, inputs as f64), "{batch}×{inputs}·{outputs} on {}", path.name);
             for threads in [2, 5] {
-                assert_eq!(bits(&forward(path, x, w, &bias, true, threads)), bits(&alone));
+                assert_eq!(bits(&forward(path, x, layer, threads)), bits(&alone));
             }
         }
     }

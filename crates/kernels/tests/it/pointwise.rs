@@ -12,8 +12,8 @@ proptest! {
         let variance: Vec<f32> = numbers_of(4).iter().map(|number| number * number).collect();
         let norm = BatchNorm { mean: &mean, variance: &variance, gamma: &gamma, beta: &beta, epsilon: 1e-5 };
         let before = numbers(5, images * channels * positions);
-        let one = |(place, number): (usize, &f32)| {
-            let channel = place / positions % channels;
+        let one = |(index, number): (usize, &f32)| {
+            let channel = index / positions % channels;
             let centred = number - mean[channel];
             let root = (variance[channel] + 1e-5_f32).sqrt();
             let scaled = centred / root * gamma[channel];

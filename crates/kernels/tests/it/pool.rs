@@ -7,7 +7,7 @@ use crate::numbers::{bits, numbers};
 /// The numbers of each window of each channel that are not around it, row by row.
 fn windows(pool: Pool, images: &[f32]) -> Vec<Vec<f32>> {
     let [rows, columns] = pool.sides();
-    let inside = |place: usize, axis: usize, side: usize| place.checked_sub(pool.padding[axis]).filter(|place| *place < side);
+    let inside = |index: usize, axis: usize, side: usize| index.checked_sub(pool.padding[axis]).filter(|index| *index < side);
     let mut windows = Vec::new();
     for channel in images.chunks(pool.height * pool.width) {
         for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {

@@ -16,20 +16,12 @@ pub struct Relu {}
 pub struct Relu6 {}
 
 impl Operation for Relu {
-    fn word(&self) -> &'static str {
-        "relu"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         Ok(inputs[0])
     }
 }
 
 impl Operation for Relu6 {
-    fn word(&self) -> &'static str {
-        "relu6"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         Ok(inputs[0])
     }

@@ -11,10 +11,6 @@ use super::{Features, listed};
 pub struct Add {}
 
 impl Operation for Add {
-    fn word(&self) -> &'static str {
-        "add"
-    }
-
     fn input_count(&self) -> usize {
         2
     }

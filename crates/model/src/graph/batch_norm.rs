@@ -42,10 +42,6 @@ impl BatchNorm {
 }
 
 impl Operation for BatchNorm {
-    fn word(&self) -> &'static str {
-        "batch_norm"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(format!("has a momentum of {}; expected a number from 0 to 1", self.momentum));

@@ -28,7 +28,7 @@ impl Builder {
 
     /// Adds a node with these inputs, and this name if there is one.
     pub fn node(&mut self, name: Option<&str>, op: Op, inputs: Vec<String>) -> &mut Self {
-        let word = op.operation().word();
+        let word = op.word();
         let count = self.counts.entry(word).or_default();
         *count += 1;
         // `relu6` and a number would read as another `relu`.

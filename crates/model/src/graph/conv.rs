@@ -70,10 +70,6 @@ impl Conv {
 }
 
 impl Operation for Conv {
-    fn word(&self) -> &'static str {
-        "conv"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         let Shape { channels, height, width } = super::map(inputs)?;
         let Self { outputs, kernel, stride, padding, groups, .. } = self;

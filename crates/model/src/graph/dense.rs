@@ -47,10 +47,6 @@ impl Dense {
 }
 
 impl Operation for Dense {
-    fn word(&self) -> &'static str {
-        "dense"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         if self.outputs == 0 {
             return Err("has 0 units; expected at least 1".to_owned());

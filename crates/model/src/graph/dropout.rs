@@ -24,10 +24,6 @@ impl Dropout {
 }
 
 impl Operation for Dropout {
-    fn word(&self) -> &'static str {
-        "dropout"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!("has a rate of {}; expected a number of at least 0 and less than 1", self.rate));

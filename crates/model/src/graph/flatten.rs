@@ -11,10 +11,6 @@ use super::op::Operation;
 pub struct Flatten {}
 
 impl Operation for Flatten {
-    fn word(&self) -> &'static str {
-        "flatten"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         Ok(Features::Vector(inputs[0].size()))
     }

@@ -16,20 +16,12 @@ pub struct GlobalAveragePool {}
 pub struct GlobalMaxPool {}
 
 impl Operation for GlobalAveragePool {
-    fn word(&self) -> &'static str {
-        "global_average_pool"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         map(inputs).map(|shape| Features::Vector(shape.channels))
     }
 }
 
 impl Operation for GlobalMaxPool {
-    fn word(&self) -> &'static str {
-        "global_max_pool"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         map(inputs).map(|shape| Features::Vector(shape.channels))
     }

@@ -8,6 +8,7 @@ use super::{Builder, Op};
 /// A line of `model.layers`: an operation with what it takes and what it is called, such as `conv 32 3x3 stride 2 from block1 as shortcut`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layer(String);
 
 impl TryFrom<String> for Layer {

@@ -19,6 +19,7 @@ mod parameter;
 mod pool;
 mod resize;
 mod subtract;
+mod windows;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub use pool::{AveragePool, MaxPool};
 pub use subtract::Subtract;
 
 pub use crate::shape::{Features, Shape};
+use crate::spelling;
+use windows::windows;
 
 /// The name of the image among the inputs of nodes.
 pub const IMAGE: &str = "image";
@@ -49,8 +52,8 @@ pub const IMAGE: &str = "image";
 /// No network has more parameters than this, and no node gives more numbers: the weights of one alone take 1 GiB, and Adam keeps three more of that size.
 const LARGEST: usize = 1 << 28;
 
-/// No kernel or window has a longer side.
-const LARGEST_SIDE: usize = 1 << 14;
+/// The most names in a message.
+const LISTED: usize = 10;
 
 /// A node: an operation with a name, and where its inputs come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +72,7 @@ pub struct Node {
 pub enum Source {
     /// The image.
     Image,
-    /// The node at this place.
+    /// The node of this index.
     Node(usize),
 }
 
@@ -126,36 +129,36 @@ impl Graph {
             return Err(GraphError::Whole(format!("images of {input} have no size or are too large")));
         }
         let mut graph = Self { input, nodes: Vec::new(), output: 0, sources: Vec::new(), features: Vec::new(), parameters: Vec::new() };
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let mut indices: BTreeMap<String, usize> = BTreeMap::new();
         for node in nodes {
-            let (name, word) = (node.name.clone(), node.op.operation().word());
-            graph.push(&places, &node).map_err(|problem| GraphError::Node { name: name.clone(), word, problem })?;
+            let (name, word) = (node.name.clone(), node.op.word());
+            graph.push(&indices, &node).map_err(|problem| GraphError::Node { name: name.clone(), word, problem })?;
             graph.check_size().map_err(|problem| GraphError::TooLarge { name, word, problem })?;
-            places.insert(node.name.clone(), graph.nodes.len());
+            indices.insert(node.name.clone(), graph.nodes.len());
             graph.nodes.push(node);
         }
-        graph.output = *places.get(output).ok_or_else(|| GraphError::Whole(format!("it has no node `{output}` to be its output")))?;
+        graph.output = *indices.get(output).ok_or_else(|| GraphError::Whole(format!("it has no node `{output}` to be its output")))?;
         graph.check_that_all_is_used()?;
         Ok(graph)
     }
 
     /// Adds what follows from a node.
-    fn push(&mut self, places: &BTreeMap<String, usize>, node: &Node) -> Result<(), String> {
+    fn push(&mut self, indices: &BTreeMap<String, usize>, node: &Node) -> Result<(), String> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if node.name.is_empty() || !node.name.chars().all(is_name) || node.name == IMAGE {
             return Err(format!("has a name that can't be used; expected letters, digits, `_`, `-` and `.`, but not `{IMAGE}`"));
         }
-        if places.contains_key(&node.name) {
+        if indices.contains_key(&node.name) {
             return Err("has the name of a node before it; give it another".to_owned());
         }
         let operation = node.op.operation();
         if node.inputs.len() != operation.input_count() {
             return Err(format!("has {} inputs; expected {}", node.inputs.len(), operation.input_count()));
         }
-        let source = |name: &String| match places.get(name) {
-            Some(place) => Ok(Source::Node(*place)),
+        let source = |name: &String| match indices.get(name) {
+            Some(index) => Ok(Source::Node(*index)),
             None if name == IMAGE => Ok(Source::Image),
-            None => Err(format!("takes `{name}`, which is no node before it")),
+            None => Err(format!("takes `{name}`, which is no node before it; expected {}", self.sources_like(name))),
         };
         let sources: Vec<Source> = node.inputs.iter().map(source).collect::<Result<_, String>>()?;
         let inputs: Vec<Features> = sources.iter().map(|source| self.features_of(*source)).collect();
@@ -165,6 +168,20 @@ impl Graph {
         self.features.push(output);
         self.parameters.push(parameters);
         Ok(())
+    }
+
+    /// What the next node can take, for a message: the name that is most like `name`, then the nodes from the last on, then the image.
+    fn sources_like(&self, name: &str) -> String {
+        let mut names: Vec<&str> = self.nodes.iter().rev().map(|node| node.name.as_str()).chain([IMAGE]).collect();
+        let nearest = spelling::nearest(name, &names);
+        names.sort_by_key(|name| Some(*name) != nearest);
+        let listed: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+        let rest = names.len().saturating_sub(LISTED);
+        match listed.as_slice() {
+            all if rest > 0 => format!("{} or one of {rest} more", all.join(", ")),
+            [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+            all => all.concat(),
+        }
     }
 
     /// Whether the last node is not too large.
@@ -182,13 +199,13 @@ impl Graph {
 
     fn check_that_all_is_used(&self) -> Result<(), GraphError> {
         let used: BTreeSet<usize> =
-            self.sources.iter().flatten().filter_map(|source| if let Source::Node(place) = source { Some(*place) } else { None }).collect();
-        match (0..self.nodes.len()).find(|place| *place != self.output && !used.contains(place)) {
+            self.sources.iter().flatten().filter_map(|source| if let Source::Node(index) = source { Some(*index) } else { None }).collect();
+        match (0..self.nodes.len()).find(|index| *index != self.output && !used.contains(index)) {
             None => Ok(()),
-            Some(place) => {
-                let Node { name, op, .. } = &self.nodes[place];
+            Some(index) => {
+                let Node { name, op, .. } = &self.nodes[index];
                 let problem = "is used by no other node; leave it out, or take it with `from`, `add` or `subtract`".to_owned();
-                Err(GraphError::Node { name: name.clone(), word: op.operation().word(), problem })
+                Err(GraphError::Node { name: name.clone(), word: op.word(), problem })
             }
         }
     }
@@ -205,7 +222,7 @@ impl Graph {
         &self.nodes
     }
 
-    /// The place of the node whose features are the network's.
+    /// The index of the node whose features are the network's.
     #[must_use]
     pub const fn output(&self) -> usize {
         self.output
@@ -217,10 +234,10 @@ impl Graph {
         self.features[self.output]
     }
 
-    /// Where the inputs of the node at `place` come from.
+    /// Where the inputs of node `index` come from.
     #[must_use]
-    pub fn sources(&self, place: usize) -> &[Source] {
-        &self.sources[place]
+    pub fn sources(&self, index: usize) -> &[Source] {
+        &self.sources[index]
     }
 
     /// What an input gives for one image.
@@ -228,26 +245,26 @@ impl Graph {
     pub fn features_of(&self, source: Source) -> Features {
         match source {
             Source::Image => Features::Map(self.input),
-            Source::Node(place) => self.features[place],
+            Source::Node(index) => self.features[index],
         }
     }
 
-    /// What the first input of the node at `place` gives for one image.
+    /// What the first input of node `index` gives for one image.
     #[must_use]
-    pub fn input_of(&self, place: usize) -> Features {
-        self.features_of(self.sources[place][0])
+    pub fn input_of(&self, index: usize) -> Features {
+        self.features_of(self.sources[index][0])
     }
 
-    /// The multiplications of the node at `place`, for one image.
+    /// The multiplications of node `index`, for one image.
     #[must_use]
-    pub fn multiplications(&self, place: usize) -> u64 {
-        self.nodes[place].op.operation().multiplications(self.input_of(place), self.features[place])
+    pub fn multiplications(&self, index: usize) -> u64 {
+        self.nodes[index].op.operation().multiplications(self.input_of(index), self.features[index])
     }
 
-    /// The parameters of the node at `place`.
+    /// The parameters of node `index`.
     #[must_use]
-    pub fn parameters_of(&self, place: usize) -> &[Parameter] {
-        &self.parameters[place]
+    pub fn parameters_of(&self, index: usize) -> &[Parameter] {
+        &self.parameters[index]
     }
 
     /// All parameters, from the image on. Running statistics are among them.
@@ -285,27 +302,6 @@ fn listed(inputs: &[Features]) -> String {
     inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-/// Rows and columns of windows over an image.
-fn windows(what: &str, sides: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]) -> Result<[usize; 2], String> {
-    let [height, width] = sides;
-    if kernel.iter().any(|side| *side > LARGEST_SIDE) {
-        return Err(format!("has a {what} of {}×{}; expected at most {LARGEST_SIDE} on a side", kernel[0], kernel[1]));
-    }
-    if padding.iter().zip(kernel).any(|(padding, side)| *padding >= side) && padding != [0, 0] {
-        return Err(format!(
-            "has a padding of {}×{}; expected less than its {what} of {}×{}",
-            padding[0], padding[1], kernel[0], kernel[1]
-        ));
-    }
-    if (0..2).any(|axis| kernel[axis] > sides[axis] + 2 * padding[axis]) {
-        return Err(format!("has a {what} of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
-    }
-    if (0..2).any(|axis| stride[axis] > sides[axis] + 2 * padding[axis]) {
-        return Err(format!("has a stride of {}×{}, but what reaches it is only {height}×{width}", stride[0], stride[1]));
-    }
-    Ok([0, 1].map(|axis| (sides[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +319,7 @@ mod tests {
         let lines =
             ["conv 6 3x2 stride 2x1 padding 1x0 groups 2", "batch_norm", "relu6", "max_pool 2 padding 1", "flatten", "dense classes"];
         let graph = graph(&lines).unwrap();
-        let features: Vec<Vec<usize>> = (0..6).map(|place| graph.features_of(Source::Node(place)).dims()).collect();
+        let features: Vec<Vec<usize>> = (0..6).map(|index| graph.features_of(Source::Node(index)).dims()).collect();
         // (9 + 2 − 3)/2 + 1 = 5 rows, 8 − 2 + 1 = 7 columns; windows: (5 + 2 − 2)/2 + 1 = 3, (7 + 2 − 2)/2 + 1 = 4.
         assert_eq!(features, [vec![6, 5, 7], vec![6, 5, 7], vec![6, 5, 7], vec![6, 3, 4], vec![72], vec![3]]);
         let parameters: Vec<String> =
@@ -340,7 +336,7 @@ mod tests {
         ];
         assert_eq!(parameters, expected);
         assert_eq!(graph.parameter_count(), 36 + 6 + 12 + 216 + 3);
-        assert_eq!([0, 1, 5].map(|place| graph.multiplications(place)), [210 * 6, 210, 216]);
+        assert_eq!([0, 1, 5].map(|index| graph.multiplications(index)), [210 * 6, 210, 216]);
         assert_eq!(graph.nodes()[2].name, "relu6_1");
     }
 
@@ -360,6 +356,18 @@ mod tests {
         assert!(refused("\"outputs\":[\"dense1\"]", "\"outputs\":[\"dense1\",\"a\"]").contains("it has 2 outputs"));
         assert!(refused("\"inputs\":[\"relu1\",\"a\"]", "\"inputs\":[\"relu1\",\"b\"]").contains("node `add1` (add) takes `b`"));
         assert!(refused("\"height\":9", "\"height\":18446744073709551615").contains("are too large"));
+    }
+
+    #[test]
+    fn an_unknown_input_is_answered_with_the_names_there_are() {
+        let error = |lines: &[&str]| graph(lines).unwrap_err();
+        let names = "node `conv1` (conv) takes `b`, which is no node before it; expected `image`";
+        assert_eq!(error(&["conv 2 1x1 from b"]), names);
+        let names = "node `add1` (add) takes `blok`, which is no node before it; expected `block`, `relu1` or `image`";
+        assert_eq!(error(&["conv 2 1x1 as block", "relu", "add blok"]), names);
+        let many: Vec<&str> = std::iter::repeat_n("relu", 12).chain(["add rel2"]).collect();
+        let names = "expected `relu2`, `relu12`, `relu11`, `relu10`, `relu9`, `relu8`, `relu7`, `relu6`, `relu5`, `relu4` or one of 3 more";
+        assert!(error(&many).ends_with(names), "{}", error(&many));
     }
 
     #[test]

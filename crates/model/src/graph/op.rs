@@ -14,12 +14,10 @@ use super::pool::{AveragePool, MaxPool};
 use super::subtract::Subtract;
 use super::words::Words;
 use super::{Features, Parameter};
+use crate::spelling;
 
 /// What is said of an operation, in its own file.
 pub trait Operation {
-    /// The word for it in configs and files.
-    fn word(&self) -> &'static str;
-
     /// How many inputs it takes.
     fn input_count(&self) -> usize {
         1
@@ -43,107 +41,70 @@ pub trait Operation {
     }
 }
 
-/// An operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each variant's type says what it is")]
-pub enum Op {
-    Conv(Conv),
-    Dense(Dense),
-    BatchNorm(BatchNorm),
-    Relu(Relu),
-    Relu6(Relu6),
-    MaxPool(MaxPool),
-    AveragePool(AveragePool),
-    GlobalAveragePool(GlobalAveragePool),
-    GlobalMaxPool(GlobalMaxPool),
-    Add(Add),
-    Subtract(Subtract),
-    Flatten(Flatten),
-    Dropout(Dropout),
-}
-
-impl Op {
-    /// The words for all of them in configs.
-    pub const WORDS: [&str; 13] = [
-        "conv",
-        "dense",
-        "batch_norm",
-        "relu",
-        "relu6",
-        "max_pool",
-        "average_pool",
-        "global_average_pool",
-        "global_max_pool",
-        "add",
-        "subtract",
-        "flatten",
-        "dropout",
-    ];
-
-    /// What its file says of it.
-    #[must_use]
-    pub fn operation(&self) -> &dyn Operation {
-        match self {
-            Self::Conv(op) => op,
-            Self::Dense(op) => op,
-            Self::BatchNorm(op) => op,
-            Self::Relu(op) => op,
-            Self::Relu6(op) => op,
-            Self::MaxPool(op) => op,
-            Self::AveragePool(op) => op,
-            Self::GlobalAveragePool(op) => op,
-            Self::GlobalMaxPool(op) => op,
-            Self::Add(op) => op,
-            Self::Subtract(op) => op,
-            Self::Flatten(op) => op,
-            Self::Dropout(op) => op,
+/// Defines [`Op`] from one list: the word of each operation in configs and files, its type, and how it is read from the words after its own. A variant
+/// is named for its type.
+macro_rules! operations {
+    (|$words:ident, $classes:ident| $($word:literal => $name:ident: $parsed:expr,)*) => {
+        /// An operation.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "op")]
+        #[expect(missing_docs, reason = "each variant's type says what it is")]
+        pub enum Op {
+            $(#[serde(rename = $word)] $name($name),)*
         }
-    }
 
-    /// Reads an operation as a config writes it, such as `conv 32 3x3`, but for its inputs and its name; `classes` is what the word of that name stands for.
-    pub(super) fn parse(words: &mut Words, classes: usize) -> Result<Self, String> {
-        Ok(match words.next().unwrap_or_default() {
-            "conv" => Self::Conv(Conv::parse(words)?),
-            "dense" => Self::Dense(Dense::parse(words, classes)?),
-            "batch_norm" => Self::BatchNorm(BatchNorm::parse(words)?),
-            "relu" => Self::Relu(Relu {}),
-            "relu6" => Self::Relu6(Relu6 {}),
-            "max_pool" => Self::MaxPool(MaxPool::parse(words)?),
-            "average_pool" => Self::AveragePool(AveragePool::parse(words)?),
-            "global_average_pool" => Self::GlobalAveragePool(GlobalAveragePool {}),
-            "global_max_pool" => Self::GlobalMaxPool(GlobalMaxPool {}),
-            "add" => Self::Add(Add {}),
-            "subtract" => Self::Subtract(Subtract {}),
-            "flatten" => Self::Flatten(Flatten {}),
-            "dropout" => Self::Dropout(Dropout::parse(words)?),
-            other => return Err(format!("begins with `{other}`; expected one of {}", Self::WORDS.join(", "))),
-        })
-    }
-}
+        impl Op {
+            /// The words for all of them in configs and files.
+            pub const WORDS: &[&str] = &[$($word),*];
 
-macro_rules! from_operations {
-    ($($variant:ident($operation:ty)),*) => {
-        $(impl From<$operation> for Op {
-            fn from(operation: $operation) -> Self {
-                Self::$variant(operation)
+            /// The word for it in configs and files.
+            #[must_use]
+            pub const fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $word,)*
+                }
+            }
+
+            /// What its file says of it.
+            #[must_use]
+            pub fn operation(&self) -> &dyn Operation {
+                match self {
+                    $(Self::$name(op) => op,)*
+                }
+            }
+
+            /// Reads an operation as a config writes it, such as `conv 32 3x3`, but for its inputs and its name; `classes` is what the word of that
+            /// name stands for.
+            pub(super) fn parse($words: &mut Words, $classes: usize) -> Result<Self, String> {
+                let word = $words.next().ok_or_else(|| format!("is empty; {}", spelling::hint("", Self::WORDS)))?;
+                Ok(match word {
+                    $($word => Self::$name($parsed),)*
+                    other => return Err(format!("begins with `{other}`; {}", spelling::hint(other, Self::WORDS))),
+                })
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(operation: $name) -> Self {
+                Self::$name(operation)
             }
         })*
     };
 }
 
-from_operations!(
-    Conv(Conv),
-    Dense(Dense),
-    BatchNorm(BatchNorm),
-    Relu(Relu),
-    Relu6(Relu6),
-    MaxPool(MaxPool),
-    AveragePool(AveragePool),
-    GlobalAveragePool(GlobalAveragePool),
-    GlobalMaxPool(GlobalMaxPool),
-    Add(Add),
-    Subtract(Subtract),
-    Flatten(Flatten),
-    Dropout(Dropout)
-);
+operations! {
+    |words, classes|
+    "conv" => Conv: Conv::parse(words)?,
+    "dense" => Dense: Dense::parse(words, classes)?,
+    "batch_norm" => BatchNorm: BatchNorm::parse(words)?,
+    "relu" => Relu: Relu {},
+    "relu6" => Relu6: Relu6 {},
+    "max_pool" => MaxPool: MaxPool::parse(words)?,
+    "average_pool" => AveragePool: AveragePool::parse(words)?,
+    "global_average_pool" => GlobalAveragePool: GlobalAveragePool {},
+    "global_max_pool" => GlobalMaxPool: GlobalMaxPool {},
+    "add" => Add: Add {},
+    "subtract" => Subtract: Subtract {},
+    "flatten" => Flatten: Flatten {},
+    "dropout" => Dropout: Dropout::parse(words)?,
+}

@@ -85,20 +85,12 @@ fn pooled(inputs: &[Features], kernel: [usize; 2], stride: [usize; 2], padding: 
 }
 
 impl Operation for MaxPool {
-    fn word(&self) -> &'static str {
-        "max_pool"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         pooled(inputs, self.kernel, self.stride, self.padding)
     }
 }
 
 impl Operation for AveragePool {
-    fn word(&self) -> &'static str {
-        "average_pool"
-    }
-
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         pooled(inputs, self.kernel, self.stride, self.padding)
     }

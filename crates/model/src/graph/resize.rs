@@ -18,7 +18,7 @@ impl Graph {
                     "has parameters whose shapes depend on the images: `{}` is {:?} for images of {from}, and would be {:?} for images of {input}",
                     old.name, old.shape, new.shape
                 );
-                return Err(GraphError::Node { name, word: node.op.operation().word(), problem });
+                return Err(GraphError::Node { name, word: node.op.word(), problem });
             }
         }
         Ok(resized)

@@ -5,17 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::op::Operation;
 use super::{Features, listed};
 
-/// The elementwise difference of two inputs of the same shape, the first minus the second: what residual learning ends in, where the network finds what is to
-/// be taken off the image (Zhang et al. 2017, arXiv 1608.03981).
+/// The elementwise difference of two inputs of the same shape, the first minus the second: the last node of residual learning, where the network finds the noise
+/// that is subtracted from the image (Zhang et al. 2017, arXiv 1608.03981).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subtract {}
 
 impl Operation for Subtract {
-    fn word(&self) -> &'static str {
-        "subtract"
-    }
-
     fn input_count(&self) -> usize {
         2
     }

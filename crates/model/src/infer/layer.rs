@@ -84,10 +84,10 @@ impl Input<'_> {
 impl Layer {
     /// The layer of a stage; none where it leaves its input as it is.
     pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path) -> Option<Self> {
-        let place = stage.first();
-        let input = graph.input_of(place);
+        let node = stage.first();
+        let input = graph.input_of(node);
         let values = |role: Role| {
-            let parameter = graph.parameters_of(place).iter().find(|parameter| parameter.role == role)?;
+            let parameter = graph.parameters_of(node).iter().find(|parameter| parameter.role == role)?;
             weights.get(&parameter.name).map(|values| values.numbers.clone())
         };
         let value = |role: Role| values(role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
@@ -95,7 +95,7 @@ impl Layer {
             let Shape { height, width, .. } = map(input);
             Pool { height, width, kernel, stride, padding }
         };
-        Some(match &graph.nodes()[place].op {
+        Some(match &graph.nodes()[node].op {
             Op::Conv(op) => {
                 if let StageKind::ConvReluPool { channels_last } = stage.kind {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
@@ -132,11 +132,11 @@ impl Layer {
     }
 
     /// The same layer in `graph`, whose images have another size.
-    pub(super) fn resized(&self, graph: &Graph, stage: &Stage, path: Path) -> Self {
+    pub(super) fn resized(&self, graph: &Graph, stage: &Stage) -> Self {
         let input = graph.input_of(stage.first());
         let mut layer = self.clone();
         match (&mut layer, &graph.nodes()[stage.first()].op) {
-            (Self::ConvReluPool { weights, .. }, Op::Conv(op)) => *weights = Arc::new(weights.resized(path, geometry(op, map(input)))),
+            (Self::ConvReluPool { weights, .. }, Op::Conv(op)) => *weights = Arc::new(weights.resized(geometry(op, map(input)))),
             (Self::Convolution { convolution: to, .. }, Op::Conv(op)) => *to = convolution(op, map(input)),
             (Self::BatchNorm { positions, .. }, _) => *positions = input.area(),
             (Self::MaxPool(pool) | Self::AveragePool(pool), _) => Shape { height: pool.height, width: pool.width, .. } = map(input),
@@ -174,19 +174,20 @@ impl Layer {
             let Features::Map(Shape { channels, height, width }) = input.features else { unreachable!("a convolution takes a map") };
             let size = channels * height * width;
             let strides = if input.is_channels_last { [size, 1, width * channels, channels] } else { [size, height * width, width, 1] };
-            let (out, _) = conv::forward(path, weights, count, &Images { numbers: &input.numbers, strides }, false, threads);
+            let out = conv::forward(weights, &Images { numbers: &input.numbers, batch: count, strides }, threads);
             return if *first { channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads) } else { out };
         }
         let Input { numbers, features, .. } = input.ordered(threads);
         match self {
             Self::ConvReluPool { .. } => unreachable!("it has been computed"),
             Self::Convolution { convolution, weights, bias } => {
-                convolve::forward(path, *convolution, count, &numbers, weights, bias.as_deref(), threads)
+                let weights = convolve::Weights { kernel: weights, bias: bias.as_deref() };
+                convolve::forward(path, *convolution, &numbers, weights, threads)
             }
             Self::Dense { weights, bias, relu } => {
                 let (inputs, outputs) = (features.size(), weights.len() / features.size());
                 let (x, weights) = (Matrix::rows(&numbers, [count, inputs]), Matrix::rows(weights, [inputs, outputs]));
-                dense::forward(path, x, weights, bias, *relu, threads)
+                dense::forward(path, x, dense::Layer { weights, bias, relu: *relu }, threads)
             }
             Self::BatchNorm { mean, variance, gamma, beta, epsilon, positions } => {
                 let norm = BatchNorm { mean, variance, gamma, beta, epsilon: *epsilon };

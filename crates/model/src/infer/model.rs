@@ -96,7 +96,7 @@ impl Model {
         let mut layers = self.steps.iter().map(|step| &step.layer);
         let resized = |stage: &Stage| match graph.nodes()[stage.first()].op {
             Op::Flatten(_) | Op::Dropout(_) => None,
-            _ => layers.next().map(|layer| layer.resized(&graph, stage, self.path)),
+            _ => layers.next().map(|layer| layer.resized(&graph, stage)),
         };
         Ok(Self::assembled(self.path, graph.clone(), resized))
     }
@@ -110,7 +110,7 @@ impl Model {
         for stage in fused(&graph) {
             let value = |source: &Source| match source {
                 Source::Image => 0,
-                Source::Node(place) => value_of[*place],
+                Source::Node(node) => value_of[*node],
             };
             let inputs: Vec<usize> = graph.sources(stage.first()).iter().map(value).collect();
             let Some(layer) = layer(&stage) else {

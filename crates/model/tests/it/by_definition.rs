@@ -7,17 +7,17 @@ use regulus_model::{Weights, graph};
 pub(crate) fn evaluate(graph: &Graph, weights: &Weights, image: &[f32]) -> Vec<f64> {
     let image: Vec<f64> = image.iter().map(|number| f64::from(*number)).collect();
     let mut given: Vec<Vec<f64>> = Vec::new();
-    for (place, node) in graph.nodes().iter().enumerate() {
+    for (index, node) in graph.nodes().iter().enumerate() {
         let of = |source: &Source| match source {
             Source::Image => image.as_slice(),
-            Source::Node(place) => &given[*place],
+            Source::Node(index) => &given[*index],
         };
-        let x = of(&graph.sources(place)[0]);
+        let x = of(&graph.sources(index)[0]);
         let parameter = |name: &str| -> Vec<f64> {
             let values = weights.get(&format!("{}.{name}", node.name));
             values.map_or_else(Vec::new, |values| values.numbers.iter().map(|number| f64::from(*number)).collect())
         };
-        let (input, output) = (graph.input_of(place), graph.features_of(Source::Node(place)));
+        let (input, output) = (graph.input_of(index), graph.features_of(Source::Node(index)));
         let area = input.area();
         let out = match &node.op {
             Op::Conv(op) => convolution(op, map(input), map(output), x, &parameter("weight"), &parameter("bias")),
@@ -47,8 +47,8 @@ pub(crate) fn evaluate(graph: &Graph, weights: &Weights, image: &[f32]) -> Vec<f
             }
             Op::GlobalAveragePool(_) => x.chunks(area).map(|channel| channel.iter().sum::<f64>() / area as f64).collect(),
             Op::GlobalMaxPool(_) => x.chunks(area).map(|channel| channel.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect(),
-            Op::Add(_) => x.iter().zip(of(&graph.sources(place)[1])).map(|(left, right)| left + right).collect(),
-            Op::Subtract(_) => x.iter().zip(of(&graph.sources(place)[1])).map(|(left, right)| left - right).collect(),
+            Op::Add(_) => x.iter().zip(of(&graph.sources(index)[1])).map(|(left, right)| left + right).collect(),
+            Op::Subtract(_) => x.iter().zip(of(&graph.sources(index)[1])).map(|(left, right)| left - right).collect(),
             Op::Flatten(_) | Op::Dropout(_) => x.to_vec(),
         };
         given.push(out);

@@ -18,9 +18,9 @@ fn values<'a>(weights: &'a Weights, name: &str) -> &'a [f32] {
 fn dense_layer(weights: &Weights, name: &str, x: &[f32], count: usize, relu: bool) -> Vec<f32> {
     let (weight, bias) = (values(weights, &format!("{name}.weight")), values(weights, &format!("{name}.bias")));
     let (inputs, outputs) = (x.len() / count, bias.len());
-    let turned: Vec<f32> = (0..weight.len()).map(|at| weight[at % outputs * inputs + at / outputs]).collect();
-    let (x, w) = (Matrix::rows(x, [count, inputs]), Matrix::rows(&turned, [inputs, outputs]));
-    dense::forward(Path::chosen().unwrap(), x, w, bias, relu, 2)
+    let transposed: Vec<f32> = (0..weight.len()).map(|index| weight[index % outputs * inputs + index / outputs]).collect();
+    let (x, w) = (Matrix::rows(x, [count, inputs]), Matrix::rows(&transposed, [inputs, outputs]));
+    dense::forward(Path::chosen().unwrap(), x, dense::Layer { weights: w, bias, relu }, 2)
 }
 
 /// The network as the program's own evaluation calls the kernels: at most 64 images at a time.
@@ -35,10 +35,10 @@ fn by_kernels(weights: &Weights, images: &[f32]) -> Vec<f32> {
     let mut logits = Vec::new();
     for images in images.chunks(64 * INPUT.size()) {
         let count = images.len() / INPUT.size();
-        let images = Images { numbers: images, strides: [784, 784, 28, 1] };
-        let (maps, _) = conv::forward(path, &first, count, &images, false, 2);
-        let maps = Images { numbers: &maps, strides: [13 * 13 * 32, 1, 13 * 32, 32] };
-        let (maps, _) = conv::forward(path, &second, count, &maps, false, 2);
+        let images = Images { numbers: images, batch: count, strides: [784, 784, 28, 1] };
+        let maps = conv::forward(&first, &images, 2);
+        let maps = Images { numbers: &maps, batch: count, strides: [13 * 13 * 32, 1, 13 * 32, 32] };
+        let maps = conv::forward(&second, &maps, 2);
         let flat = channels_first(&maps, 25, 64, 2);
         let hidden = dense_layer(weights, "dense1", &flat, count, true);
         logits.extend(dense_layer(weights, "dense2", &hidden, count, false));

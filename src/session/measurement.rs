@@ -1,18 +1,16 @@
 //! The measurement after training, of the best and the last checkpoint.
 
-use std::sync::atomic::AtomicBool;
-
 use regulus_model::Weights;
 
-use super::Launch;
 use super::warnings::{Outcome, collapsed_last, warnings};
+use super::{Best, EndedBy, Measured, Session, SplitSummary, Status, Summary};
+use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_with_progress};
 use crate::network::{Network, Predictor};
-use crate::objective::{Penalties, Sparsity};
-use crate::run::{CheckpointKind, Measured, SplitSummary, Summary};
-use crate::train::{Observer, PhaseReporter};
+use crate::objective::{Observed, Penalties, Sparsity};
+use crate::train::{Control, Event, Observer, PhaseReporter};
 
 /// A network to measure.
 struct Candidate {
@@ -30,45 +28,53 @@ struct Splits {
 }
 
 /// The progress of the measurement.
-struct Progress<'a> {
-    reporter: PhaseReporter<'a>,
+struct Progress<'a, 'b> {
+    reporter: PhaseReporter<'a, 'b>,
     done: u64,
     total: u64,
 }
 
-impl Launch {
+impl Session {
     /// Adds the measures of the selected checkpoint, and of best and last if there are both, to `summary`. Returns `None` if it was stopped.
-    pub(super) fn measured(&self, summary: Summary, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
-        let last = self.last();
-        let mut notes = Vec::new();
-        let best = if self.data.validation.is_some() {
-            let (best, warning) = self.best()?;
-            notes.extend(warning);
-            Some(best)
-        } else {
-            None
-        };
+    pub(super) fn measure(&self, summary: Summary, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
+        let mut control = Control::new(&self.stop, observer);
+        control.send(&Event::Measuring)?;
+        let last = self.last_candidate();
+        let best = self.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
-        let mut progress = Progress { reporter: PhaseReporter::new(stop, observer), done: 0, total: networks * self.samples() };
+        let mut progress = Progress { reporter: PhaseReporter::new(&mut control), done: 0, total: networks * self.samples() };
         let measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
         progress.reporter.finish()?;
         let Some((of_last, of_best)) = measured else { return Ok(None) };
-        let of_best = of_best.as_ref().unwrap_or(&of_last);
-        let (selected, splits) = match (self.keep, &best) {
-            (CheckpointKind::Best, Some(best)) => (self.measured_of(best, of_best), of_best),
-            _ => (self.measured_of(&last, &of_last), &of_last),
+        let summary = self.summarized(summary, (&last, &of_last), best.as_ref().map(|best| (best, of_best.as_ref().unwrap_or(&of_last))));
+        if summary.is_finite() {
+            return Ok(Some(summary));
+        }
+        let (state, rate) = (&self.training.state, self.experiment.optimizer.learning_rate.get());
+        Err(self.training.diverged("the loss of the trained network", state.step, state.epoch, rate).into())
+    }
+
+    /// The summary with the measures of the last and the best network.
+    fn summarized(&self, summary: Summary, last: (&Candidate, &Splits), best: Option<(&Candidate, &Splits)>) -> Summary {
+        let of_last = self.measured_of(last.0, last.1);
+        let of_best = best.map(|(best, splits)| self.measured_of(best, splits));
+        let (selected, splits) = match (self.keep, &of_best, best) {
+            (CheckpointKind::Best, Some(of_best), Some((_, splits))) => (of_best, splits),
+            _ => (&of_last, last.1),
         };
         let outcome = self.outcome(splits, selected.weight_norm_squared);
+        let mut notes = Vec::new();
         // The best checkpoint may be of an epoch before the collapse.
         if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
-            notes.extend(collapsed_last(&self.outcome(&of_last, self.measured_of(&last, &of_last).weight_norm_squared)));
+            notes.extend(collapsed_last(&self.outcome(last.1, of_last.weight_norm_squared)));
         }
         notes.extend(warnings(&outcome));
-        let both = best.map(|best| (self.measured_of(&best, of_best), self.measured_of(&last, &of_last)));
-        let (best, last) = both.unzip();
-        let best_epoch = best.as_ref().map_or(summary.best_epoch, |best| Some(best.epoch));
-        Ok(Some(Summary { best_epoch, best, last, warnings: notes, ..summary }.with_selected(self.keep, &selected)))
+        let summary = Summary { warnings: notes, ..summary }.with_selected(self.keep, selected);
+        match of_best {
+            Some(best) => Summary { best_epoch: Some(best.epoch), best: Some(best), last: Some(of_last), ..summary },
+            None => summary,
+        }
     }
 
     /// The measures that warnings are based on.
@@ -77,31 +83,27 @@ impl Launch {
             train: &splits.train,
             validation: splits.validation.as_ref(),
             test: splits.test.as_ref(),
-            classes: &self.manifest.classes,
-            penalties: &self.manifest.penalties,
+            classes: &self.data.classes,
+            penalties: self.penalties().labels(),
             first_weight_norm_squared: self.training.state.first_weight_norm_squared,
             weight_norm_squared,
         }
     }
 
     /// The network after the last step.
-    fn last(&self) -> Candidate {
+    fn last_candidate(&self) -> Candidate {
         let network = self.training.measured_network();
         let (weights, predictor) = (network.weights(), Predictor::new(&network, &self.data.normalizer));
         Candidate { epoch: self.training.state.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
-    /// The network with the lowest validation loss and the λ of its checkpoint. Also returns a warning if the previous checkpoint was loaded.
-    fn best(&self) -> Result<(Candidate, Option<String>), Error> {
-        let loaded = self.folder.load(Some(CheckpointKind::Best))?;
-        let mut penalties = self.training.penalties().clone();
-        penalties.set(loaded.snapshot.state.lambdas.iter().copied().map(Some));
-        let epoch = loaded.snapshot.state.epoch;
-        let weights = loaded.snapshot.into_measured();
-        let device = self.device.clone().inner();
-        let network = Network::blank(&self.manifest.graph, &device).with_weights(&weights, self.folder.path())?;
-        let predictor = Predictor::new(&network, &self.data.normalizer);
-        Ok((Candidate { epoch, predictor, weights, penalties }, loaded.warning))
+    /// The network with the lowest validation loss, with the λ at that time.
+    fn best_candidate(&self, best: &Best) -> Candidate {
+        let Best { epoch, weights, lambdas, bounds } = best.clone();
+        let mut penalties = self.penalties().clone();
+        penalties.advance(Observed::Checkpoint { lambdas: &lambdas, bounds: &bounds });
+        let network = Network::of_weights(self.graph(), &weights, &self.opened.device);
+        Candidate { epoch, predictor: Predictor::new(&network, &self.data.normalizer), weights, penalties }
     }
 
     /// The number of samples in all splits.
@@ -138,9 +140,40 @@ impl Launch {
         Some(Splits { train, validation: complete(validation)?, test: complete(test)? })
     }
 
+    /// The summary before the measurement.
+    pub(crate) fn unmeasured(&self, status: Status) -> Summary {
+        let (state, train) = (&self.training.state, &self.experiment.train);
+        let all = (train.epochs.get() as u64).saturating_mul(train.steps_per_epoch(self.data.train.count()));
+        let ended_by = if train.max_steps > 0 && train.max_steps < all { EndedBy::MaxSteps } else { EndedBy::Epochs };
+        Summary {
+            status,
+            ended_by: (status == Status::Completed).then_some(ended_by),
+            epochs: state.epoch,
+            steps: state.step,
+            seconds: state.seconds + state.sums.seconds,
+            images_per_second: Summary::median_speed(&state.speeds),
+            kept: None,
+            train: None,
+            validation: None,
+            test: None,
+            penalty: None,
+            lambda: None,
+            lambdas: Vec::new(),
+            weight_norm_squared: None,
+            zero_weights: None,
+            zero_channels: None,
+            best_epoch: state.best_epoch,
+            best: None,
+            last: None,
+            warnings: Vec::new(),
+            parameters: self.graph().parameter_count(),
+            backend: self.experiment.backend.kind.name().to_owned(),
+        }
+    }
+
     fn measured_of(&self, candidate: &Candidate, splits: &Splits) -> Measured {
         let Candidate { epoch, weights, penalties, .. } = candidate;
-        let zeros = Sparsity::of(weights, &self.manifest.graph);
+        let zeros = Sparsity::of(weights, self.graph());
         Measured {
             epoch: *epoch,
             train: Some(SplitSummary::from(&splits.train)),

@@ -13,7 +13,7 @@ pub(super) struct Outcome<'a> {
     pub(super) validation: Option<&'a Measures>,
     pub(super) test: Option<&'a Measures>,
     pub(super) classes: &'a [String],
-    pub(super) penalties: &'a [String],
+    pub(super) penalties: Vec<String>,
     pub(super) first_weight_norm_squared: Option<f64>,
     pub(super) weight_norm_squared: f64,
 }
@@ -104,7 +104,7 @@ mod tests {
             validation: None,
             test: Some(measures),
             classes: &classes,
-            penalties: &["l2 on kernels".to_owned()],
+            penalties: vec!["l2 on kernels".to_owned()],
             first_weight_norm_squared: Some(100.0),
             weight_norm_squared: now,
         })

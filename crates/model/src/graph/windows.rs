@@ -1,0 +1,31 @@
+//! Windows over an image: kernels of convolutions and pools.
+
+/// No kernel or window has a longer side.
+const LARGEST_SIDE: usize = 1 << 14;
+
+/// Rows and columns of windows over an image.
+pub(super) fn windows(
+    what: &str,
+    sides: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Result<[usize; 2], String> {
+    let [height, width] = sides;
+    if kernel.iter().any(|side| *side > LARGEST_SIDE) {
+        return Err(format!("has a {what} of {}×{}; expected at most {LARGEST_SIDE} on a side", kernel[0], kernel[1]));
+    }
+    if padding.iter().zip(kernel).any(|(padding, side)| *padding >= side) && padding != [0, 0] {
+        return Err(format!(
+            "has a padding of {}×{}; expected less than its {what} of {}×{}",
+            padding[0], padding[1], kernel[0], kernel[1]
+        ));
+    }
+    if (0..2).any(|axis| kernel[axis] > sides[axis] + 2 * padding[axis]) {
+        return Err(format!("has a {what} of {}×{}, but what reaches it is only {height}×{width}", kernel[0], kernel[1]));
+    }
+    if (0..2).any(|axis| stride[axis] > sides[axis] + 2 * padding[axis]) {
+        return Err(format!("has a stride of {}×{}, but what reaches it is only {height}×{width}", stride[0], stride[1]));
+    }
+    Ok([0, 1].map(|axis| (sides[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1))
+}

@@ -1,0 +1,167 @@
+//! The data loader: the batches of an epoch, each assembled by an idle thread while the one before is computed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use rand::seq::SliceRandom;
+use rayon::Yield;
+
+use super::{Batcher, HostBatch, Subset, Transform};
+use crate::config::Experiment;
+
+/// Assembles the batch of some samples.
+type Assemble = dyn Fn(&[u32]) -> HostBatch + Send + Sync;
+
+/// Loads the batches of one epoch. A batch larger than `train.micro_batch` is loaded in micro-batches.
+pub struct DataLoader {
+    assemble: Arc<Assemble>,
+    /// The indices of the samples, batch after batch.
+    order: Arc<[u32]>,
+    batch_size: usize,
+    micro_batch: usize,
+    prefetched: Option<Prefetched>,
+}
+
+/// A micro-batch that a thread assembles.
+struct Prefetched {
+    position: Position,
+    batch: Receiver<std::thread::Result<HostBatch>>,
+}
+
+/// The position of a micro-batch: its first sample in the order of the epoch, and the number of its samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    first: usize,
+    count: usize,
+}
+
+impl DataLoader {
+    /// The batches of `epoch` (from 0) of a training on `subset`, in the random order of that epoch, with data augmentation.
+    #[must_use]
+    pub fn new(experiment: &Experiment, subset: &Subset, batcher: &Batcher, epoch: u64) -> Self {
+        let mut order: Vec<u32> = (0..u32::try_from(subset.count()).unwrap_or(u32::MAX)).collect();
+        if experiment.data.shuffle {
+            order.shuffle(&mut experiment.seed.stream("shuffle", epoch));
+        }
+        Self::in_order(experiment, subset, batcher, epoch, &order, experiment.train.batch(subset.count()))
+    }
+
+    /// As [`DataLoader::new`], with the samples in `order` and `batch_size` of them in a batch.
+    #[must_use]
+    pub fn in_order(experiment: &Experiment, subset: &Subset, batcher: &Batcher, epoch: u64, order: &[u32], batch_size: usize) -> Self {
+        let (augment, seed) = (experiment.augment, experiment.seed);
+        let (subset, batcher) = (subset.clone(), batcher.clone());
+        let assemble =
+            move |indices: &[u32]| batcher.assemble_transformed(&subset, indices, |index| Transform::random(&augment, seed, epoch, index));
+        let micro_batch = experiment.train.micro_batch.get();
+        Self { assemble: Arc::new(assemble), order: order.into(), batch_size: batch_size.max(1), micro_batch, prefetched: None }
+    }
+
+    /// The batch `index` of the epoch, from 0. It is empty after the last.
+    pub fn batch(&mut self, index: usize) -> LoadedBatch<'_> {
+        let first = index.saturating_mul(self.batch_size).min(self.order.len());
+        let count = self.batch_size.min(self.order.len() - first);
+        LoadedBatch { loader: self, first, count }
+    }
+
+    /// The micro-batch after the one that ends before `first`, in the batch that begins at `batch`.
+    fn position(&self, first: usize) -> Option<Position> {
+        let batch_end = (first / self.batch_size + 1) * self.batch_size;
+        let end = batch_end.min(self.order.len()).min(first + self.micro_batch);
+        (first < end).then_some(Position { first, count: end - first })
+    }
+
+    /// The micro-batch at `position`; the one after it is prefetched.
+    fn load(&mut self, position: Position) -> HostBatch {
+        let batch = match self.prefetched.take() {
+            Some(prefetched) if prefetched.position == position => prefetched.wait(),
+            other => {
+                self.prefetched = other;
+                (self.assemble)(&self.order[position.first..position.first + position.count])
+            }
+        };
+        if self.prefetched.is_none() {
+            self.prefetched = self.position(position.first + position.count).map(|next| self.prefetch(next));
+        }
+        batch
+    }
+
+    fn prefetch(&self, position: Position) -> Prefetched {
+        let (send, batch) = channel();
+        let (assemble, order) = (Arc::clone(&self.assemble), Arc::clone(&self.order));
+        rayon::spawn(move || {
+            let assembled = catch_unwind(AssertUnwindSafe(|| assemble(&order[position.first..position.first + position.count])));
+            // The loader may be gone.
+            let _ = send.send(assembled);
+        });
+        Prefetched { position, batch }
+    }
+}
+
+impl Prefetched {
+    /// Waits for the batch. A thread of a pool works in the meantime, on the batch itself if no other thread has begun it.
+    fn wait(self) -> HostBatch {
+        let assembled = if rayon::current_thread_index().is_none() {
+            self.batch.recv().ok()
+        } else {
+            loop {
+                match self.batch.try_recv() {
+                    Ok(assembled) => break Some(assembled),
+                    Err(TryRecvError::Disconnected) => break None,
+                    Err(TryRecvError::Empty) if rayon::yield_now() == Some(Yield::Executed) => {}
+                    Err(TryRecvError::Empty) => std::thread::yield_now(),
+                }
+            }
+        };
+        match assembled.unwrap_or_else(|| unreachable!("the thread sends a batch or its panic")) {
+            Ok(batch) => batch,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// A batch of a [`DataLoader`].
+pub struct LoadedBatch<'a> {
+    loader: &'a mut DataLoader,
+    first: usize,
+    count: usize,
+}
+
+impl LoadedBatch<'_> {
+    /// The number of its samples.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.count
+    }
+
+    /// Its micro-batches. Each call begins with the first.
+    pub fn micro_batches(&mut self) -> MicroBatches<'_> {
+        MicroBatches { loader: self.loader, next: self.first, end: self.first + self.count }
+    }
+}
+
+/// The micro-batches of a batch, one after the other.
+pub struct MicroBatches<'a> {
+    loader: &'a mut DataLoader,
+    next: usize,
+    end: usize,
+}
+
+/// A part of a batch that is computed at once.
+pub struct MicroBatch {
+    /// The samples.
+    pub batch: HostBatch,
+    /// The number of samples.
+    pub count: usize,
+}
+
+impl Iterator for MicroBatches<'_> {
+    type Item = MicroBatch;
+
+    fn next(&mut self) -> Option<MicroBatch> {
+        let position = self.loader.position(self.next).filter(|_| self.next < self.end)?;
+        self.next += position.count;
+        Some(MicroBatch { batch: self.loader.load(position), count: position.count })
+    }
+}

@@ -1,0 +1,174 @@
+//! An estimate of the memory that training needs.
+
+use regulus_model::graph::{Graph, Parameter, Source};
+use serde::Serialize;
+
+use crate::config::{Average, Experiment};
+use crate::data::Data;
+use crate::network::Network;
+
+/// The bytes of a float32 number.
+const FLOAT: u64 = 4;
+
+/// The memory of training, in bytes. It is a lower bound: it leaves out the program itself, what reading the images needs and what single operations need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrainingMemory {
+    /// The images.
+    pub images: u64,
+    /// The parameters, with running statistics and the average of the weights.
+    pub parameters: u64,
+    /// What the optimizer keeps of each parameter.
+    pub optimizer_state: u64,
+    /// In a step: the gradient, and the sum of the gradients of micro-batches.
+    pub gradients: u64,
+    /// In a step: the input and the output of each stage for the samples that are computed at once, and the gradients of one stage's input and output.
+    pub activations: u64,
+    /// In a checkpoint: copies of parameters and optimizer state, and the weights as a file.
+    pub checkpoint: u64,
+    /// Images, parameters and optimizer state, with a step or a checkpoint, whichever is larger.
+    pub total: u64,
+}
+
+impl TrainingMemory {
+    /// The estimate for a network that is trained as `experiment` says.
+    pub(super) fn of(experiment: &Experiment, network: &Network, data: &Data) -> Self {
+        let (graph, train) = (network.graph(), &experiment.train);
+        let batch = train.batch(data.train.count());
+        let at_once = batch.min(train.micro_batch.get());
+        let trained = FLOAT * graph.parameter_count() as u64;
+        let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
+
+        let images = data.bytes();
+        let parameters = if experiment.averaging.0 == Average::None { all } else { 2 * all };
+        let optimizer_state = experiment.optimizer.method.numbers_per_parameter() * trained;
+        let gradients = if at_once < batch { 2 * trained } else { trained };
+        let activations = FLOAT * at_once as u64 * numbers_of_a_step(network);
+        // The weights are put into the order of the file before they are written as bytes.
+        let checkpoint = parameters + optimizer_state + 2 * all;
+        let total = images + parameters + optimizer_state + checkpoint.max(gradients + activations);
+        Self { images, parameters, optimizer_state, gradients, activations, checkpoint, total }
+    }
+
+    /// A warning if it is more than the `available` bytes.
+    pub(super) fn warning(&self, available: u64, graph: &Graph) -> Option<String> {
+        let is_step = self.gradients + self.activations >= self.checkpoint;
+        let parameters = self.parameters + self.optimizer_state + if is_step { self.gradients } else { self.checkpoint };
+        let activations = if is_step { self.activations } else { 0 };
+        let (largest, remedy) = [
+            (self.images, "the images: use a smaller `data.image_size`, or fewer images".to_owned()),
+            (parameters, {
+                let node = largest_node(graph, |index| graph.parameters_of(index).iter().map(Parameter::size).sum());
+                format!("parameters, their gradients, optimizer state and copies: make layer `{node}` smaller")
+            }),
+            (activations, {
+                let node = largest_node(graph, |index| output_size(graph, index));
+                format!("activations of a batch: lower `train.batch_size` or `train.micro_batch`, or make layer `{node}` smaller")
+            }),
+        ]
+        .into_iter()
+        .max_by_key(|(bytes, _)| *bytes)?;
+        (self.total > available).then(|| {
+            let [total, available, largest] = [self.total, available, largest].map(in_words);
+            format!("training needs at least {total} of memory, but this machine has {available}; {largest} are {remedy}")
+        })
+    }
+}
+
+/// The estimate in words: the total, and each share of it.
+impl std::fmt::Display for TrainingMemory {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let always = [("images", self.images), ("parameters", self.parameters), ("optimizer state", self.optimizer_state)];
+        let step = [("gradients", self.gradients), ("activations of a batch", self.activations)];
+        let listed = |shares: &[(&str, u64)]| {
+            shares.iter().map(|(name, bytes)| format!("{name} {}", in_words(*bytes))).collect::<Vec<_>>().join(", ")
+        };
+        let [total, checkpoint] = [self.total, self.checkpoint].map(in_words);
+        write!(formatter, "at least {total}: {}; in a step {}; in a checkpoint {checkpoint}", listed(&always), listed(&step))
+    }
+}
+
+/// How many numbers a training step holds for one sample.
+fn numbers_of_a_step(network: &Network) -> u64 {
+    let graph = network.graph();
+    let outputs: u64 = network.stages().iter().map(|stage| output_size(graph, stage.last()) as u64).sum();
+    let backward = network.stages().iter().map(|stage| (graph.input_of(stage.first()).size() + output_size(graph, stage.last())) as u64);
+    graph.input().size() as u64 + outputs + backward.max().unwrap_or(0)
+}
+
+/// The numbers that a node gives for one image.
+fn output_size(graph: &Graph, index: usize) -> usize {
+    graph.features_of(Source::Node(index)).size()
+}
+
+/// The name of the node with the largest `size`; of equal ones the first.
+fn largest_node(graph: &Graph, size: impl Fn(usize) -> usize) -> &str {
+    let largest = (0..graph.nodes().len()).rev().max_by_key(|index| size(*index));
+    largest.map_or("", |index| &graph.nodes()[index].name)
+}
+
+/// Bytes as `12 kB`, `3.4 MB` or `5.6 GB`.
+fn in_words(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    let (size, unit) = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")].into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1e3, "kB"));
+    format!("{:.1} {unit}", bytes / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data;
+    use crate::session::Session;
+
+    const SMALL: &str = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\ntrain_limit = 240\nvalidation = 0\n";
+
+    fn memory(sets: &[&str]) -> (TrainingMemory, Graph) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), SMALL).unwrap();
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        let experiment = Experiment::load(file.path(), &sets).unwrap();
+        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let session = Session::new(experiment, data).unwrap();
+        (*session.memory(), session.graph().clone())
+    }
+
+    #[test]
+    fn the_reference_network_by_hand() {
+        let experiment = Experiment::from_toml(SMALL).unwrap();
+        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let images = data.bytes();
+        let (fused, _) = memory(&[]);
+        // Input 28·28, pooled maps 32·13·13 and 64·5·5, flattened 1600, dense 128 and 10.
+        // The gradients are those of the second convolution's input and output.
+        let activations = 4 * 32 * (784 + 5408 + 1600 + 1600 + 128 + 10 + 5408 + 1600);
+        let (parameters, checkpoint) = (4 * 225_034, 4 * 5 * 225_034);
+        let total = images + 3 * parameters + checkpoint;
+        let expected =
+            TrainingMemory { images, parameters, optimizer_state: 2 * parameters, gradients: parameters, activations, checkpoint, total };
+        assert_eq!(fused, expected);
+        let (stock, _) = memory(&["backend.kernels=stock"]);
+        // Convolutions and ReLU have outputs of their own: 2·32·26·26 and 2·64·11·11, and the hidden layer's ReLU 128. The gradients are those of the
+        // first ReLU.
+        assert_eq!(stock.activations, activations + 4 * 32 * (2 * 21_632 + 2 * 7744 + 128 + 2 * 21_632 - 5408 - 1600));
+        assert_eq!(stock.total, images + 4 * parameters + stock.activations);
+        let (other, _) =
+            memory(&["train.batch_size=200", "train.micro_batch=16", "averaging.kind=swa", "averaging.from_epoch=1", "optimizer.kind=sgd"]);
+        assert_eq!((other.parameters, other.gradients, other.optimizer_state), (2 * parameters, 2 * parameters, 0));
+        assert_eq!(other.activations, activations / 2);
+    }
+
+    #[test]
+    fn more_than_the_machine_has_is_reported_with_the_largest_share() {
+        let (activations, graph) = memory(&[]);
+        assert_eq!(activations.warning(activations.total, &graph), None);
+        let images =
+            TrainingMemory { images: 9 * activations.total, total: 10 * activations.total, ..activations }.warning(1, &graph).unwrap();
+        assert!(images.ends_with(" are the images: use a smaller `data.image_size`, or fewer images"), "{images}");
+        let (parameters, graph) = memory(&["model.hidden=100000"]);
+        let warning = parameters.warning(2_000_000_000, &graph).unwrap();
+        let expected = "training needs at least 5.2 GB of memory, but this machine has 2.0 GB; 5.2 GB are parameters, their gradients, optimizer state and copies: make layer `dense1` smaller";
+        assert_eq!(warning, expected);
+        let (activations, graph) = memory(&["model.channels=[20000]", "model.hidden=1", "train.batch_size=full", "optimizer.kind=sgd"]);
+        let warning = activations.warning(1_000_000_000, &graph).unwrap();
+        assert!(warning.ends_with("lower `train.batch_size` or `train.micro_batch`, or make layer `conv1` smaller"), "{warning}");
+    }
+}
