@@ -228,12 +228,18 @@ impl<'a> Patches<'a> {
     }
 }
 
-/// Copies `count` numbers in whole registers.
+/// Copies `count` numbers in whole registers, two at a time: rows are short, and a loop over single registers becomes a call of the C library for each.
 #[inline(always)]
 fn copy_over<S: Simd>(from: &[f32], count: usize, to: &mut [f32]) {
     let registers = count.div_ceil(S::F32_LANES);
     let ((from, _), (to, _)) = (S::as_simd_f32s(from), S::as_mut_simd_f32s(to));
-    to[..registers].copy_from_slice(&from[..registers]);
+    let ((twos, rest), (to_twos, to_rest)) = (from[..registers].as_chunks::<2>(), to[..registers].as_chunks_mut::<2>());
+    for ([first, second], [to_first, to_second]) in twos.iter().zip(to_twos) {
+        (*to_first, *to_second) = (*first, *second);
+    }
+    if let ([last], [to]) = (rest, to_rest) {
+        *to = *last;
+    }
 }
 
 /// `outputs` channels from `first` on at the positions of `patches`. In `out` a channel begins every `stride` numbers.
