@@ -21,7 +21,7 @@ pub struct Model {
     pub channels: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
-    /// What the convolutions see beyond the edge.
+    /// The padding of convolutions.
     pub padding: Padding,
     /// Units of the hidden dense layer of a `cnn` or `mlp`.
     pub hidden: Count,
@@ -66,7 +66,7 @@ keys! {
         channels: Vec<Count> = vec![Count::literal(32), Count::literal(64)], for Cnn;
         /// The side of the square convolution kernels.
         kernel_size: Count = Count::literal(3), for Cnn;
-        /// What convolutions get beyond the edge.
+        /// The padding of convolutions.
         padding: Padding = Padding::Valid, for Cnn;
         /// The units of the hidden dense layer.
         hidden: Count = Count::literal(128), for Cnn | Mlp;
@@ -78,9 +78,9 @@ keys! {
         width: Count = Count::literal(32), for Dncnn;
         /// A list such as `["conv 16 3x3", "batch_norm", "relu", "global_average_pool", "dense classes"]`.
         layers: Vec<Layer>, default "required for `layers`", schema { "minItems": 1, "x-values": "list of layers" }, for Layers;
-        /// The distribution of initial kernels. Biases start at 0.
+        /// The distribution of the initial weights of convolutions and dense layers. Biases start at 0.
         initializer: Init = Init::Glorot;
-        /// A safetensors file with the initial weights instead.
+        /// Initial weights instead: a run folder, or a safetensors file that `regulus export` wrote.
         init: PathBuf, default "none", schema { "x-values": "path" };
     }
 }
@@ -204,10 +204,20 @@ impl Model {
         Err(ConfigError::value("model.kind", problem))
     }
 
+    /// The index of the layer that an error names, if it is one of `layers`.
+    fn line_of(&self, error: &GraphError) -> Option<usize> {
+        let (GraphError::Node { name, .. } | GraphError::TooLarge { name, .. }) = error else { return None };
+        let names = networks::names_of_layers(&self.layers);
+        let mut named = (0..names.len()).filter(|line| names[*line] == *name);
+        // A name that two layers have does not say which.
+        named.next().filter(|_| named.next().is_none())
+    }
+
     /// The key at fault where a network does not fit.
     fn misfit(&self, error: &GraphError, input: Shape) -> ConfigError {
+        let line = self.line_of(error).map(|line| format!("model.layers.{line}"));
         let key = match (self.kind, error) {
-            (ModelKind::Layers, _) => "model.layers",
+            (ModelKind::Layers, _) => line.as_deref().unwrap_or("model.layers"),
             (ModelKind::Linear, _) => "data.image_size",
             (ModelKind::Dncnn, _) => "model.width",
             (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
@@ -215,7 +225,8 @@ impl Model {
             _ => "model.channels",
         };
         let problem = match (self.kind, key) {
-            (ModelKind::Layers, _) => format!("make no network for images of {input}: {error}"),
+            (ModelKind::Layers, "model.layers") => format!("make no network for images of {input}: {error}"),
+            (ModelKind::Layers, _) => format!("is wrong for images of {input}: {error}"),
             _ if !matches!(error, GraphError::TooLarge { .. }) => {
                 format!("doesn't fit images of {input}: {error}; use fewer convolutions, a smaller kernel or larger images")
             }
@@ -225,13 +236,13 @@ impl Model {
     }
 }
 
-/// What convolutions get beyond the edge.
+/// The padding of convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
-    /// Nothing: the output has fewer rows and columns than the input.
+    /// No padding: the output has fewer rows and columns than the input.
     Valid,
-    /// Zeros: the output has as many as the input. The kernel has an odd side.
+    /// Padding with zeros: the output has as many rows and columns as the input. The kernel has an odd side.
     Same,
 }
 

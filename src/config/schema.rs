@@ -7,7 +7,8 @@ use super::Experiment;
 
 impl Experiment {
     /// The JSON Schema of a config, draft 2020-12. Its own words: `x-kinds`, the kinds that have a key; `x-default`, the default in words;
-    /// `x-values`, the values in words; `x-see`, where to read more.
+    /// `x-values`, the values in words; `x-see`, where to read more; `x-tag`, the key that selects the others
+    /// of its section.
     #[must_use]
     pub fn schema() -> Value {
         let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);

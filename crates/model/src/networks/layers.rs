@@ -14,3 +14,11 @@ pub fn layers(layers: &[Layer], input: Shape, classes: usize) -> Result<Graph, G
     }
     network.finish()
 }
+
+/// The names of the nodes of these layers, in their order.
+#[must_use]
+pub fn names_of_layers(layers: &[Layer]) -> Vec<String> {
+    let mut network = Builder::new(Shape { channels: 1, height: 1, width: 1 });
+    let added = layers.iter().map_while(|layer| layer.add_to(&mut network, 2).ok().map(|()| network.last()));
+    added.collect()
+}

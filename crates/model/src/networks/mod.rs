@@ -9,7 +9,7 @@ mod older;
 
 pub use cnn::Cnn;
 pub use dncnn::DnCnn;
-pub use layers::layers;
+pub use layers::{layers, names_of_layers};
 pub use linear::linear;
 pub use mlp::Mlp;
 pub use older::graph_of;
