@@ -2,7 +2,7 @@
 
 use crate::graph::{Builder, Graph, GraphError, Layer, Shape};
 
-/// The network of these layers, for images of shape `input` in `classes` classes.
+/// The network of these layers, for images of shape `input` in `classes` classes; 0 where there are none.
 ///
 /// # Errors
 ///
