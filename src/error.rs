@@ -56,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// A snapshot that can't be continued from, as text.
-    #[error("the snapshot can't be used: {0}")]
+    #[error("the snapshot does not fit: {0}")]
     Snapshot(String),
     /// The run was interrupted by a signal, after saving.
     #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]

@@ -34,8 +34,7 @@
 //! { [`evaluate`], [`predict`], [`export`] }. [`launch`] records a session in a run folder. The module `cli` is the command line; it and `fetch` need the
 //! cargo feature `cli`, which is on by default.
 //!
-//! The memory allocator of the program is a choice of the program: with `mimalloc`, as in `regulus` itself, training is up to twice as fast as with
-//! glibc's.
+//! The memory allocator is a choice of the program. glibc's returns large buffers to the system after every step; `regulus` itself uses `mimalloc`.
 
 /// Graphs, weights and inference without Burn.
 pub use regulus_model as model;

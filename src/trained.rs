@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regulus_model::{Artifact, Description, Weights};
+use regulus_model::{Artifact, Description, ModelError, Weights};
 
 use crate::backend::{self, ComputeDevice, Opened};
 use crate::config::{Backend, BackendKind, Experiment};
@@ -169,8 +169,8 @@ fn refuse_burnpack(path: &Path) -> Result<(), Error> {
     if path.extension().is_none_or(|extension| extension != "bpk") {
         return Ok(());
     }
-    let expected = "expected a run folder, or a .safetensors file written by `regulus export`";
-    Err(Error::Usage(format!("`{}` is for Burn programs; {expected}", path.display())))
+    let problem = "it is for Burn programs; expected a run folder, or a .safetensors file written by `regulus export`".to_owned();
+    Err(ModelError::Format { path: path.to_owned(), problem }.into())
 }
 
 /// Loads the data of a run and compares their checksum with the manifest.

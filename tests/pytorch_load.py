@@ -61,6 +61,8 @@ class Network(nn.Module):
             first, *others = (values[name] for name in node["inputs"])
             if node["op"] == "add":
                 values[node["name"]] = first + others[0]
+            elif node["op"] == "subtract":
+                values[node["name"]] = first - others[0]
             elif node["op"].startswith("global"):
                 values[node["name"]] = first.mean((2, 3)) if node["op"] == "global_average_pool" else first.amax((2, 3))
             else:

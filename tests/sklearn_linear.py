@@ -32,7 +32,7 @@ kind = "linear"
 [[penalty]]
 kind = "{kind}"
 lambda = {strength}
-proximal = {proximal}
+{proximal}
 [optimizer]
 kind = "sgd"
 momentum = {momentum}
@@ -60,7 +60,7 @@ def objective(x, y, weights, bias, kind, strength):
 def regulus(kind, strength, momentum, epochs):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        proximal = "true" if kind == "l1" else "false"
+        proximal = "proximal = true" if kind == "l1" else ""
         (folder / "config.toml").write_text(CONFIG.format(kind=kind, strength=strength, momentum=momentum, epochs=epochs, proximal=proximal))
         train = [REGULUS, "train", "config.toml", "--run-dir", "run", "--json"]
         ended = json.loads(subprocess.run(train, cwd=folder, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.splitlines()[-1])

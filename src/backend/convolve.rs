@@ -1,4 +1,5 @@
-//! A convolution by itself: a forward pass of our own, so that inference without Burn has the same bits, and Burn's stock backward pass.
+//! A convolution by itself: a forward pass of our own, so that inference without Burn has the same bits, and a backward pass of our own except for strides and
+//! groups, where it is Burn's stock one.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -29,11 +30,11 @@ impl Walk {
     }
 }
 
-/// The forward pass.
-pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
+/// The sizes of a convolution of `images` with `weights`.
+fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> Convolution {
     let (images_shape, weights_shape) = (images.shape(), weights.shape());
     let Walk { stride, padding, groups } = walk;
-    let convolution = Convolution {
+    Convolution {
         inputs: images_shape[1],
         outputs: weights_shape[0],
         height: images_shape[2],
@@ -42,7 +43,13 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
         stride,
         padding,
         groups,
-    };
+    }
+}
+
+/// The forward pass.
+pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
+    let convolution = convolution::<B>(images, weights, walk);
+    let images_shape = images.shape();
     let (batch, [rows, columns]) = (images_shape[0], convolution.sides());
     let out = in_order::<B, _>(images, |images| {
         in_order::<B, _>(weights, |weights| {
@@ -70,12 +77,29 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let gradient = grads.consume::<B>(&ops.node);
         let Inputs { images, weights, walk } = ops.state;
         let [images_node, weights_node] = ops.parents;
+        let convolution = convolution::<B>(&images, &weights, walk);
+        let (threads, device) = (rayon::current_num_threads(), images.device());
         if let Some(node) = images_node {
-            let of_images = B::conv2d_x_backward(images.clone(), weights.clone(), gradient.clone(), walk.options());
-            grads.register::<B>(node.id, of_images);
+            let found = if convolution.has_image_gradient() {
+                let found = in_order::<B, _>(&gradient, |gradient| {
+                    in_order::<B, _>(&weights, |weights| convolve::image_gradient(path(), convolution, gradient, weights, threads))
+                });
+                give::<B>(found, images.shape(), &device)
+            } else {
+                B::conv2d_x_backward(images.clone(), weights.clone(), gradient.clone(), walk.options())
+            };
+            grads.register::<B>(node.id, found);
         }
         if let Some(node) = weights_node {
-            grads.register::<B>(node.id, B::conv2d_weight_backward(images, weights, gradient, walk.options()));
+            let found = if convolution.has_weight_gradient() {
+                let found = in_order::<B, _>(&images, |images| {
+                    in_order::<B, _>(&gradient, |gradient| convolve::weight_gradient(path(), convolution, images, gradient, threads))
+                });
+                give::<B>(found, weights.shape(), &device)
+            } else {
+                B::conv2d_weight_backward(images, weights, gradient, walk.options())
+            };
+            grads.register::<B>(node.id, found);
         }
     }
 }

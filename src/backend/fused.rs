@@ -9,6 +9,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
+use super::batch_norm;
 use super::convolve::{self, Walk};
 use super::host::{Host, give, in_order, take};
 use regulus_kernels::conv::{self, ArgMax, ConvWeights, Pooled};
@@ -35,6 +36,14 @@ pub trait Fused: Backend {
 
     /// See [`convolve`].
     fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self>;
+
+    /// See [`batch_norm`].
+    fn batch_norm(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`dense()`].
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
@@ -96,6 +105,22 @@ pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, pa
 #[must_use]
 pub fn convolve(images: Tensor<4>, weights: Tensor<4>, walk: Walk) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Fused>::convolve(images.into_dispatch(), weights.into_dispatch(), walk))
+}
+
+/// Batch normalization by the statistics of the batch: Burn's `batch_norm_train`; and those statistics, which autodiff does not follow.
+///
+/// # Shapes
+///
+/// - images: `[batch, channels, height, width]`
+/// - gamma, beta: `[channels]`
+/// - outputs: `[batch, channels, height, width]`; `[2, channels]`, mean and biased variance
+#[must_use]
+pub fn batch_norm(images: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> (Tensor<4>, Tensor<2>) {
+    #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
+    let epsilon = epsilon as f32;
+    let (images, gamma, beta) = (images.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    let (out, statistics) = <Dispatch as Fused>::batch_norm(images, gamma, beta, epsilon);
+    (Tensor::from_dispatch(out), Tensor::from_dispatch(statistics))
 }
 
 /// A dense layer, with ReLU where `relu` says so: Burn's `Linear` and `Relu`.
@@ -294,6 +319,12 @@ impl<B: Host> Fused for B {
 
     fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
         convolve::forward::<B>(&images, &weights, walk)
+    }
+
+    fn batch_norm(images: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>, epsilon: f32) -> (FloatTensor<B>, FloatTensor<B>) {
+        let (out, statistics) = batch_norm::forward::<B>(&images, &gamma, &beta, epsilon);
+        let channels = images.shape()[1];
+        (out, give::<B>(statistics, [2, channels], &images.device()))
     }
 
     fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {

@@ -9,6 +9,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, TensorMetadata};
 
+use super::batch_norm;
 use super::convolve::{self, Walk};
 use super::fused::{Fused, Layer, Norm, geometry, last_to_first, losses, matrix, normed, path, read_images};
 use super::host::{Host, give, in_order};
@@ -37,6 +38,15 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
 
     fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self> {
         convolve::tracked::<B, C>(images, weights, walk)
+    }
+
+    fn batch_norm(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        batch_norm::tracked::<B, C>(images, gamma, beta, epsilon).into()
     }
 
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {

@@ -1,5 +1,6 @@
 //! Backends and their devices. The only place that knows cargo features.
 
+mod batch_norm;
 mod convolve;
 pub mod fused;
 mod fused_autodiff;

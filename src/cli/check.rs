@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regulus_model::graph::{Graph, Op, Parameter, Source};
+use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
@@ -103,8 +103,7 @@ impl<'a> Row<'a> {
         for stage in network.stages() {
             for index in &stage.nodes {
                 implementations[*index] = match stage.kind.is_fused() {
-                    // Its forward pass is a kernel of this program.
-                    false if is_fused && matches!(graph.nodes()[*index].op, Op::Conv(_)) => "kernel".to_owned(),
+                    false if is_fused && has_kernel(graph, *index) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *index == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
@@ -119,5 +118,14 @@ impl<'a> Row<'a> {
             multiplications: graph.multiplications(index),
             implementation,
         })
+    }
+}
+
+/// Whether a node that is in no run is computed by kernels of this program in training.
+fn has_kernel(graph: &Graph, index: usize) -> bool {
+    match graph.nodes()[index].op {
+        Op::Conv(_) => true,
+        Op::BatchNorm(_) => matches!(graph.input_of(index), Features::Map(_)),
+        _ => false,
     }
 }

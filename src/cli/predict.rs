@@ -23,7 +23,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     // Results on the terminal replace the progress bar.
     let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
     let folders = images.failed.len();
-    let mut bad = folders;
+    let mut bad = 0;
     for (path, error) in images.failed {
         report(&path, error, args.json)?;
     }
@@ -40,12 +40,13 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
         Ok(if print::reader_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     drop(work);
-    match (bad, images.paths.len() + folders) {
-        (0, _) => Ok(()),
-        (bad, all) => {
-            Err(DataError::Dataset(format!("{} of {} could not be predicted", grouped(bad as u64), counted(all as u64, "image"))).into())
-        }
+    let images = (bad > 0).then(|| format!("{} of {}", grouped(bad), counted(images.paths.len() as u64, "image")));
+    let folders = (folders > 0).then(|| counted(folders as u64, "folder"));
+    let failed: Vec<String> = images.into_iter().chain(folders).collect();
+    if failed.is_empty() {
+        return Ok(());
     }
+    Err(DataError::Dataset(format!("{} could not be predicted", failed.join(" and "))).into())
 }
 
 /// Reports an image or a folder that could not be predicted.

@@ -15,6 +15,7 @@ use super::summary::print_summary;
 use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
+use crate::data::DataError;
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
@@ -31,6 +32,10 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let epochs = args.epochs.map(Count::try_from).transpose();
     let epochs = epochs.map_err(|problem| Error::Usage(format!("`--epochs` {problem}")))?;
+    if !args.run.exists() {
+        let hint = "expected a run folder, such as `regulus train` makes".to_owned();
+        return Err(DataError::Missing { path: args.run.clone(), hint }.into());
+    }
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);
     let options = ResumeOptions { data_dir: args.data_dir.clone(), epochs, progress: &progress, ..ResumeOptions::default() };
@@ -41,19 +46,19 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
-    let labels = folder.manifest()?.penalties;
+    let labels = folder.manifest()?.penalties.unwrap_or_default();
     folder.summary()?.map_or(Ok(()), |summary| print_summary(&folder, &summary, &labels, args.json))
 }
 
 fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
     print_begin(&launch, json)?;
-    let epochs = launch.session.experiment().train.epochs.get() as u64;
-    let determined = launch.session.experiment().penalty.iter().zip(&launch.manifest.penalties).enumerate();
+    let epochs = launch.session().experiment().train.epochs.get() as u64;
+    let determined = launch.session().experiment().penalty.iter().zip(launch.manifest.penalties.iter().flatten()).enumerate();
     let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
     let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
-    let mut reporter = ProgressReporter::new(json, epochs, launch.session.state().step).with_determined_lambdas(determined);
-    launch.session.stop_by(stop);
+    let mut reporter = ProgressReporter::new(json, epochs, launch.session().state().step).with_determined_lambdas(determined);
+    launch.stop_by(stop);
     let summary = launch.run(&mut reporter);
     drop(reporter);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
@@ -66,7 +71,7 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
         }
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
-    print_summary(&launch.folder, &summary, &launch.manifest.penalties, json)
+    print_summary(&launch.folder, &summary, launch.manifest.penalties.as_deref().unwrap_or_default(), json)
 }
 
 /// A flag that SIGINT or SIGTERM sets. A second SIGINT ends the process at once. A second SIGTERM has no effect, because some supervisors send it to the
@@ -98,9 +103,9 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         return print::json(&json!({
             "event": "begin",
             "run": launch.folder.path().display().to_string(),
-            "step": launch.session.state().step,
+            "step": launch.session().state().step,
             "manifest": manifest,
-            "memory": launch.session.memory(),
+            "memory": launch.session().memory(),
             "warnings": launch.warnings,
             "notes": launch.notes,
         }));
@@ -119,8 +124,8 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         manifest.device,
         counted(manifest.threads as u64, "thread")
     ));
-    print::note(format_args!("memory for training: {}", launch.session.memory()));
-    match launch.session.state().step {
+    print::note(format_args!("memory for training: {}", launch.session().memory()));
+    match launch.session().state().step {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),
         step => print::note(format_args!("run folder: {}, going on after step {step}", launch.folder.path().display())),
     }

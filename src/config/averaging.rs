@@ -37,7 +37,7 @@ enum Kind {
     None,
     /// The moving average over all steps.
     Ema,
-    /// The mean over the epochs from one on.
+    /// Stochastic weight averaging: the mean of the weights at the end of each epoch, from epoch `from_epoch` on.
     Swa,
 }
 

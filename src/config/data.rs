@@ -84,7 +84,7 @@ keys! {
         cache: bool = true, for Folder;
         /// The validation split: a fraction of every class, or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones.
         validation: Validation, default "the validation folder if there is one, else 0";
-        /// Uses only the first n training samples; 0: all.
+        /// Uses only the first n training samples; 0: all. They must have samples of every class.
         train_limit: usize = 0;
         /// A new order of the samples in each epoch.
         shuffle: bool = true;

@@ -95,6 +95,8 @@ impl ConfigError {
                 let section = error.path.iter().rev().find(|part| part.parse::<usize>().is_err()).map_or("", String::as_str);
                 Self::Section(message.replacen(&format!("`{section}."), &format!("`{key}."), 1))
             }
+            // A line of `model.layers`, which the message shows.
+            Kind::Message(message) if message.starts_with("layer `") => Self::Section(format!("`{key}`: {message}")),
             Kind::Message(message) => Self::value(key, message),
             other => Self::value(key, format!("can't be read: {other}")),
         }

@@ -149,13 +149,13 @@ pub(super) struct Section<Kind> {
     default: Option<Kind>,
     properties: Map<String, Value>,
     /// For each key of some kinds the schema of a section that has it.
-    conditions: Map<String, Value>,
+    conditions: Vec<Value>,
 }
 
 impl<Kind: Copy + PartialEq + Serialize> Section<Kind> {
     pub(super) fn new(tag: &'static str, schema: Schema, text: &[&str], default: Option<Kind>) -> Self {
         let schema = if let Some(default) = default { with(schema, "default", &default) } else { schema };
-        let mut section = Self { tag, default, properties: Map::new(), conditions: Map::new() };
+        let mut section = Self { tag, default, properties: Map::new(), conditions: Vec::new() };
         section.add(tag, schema, text, &[]);
         section
     }
@@ -166,7 +166,8 @@ impl<Kind: Copy + PartialEq + Serialize> Section<Kind> {
             schema = with(schema, "x-kinds", &kinds);
             let is_default = self.default.is_some_and(|default| kinds.contains(&default));
             let required: &[&str] = if is_default { &[] } else { &[self.tag] };
-            self.conditions.insert(name.to_owned(), json!({ "properties": { self.tag: { "enum": kinds } }, "required": required }));
+            let then = json!({ "properties": { self.tag: { "enum": kinds } }, "required": required });
+            self.conditions.push(json!({ "if": { "required": [name] }, "then": then }));
         }
         self.properties.insert(name.to_owned(), schema.to_value());
     }
@@ -178,7 +179,9 @@ impl<Kind: Copy + PartialEq + Serialize> Section<Kind> {
             "additionalProperties": false,
             "properties": self.properties,
             "required": required,
-            "dependentSchemas": self.conditions,
+            "x-tag": self.tag,
+            // Not `dependentSchemas`, which Taplo ignores.
+            "allOf": self.conditions,
         })
     }
 }

@@ -84,11 +84,11 @@ enum Kind {
     Cosine,
     /// As in `[schedule]`, applied to λ.
     Linear,
-    /// λ ← γ/‖w‖² by the evidence of the training data, for `l2`.
+    /// λ is set to γ/‖w‖², which maximizes the evidence of the training data. γ is the number of weights that the data determine. For `l2`.
     Evidence,
-    /// λ by the ratio of the data loss's gradient to the weights, for `l2`.
+    /// λ follows the ratio of the norm of the data loss's gradient to the norm of the weights. For `l2`.
     Adaptive,
-    /// Σ w² of each parameter stays below a bound, for `decoupled`.
+    /// Constrained parameter regularization: Σ w² of each parameter stays below a bound. For `decoupled`.
     Cpr,
 }
 

@@ -8,7 +8,7 @@ use figment::providers::Serialized;
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set, set_text, unset};
-use super::{Average, ConfigError, Decay, Experiment, Lambda, ModelKind, key_paths};
+use super::{Average, ConfigError, Decay, Experiment, Lambda, ModelKind, Source, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -44,12 +44,13 @@ impl Experiment {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         unset(&mut table, unsets)?;
+        let given = table.get("penalty").and_then(toml::Value::as_array).map_or(0, Vec::len);
         let mut arguments = Vec::new();
         for argument in sets {
             arguments.push(set(&mut table, argument)?);
         }
         check_sections(&table)?;
-        read(&mut table, &arguments)?.resolve()
+        read(&mut table, &arguments).map_err(|error| of_added_penalty(error, given, &arguments))?.resolve()
     }
 
     /// The experiment with another number of epochs.
@@ -107,12 +108,13 @@ impl Experiment {
     /// When `has_validation` is false and a key needs it.
     pub fn check_validation(&self, has_validation: bool) -> Result<(), ConfigError> {
         let needs_validation = [
-            ("early_stopping.patience", self.early_stopping.patience > 0),
-            ("schedule.kind", matches!(self.schedule.decay, Decay::Plateau { .. })),
+            ("early_stopping.patience", "uses", self.early_stopping.patience > 0),
+            ("schedule.kind", "is \"plateau\", which uses", matches!(self.schedule.decay, Decay::Plateau { .. })),
         ];
-        match needs_validation.iter().find(|(_, needs)| *needs && !has_validation) {
-            Some((key, _)) => {
-                Err(ConfigError::value(*key, "uses the validation loss; it needs `data.validation` > 0, or a folder `val` beside `train`"))
+        let folder = if self.data.source == Source::Folder { ", or a folder `val` beside `train`" } else { "" };
+        match needs_validation.iter().find(|(_, _, needs)| *needs && !has_validation) {
+            Some((key, uses, _)) => {
+                Err(ConfigError::value(*key, format!("{uses} the validation loss; it needs `data.validation` > 0{folder}")))
             }
             None => Ok(()),
         }
@@ -142,6 +144,26 @@ impl Experiment {
         }
         Ok(())
     }
+}
+
+/// Explains the error of a penalty without a kind that was added by a `--set`. `given`: the number of penalties before.
+fn of_added_penalty(error: ConfigError, given: usize, arguments: &[SetArgument]) -> ConfigError {
+    let text = error.to_string();
+    let kind = |argument: &SetArgument| {
+        let index: usize = argument.key.strip_prefix("penalty.")?.split('.').next()?.parse().ok()?;
+        let key = format!("penalty.{index}.kind");
+        (index >= given && text.starts_with(&format!("`{key}` is missing"))).then_some((key, argument.key.clone()))
+    };
+    let Some((kind, key)) = arguments.iter().find_map(kind) else { return error };
+    let penalties = match given {
+        0 => "no penalty".to_owned(),
+        1 => "only `penalty.0`".to_owned(),
+        _ => format!("only `penalty.0` to `penalty.{}`", given - 1),
+    };
+    ConfigError::value(
+        &kind,
+        format!("is missing: the config has {penalties}, so `--set {key}` adds one; set `{kind}` too, such as to `l2`"),
+    )
 }
 
 /// Reads a table. If a key of `arguments` expects a string and has another type, its text is used as the string.
@@ -305,6 +327,7 @@ mod tests {
             "penalty.0.lambda=-1",
             "penalty.1.lambda=1",
             "penalty.2.lambda=1",
+            "schedule.kind=plateau",
             "penalty.lambda=1",
             "name.first=1",
             "penalty.0.scop=all",

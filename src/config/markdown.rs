@@ -8,19 +8,25 @@ use super::reference::{Default, Key, Section, backticked, reference};
 const INTRODUCTION: &str = "\
 # Config
 
-An experiment is one TOML file. `regulus check CONFIG` prints it with every default, and with `--comments` what each key means. A key without a
-default is required where the table says so. An unknown key, or a key of another kind, is an error.
+An experiment is one TOML file. `regulus check CONFIG` prints it with every default, and with `--comments` what each key means. The tables below
+mark required keys by `required` in the column of defaults. In some sections, `kind` (in `[data]` it is `source`) selects which other keys exist:
+the column `kinds` names the kinds that have a key. An unknown key is an error, and so is a key of a kind that is not selected.
 
 - Relative paths start from the current folder.
 - `--set KEY=VALUE` sets a key. The value is TOML; any other text is a string. A key that expects a string takes the text as typed:
   `--set name=2024-01-01`.
-- `--set penalty.1.lambda=2` sets a key of the second penalty, and adds that penalty if there is only one. Penalties are counted from 0.
-- `--unset KEY` removes a key of the file before values are set: `--unset model.channels --set model.kind=linear`.
-- Gradient descent is `optimizer.kind = \"sgd\"` with `train.batch_size = \"full\"`. Stochastic gradient descent proper is `train.batch_size = 1`.
+- Penalties are counted from 0. `--set penalty.0.lambda=2` sets λ of the first penalty. A penalty after the last one is added:
+  `--set penalty.1.kind=l1 --set penalty.1.lambda=2` adds a second one.
+- `--unset KEY` removes a key or a section of the file, before values are set: `--unset model --set model.kind=linear`. It is an error if the file
+  does not have it.
+- Gradient descent is `optimizer.kind = \"sgd\"` with `train.batch_size = \"full\"`. Stochastic gradient descent with one sample per step is
+  `train.batch_size = 1`.
 - `regulus check --schema > regulus.schema.json` writes the JSON Schema (draft 2020-12) of a config. Editors with Taplo, such as VS Code with Even
   Better TOML, then complete keys, show their meaning and mark mistakes, if the first line of the config is `#:schema ./regulus.schema.json`.
+- The schema accepts some configs that the program refuses. It does not check keys that only some kinds require, such as `penalty.lambda`, and
+  rules that involve several sections. `regulus check CONFIG` checks everything.
 
-The text, default and range of each key are those of the program: this page is generated from the same definitions as its parser.
+This page is generated from the definitions that the program reads configs with.
 ";
 
 /// The reference of all keys, in Markdown.

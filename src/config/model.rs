@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use regulus_model::graph::{Features, Graph, GraphError, Layer, Shape};
-use regulus_model::networks::{self, Cnn, Mlp};
+use regulus_model::networks::{self, Cnn, DnCnn, Mlp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,12 +21,16 @@ pub struct Model {
     pub channels: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
-    /// What the convolutions see beyond the edge.
+    /// The padding of convolutions.
     pub padding: Padding,
     /// Units of the hidden dense layer of a `cnn` or `mlp`.
     pub hidden: Count,
     /// Probability of dropping a hidden unit in a training step.
     pub dropout: Fraction,
+    /// The number of convolutions of a `dncnn`. The default is for CPUs: an output pixel depends on 15×15 pixels. Zhang et al. 2017 have 17, for 35×35.
+    pub depth: Count,
+    /// Output channels of each convolution of a `dncnn` but the last. Zhang et al. 2017 have 64.
+    pub width: Count,
     /// The layers of a network made of `layers`.
     pub layers: Vec<Layer>,
     /// How the weights start.
@@ -45,6 +49,8 @@ impl Default for Model {
             padding: keys.padding(),
             hidden: keys.hidden(),
             dropout: keys.dropout(),
+            depth: keys.depth(),
+            width: keys.width(),
             layers: Vec::new(),
             initializer: keys.initializer(),
             init: None,
@@ -60,17 +66,21 @@ keys! {
         channels: Vec<Count> = vec![Count::literal(32), Count::literal(64)], for Cnn;
         /// The side of the square convolution kernels.
         kernel_size: Count = Count::literal(3), for Cnn;
-        /// What convolutions get beyond the edge.
+        /// The padding of convolutions.
         padding: Padding = Padding::Valid, for Cnn;
         /// The units of the hidden dense layer.
         hidden: Count = Count::literal(128), for Cnn | Mlp;
         /// The probability that a hidden unit is dropped in a training step.
         dropout: Fraction = Fraction::literal(0.0), for Cnn | Mlp;
+        /// The number of convolutions. Zhang et al. 2017 have 17.
+        depth: Count = Count::literal(7), schema { "minimum": 2, "maximum": 1000 }, for Dncnn;
+        /// The output channels of each convolution but the last. Zhang et al. 2017 have 64.
+        width: Count = Count::literal(32), for Dncnn;
         /// A list such as `["conv 16 3x3", "batch_norm", "relu", "global_average_pool", "dense classes"]`.
         layers: Vec<Layer>, default "required for `layers`", schema { "minItems": 1, "x-values": "list of layers" }, for Layers;
-        /// The distribution of initial kernels. Biases start at 0.
+        /// The distribution of the initial weights of convolutions and dense layers. Biases start at 0.
         initializer: Init = Init::Glorot;
-        /// A safetensors file with the initial weights instead.
+        /// Initial weights instead: a run folder, or a safetensors file that `regulus export` wrote.
         init: PathBuf, default "none", schema { "x-values": "path" };
     }
 }
@@ -85,6 +95,11 @@ impl TryFrom<Keys> for Model {
                 "is missing or empty; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
             return Err(ConfigError::value("model.layers", problem));
         }
+        let depth = keys.depth();
+        if !DEPTHS.contains(&depth.get()) {
+            let problem = format!("is {}; expected a whole number from {} to {}", depth.get(), DEPTHS.start(), DEPTHS.end());
+            return Err(ConfigError::value("model.depth", problem));
+        }
         Ok(Self {
             kind,
             channels: if kind == ModelKind::Cnn { keys.channels() } else { Vec::new() },
@@ -92,6 +107,8 @@ impl TryFrom<Keys> for Model {
             padding: keys.padding(),
             hidden: keys.hidden(),
             dropout: keys.dropout(),
+            depth,
+            width: keys.width(),
             initializer: keys.initializer(),
             layers: keys.layers.unwrap_or_default(),
             init: keys.init,
@@ -108,6 +125,7 @@ impl From<Model> for Keys {
             }
             ModelKind::Mlp => hides,
             ModelKind::Linear => Self::of(model.kind),
+            ModelKind::Dncnn => Self { depth: Some(model.depth), width: Some(model.width), ..Self::of(model.kind) },
             ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
         };
         Self { initializer: Some(model.initializer), init: model.init, ..keys }
@@ -121,6 +139,20 @@ impl Model {
     ///
     /// When a layer does not fit what reaches it, or the network does not give one number for each class.
     pub fn graph(&self, input: Shape, classes: usize) -> Result<Graph, ConfigError> {
+        self.graph_to(input, Features::Vector(classes))
+    }
+
+    /// The network that gives `output` for images of shape `input`: a number for each class, or images of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// When a layer does not fit what reaches it, or the network gives something else.
+    pub fn graph_to(&self, input: Shape, output: Features) -> Result<Graph, ConfigError> {
+        let classes = match output {
+            Features::Vector(classes) => classes,
+            Features::Map(_) => 0,
+        };
+        self.check_kind(output)?;
         let (kernel_size, hidden, dropout) = (self.kernel_size.get(), self.hidden.get(), self.dropout.get());
         if self.kind == ModelKind::Cnn && self.padding == Padding::Same && kernel_size.is_multiple_of(2) {
             let problem = format!("is \"same\", but `model.kernel_size` is {kernel_size}; use an odd one, or \"valid\"");
@@ -134,11 +166,19 @@ impl Model {
             }
             ModelKind::Mlp => Mlp { hidden, dropout }.graph(input, classes),
             ModelKind::Linear => networks::linear(input, classes),
+            ModelKind::Dncnn => DnCnn { depth: self.depth.get(), width: self.width.get() }.graph(input),
             ModelKind::Layers => networks::layers(&self.layers, input, classes),
         };
         let graph = graph.map_err(|error| self.misfit(&error, input))?;
-        if graph.output_features() != Features::Vector(classes) {
-            let problem = format!("end in {}, but there are {classes} classes; end with \"dense classes\"", graph.output_features());
+        let found = graph.output_features();
+        if found != output {
+            let problem = match output {
+                Features::Vector(_) => format!("end in {found}, but there are {classes} classes; end with \"dense classes\""),
+                Features::Map(_) => format!(
+                    "end in {found}, but images of {output} are to come out; end with a convolution that gives them, such as \"conv {} 3x3 padding 1\"",
+                    input.channels
+                ),
+            };
             return Err(ConfigError::value("model.layers", problem));
         }
         if graph.parameter_count() == 0 {
@@ -147,17 +187,46 @@ impl Model {
         Ok(graph)
     }
 
+    /// Whether the kind of network can give such an output.
+    fn check_kind(&self, output: Features) -> Result<(), ConfigError> {
+        let kind = self.kind.name();
+        let problem = match (self.kind, output) {
+            (ModelKind::Dncnn, Features::Vector(classes)) => {
+                format!(
+                    "is \"{kind}\", which gives images, but {classes} classes are to be told apart; use \"cnn\", \"mlp\", \"linear\" or \"layers\""
+                )
+            }
+            (ModelKind::Cnn | ModelKind::Mlp | ModelKind::Linear, Features::Map(_)) => {
+                format!("is \"{kind}\", which tells classes apart, but images are to come out; use \"dncnn\" or \"layers\"")
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::value("model.kind", problem))
+    }
+
+    /// The index of the layer that an error names, if it is one of `layers`.
+    fn line_of(&self, error: &GraphError) -> Option<usize> {
+        let (GraphError::Node { name, .. } | GraphError::TooLarge { name, .. }) = error else { return None };
+        let names = networks::names_of_layers(&self.layers);
+        let mut named = (0..names.len()).filter(|line| names[*line] == *name);
+        // A name that two layers have does not say which.
+        named.next().filter(|_| named.next().is_none())
+    }
+
     /// The key at fault where a network does not fit.
     fn misfit(&self, error: &GraphError, input: Shape) -> ConfigError {
+        let line = self.line_of(error).map(|line| format!("model.layers.{line}"));
         let key = match (self.kind, error) {
-            (ModelKind::Layers, _) => "model.layers",
+            (ModelKind::Layers, _) => line.as_deref().unwrap_or("model.layers"),
             (ModelKind::Linear, _) => "data.image_size",
+            (ModelKind::Dncnn, _) => "model.width",
             (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
             (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
             _ => "model.channels",
         };
         let problem = match (self.kind, key) {
-            (ModelKind::Layers, _) => format!("make no network for images of {input}: {error}"),
+            (ModelKind::Layers, "model.layers") => format!("make no network for images of {input}: {error}"),
+            (ModelKind::Layers, _) => format!("is wrong for images of {input}: {error}"),
             _ if !matches!(error, GraphError::TooLarge { .. }) => {
                 format!("doesn't fit images of {input}: {error}; use fewer convolutions, a smaller kernel or larger images")
             }
@@ -167,13 +236,13 @@ impl Model {
     }
 }
 
-/// What convolutions get beyond the edge.
+/// The padding of convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
-    /// Nothing: the output has fewer rows and columns than the input.
+    /// No padding: the output has fewer rows and columns than the input.
     Valid,
-    /// Zeros: the output has as many as the input. The kernel has an odd side.
+    /// Padding with zeros: the output has as many rows and columns as the input. The kernel has an odd side.
     Same,
 }
 
@@ -188,9 +257,14 @@ pub enum ModelKind {
     Mlp,
     /// A dense layer of logits: softmax regression.
     Linear,
+    /// The denoising network DnCNN, which gives images: convolutions with batch normalization find the noise in an image, and it is subtracted.
+    Dncnn,
     /// A list of layers.
     Layers,
 }
+
+/// The convolutions that a `dncnn` may have.
+const DEPTHS: std::ops::RangeInclusive<usize> = 2..=1000;
 
 impl ModelKind {
     /// The word for it in configs.
@@ -200,6 +274,7 @@ impl ModelKind {
             Self::Cnn => "cnn",
             Self::Mlp => "mlp",
             Self::Linear => "linear",
+            Self::Dncnn => "dncnn",
             Self::Layers => "layers",
         }
     }
@@ -261,6 +336,29 @@ mod tests {
             ]
             .map(layers),
         );
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_network_gives_what_it_is_asked_for() {
+        const IMAGE: Shape = Shape { channels: 3, height: 40, width: 32 };
+        let model = |keys: &str| toml::from_str::<Model>(keys).map_err(|error| error.message().to_owned());
+        let denoising = model("kind = \"dncnn\"").unwrap().graph_to(IMAGE, Features::Map(IMAGE)).unwrap();
+        // 7 convolutions of 32 channels: 9·3·32 + 32, five times 9·32·32 and 2·32, 9·32·3 + 3.
+        assert_eq!(denoising.parameter_count(), 896 + 5 * (9216 + 64) + 867);
+        let mut errors: Vec<String> = ["depth = 1", "depth = 9000000000000000000", "width = 0", "channels = [3]"]
+            .iter()
+            .map(|key| model(&format!("kind = \"dncnn\"\n{key}")).unwrap_err())
+            .collect();
+        errors.push(model("depth = 7").unwrap_err());
+        let refused = |keys: &str, output: Features| model(keys).unwrap().graph_to(IMAGE, output).unwrap_err().to_string();
+        errors.push(refused("kind = \"dncnn\"", Features::Vector(10)));
+        errors.push(refused("kind = \"dncnn\"\nwidth = 100000000", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"mlp\"", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"layers\"\nlayers = [\"conv 4 3x3 padding 1\"]", Features::Map(IMAGE)));
+        errors.push(refused("kind = \"layers\"\nlayers = [\"flatten\", \"dense classes\"]", Features::Map(IMAGE)));
+        errors.push(model("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract\"]").unwrap_err());
+        errors.push(refused("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract image\"]", Features::Map(IMAGE)));
         insta::assert_snapshot!(errors.join("\n"));
     }
 

@@ -132,7 +132,8 @@ keys! {
         kind: Kind;
         /// λ before its schedule. With an `evidence` schedule the initial λ, > 0. `adaptive` and `cpr` schedules find λ.
         lambda: NonNegative, default "required, but not with `adaptive` and `cpr` schedules";
-        /// The divisor m: `train`, the number of training samples; `batch`, the number of samples in the batch; or a number.
+        /// The divisor m of λ: `train`, the number of training samples; `batch`, the number of samples in the batch; or a fixed number, with which
+        /// the strength λ/m does not depend on the number of samples. With 1 the strength is λ itself.
         /// `evidence`, `adaptive` and `cpr` schedules need `train`.
         samples: Samples = Samples::Train;
         /// The penalized parameters: `kernels`, the weights of convolutions and dense layers; `biases`, the biases and β of normalizations;

@@ -66,8 +66,7 @@ fn section(root: &Value, path: &str, names: &[&str]) -> Option<Section> {
         }
     }
     let properties = schema.get("properties")?;
-    let tag =
-        schema["dependentSchemas"].as_object().and_then(|keys| keys.values().next()?["properties"].as_object()?.keys().next().cloned());
+    let tag = schema["x-tag"].as_str().map(str::to_owned);
     let all_kinds = tag.as_ref().map(|tag| words(&properties[tag.as_str()])).unwrap_or_default();
     let all_kinds: Vec<String> = all_kinds.into_iter().map(|(word, _)| word).collect();
     let required = strings(&schema["required"]);

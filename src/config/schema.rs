@@ -7,7 +7,8 @@ use super::Experiment;
 
 impl Experiment {
     /// The JSON Schema of a config, draft 2020-12. Its own words: `x-kinds`, the kinds that have a key; `x-default`, the default in words;
-    /// `x-values`, the values in words; `x-see`, where to read more.
+    /// `x-values`, the values in words; `x-see`, where to read more; `x-tag`, the key that selects the others
+    /// of its section.
     #[must_use]
     pub fn schema() -> Value {
         let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -99,7 +100,7 @@ mod tests {
             "[data]\nsource = \"mnist_mini\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n",
             "optimizer.kind = \"sgd\"\nschedule.kind = \"step\"\naveraging.kind = \"ema\"\n[data]\nsource = \"folder\"\ndir = \"d\"\n\
              [[penalty]]\nkind = \"elastic_net\"\nlambda = 1\nschedule.kind = \"cosine\"\n",
-            "optimizer.kind = \"adamw\"\nschedule.kind = \"linear\"\n[data]\nsource = \"idx\"\ndir = \"d\"\n\
+            "optimizer.kind = \"adamw\"\nschedule.kind = \"linear\"\nmodel.kind = \"dncnn\"\n[data]\nsource = \"idx\"\ndir = \"d\"\n\
              [[penalty]]\nkind = \"l2\"\nlambda = 1\nschedule.kind = \"evidence\"\n",
             "[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"l1\"\nlambda = 1\nschedule.kind = \"step\"\n",
             "optimizer.kind = \"rmsprop\"\n[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"decoupled\"\nschedule.kind = \"cpr\"\n",

@@ -93,7 +93,8 @@ impl DataError {
     /// The problem without the path.
     pub(super) fn problem(&self) -> String {
         match self {
-            Self::Content { problem, .. } | Self::Undecodable { problem, .. } | Self::Damaged { problem, .. } => problem.clone(),
+            Self::Content { problem, .. } => format!("it {problem}"),
+            Self::Undecodable { problem, .. } | Self::Damaged { problem, .. } => problem.clone(),
             Self::Image { source, .. } => source.to_string(),
             Self::Read { source, .. } => source.to_string(),
             other => other.to_string(),

@@ -106,11 +106,16 @@ impl LeftOut {
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
         for (index, (reason, LeftOutFiles { count, first })) in self.0.iter().enumerate() {
-            let names: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
-            let more = if *count > names.len() { ", …" } else { "" };
             let noun = reason.nouns()[usize::from(*count != 1)];
             let separator = if index > 0 { "; " } else { "" };
-            write!(formatter, "{separator}{count} {noun} ({}{more})", names.join(", "))?;
+            write!(formatter, "{separator}{count} {noun}")?;
+            // A warning of its own names each damaged image.
+            if *reason == Reason::Damaged {
+                continue;
+            }
+            let names: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
+            let more = if *count > names.len() { ", …" } else { "" };
+            write!(formatter, " ({}{more})", names.join(", "))?;
         }
         Ok(())
     }
@@ -127,8 +132,9 @@ mod tests {
             left.add(Reason::Heic, Path::new(name));
         }
         left.add(Reason::NotAnImage, Path::new("notes.txt"));
-        let text = "4 HEIC images, which are not supported (a, b, c, …); 1 file that is not an image (notes.txt)";
+        left.add(Reason::Damaged, Path::new("cut.png"));
+        let text = "1 damaged image; 4 HEIC images, which are not supported (a, b, c, …); 1 file that is not an image (notes.txt)";
         assert_eq!(left.to_string(), text);
-        assert_eq!(serde_json::to_string(&left.counts()).unwrap(), r#"{"heic":4,"not_an_image":1}"#);
+        assert_eq!(serde_json::to_string(&left.counts()).unwrap(), r#"{"damaged":1,"heic":4,"not_an_image":1}"#);
     }
 }

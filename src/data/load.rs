@@ -3,11 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use super::loaded::Loaded;
 use super::raw_dataset::RawDataset;
-use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset, normalize, split};
-use crate::checksum::hex;
+use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset};
 use crate::config::{Damaged, Data as Config, Experiment, Source, Validation};
 use crate::seed::Seed;
 
@@ -35,6 +33,12 @@ pub struct Data {
     pub left_out: LeftOut,
     /// Warnings for the user.
     pub warnings: Vec<String>,
+    /// The images before they were split.
+    pub(super) loaded: Arc<Loaded>,
+    /// The section they were split by.
+    pub(super) config: Config,
+    /// The seed they were split by.
+    pub(super) seed: Seed,
 }
 
 impl Data {
@@ -63,7 +67,7 @@ pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
 ///
 /// When the data are missing, damaged or inconsistent.
 pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    prepare(RawDataset::read(config, decoding, progress)?, config, seed, decoding)
+    Arc::new(Loaded::new(RawDataset::read(config, decoding, progress)?, decoding)?).data(config, seed)
 }
 
 /// Images of each split in memory, for [`Data::from_images`].
@@ -96,42 +100,39 @@ impl Data {
         if train.labels.is_empty() {
             return Err(DataError::Dataset("there are no training images".to_owned()));
         }
+        if classes.len() < 2 {
+            return Err(DataError::Dataset(format!("{} class names are given; a classifier needs at least 2", classes.len())));
+        }
+        if let Some(twice) = classes.iter().enumerate().find_map(|(index, class)| classes[..index].contains(class).then_some(class)) {
+            return Err(DataError::Dataset(format!("the class name {twice:?} is given twice; each class needs a name of its own")));
+        }
         let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
-        prepare(raw, config, experiment.seed, Decoding::Reduced)
+        Arc::new(Loaded::new(raw, Decoding::Reduced)?).data(config, experiment.seed)
     }
-}
 
-/// Limits, splits and normalization.
-fn prepare(mut raw: RawDataset, config: &Config, seed: Seed, decoding: Decoding) -> Result<Data, DataError> {
-    let mut hash = Sha256::new();
-    raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
-    let classes = raw.checked_classes()?;
-    let RawDataset { mut splits, left_out, mut warnings, .. } = raw;
-    for (split, name) in splits[1..].iter_mut().zip(["validation", "test"]) {
-        if split.take_if(|images| images.labels.is_empty()).is_some() {
-            warnings.push(format!("the {name} folder has no images and is not used"));
+    /// The same images for another experiment, which may have another seed, `data.validation`, `data.train_limit` or `data.normalization`. Nothing is read
+    /// or hashed again.
+    ///
+    /// # Errors
+    ///
+    /// When another key of `[data]` is different, or the images can't be split in that way.
+    pub fn for_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
+        let Config { validation, train_limit, shuffle, normalization, .. } = experiment.data;
+        if (Config { validation, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
+            return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
+        self.loaded.data(&experiment.data, experiment.seed)
     }
-    let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
-    let train = limited(&train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images")), config.train_limit, &classes)?;
-    let held_out = held_out(config, validation.is_some())?;
-    let (train, validation) = match (held_out, validation) {
-        (Validation::Folder, validation) => (train, validation),
-        (Validation::Fraction(fraction), validation) if fraction.get() == 0.0 => {
-            warnings.extend(validation.map(|_| "the validation folder is not used, as `data.validation` is 0".to_owned()));
-            (train, None)
+
+    /// Checks that the data were prepared for `experiment`.
+    pub(crate) fn check_experiment(&self, experiment: &Experiment) -> Result<(), DataError> {
+        let shuffle = experiment.data.shuffle;
+        if self.seed == experiment.seed && (Config { shuffle, ..self.config.clone() }) == experiment.data {
+            return Ok(());
         }
-        (Validation::Fraction(fraction), _) => {
-            let (train, validation) = split::hold_out(&train, classes.len(), fraction.get(), seed, decoding == Decoding::Reduced)?;
-            let missing = missing_classes(&train, &validation, &classes);
-            if !missing.is_empty() {
-                warnings.push(format!("the validation split has no sample of class {}: too few images", missing.join(", ")));
-            }
-            (train, Some(validation))
-        }
-    };
-    let normalizer = normalize::normalizer(config.normalization, &train)?;
-    Ok(Data { train, validation, test, classes, normalizer, checksum: hex(hash), held_out, left_out, warnings })
+        let problem = "the data were prepared for an experiment with another seed or another `[data]`; make those of this one with `Data::for_experiment`";
+        Err(DataError::Dataset(problem.to_owned()))
+    }
 }
 
 /// Options for reading a folder of images.
@@ -171,46 +172,4 @@ pub fn load_labelled(dir: &Path, classes: &[String], options: FolderOptions) -> 
         return Err(DataError::content(dir, format!("has no images in subfolders named after classes{reason}")));
     }
     Ok(LabelledFolder { subset: Subset::all(Arc::new(images)), left_out: raw.left_out, warnings: raw.warnings })
-}
-
-/// The first `limit` samples; all if `limit` is 0.
-fn limited(all: &Subset, limit: usize, classes: &[String]) -> Result<Subset, DataError> {
-    let limited = match limit {
-        0 => return Ok(all.clone()),
-        limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
-        limit => {
-            let message = format!("`data.train_limit` is {limit}, but the set has {} training samples", all.count());
-            return Err(DataError::Dataset(message));
-        }
-    };
-    match missing_classes(all, &limited, classes).first() {
-        None => Ok(limited),
-        Some(lost) => Err(DataError::Dataset(format!(
-            "the first {} training samples have none of class {lost}; use a larger `data.train_limit`, or data in a mixed order",
-            limited.count()
-        ))),
-    }
-}
-
-/// The classes that have samples in `all` but not in `subset`.
-fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<String> {
-    let counts = all.class_counts(classes.len()).into_iter().zip(subset.class_counts(classes.len()));
-    classes.iter().zip(counts).filter(|(_, (all, subset))| *all > 0 && *subset == 0).map(|(class, _)| format!("`{class}`")).collect()
-}
-
-/// The origin of the validation split. `has_folder`: the data have a validation folder.
-fn held_out(config: &Config, has_folder: bool) -> Result<Validation, DataError> {
-    match config.validation {
-        Some(Validation::Fraction(fraction)) if has_folder && fraction.get() > 0.0 => Err(DataError::Dataset(format!(
-            "`data.validation` is {}, but the data have a validation folder; leave the key out to use the folder, or move the folder away",
-            fraction.get()
-        ))),
-        Some(Validation::Folder) if !has_folder => Err(DataError::Missing {
-            path: config.dir.as_deref().unwrap_or(Path::new(".")).join("val"),
-            hint: "`data.validation` = \"folder\" needs a folder `val`, `valid` or `validation` beside `train`".to_owned(),
-        }),
-        Some(chosen) => Ok(chosen),
-        None if has_folder => Ok(Validation::Folder),
-        None => Ok(Validation::NONE),
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 
 use rand::seq::SliceRandom;
-use rayon::Yield;
 
 use super::{Batcher, HostBatch, Subset, Transform};
 use crate::config::Experiment;
@@ -23,9 +23,11 @@ pub struct DataLoader {
     prefetched: Option<Prefetched>,
 }
 
-/// A micro-batch that a thread assembles.
+/// A micro-batch that another thread assembles, unless it is needed before.
 struct Prefetched {
     position: Position,
+    /// Whether a thread has begun.
+    is_begun: Arc<AtomicBool>,
     batch: Receiver<std::thread::Result<HostBatch>>,
 }
 
@@ -65,7 +67,7 @@ impl DataLoader {
         LoadedBatch { loader: self, first, count }
     }
 
-    /// The micro-batch after the one that ends before `first`, in the batch that begins at `batch`.
+    /// The micro-batch whose first sample is at `first`. Returns `None` after the last.
     fn position(&self, first: usize) -> Option<Position> {
         let batch_end = (first / self.batch_size + 1) * self.batch_size;
         let end = batch_end.min(self.order.len()).min(first + self.micro_batch);
@@ -75,12 +77,13 @@ impl DataLoader {
     /// The micro-batch at `position`; the one after it is prefetched.
     fn load(&mut self, position: Position) -> HostBatch {
         let batch = match self.prefetched.take() {
-            Some(prefetched) if prefetched.position == position => prefetched.wait(),
+            Some(prefetched) if prefetched.position == position => prefetched.received(),
             other => {
                 self.prefetched = other;
-                (self.assemble)(&self.order[position.first..position.first + position.count])
+                None
             }
         };
+        let batch = batch.unwrap_or_else(|| (self.assemble)(position.of(&self.order)));
         if self.prefetched.is_none() {
             self.prefetched = self.position(position.first + position.count).map(|next| self.prefetch(next));
         }
@@ -89,33 +92,33 @@ impl DataLoader {
 
     fn prefetch(&self, position: Position) -> Prefetched {
         let (send, batch) = channel();
-        let (assemble, order) = (Arc::clone(&self.assemble), Arc::clone(&self.order));
+        let is_begun = Arc::new(AtomicBool::new(false));
+        let (begun, assemble, order) = (Arc::clone(&is_begun), Arc::clone(&self.assemble), Arc::clone(&self.order));
         rayon::spawn(move || {
-            let assembled = catch_unwind(AssertUnwindSafe(|| assemble(&order[position.first..position.first + position.count])));
-            // The loader may be gone.
-            let _ = send.send(assembled);
+            if !begun.swap(true, Ordering::AcqRel) {
+                // The loader may be gone.
+                let _ = send.send(catch_unwind(AssertUnwindSafe(|| assemble(position.of(&order)))));
+            }
         });
-        Prefetched { position, batch }
+        Prefetched { position, is_begun, batch }
+    }
+}
+
+impl Position {
+    /// The indices of its samples.
+    fn of(self, order: &[u32]) -> &[u32] {
+        &order[self.first..self.first + self.count]
     }
 }
 
 impl Prefetched {
-    /// Waits for the batch. A thread of a pool works in the meantime, on the batch itself if no other thread has begun it.
-    fn wait(self) -> HostBatch {
-        let assembled = if rayon::current_thread_index().is_none() {
-            self.batch.recv().ok()
-        } else {
-            loop {
-                match self.batch.try_recv() {
-                    Ok(assembled) => break Some(assembled),
-                    Err(TryRecvError::Disconnected) => break None,
-                    Err(TryRecvError::Empty) if rayon::yield_now() == Some(Yield::Executed) => {}
-                    Err(TryRecvError::Empty) => std::thread::yield_now(),
-                }
-            }
-        };
-        match assembled.unwrap_or_else(|| unreachable!("the thread sends a batch or its panic")) {
-            Ok(batch) => batch,
+    /// The batch, when the thread that has begun it is done. Returns `None` if no thread has begun: then no thread will.
+    fn received(self) -> Option<HostBatch> {
+        if !self.is_begun.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        match self.batch.recv().unwrap_or_else(|_| unreachable!("the thread sends a batch or its panic")) {
+            Ok(batch) => Some(batch),
             Err(panic) => resume_unwind(panic),
         }
     }

@@ -14,6 +14,7 @@ mod known_dataset;
 mod left_out;
 mod legacy_listing;
 mod load;
+mod loaded;
 mod loader;
 mod mnist_mini;
 mod normalize;

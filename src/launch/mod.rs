@@ -4,10 +4,12 @@ mod extend;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use regulus_model::preprocess::Decoding;
 
-use crate::backend;
+use crate::backend::{self, Opened};
 use crate::checksum::sha256;
 use crate::clock;
 use crate::config::Experiment;
@@ -24,8 +26,7 @@ use extend::Extending;
 
 /// A run that is ready to train.
 pub struct Launch {
-    /// The session.
-    pub session: Session,
+    session: Session,
     /// The run folder.
     pub folder: RunFolder,
     /// The manifest.
@@ -62,15 +63,15 @@ impl Default for ResumeOptions<'_> {
 ///
 /// When config, backend, data or model can't be used.
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
-    backend::open(&experiment.backend)?;
+    let opened = backend::open(&experiment.backend)?;
     let data = data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?;
-    new_session(experiment, data)
+    new_session(opened, experiment, data)
 }
 
 /// A new session. `model.init` is a safetensors file or a run.
-fn new_session(experiment: Experiment, data: Data) -> Result<Session, Error> {
+fn new_session(opened: Opened, experiment: Experiment, data: Data) -> Result<Session, Error> {
     let mut warning = None;
-    let mut session = Session::initialized(experiment, data, |path| {
+    let mut session = Session::new_on(opened, experiment, data, |path| {
         let (weights, older) = initial_weights(path)?;
         warning = older;
         Ok(weights)
@@ -94,8 +95,14 @@ impl Launch {
     ///
     /// # Errors
     ///
-    /// When the folder can't be written to.
+    /// When the session has been trained, or the folder can't be written to.
     pub fn of(session: Session, dir: Option<&Path>) -> Result<Self, Error> {
+        let steps = session.state().step;
+        if steps > 0 {
+            let problem =
+                format!("the session has been trained for {steps} steps, which no run folder has; record it before the first step");
+            return Err(Error::Usage(problem));
+        }
         let manifest = manifest(&session);
         let folder = RunFolder::create(session.experiment(), dir, &manifest)?;
         let warnings = session.warnings().to_vec();
@@ -138,11 +145,12 @@ impl Launch {
                 Some(extending)
             }
         };
+        let opened = backend::open(&experiment.backend)?;
         let data = match data {
-            Some(data) => checked_data(data, &manifest, &folder)?,
+            Some(data) => checked_data(data.for_experiment(&experiment)?, &manifest, &folder)?,
             None => same_data(&experiment, &manifest, &folder, progress)?,
         };
-        let (mut session, older_best) = resumed_session(experiment, data, &folder, loaded.as_ref())?;
+        let (mut session, older_best) = resumed_session(opened, experiment, data, &folder, loaded.as_ref())?;
         penalties.into_iter().try_for_each(|penalty| session.add_penalty(penalty))?;
         check_penalties(&session, &manifest, path)?;
         session.set_keep(manifest.keep.unwrap_or(session.keep()));
@@ -163,6 +171,17 @@ impl Launch {
         }
         folder.truncate_metrics(prefix.as_ref(), session.state().epoch)?;
         Ok(Some(Self { session, folder, manifest, warnings, notes }))
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Stops soon after `flag` is set.
+    pub fn stop_by(&mut self, flag: Arc<AtomicBool>) {
+        self.session.stop_by(flag);
     }
 
     /// Trains the network, records the run, and measures the result.
@@ -186,8 +205,8 @@ impl Launch {
 
 /// Checks that the penalties are those of the run. Version 0.1.0 did not record them.
 fn check_penalties(session: &Session, manifest: &Manifest, path: &Path) -> Result<(), RunError> {
-    let (expected, found) = (&manifest.penalties, session.penalties().labels());
-    if expected.is_empty() || *expected == found {
+    let (Some(expected), found) = (&manifest.penalties, session.penalties().labels()) else { return Ok(()) };
+    if *expected == found {
         return Ok(());
     }
     let listed = |labels: &[String]| if labels.is_empty() { "none".to_owned() } else { format!("`{}`", labels.join("`, `")) };
@@ -196,18 +215,19 @@ fn check_penalties(session: &Session, manifest: &Manifest, path: &Path) -> Resul
 
 /// The session that continues from the checkpoint `loaded`, or begins anew without one. Also returns a warning if an older best checkpoint is used.
 fn resumed_session(
+    opened: Opened,
     experiment: Experiment,
     data: Data,
     folder: &RunFolder,
     loaded: Option<&LoadedCheckpoint>,
 ) -> Result<(Session, Option<String>), Error> {
-    let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Ok((new_session(experiment, data)?, None)) };
-    let best = match folder.load(Some(CheckpointKind::Best)) {
-        Err(RunError::NoCheckpoint { .. }) => None,
-        best => Some(best?),
+    let Some(LoadedCheckpoint { snapshot, .. }) = loaded else { return Ok((new_session(opened, experiment, data)?, None)) };
+    let best = match snapshot.state.best_epoch {
+        Some(_) => Some(folder.load(Some(CheckpointKind::Best))?),
+        None => None,
     };
-    let (best, older) = best.filter(|_| data.validation.is_some()).map(|best| (Best::from(&best.snapshot), best.warning)).unzip();
-    let session = Session::resumed(experiment, data, snapshot, best);
+    let (best, older) = best.map(|best| (Best::from(&best.snapshot), best.warning)).unzip();
+    let session = Session::resumed_on(opened, experiment, data, snapshot, best);
     session.map(|session| (session, older.flatten())).map_err(|error| match error {
         Error::Snapshot(problem) => RunError::Damaged { path: folder.path().join("checkpoints/last/optimizer.bpk"), problem }.into(),
         other => other,
@@ -259,7 +279,7 @@ fn manifest(session: &Session) -> Manifest {
         decoding: Decoding::Reduced,
         classes: data.classes.clone(),
         keep: Some(session.keep()),
-        penalties: session.penalties().labels(),
+        penalties: Some(session.penalties().labels()),
         extended: Vec::new(),
         graph: graph.clone(),
         parameters: graph.parameter_count(),

@@ -8,6 +8,9 @@ use burn::prelude::*;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use regulus_model::graph;
 
+use crate::backend::fused;
+use crate::config::Implementation;
+
 /// γ, β and running statistics, each `[channels]`.
 #[derive(Module, Debug)]
 pub(super) struct BatchNorm {
@@ -44,6 +47,20 @@ impl BatchNorm {
     pub(super) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (mean, variance) = (self.running_mean.val(), self.running_var.val());
         batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.op.epsilon)
+    }
+
+    /// Feature maps by the batch's own statistics, which it gives too.
+    pub(super) fn forward_training_maps(&self, x: Tensor<4>, implementation: Implementation) -> (Tensor<4>, BatchStatistics) {
+        if implementation == Implementation::Stock {
+            return self.forward_training(x);
+        }
+        let [batch, channels, height, width] = x.dims();
+        let count = (batch * height * width) as f64;
+        let (out, statistics) = fused::batch_norm(x, self.weight.val(), self.bias.val(), self.op.epsilon);
+        let statistics = statistics.inner();
+        let mean = statistics.clone().slice(s![0..1, ..]).reshape([channels]);
+        let variance = statistics.slice(s![1..2, ..]).reshape([channels]).mul_scalar(count / (count - 1.0));
+        (out, BatchStatistics { mean, variance })
     }
 
     /// By the batch's own statistics, which it gives too.

@@ -9,16 +9,17 @@ mod dense;
 mod dropout;
 mod init;
 mod module;
+mod output;
 mod pool;
 mod predictor;
 mod training_pass;
-mod value;
 mod visit;
 mod weights;
 
 pub use batch_norm::BatchStatistics;
 pub use curvature::{Curvature, Scope, Spectrum, Stopped, Watch};
 pub use module::Network;
+pub use output::Output;
 pub use predictor::Predictor;
 pub use training_pass::TrainingPass;
 pub use visit::{ParamMapper, ParamVisitor};

@@ -9,10 +9,10 @@ use burn::prelude::*;
 use burn::tensor::activation::relu;
 use rand_chacha::ChaCha8Rng;
 use regulus_model::fusion::{self, Stage, StageKind};
-use regulus_model::graph::{Graph, Op, Parameter, Source};
+use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 
 use super::batch_norm::{BatchNorm, BatchStatistics};
-use super::value::{Value, pointwise};
+use super::output::{Output, pointwise};
 use super::{conv, dense, dropout, pool};
 use crate::backend::{ComputeDevice, Threads, fused};
 use crate::config::{Implementation, Init};
@@ -155,7 +155,17 @@ impl Network {
         self.plan.slots[index]
     }
 
-    /// The output for a batch, as a trained network gives it: without dropout, normalized by the running statistics.
+    /// The same network for images of another size. It shares the parameters.
+    ///
+    /// # Errors
+    ///
+    /// As [`Graph::with_input`].
+    pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
+        let plan = Plan::new(&self.plan.graph.with_input(input)?, self.implementation);
+        Ok(Self { plan: Arc::new(plan), ..self.clone() })
+    }
+
+    /// The logits for a batch, as a trained network gives them: without dropout, normalized by the running statistics.
     ///
     /// Each call prepares the weights of the kernels anew; [`Predictor`](super::Predictor) prepares them once.
     ///
@@ -163,20 +173,26 @@ impl Network {
     ///
     /// - images: `[batch, channels, height, width]`
     /// - output: `[batch, classes]`
+    ///
+    /// # Panics
+    ///
+    /// When the network gives feature maps; [`Network::output`] gives those, too.
     #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.pass(images, &mut Mode::Evaluation).vector()
+        self.output(images).vector()
+    }
+
+    /// The output for a batch, as [`Network::forward`], of any network.
+    #[must_use]
+    pub fn output(&self, images: Tensor<4>) -> Output {
+        self.pass(images, &mut Mode::Evaluation)
     }
 
     /// The output for a batch in a training step, and the batch's statistics, one for each normalization. Dropout draws from `chance`.
-    ///
-    /// # Shapes
-    ///
-    /// As in [`Network::forward`].
     #[must_use]
-    pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Tensor<2>, Vec<BatchStatistics>) {
+    pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Output, Vec<BatchStatistics>) {
         let mut mode = Mode::Training { chance, statistics: Vec::new() };
-        let output = self.pass(images, &mut mode).vector();
+        let output = self.pass(images, &mut mode);
         let Mode::Training { statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };
         (output, statistics)
     }
@@ -193,10 +209,10 @@ impl Network {
         self
     }
 
-    fn pass(&self, images: Tensor<4>, mode: &mut Mode) -> Value {
+    fn pass(&self, images: Tensor<4>, mode: &mut Mode) -> Output {
         let Plan { graph, stages, uses, .. } = &*self.plan;
-        let mut values: Vec<Option<Value>> = vec![None; graph.nodes().len()];
-        values.push(Some(Value::Map(images)));
+        let mut values: Vec<Option<Output>> = vec![None; graph.nodes().len()];
+        values.push(Some(Output::Map(images)));
         let mut left = uses.clone();
         for stage in stages {
             let mut take = |source: &Source| {
@@ -205,13 +221,13 @@ impl Network {
                 let value = if left[at] == 0 { values[at].take() } else { values[at].clone() };
                 value.unwrap_or_else(|| unreachable!("the inputs of a node are before it"))
             };
-            let inputs: Vec<Value> = graph.sources(stage.first()).iter().map(&mut take).collect();
+            let inputs: Vec<Output> = graph.sources(stage.first()).iter().map(&mut take).collect();
             values[stage.last()] = Some(self.stage(stage, inputs, mode));
         }
         values[graph.output()].take().unwrap_or_else(|| unreachable!("every node has been computed"))
     }
 
-    fn stage(&self, stage: &Stage, inputs: Vec<Value>, mode: &mut Mode) -> Value {
+    fn stage(&self, stage: &Stage, inputs: Vec<Output>, mode: &mut Mode) -> Output {
         let first = stage.first();
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
@@ -219,53 +235,66 @@ impl Network {
             (StageKind::ConvReluPool { channels_last }, Op::Conv(op)) => {
                 let conv = &self.conv[self.slot(first)];
                 let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
-                Value::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
+                Output::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
             }
             (StageKind::Dense { relu }, _) => {
                 let dense = &self.dense[self.slot(first)];
                 let weights = dense.weight.val();
                 let bias = dense.bias.as_ref().map_or_else(|| Tensor::zeros([weights.dims()[1]], &weights.device()), Param::val);
-                Value::Vector(fused::dense(next().vector(), weights, bias, relu))
+                Output::Vector(fused::dense(next().vector(), weights, bias, relu))
             }
             (_, op) => self.node(first, op, &mut next, mode),
         }
     }
 
     /// One node in evaluation.
-    pub(super) fn evaluated(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Value) -> Value {
+    pub(super) fn evaluated(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output) -> Output {
         self.node(index, op, next, &mut Mode::Evaluation)
     }
 
     /// One node by itself, with stock operations.
-    fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Value, mode: &mut Mode) -> Value {
+    fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
         let x = next();
         match op {
-            Op::Conv(op) => Value::Map(conv::forward(&self.conv[self.slot(index)], op, x.map(), self.implementation)),
-            Op::Dense(_) => Value::Vector(self.dense[self.slot(index)].forward(x.vector())),
+            Op::Conv(op) => Output::Map(conv::forward(&self.conv[self.slot(index)], op, x.map(), self.implementation)),
+            Op::Dense(_) => Output::Vector(self.dense[self.slot(index)].forward(x.vector())),
             Op::BatchNorm(_) => {
                 let norm = &self.batch_norm[self.slot(index)];
                 match mode {
                     Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
-                    Mode::Training { statistics, .. } => pointwise!(x, x => {
-                        let (x, batch) = norm.forward_training(x);
+                    Mode::Training { statistics, .. } => {
+                        let (x, batch) = match x {
+                            Output::Map(x) => {
+                                let (x, batch) = norm.forward_training_maps(x, self.implementation);
+                                (Output::Map(x), batch)
+                            }
+                            Output::Vector(x) => {
+                                let (x, batch) = norm.forward_training(x);
+                                (Output::Vector(x), batch)
+                            }
+                        };
                         statistics.push(batch);
                         x
-                    }),
+                    }
                 }
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),
             Op::Relu6(_) => pointwise!(x, x => relu6(x)),
-            Op::MaxPool(op) => Value::Map(pool::max(op, x.map())),
-            Op::AveragePool(op) => Value::Map(pool::average(op, x.map())),
-            Op::GlobalAveragePool(_) => Value::Vector(pool::global_average(x.map())),
-            Op::GlobalMaxPool(_) => Value::Vector(pool::global_max(x.map())),
+            Op::MaxPool(op) => Output::Map(pool::max(op, x.map())),
+            Op::AveragePool(op) => Output::Map(pool::average(op, x.map())),
+            Op::GlobalAveragePool(_) => Output::Vector(pool::global_average(x.map())),
+            Op::GlobalMaxPool(_) => Output::Vector(pool::global_max(x.map())),
             Op::Add(_) => match (x, next()) {
-                (Value::Map(left), Value::Map(right)) => Value::Map(left + right),
-                (left, right) => Value::Vector(left.vector() + right.vector()),
+                (Output::Map(left), Output::Map(right)) => Output::Map(left + right),
+                (left, right) => Output::Vector(left.vector() + right.vector()),
+            },
+            Op::Subtract(_) => match (x, next()) {
+                (Output::Map(left), Output::Map(right)) => Output::Map(left - right),
+                (left, right) => Output::Vector(left.vector() - right.vector()),
             },
             Op::Flatten(_) => match x {
-                Value::Map(x) => Value::Vector(x.flatten(1, 3)),
-                Value::Vector(x) => Value::Vector(x),
+                Output::Map(x) => Output::Vector(x.flatten(1, 3)),
+                Output::Vector(x) => Output::Vector(x),
             },
             Op::Dropout(op) => match mode {
                 Mode::Evaluation => x,
@@ -284,7 +313,7 @@ fn relu6<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 #[cfg(test)]
 mod tests {
-    use regulus_model::graph::{Layer, Shape};
+    use regulus_model::graph::Layer;
     use regulus_model::networks::{Cnn, layers};
 
     use super::*;

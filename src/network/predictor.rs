@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::prelude::*;
+use burn::tensor::TensorData;
 use rayon::prelude::*;
-use regulus_model::graph::Graph;
+use regulus_model::graph::{Graph, GraphError, Shape};
 use regulus_model::infer::Model;
 use regulus_model::preprocess::Normalizer;
 
 use super::Network;
-use crate::backend::{Threads, numbers};
+use crate::backend::Threads;
 use crate::config::Implementation;
 use crate::data::Batcher;
+
+/// Numbers that a node gives for the images of a batch on a device, at most, where it is more than one image: 256 MiB.
+const NUMBERS: usize = 1 << 26;
 
 /// Computes the outputs of a network for images as bytes: on a CPU without Burn, and on other devices, or where stock operations are asked for, with Burn.
 #[derive(Clone, Debug)]
@@ -69,11 +74,57 @@ impl Predictor {
         }
     }
 
+    /// The same network for images of another size. It shares the weights where the kernels can.
+    ///
+    /// # Errors
+    ///
+    /// As [`Graph::with_input`].
+    pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
+        let computed = match &self.computed {
+            Computed::WithoutBurn { model, table } => {
+                Computed::WithoutBurn { model: Arc::new(model.with_input(input)?), table: Arc::clone(table) }
+            }
+            Computed::WithBurn { network, batcher } => {
+                Computed::WithBurn { network: Box::new(network.with_input(input)?), batcher: batcher.clone() }
+            }
+        };
+        Ok(Self { graph: Arc::new(self.graph.with_input(input)?), threads: self.threads.clone(), computed })
+    }
+
+    /// The outputs for `count` images whose numbers are normalized, as they come out of the network. On a CPU, and in networks without dense layers, large
+    /// images are computed by few at a time.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[image, channel, row, column]`
+    /// - output: `[image, logit]`, or `[image, channel, row, column]` where the network gives feature maps
+    ///
+    /// # Panics
+    ///
+    /// When `images` are not `count` images of the graph's input.
+    #[must_use]
+    pub fn forward(&self, images: &[f32], count: usize) -> Vec<f32> {
+        let input = self.graph.input();
+        assert_eq!(images.len(), count * input.size(), "the numbers of {count} images of {input}");
+        match &self.computed {
+            Computed::WithoutBurn { model, .. } => model.forward(images, count),
+            Computed::WithBurn { network, .. } => {
+                let device = &network.devices()[0];
+                let most = (NUMBERS / self.graph.largest_features()).max(1);
+                let output = |images: &[f32]| {
+                    let shape = [images.len() / input.size(), input.channels, input.height, input.width];
+                    network.output(Tensor::from_data(TensorData::new(images.to_vec(), shape), device)).numbers()
+                };
+                images.chunks(most * input.size()).flat_map(output).collect()
+            }
+        }
+    }
+
     /// The logits of images `[channel, row, column]`, one image after the other.
     #[must_use]
     pub fn logits(&self, images: &[&[u8]]) -> Vec<f32> {
         match &self.computed {
-            Computed::WithBurn { network, batcher } => numbers(network.forward(batcher.images(self.graph.input(), images.iter().copied()))),
+            Computed::WithBurn { network, batcher } => network.output(batcher.images(self.graph.input(), images.iter().copied())).numbers(),
             Computed::WithoutBurn { model, table } => {
                 let (area, size) = (self.graph.input().height * self.graph.input().width, self.graph.input().size());
                 let mut pixels = vec![0.0; images.len() * size];

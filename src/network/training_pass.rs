@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-use super::{BatchStatistics, Network};
+use super::{BatchStatistics, Network, Output};
 use crate::config::Implementation;
 use crate::seed::Seed;
 
@@ -28,13 +28,24 @@ impl TrainingPass<'_> {
         self.network.implementation()
     }
 
-    /// The output for the next micro-batch, and the statistics of each batch normalization.
+    /// The logits for the next micro-batch, and the statistics of each batch normalization.
     ///
     /// # Shapes
     ///
     /// As in [`Network::forward`].
+    ///
+    /// # Panics
+    ///
+    /// When the network gives feature maps; [`TrainingPass::output`] gives those, too.
     #[must_use]
     pub fn forward(&mut self, images: Tensor<4>) -> (Tensor<2>, Vec<BatchStatistics>) {
+        let (output, statistics) = self.output(images);
+        (output.vector(), statistics)
+    }
+
+    /// The output for the next micro-batch, as [`TrainingPass::forward`], of any network.
+    #[must_use]
+    pub fn output(&mut self, images: Tensor<4>) -> (Output, Vec<BatchStatistics>) {
         self.network.forward_training(images, &mut self.dropout_rng)
     }
 }

@@ -70,7 +70,7 @@ pub enum RunError {
         found: String,
     },
     /// The penalties are not those of the run.
-    #[error("run `{}` has the penalties {expected}, but the config has {found}: a program added one that is not built in; resume the run with that program", path.display())]
+    #[error("run `{}` has the penalties {expected}, not {found}; resume it with a program that adds the same penalties that are not built in", path.display())]
     OtherPenalties {
         /// The run.
         path: PathBuf,

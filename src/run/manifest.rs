@@ -48,9 +48,9 @@ pub struct Manifest {
     /// The checkpoint that commands and the summary use. Absent in version 0.1.0, which used the best if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<CheckpointKind>,
-    /// The labels of the penalties, in the order of all lists of λ.
+    /// The labels of the penalties, in the order of all lists of λ. Absent in version 0.1.0.
     #[serde(default)]
-    pub penalties: Vec<String>,
+    pub penalties: Option<Vec<String>>,
     /// The extensions to more epochs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<Extension>,

@@ -3,14 +3,14 @@
 use regulus_model::Weights;
 
 use super::warnings::{Outcome, collapsed_last, warnings};
-use super::{Best, EndedBy, Measured, Session, SplitSummary, Status, Summary};
+use super::{EndedBy, Measured, Session, SplitSummary, Status, Summary};
 use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
 use crate::metrics::{Measures, measure_with_progress};
 use crate::network::{Network, Predictor};
 use crate::objective::{Observed, Penalties, Sparsity};
-use crate::train::{Control, Event, Observer, PhaseReporter};
+use crate::train::{Best, Control, Event, PhaseReporter};
 
 /// A network to measure.
 struct Candidate {
@@ -36,14 +36,13 @@ struct Progress<'a, 'b> {
 
 impl Session {
     /// Adds the measures of the selected checkpoint, and of best and last if there are both, to `summary`. Returns `None` if it was stopped.
-    pub(super) fn measure(&self, summary: Summary, observer: &mut dyn Observer) -> Result<Option<Summary>, Error> {
-        let mut control = Control::new(&self.stop, observer);
+    pub(super) fn measure(&self, summary: Summary, control: &mut Control) -> Result<Option<Summary>, Error> {
         control.send(&Event::Measuring)?;
         let last = self.last_candidate();
-        let best = self.best.as_ref().map(|best| self.best_candidate(best));
+        let best = self.training.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
-        let mut progress = Progress { reporter: PhaseReporter::new(&mut control), done: 0, total: networks * self.samples() };
+        let mut progress = Progress { reporter: PhaseReporter::new(control), done: 0, total: networks * self.samples() };
         let measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
         progress.reporter.finish()?;
         let Some((of_last, of_best)) = measured else { return Ok(None) };
@@ -131,14 +130,12 @@ impl Session {
             progress.done += subset.count() as u64;
             measures
         };
-        let validation = self.data.validation.as_ref().map(&mut measure);
-        let test = self.data.test.as_ref().map(&mut measure);
-        let train = measure(&self.data.train)?;
-        let complete = |measured: Option<Option<Measures>>| match measured {
+        let mut each = |subset: &Option<Subset>| match subset {
             None => Some(None),
-            Some(measures) => measures.map(Some),
+            Some(subset) => measure(subset).map(Some),
         };
-        Some(Splits { train, validation: complete(validation)?, test: complete(test)? })
+        let (validation, test) = (each(&self.data.validation)?, each(&self.data.test)?);
+        Some(Splits { train: measure(&self.data.train)?, validation, test })
     }
 
     /// The summary before the measurement.

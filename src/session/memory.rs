@@ -15,7 +15,7 @@ const FLOAT: u64 = 4;
 pub struct TrainingMemory {
     /// The images.
     pub images: u64,
-    /// The parameters, with running statistics and the average of the weights.
+    /// The parameters, with running statistics, the average of the weights, and the best weights on the validation split.
     pub parameters: u64,
     /// What the optimizer keeps of each parameter.
     pub optimizer_state: u64,
@@ -39,12 +39,14 @@ impl TrainingMemory {
         let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
 
         let images = data.bytes();
-        let parameters = if experiment.averaging.0 == Average::None { all } else { 2 * all };
+        let averages = u64::from(experiment.averaging.0 != Average::None);
+        let best = u64::from(data.validation.is_some());
+        let parameters = (1 + averages + best) * all;
         let optimizer_state = experiment.optimizer.method.numbers_per_parameter() * trained;
         let gradients = if at_once < batch { 2 * trained } else { trained };
         let activations = FLOAT * at_once as u64 * numbers_of_a_step(network);
         // The weights are put into the order of the file before they are written as bytes.
-        let checkpoint = parameters + optimizer_state + 2 * all;
+        let checkpoint = (1 + averages) * all + optimizer_state + 2 * all;
         let total = images + parameters + optimizer_state + checkpoint.max(gradients + activations);
         Self { images, parameters, optimizer_state, gradients, activations, checkpoint, total }
     }

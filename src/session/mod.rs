@@ -8,8 +8,6 @@ mod memory;
 mod summary;
 mod warnings;
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,13 +23,14 @@ pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
-use crate::config::{CheckpointKind, ConfigError, Experiment};
+use crate::config::{Average, CheckpointKind, ConfigError, Experiment};
 use crate::data::Data;
 use crate::error::Error;
 use crate::network::{Network, Predictor, Scope};
-use crate::objective::{Bound, OwnPenalty, Penalties};
+use crate::objective::{OwnPenalty, Penalties};
 use crate::schedule::RunLength;
-use crate::train::{Control, Diverged, Ending, Event, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
+pub use crate::train::Best;
+use crate::train::{Control, Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
 
 /// An experiment that is ready to train.
 pub struct Session {
@@ -43,48 +42,32 @@ pub struct Session {
     memory: TrainingMemory,
     warnings: Vec<String>,
     training: Training,
-    /// The network with the lowest validation loss so far.
-    best: Option<Best>,
     stop: Arc<AtomicBool>,
-}
-
-/// The network with the lowest validation loss so far.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Best {
-    /// Its epoch, from 1.
-    pub epoch: u64,
-    /// Its weights.
-    pub weights: Weights,
-    /// λ of each penalty at that time.
-    pub lambdas: Vec<f64>,
-    /// The constraints of `cpr`, by parameter name.
-    pub bounds: BTreeMap<String, Bound>,
-}
-
-impl From<&Snapshot> for Best {
-    fn from(snapshot: &Snapshot) -> Self {
-        let TrainingState { epoch, lambdas, bounds, .. } = snapshot.state.clone();
-        Self { epoch, weights: snapshot.measured().clone(), lambdas, bounds }
-    }
+    /// Whether training has ended with an error: then its state is that of the middle of a step or of the end of an epoch.
+    has_failed: bool,
 }
 
 impl Session {
     /// Prepares `experiment` with `data`. Nothing is written. `model.init` is a safetensors file; `launch::prepare` also takes a run.
     ///
+    /// A session on a GPU must stay on the thread that made it.
+    ///
     /// # Errors
     ///
     /// When config, backend, data or model do not fit together.
     pub fn new(experiment: Experiment, data: Data) -> Result<Self, Error> {
-        Self::initialized(experiment, data, |path| Ok(Weights::from_file(path)?))
+        let opened = backend::open(&experiment.backend)?;
+        Self::new_on(opened, experiment, data, |path| Ok(Weights::from_file(path)?))
     }
 
-    /// As [`Session::new`], with the weights that `read` reads from the path in `model.init`.
-    pub(crate) fn initialized(
+    /// As [`Session::new`], on an opened device, with the weights that `read` reads from the path in `model.init`.
+    pub(crate) fn new_on(
+        opened: Opened,
         experiment: Experiment,
         data: Data,
         read: impl FnOnce(&Path) -> Result<Weights, Error>,
     ) -> Result<Self, Error> {
-        let mut prepared = Prepared::new(experiment, data)?;
+        let mut prepared = Prepared::new(opened, experiment, data)?;
         let Prepared { experiment, opened, graph, .. } = &prepared;
         let device = opened.device.clone().autodiff();
         let network = match &experiment.model.init {
@@ -97,25 +80,51 @@ impl Session {
         let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation);
         prepared.experiment.train.keep = Some(prepared.keep);
         let training = prepared.training(network, optimizer);
-        Ok(prepared.session(training, None))
+        Ok(prepared.session(training))
     }
 
-    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session. `best` is the network with the lowest validation loss so
-    /// far.
+    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session with the same data. `best` is the network with the lowest
+    /// validation loss so far.
     ///
     /// # Errors
     ///
-    /// As [`Session::new`]; also when the snapshots are of another network or optimizer.
+    /// As [`Session::new`]; also when the snapshot or `best` is of another network, optimizer or `[averaging]`, or `best` is missing.
     pub fn resumed(experiment: Experiment, data: Data, last: &Snapshot, best: Option<Best>) -> Result<Self, Error> {
-        let prepared = Prepared::new(experiment, data)?;
-        let device = prepared.opened.device.clone().autodiff();
-        let path = Path::new("the snapshot");
-        let network = Network::blank(&prepared.graph, &device).with_weights(&last.weights, path)?;
-        let averaged = last.averaged.as_ref().map(|weights| network.valid().with_weights(weights, path)).transpose()?;
-        let optimizer = ParameterOptimizer::from_bytes(&prepared.experiment.optimizer.method, &last.optimizer, &prepared.opened.device)
-            .map_err(Error::Snapshot)?;
-        let training = prepared.training(network, optimizer).resumed(averaged, last.state.clone());
-        Ok(prepared.session(training, best))
+        let opened = backend::open(&experiment.backend)?;
+        Self::resumed_on(opened, experiment, data, last, best)
+    }
+
+    /// As [`Session::resumed`], on an opened device.
+    pub(crate) fn resumed_on(
+        opened: Opened,
+        experiment: Experiment,
+        data: Data,
+        last: &Snapshot,
+        best: Option<Best>,
+    ) -> Result<Self, Error> {
+        let prepared = Prepared::new(opened, experiment, data)?;
+        let Prepared { experiment, graph, opened, .. } = &prepared;
+        let fits =
+            |weights: &Weights, what: &str| weights.check_fit(graph, Path::new(what)).map_err(|error| Error::Snapshot(error.to_string()));
+        fits(&last.weights, "weights")?;
+        last.averaged.as_ref().map_or(Ok(()), |averaged| fits(averaged, "averaged weights"))?;
+        best.as_ref().map_or(Ok(()), |best| fits(&best.weights, "best weights"))?;
+        let refuse = |problem: &str| Err(Error::Snapshot(problem.to_owned()));
+        if last.averaged.is_some() && experiment.averaging.0 == Average::None {
+            return refuse("it has averaged weights, but the experiment has no `[averaging]`");
+        }
+        if best.is_none() && last.state.best_epoch.is_some() {
+            return refuse("it was saved with a best network, which is not given");
+        }
+        let device = opened.device.clone().autodiff();
+        let network = Network::of_weights(graph, &last.weights, &device);
+        // Its parameters have the identifiers of the network, by which it is updated.
+        let averaged =
+            last.averaged.as_ref().map(|weights| network.valid().with_weights(weights, Path::new("averaged weights"))).transpose()?;
+        let optimizer =
+            ParameterOptimizer::from_bytes(&experiment.optimizer.method, &last.optimizer, &opened.device).map_err(Error::Snapshot)?;
+        let training = prepared.training(network, optimizer).resumed(averaged, best, last.state.clone());
+        Ok(prepared.session(training))
     }
 
     /// Adds a penalty that is not built in. To be called before training, and again in the same order after [`Session::resumed`].
@@ -136,22 +145,31 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When training diverges, or `observer` fails.
+    /// When training diverges, or `observer` fails. Then the session can't go on.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, Error> {
         self.run_until(u64::MAX, observer)
     }
 
-    /// Trains until `epoch` epochs are complete. Called again, it continues, to the same bits as without a pause.
+    /// Trains until `epoch` epochs are complete; an end of an epoch that was stopped is completed first. Called again, it continues, to the same bits as
+    /// without a pause.
     ///
     /// # Errors
     ///
     /// As [`Session::run`].
     pub fn run_until(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<Ending, Error> {
-        let Self { experiment, data, curvature, opened, training, best, stop, .. } = self;
+        let stop = Arc::clone(&self.stop);
+        self.run_with(epoch, &mut Control::new(&stop, observer))
+    }
+
+    fn run_with(&mut self, epoch: u64, control: &mut Control) -> Result<Ending, Error> {
+        self.check_penalties()?;
+        self.check_failure()?;
+        let Self { experiment, data, curvature, opened, training, .. } = self;
         let device = opened.device.clone().autodiff().device;
         let plan = Plan { experiment, data, curvature, device: &device, until: epoch };
-        let mut observer = WithBest { best, observer };
-        training.run(&plan, &mut Control::new(stop, &mut observer))
+        let ended = training.run(&plan, control);
+        self.has_failed = ended.is_err();
+        ended
     }
 
     /// Trains to the end and measures the trained networks. The status is [`Status::Interrupted`] if it was stopped.
@@ -160,13 +178,33 @@ impl Session {
     ///
     /// As [`Session::run`]; also when a loss of the trained network is not finite.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let status = match self.run(observer)? {
+        let stop = Arc::clone(&self.stop);
+        let mut control = Control::new(&stop, observer);
+        let status = match self.run_with(u64::MAX, &mut control)? {
             Ending::Completed => Status::Completed,
             Ending::EarlyStopped => Status::EarlyStopped,
             Ending::Interrupted | Ending::Paused => return Ok(self.unmeasured(Status::Interrupted)),
         };
-        let summary = self.unmeasured(status);
-        Ok(self.measure(summary, observer)?.unwrap_or_else(|| self.unmeasured(Status::Interrupted)))
+        let summary = if control.is_stopped() { None } else { self.measure(self.unmeasured(status), &mut control)? };
+        Ok(summary.unwrap_or_else(|| self.unmeasured(Status::Interrupted)))
+    }
+
+    /// Checks that the penalties are those of the snapshot. Version 0.1.0 did not save their λ.
+    fn check_penalties(&self) -> Result<(), Error> {
+        let (saved, now) = (self.training.state.lambdas.len(), self.penalties().lambdas().len());
+        if self.training.state.step == 0 || saved == 0 || saved == now {
+            return Ok(());
+        }
+        let problem =
+            format!("it has the λ of {saved} penalties, but the session has {now}; `add_penalty` adds those that are not built in");
+        Err(Error::Snapshot(problem))
+    }
+
+    fn check_failure(&self) -> Result<(), Error> {
+        if self.has_failed {
+            return Err(Error::Usage("training has ended with an error; make a new session from a snapshot to go on".to_owned()));
+        }
+        Ok(())
     }
 
     /// The experiment.
@@ -214,7 +252,7 @@ impl Session {
     /// The network with the lowest validation loss so far. Returns `None` without a validation split, or before the end of the first epoch.
     #[must_use]
     pub fn best(&self) -> Option<&Best> {
-        self.best.as_ref()
+        self.training.best.as_ref()
     }
 
     /// The training state, to change before training goes on.
@@ -254,16 +292,17 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When a weight is not finite.
-    pub fn snapshot(&mut self) -> Result<Snapshot, Diverged> {
+    /// When a weight is not finite, or training has ended with an error.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        self.check_failure()?;
         let rate = self.training.state.rate.unwrap_or_default();
-        self.training.snapshot(rate)
+        Ok(self.training.snapshot(rate)?)
     }
 
     /// The weights that `train.keep` selects: those with the lowest validation loss so far, or the current ones.
     #[must_use]
     pub fn weights(&self) -> Weights {
-        match (&self.best, self.keep) {
+        match (&self.training.best, self.keep) {
             (Some(best), CheckpointKind::Best) => best.weights.clone(),
             _ => self.training.measured_network().weights(),
         }
@@ -302,8 +341,8 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(mut experiment: Experiment, data: Data) -> Result<Self, Error> {
-        let opened = backend::open(&experiment.backend)?;
+    fn new(opened: Opened, mut experiment: Experiment, data: Data) -> Result<Self, Error> {
+        data.check_experiment(&experiment)?;
         experiment.data.validation.get_or_insert(data.held_out);
         experiment.check_validation(data.validation.is_some())?;
         let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
@@ -320,7 +359,7 @@ impl Prepared {
         Training::new(network, optimizer, self.penalties.clone(), self.experiment.averaging.0)
     }
 
-    fn session(self, training: Training, best: Option<Best>) -> Session {
+    fn session(self, training: Training) -> Session {
         let Self { experiment, data, opened, curvature, keep, .. } = self;
         let graph = training.network().graph();
         let memory = TrainingMemory::of(&experiment, training.network(), &data);
@@ -328,21 +367,6 @@ impl Prepared {
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));
         let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
-        Session { experiment, data, opened, curvature, keep, memory, warnings, training, best, stop: Arc::default() }
-    }
-}
-
-/// Keeps the network with the lowest validation loss.
-struct WithBest<'a> {
-    best: &'a mut Option<Best>,
-    observer: &'a mut dyn Observer,
-}
-
-impl Observer for WithBest<'_> {
-    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
-        if let Event::Checkpoint { snapshot, best: true } = event {
-            *self.best = Some(Best::from(*snapshot));
-        }
-        self.observer.on(event)
+        Session { experiment, data, opened, curvature, keep, memory, warnings, training, stop: Arc::default(), has_failed: false }
     }
 }

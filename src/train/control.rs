@@ -57,11 +57,11 @@ impl<'a, 'b> PhaseReporter<'a, 'b> {
     /// Reports that `done` of `total` units are done. Returns whether to continue.
     pub(crate) fn report(&self, phase: &'static str, done: u64, total: u64) -> bool {
         // While another thread reports, this report is skipped.
-        if let Ok(mut target) = self.target.try_lock()
-            && target.result.is_ok()
-        {
+        if let Ok(mut target) = self.target.try_lock() {
             let Target { control, result } = &mut *target;
-            *result = control.send(&Event::Phase(Phase { phase, done, total }));
+            if result.is_ok() {
+                *result = control.send(&Event::Phase(Phase { phase, done, total }));
+            }
             if result.is_err() || control.has_broken {
                 return false;
             }

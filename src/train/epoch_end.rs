@@ -6,7 +6,7 @@ use burn::module::Module;
 
 use super::average::Average;
 use super::step::STEP_METRICS;
-use super::{Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
+use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
@@ -172,6 +172,9 @@ impl Training {
     fn save_epoch(&mut self, mut snapshot: Snapshot, best: bool, control: &mut Control) -> Result<(), Error> {
         self.state.lambdas = self.penalties.lambdas();
         snapshot.state = self.state.clone();
+        if best {
+            self.best = Some(Best::from(&snapshot));
+        }
         control.send(&Event::Checkpoint { snapshot: &snapshot, best })
     }
 

@@ -1,6 +1,7 @@
 //! The training step and the training loop.
 
 mod average;
+mod best;
 mod control;
 mod diverged;
 mod epoch_end;
@@ -15,6 +16,7 @@ mod step;
 mod training;
 mod training_state;
 
+pub use best::Best;
 pub use control::Silent;
 pub(crate) use control::{Control, PhaseReporter};
 pub use diverged::Diverged;
@@ -22,5 +24,6 @@ pub use event::{Event, Observer, Phase, Progress, Row, Split};
 pub use optimizer::ParameterOptimizer;
 pub use snapshot::Snapshot;
 pub use step::{StepContext, StepGradients, StepSums, Stepper};
-pub use training::{Ending, Plan, Training};
+pub use training::Ending;
+pub(crate) use training::{Plan, Training};
 pub use training_state::{EpochSums, TrainingState};

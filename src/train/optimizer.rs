@@ -121,7 +121,11 @@ impl ParameterOptimizer {
             .filter_map(|(key, value)| Some((key.strip_suffix(&format!(".{RANK}"))?.to_owned(), usize::try_from(*value).ok()?)))
             .collect();
         let mut source = StateSource::new(scalars);
-        for tensor in reader.into_tensors().map_err(|error| error.to_string())? {
+        let tensors = reader.into_tensors().map_err(|error| error.to_string())?;
+        if !tensors.is_empty() && kind.numbers_per_parameter() == 0 {
+            return Err("it has the state of another optimizer".to_owned());
+        }
+        for tensor in tensors {
             let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
             source.insert_tensor(name, TensorData::from_bytes(bytes, shape, dtype));
         }

@@ -7,7 +7,7 @@ use burn::prelude::*;
 
 use super::average::Average;
 use super::step::{STEP_METRICS, StepContext, StepSums, Stepper};
-use super::{Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
+use super::{Best, Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::keep_awake;
 use crate::config::{self, ConfigError, Experiment};
 use crate::data::{Batcher, Data, DataLoader};
@@ -20,17 +20,17 @@ use crate::schedule::{RunLength, ScheduledValue};
 const READ_EVERY: usize = 20;
 
 /// The inputs of a training run.
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// The experiment.
-    pub experiment: &'a Experiment,
+    pub(crate) experiment: &'a Experiment,
     /// Its data.
-    pub data: &'a Data,
+    pub(crate) data: &'a Data,
     /// The layers whose curvature evidence needs.
-    pub curvature: &'a Scope,
+    pub(crate) curvature: &'a Scope,
     /// The device, with autodiff.
-    pub device: &'a Device,
+    pub(crate) device: &'a Device,
     /// The number of complete epochs after which training pauses.
-    pub until: u64,
+    pub(crate) until: u64,
 }
 
 /// How training ended.
@@ -47,13 +47,15 @@ pub enum Ending {
 }
 
 /// A training run.
-pub struct Training {
+pub(crate) struct Training {
     pub(super) network: Network,
     pub(super) optimizer: ParameterOptimizer,
     pub(super) penalties: Penalties,
     pub(super) average: Average,
+    /// The network with the lowest validation loss so far.
+    pub(crate) best: Option<Best>,
     /// The training state.
-    pub state: TrainingState,
+    pub(crate) state: TrainingState,
 }
 
 /// A step whose sums have not been read from the device.
@@ -66,11 +68,10 @@ struct Pending {
 
 impl Training {
     /// A new training run.
-    #[must_use]
-    pub fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties, averaging: config::Average) -> Self {
+    pub(crate) fn new(network: Network, optimizer: ParameterOptimizer, penalties: Penalties, averaging: config::Average) -> Self {
         let first = penalties.weight_norm_squared(&network.weights());
         let state = TrainingState { first_weight_norm_squared: Some(first), ..TrainingState::default() };
-        Self { network, optimizer, penalties, average: Average::new(averaging), state }
+        Self { network, optimizer, penalties, average: Average::new(averaging), best: None, state }
     }
 
     /// Adds a penalty that is not built in.
@@ -85,28 +86,24 @@ impl Training {
     }
 
     /// The current network.
-    #[must_use]
-    pub fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
     /// The network for evaluation, without autodiff: the weight average, or the current network if there is none.
-    #[must_use]
-    pub fn measured_network(&self) -> Network {
+    pub(crate) fn measured_network(&self) -> Network {
         self.average.network().cloned().unwrap_or_else(|| self.network.valid())
     }
 
-    /// Restores the training state and the weight average of a checkpoint.
-    #[must_use]
-    pub fn resumed(self, averaged: Option<Network>, state: TrainingState) -> Self {
+    /// Restores the training state, the weight average and the best network of a checkpoint.
+    pub(crate) fn resumed(self, averaged: Option<Network>, best: Option<Best>, state: TrainingState) -> Self {
         let Self { network, optimizer, mut penalties, average, .. } = self;
         penalties.advance(Observed::Checkpoint { lambdas: &state.lambdas, bounds: &state.bounds });
-        Self { network, optimizer, penalties, average: average.resumed(averaged, state.averaged), state }
+        Self { network, optimizer, penalties, average: average.resumed(averaged, state.averaged), best, state }
     }
 
     /// The regularization terms with their current λ.
-    #[must_use]
-    pub fn penalties(&self) -> &Penalties {
+    pub(crate) fn penalties(&self) -> &Penalties {
         &self.penalties
     }
 

@@ -164,6 +164,7 @@ fn runs_images_and_weights() {
     let mut messages = Messages(&sandbox, String::new());
     for arguments in [
         vec!["evaluate", "absent"],
+        vec!["resume", "absent"],
         vec!["evaluate", "empty"],
         vec!["resume", "empty"],
         vec!["predict", "run", "absent.png"],

@@ -108,7 +108,7 @@ fn a_damaged_image_is_refused_or_skipped_by_name() {
     assert_eq!(ran.code(), 3);
     assert!(ran.stderr().contains("cannot decode image") && ran.stderr().contains("`data.damaged` = \"skip\""), "{}", ran.stderr());
     let ran = folder.0.ok(&["train", "c.toml", "--set", "data.damaged=skip", "--run-dir", "r"]);
-    for name in ["broken.png` is left out", "empty.jpe` is left out: is empty", "2 damaged images"] {
+    for name in ["broken.png` is left out", "empty.jpe` is left out: it is empty", "2 damaged images"] {
         assert!(ran.stderr().contains(name), "{name}: {}", ran.stderr());
     }
     let dataset = &folder.manifest("r")["dataset"];

@@ -52,6 +52,12 @@ fn a_module_uses_only_modules_above_it() {
         }
     }
     assert!(ORDER.iter().all(|module| modules_seen.iter().any(|seen| seen == module)));
+    let architecture = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let listed: Vec<&str> =
+        architecture.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line[2..].split(" |").next()).collect();
+    for module in ORDER {
+        assert!(listed.iter().any(|modules| modules.contains(&format!("`{module}`"))), "the table of ARCHITECTURE.md has no `{module}`");
+    }
 }
 
 /// The modules after `crate::`; several in braces.

@@ -1,4 +1,5 @@
-//! Networks of `model.kind = "layers"` against PyTorch in float64: batch normalization, residual blocks, groups, and windows of all kinds.
+//! Networks of `model.kind = "layers"` against PyTorch in float64: batch normalization, residual blocks, groups, windows of all kinds, and
+//! differences.
 //!
 //! The numbers are made by `tests/fixtures/layers.py`. A gradient is read off one step of gradient descent with a rate so large that the weights
 //! before it hardly count.
@@ -6,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Tensor, TensorData};
 use regulus::backend::{self, ComputeDevice};
-use regulus::config::{Backend, BackendKind, Experiment, Init};
+use regulus::config::{Backend, BackendKind, Experiment, Implementation, Init};
 use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
@@ -15,7 +17,7 @@ use regulus::schedule::RunLength;
 use regulus::seed::Seed;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::graph::{Layer, Shape};
-use regulus_model::networks::layers;
+use regulus_model::networks::{DnCnn, layers};
 use regulus_model::preprocess::Normalizer;
 use regulus_model::{Graph, Values, Weights};
 use serde::Deserialize;
@@ -58,7 +60,7 @@ fn folder() -> PathBuf {
 
 fn fixture() -> Fixture {
     let fixture: Fixture = serde_json::from_slice(&std::fs::read(folder().join("cases.json")).unwrap()).unwrap();
-    assert_eq!((fixture.networks.len(), fixture.batches.len()), (4, 10));
+    assert_eq!((fixture.networks.len(), fixture.batches.len()), (5, 10));
     fixture
 }
 
@@ -251,5 +253,42 @@ fn inference_without_burn_has_the_bits_of_wide_layers_and_of_a_flattened_normali
         let with_burn = network.forward(Batcher::new(&normalizer, &device.device).images(graph.input(), images.iter().copied()));
         let with_burn: Vec<f32> = with_burn.into_data().try_into_vec().unwrap();
         assert_eq!(Predictor::new(&network, &normalizer).logits(&images), with_burn, "{backend}");
+    }
+}
+
+#[test]
+fn images_of_any_size_have_the_bits_of_the_network_that_trains() {
+    let image = |channels, height, width| Shape { channels, height, width };
+    for backend in cpu_backends() {
+        let kind = if backend == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
+        let device = backend::open(&Backend { kind, ..Backend::default() }).unwrap().device;
+        let stock = ComputeDevice { implementation: Implementation::Stock, ..device.clone() };
+        for channels in [1, 3] {
+            let graph = DnCnn { depth: 4, width: 8 }.graph(image(channels, 16, 16)).unwrap();
+            let drawn = Network::new(&graph, Init::Glorot, Seed(4), &device).weights();
+            // Running statistics that are not those of the start.
+            let weights = drawn.map(|name, values| {
+                let numbers = (0_u16..).zip(&values.numbers).map(|(at, number)| number + f32::from(at % 7) * 0.05).collect();
+                if name.starts_with("batch_norm") { Values { numbers, ..values.clone() } } else { values.clone() }
+            });
+            let network = Network::of_weights(&graph, &weights, &device);
+            let normalizer = Normalizer { mean: vec![0.2; channels], deviation: vec![0.3; channels] };
+            let predictor = Predictor::new(&network, &normalizer);
+            for (shape, count) in [(image(channels, 16, 16), 5), (image(channels, 31, 45), 2), (image(channels, 7, 5), 1)] {
+                let numbers: Vec<f32> =
+                    (0..count * shape.size()).map(|at| f32::from(u16::try_from(at * 31 % 251).unwrap()) / 251.0).collect();
+                let images = |device: &ComputeDevice| {
+                    Tensor::<4>::from_data(TensorData::new(numbers.clone(), [count, channels, shape.height, shape.width]), &device.device)
+                };
+                let what = format!("{backend}, {shape}, {count} images");
+                let with_burn = network.with_input(shape).unwrap().output(images(&device)).numbers();
+                let found = predictor.with_input(shape).unwrap().forward(&numbers, count);
+                assert_eq!(found, with_burn, "{what}");
+                let network = Network::of_weights(&graph, &weights, &stock).with_input(shape).unwrap();
+                let with_stock = Predictor::new(&network, &normalizer).forward(&numbers, count);
+                let largest = found.iter().zip(&with_stock).map(|(found, stock)| (found - stock).abs()).fold(0.0, f32::max);
+                assert!(largest < 1e-5, "{what}: stock operations differ by {largest}");
+            }
+        }
     }
 }

@@ -329,7 +329,7 @@ fn it_has_a_label_and_a_lambda_that_follows_its_schedule() {
 }
 
 #[test]
-fn the_penalty_of_the_docs_is_the_one_of_these_tests() {
+fn a_penalty_is_labelled_with_its_name_and_scope() {
     let Setting { experiment, network, mut penalties, .. } = Setting::new(cpu_backends()[0], &[]);
     let (graph, method) = (network.graph(), experiment.optimizer.method);
     let mut add = || -> Result<(), regulus::config::ConfigError> {
@@ -339,10 +339,14 @@ fn the_penalty_of_the_docs_is_the_one_of_these_tests() {
     };
     add().unwrap();
     assert_eq!(penalties.labels(), ["l2 on kernels", "orthogonality on dense*.weight"]);
+}
+
+#[test]
+fn the_penalty_of_the_docs_is_that_of_the_example() {
     let docs = include_str!("../../docs/regularization.md");
     let shown = docs.split("```rust").nth(1).unwrap().split("```").next().unwrap();
-    let lines: Vec<&str> = include_str!("own_penalties.rs").lines().map(str::trim).collect();
-    for line in shown.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("use ")) {
+    let lines: Vec<&str> = include_str!("../../examples/own_penalty.rs").lines().map(str::trim).collect();
+    for line in shown.lines().map(str::trim).filter(|line| !line.is_empty()) {
         assert!(lines.contains(&line), "{line}");
     }
 }

@@ -38,6 +38,22 @@ fn every_command_runs() {
     }
 }
 
+/// The `--set` and `--unset` arguments in the introduction of `docs/config.md` work with a config that has a model and a penalty.
+#[test]
+fn the_overrides_of_the_reference_work() {
+    let page = read("docs/config.md");
+    let introduction = page.split("\n## ").next().unwrap();
+    let examples: Vec<&str> =
+        introduction.split('`').filter(|code| code.starts_with("--") && code.contains('=') && !code.contains("KEY")).collect();
+    assert_eq!(examples.len(), 4, "{examples:?}");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/mnist_l2.toml");
+    let sandbox = Sandbox::new();
+    for example in examples {
+        let arguments: Vec<&str> = ["check", "--config-only", config].into_iter().chain(example.split(' ')).collect();
+        sandbox.ok(&arguments);
+    }
+}
+
 #[test]
 fn the_test_command_is_the_one_ci_runs() {
     for file in ["README.md", ".ci/run"] {

@@ -1,5 +1,6 @@
 //! Sessions: several in one process, paused, resumed, stopped by an observer, and with data in memory.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
@@ -10,8 +11,8 @@ use regulus::error::Error;
 use regulus::launch::{Launch, ResumeOptions};
 use regulus::model::Weights;
 use regulus::objective::OwnPenalty;
-use regulus::session::{Session, Status, Summary};
-use regulus::train::{Ending, Event, Observer, Row, Silent};
+use regulus::session::{Best, Session, Status, Summary};
+use regulus::train::{Ending, Event, Observer, Row, Silent, Snapshot};
 
 use crate::own_penalties::Squares;
 use crate::support::Sandbox;
@@ -149,6 +150,126 @@ fn an_observer_stops_a_session_which_a_snapshot_continues() {
     assert!(Outcome::of(&resumed, rows, summary) == whole);
 }
 
+/// An observer that fails at the event `at`, from 0.
+struct Failing {
+    events: usize,
+    at: usize,
+}
+
+impl Observer for Failing {
+    fn on(&mut self, _event: &Event) -> Result<ControlFlow<()>, Error> {
+        self.events += 1;
+        if self.events > self.at { Err(Error::Usage("the disk is full".to_owned())) } else { Ok(ControlFlow::Continue(())) }
+    }
+}
+
+#[test]
+fn an_error_of_the_observer_ends_the_session() {
+    for at in [0, 1, 2, 4] {
+        let mut failed = session(2, 5);
+        assert_eq!(failed.train(&mut Failing { events: 0, at }).unwrap_err().to_string(), "the disk is full");
+        let refused = failed.train(&mut Silent).unwrap_err().to_string();
+        assert!(refused.contains("make a new session from a snapshot"), "{refused}");
+        assert!(failed.snapshot().is_err());
+    }
+}
+
+/// An observer that stops training at one event, from 0, and then lets it go on.
+#[derive(Default)]
+struct Breaking {
+    /// The name of each event.
+    events: Vec<String>,
+    at: Option<usize>,
+    rows: Rows,
+}
+
+impl Observer for Breaking {
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
+        let breaks = self.at == Some(self.events.len());
+        let name = format!("{event:?}");
+        self.events.push(name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned());
+        let _ = self.rows.on(event)?;
+        Ok(if breaks { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
+#[test]
+fn training_goes_on_to_the_same_bits_after_a_break_at_any_event() {
+    let mut counted = Breaking::default();
+    let mut whole = session(2, 5);
+    let summary = whole.train(&mut counted).unwrap();
+    let events = counted.events;
+    let whole = Outcome::of(&whole, counted.rows, summary);
+    let kinds: BTreeSet<&String> = events.iter().collect();
+    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    let first_and_last = kinds.iter().flat_map(|kind| {
+        let of_kind = |name: &String| name == *kind;
+        [events.iter().position(of_kind), events.iter().rposition(of_kind)]
+    });
+    for at in first_and_last.flatten() {
+        let mut broken = session(1, 5);
+        let mut observer = Breaking { at: Some(at), ..Breaking::default() };
+        let stopped = broken.train(&mut observer).unwrap();
+        // The last event is the end of the measurement: nothing is left to stop.
+        let summary = if stopped.status == Status::Interrupted { broken.train(&mut observer).unwrap() } else { stopped };
+        assert!(Outcome::of(&broken, observer.rows, summary) == whole, "a break at event {at}, {}", events[at]);
+    }
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_is_refused() {
+    let mut stopped = session(2, 5);
+    assert_eq!(stopped.run_until(2, &mut Silent).unwrap(), Ending::Paused);
+    let (last, best) = (stopped.snapshot().unwrap(), stopped.best().cloned());
+    let resumed = |change: &str, last: &Snapshot, best: Option<Best>| {
+        let (from, to) = change.split_once('>').unwrap();
+        assert!(CONFIG.contains(from), "{change}");
+        let experiment = Experiment::from_toml(&CONFIG.replacen(from, to, 1)).unwrap();
+        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        Session::resumed(experiment, data, last, best)
+            .and_then(|mut session| session.train(&mut Silent))
+            .err()
+            .map(|error| error.to_string())
+    };
+    assert_eq!(resumed("x>x", &last, best.clone()), None);
+    let refused = |change: &str, best: Option<Best>, expected: &str| {
+        let problem = resumed(change, &last, best).unwrap();
+        assert!(problem.starts_with("the snapshot does not fit: ") && problem.contains(expected), "{problem}");
+    };
+    refused("hidden = 8>hidden = 9", best.clone(), "weights");
+    refused("x>x", None, "saved with a best network, which is not given");
+    refused("[averaging]\nkind = \"ema\"\ndecay = 0.9\n>", best.clone(), "averaged weights");
+    refused("[schedule]>[optimizer]\nkind = \"sgd\"\n[schedule]", best.clone(), "optimizer");
+    refused("[[penalty]]>[[penalty]]\nkind = \"l1\"\nlambda = 0.1\n[[penalty]]", best.clone(), "λ of 1 penalties, but the session has 2");
+    let other = best.clone().map(|best| Best { weights: Weights::default(), ..best });
+    refused("x>x", other, "best weights");
+}
+
+#[test]
+fn data_are_shared_by_experiments_that_split_them_differently() {
+    let (first, second) = (experiment(1, 5), experiment(1, 6));
+    let loaded = data::load(&first.data, first.seed).unwrap();
+    let refused = Session::new(second.clone(), loaded.clone()).err().unwrap().to_string();
+    assert!(refused.contains("`Data::for_experiment`"), "{refused}");
+    let shared = loaded.for_experiment(&second).unwrap();
+    let alone = data::load(&second.data, second.seed).unwrap();
+    let labels = |data: &Data| data.validation.as_ref().unwrap().labels().collect::<Vec<_>>();
+    assert!(labels(&shared) == labels(&alone) && labels(&shared) != labels(&loaded) && shared.checksum == alone.checksum);
+    assert!(Outcome::of_whole(Session::new(second, shared).unwrap()) == Outcome::of_whole(session(1, 6)));
+    let mut other = first.clone();
+    other.data.source = regulus::config::Source::Mnist;
+    assert!(loaded.for_experiment(&other).unwrap_err().to_string().contains("other images"));
+}
+
+#[test]
+fn a_session_that_has_been_trained_is_not_recorded() {
+    let mut trained = session(1, 5);
+    trained.run_until(1, &mut Silent).unwrap();
+    let sandbox = Sandbox::new();
+    let refused = Launch::of(trained, Some(&sandbox.path("run"))).err().unwrap().to_string();
+    assert!(refused.contains("record it before the first step") && !sandbox.path("run").exists(), "{refused}");
+}
+
 #[test]
 fn a_recorded_session_is_the_run_of_the_command_line() {
     let sandbox = Sandbox::new();
@@ -175,7 +296,7 @@ fn a_run_with_an_own_penalty_is_resumed_by_a_program_that_adds_it() {
     assert_eq!(recorded("stopped", Some(2)), Status::Interrupted);
     let refused = sandbox.run(&["resume", "stopped"]);
     assert_eq!(refused.code(), 2);
-    let message = "has the penalties `l2 on kernels`, `squares on conv1.weight`, but the config has `l2 on kernels`: a program added one";
+    let message = "has the penalties `l2 on kernels`, `squares on conv1.weight`, not `l2 on kernels`; resume it with a program";
     assert!(refused.stderr().contains(message), "{}", refused.stderr());
     let options = ResumeOptions { penalties: vec![OwnPenalty::new(Squares, 2.0).scope("conv1.weight")], ..ResumeOptions::default() };
     let mut launch = Launch::resume(&sandbox.path("stopped"), options).unwrap().unwrap();
@@ -213,7 +334,11 @@ fn images_in_memory_are_trained_on_and_recorded() {
     let (_, same) = in_memory("", |splits| splits.validation = Some(two_classes(6))).unwrap();
     let options = ResumeOptions { data: Some(same), epochs: Some(Count::try_from(3).unwrap()), ..ResumeOptions::default() };
     assert_eq!(Launch::resume(&sandbox.path("run"), options).unwrap().unwrap().run(&mut Silent).unwrap().epochs, 3);
-    let (_, other) = in_memory("", |splits| splits.train.pixels[0] += 1).unwrap();
+    let (_, other) = in_memory("", |splits| {
+        splits.validation = Some(two_classes(6));
+        splits.train.pixels[0] += 1;
+    })
+    .unwrap();
     let options = ResumeOptions { data: Some(other), epochs: Some(Count::try_from(4).unwrap()), ..ResumeOptions::default() };
     let refused = Launch::resume(&sandbox.path("run"), options).err().unwrap().to_string();
     assert!(refused.contains("the data have changed"), "{refused}");
@@ -233,10 +358,11 @@ fn images_in_memory_that_do_not_fit_are_refused() {
         "there are 7 pixels for 40 labels and images of 2×2×1 (height×width×channels)"
     );
     assert!(refused(|splits| splits.train.labels[3] = 2).contains("a label is 2"), "{}", refused(|splits| splits.train.labels[3] = 2));
-    assert!(
-        refused(|splits| splits.classes.truncate(1)).contains("at least 2 classes")
-            || refused(|splits| splits.classes.truncate(1)).contains("a label is 1")
-    );
+    assert_eq!(refused(|splits| splits.classes.truncate(1)), "1 class names are given; a classifier needs at least 2");
+    assert!(refused(|splits| splits.classes[1] = "dark".to_owned()).contains("\"dark\" is given twice"));
+    assert!(refused(|splits| splits.train.shape = Shape { channels: 1, height: 0, width: 2 }).contains("images of 0×2×1"));
+    let other_shape = refused(|splits| splits.test = Some(Images::new(Shape { channels: 1, height: 1, width: 4 }, vec![0; 8], vec![0, 1])));
+    assert!(other_shape.contains("but test images are 1×4×1"), "{other_shape}");
     let empty = refused(|splits| splits.train = Images::new(splits.train.shape, Vec::new(), Vec::new()));
     assert!(empty.contains("no training images"), "{empty}");
     let other = Experiment::from_toml("name = \"a\"\n[data]\nsource = \"mnist_mini\"\n").unwrap();

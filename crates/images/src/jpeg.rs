@@ -67,7 +67,7 @@ fn rgb(pixels: &[u8]) -> Vec<u8> {
 fn message(error: Error) -> String {
     match error {
         Error::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "it is truncated: the file ends before the image".to_owned()
+            "it is truncated: the file ends before the image does".to_owned()
         }
         Error::Format(problem) => format!("it is damaged: {problem}"),
         Error::Unsupported(feature) => {

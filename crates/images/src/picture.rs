@@ -40,7 +40,7 @@ impl Picture {
         let mut decoded = match preprocess.decoding {
             Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
             Decoding::Reduced if !has_end(bytes) => {
-                return Err(PictureError::Damaged("it is truncated: the file ends before the image".to_owned()));
+                return Err(PictureError::Damaged("it is truncated: the file ends before the image does".to_owned()));
             }
             Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
         };

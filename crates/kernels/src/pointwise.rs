@@ -68,6 +68,18 @@ pub fn add(path: Path, to: &mut [f32], from: &[f32], threads: usize) {
     });
 }
 
+/// Subtracts `from` from `to`, number by number.
+///
+/// # Panics
+///
+/// When they are not of the same length.
+pub fn subtract(path: Path, to: &mut [f32], from: &[f32], threads: usize) {
+    assert_eq!(to.len(), from.len(), "minuend and subtrahend of the same length");
+    each_chunk(threads, to, WORTHWHILE, &|number, to| {
+        path.run(Subtract { from: &from[number * WORTHWHILE..][..to.len()], to });
+    });
+}
+
 fn change(path: Path, numbers: &mut [f32], threads: usize, change: impl Fn(f32) -> f32 + Copy + Sync + Send) {
     each_chunk(threads, numbers, WORTHWHILE, &|_, numbers| path.run(Each { numbers, change }));
 }
@@ -97,6 +109,20 @@ impl WithSimd for Add<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         self.to.iter_mut().zip(self.from).for_each(|(to, from)| *to += from);
+    }
+}
+
+struct Subtract<'a> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+}
+
+impl WithSimd for Subtract<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.to.iter_mut().zip(self.from).for_each(|(to, from)| *to -= from);
     }
 }
 
@@ -132,12 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn every_number_is_added_to_its_own() {
+    fn every_number_is_added_to_and_subtracted_from_its_own() {
         let from: Vec<f32> = (0..40_000_u16).map(f32::from).collect();
         for (path, threads) in Path::all().into_iter().zip([1, 2].into_iter().cycle()) {
             let mut to: Vec<f32> = from.iter().map(|number| 2.0 * number).collect();
             add(path, &mut to, &from, threads);
             assert_eq!(to, from.iter().map(|number| 3.0 * number).collect::<Vec<f32>>());
+            subtract(path, &mut to, &from, threads);
+            assert_eq!(to, from.iter().map(|number| 2.0 * number).collect::<Vec<f32>>());
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Description {
     pub graph: Graph,
     /// From an image to its input.
     pub preprocessing: Preprocessing,
-    /// The names of its classes, in the order of its outputs.
+    /// The names of its classes, in the order of its outputs; none where it gives images.
     pub classes: Vec<String>,
 }
 
@@ -84,7 +84,11 @@ impl Description {
     fn check(&self) -> Result<(), String> {
         let Self { graph, preprocessing, classes, .. } = self;
         let Preprocessing { normalizer, steps, .. } = preprocessing;
-        if graph.output_features() != Features::Vector(classes.len()) || classes.len() < 2 {
+        let fits = match graph.output_features() {
+            Features::Vector(length) => length == classes.len() && length >= 2,
+            Features::Map(shape) => classes.is_empty() && shape.channels == graph.input().channels,
+        };
+        if !fits {
             return Err(format!("it names {} classes, but its network gives {}", classes.len(), graph.output_features()));
         }
         let finite = normalizer.mean.iter().chain(&normalizer.deviation).all(|number| number.is_finite());
@@ -136,6 +140,8 @@ impl Artifact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Shape;
+    use crate::networks::DnCnn;
     use crate::preprocess::{Decoding, Resize};
 
     fn metadata(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -157,6 +163,16 @@ mod tests {
         assert_eq!(description.preprocessing.decoding, Decoding::Full);
         let again = Description::from_metadata(&description.to_metadata()).unwrap();
         assert_eq!(again, description);
+    }
+
+    #[test]
+    fn a_network_that_gives_images_has_no_classes() {
+        let graph = DnCnn { depth: 3, width: 4 }.graph(Shape { channels: 1, height: 40, width: 40 }).unwrap();
+        let mut denoising = metadata(&[("graph", &json(&graph)), ("classes", "[]")]);
+        denoising.remove("architecture");
+        assert_eq!(Description::from_metadata(&denoising).unwrap().graph, graph);
+        denoising.insert("classes".to_owned(), r#"["cat", "dog"]"#.to_owned());
+        assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 2 classes, but its network gives [1, 40, 40]");
     }
 
     #[test]

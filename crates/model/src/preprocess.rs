@@ -35,7 +35,7 @@ pub enum Decoding {
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Resize {
-    /// Height and width are scaled apart, which changes the proportions of what is seen.
+    /// Height and width are scaled independently, so objects can look stretched.
     #[default]
     Stretch,
     /// Scaled until it covers the size, then cut to its middle.

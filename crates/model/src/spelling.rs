@@ -10,14 +10,15 @@ pub fn hint(typed: &str, known: &[&str]) -> String {
     nearest(typed, known).map_or_else(|| format!("expected one of {}", listed()), |word| format!("did you mean `{word}`?"))
 }
 
-/// The known word with the fewest edits to `typed`. Returns `None` if each takes more edits than 1 and a third of the shorter word.
+/// The known word with the fewest edits to `typed`, capital and small letters being equal. Returns `None` if each takes more edits than 1 and a third of the shorter word.
 #[must_use]
 pub fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     if typed.len() > LONGEST {
         return None;
     }
+    let typed = typed.to_lowercase();
     let short = known.iter().filter(|word| word.len() <= LONGEST);
-    let distances = short.map(|word| (strsim::damerau_levenshtein(typed, word), *word));
+    let distances = short.map(|word| (strsim::damerau_levenshtein(&typed, &word.to_lowercase()), *word));
     distances.filter(|(distance, word)| *distance <= 1 + word.len().min(typed.len()) / 3).min().map(|(_, word)| word)
 }
 
@@ -30,6 +31,7 @@ mod tests {
         let known = ["conv", "dense", "max_pool"];
         assert_eq!(hint("convv", &known), "did you mean `conv`?");
         assert_eq!(hint("maxpool", &known), "did you mean `max_pool`?");
+        assert_eq!(hint("MaxPool", &known), "did you mean `max_pool`?");
         assert_eq!(hint("gelu", &known), "expected one of `conv`, `dense`, `max_pool`");
         assert_eq!(nearest(&"conv".repeat(100), &known), None);
     }

@@ -10,8 +10,8 @@ use burn::tensor::ops::{ConvTransposeOptions, MaxPoolOptions, PadMode};
 use regulus_model::graph::{Conv, Features, Graph, Op, Source};
 
 use crate::network::Network;
+use crate::network::output::Output;
 use crate::network::pool;
-use crate::network::value::Value;
 
 /// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one vector is Σ over positions of
 /// vector · inputᵀ, that of its bias Σ of vectors.
@@ -63,16 +63,19 @@ impl Network {
                 let vectors = vectors.clone().reshape([batch, count, features.channels(), features.area()]);
                 each(Layer { index, inputs: inputs.clone(), vectors });
             }
-            let sources: Vec<usize> =
-                graph.sources(index).iter().filter_map(|source| if let Source::Node(from) = source { Some(*from) } else { None }).collect();
-            if sources.iter().all(|from| *from < first) {
+            // Which input of the node it is, and where that comes from.
+            let of_node = |(input, source): (usize, &Source)| if let Source::Node(from) = source { Some((input, *from)) } else { None };
+            let sources: Vec<(usize, usize)> = graph.sources(index).iter().enumerate().filter_map(of_node).collect();
+            if sources.iter().all(|(_, from)| *from < first) {
                 continue;
             }
             let back = self.back(index, vectors, saved, count);
-            for from in sources {
+            for (input, from) in sources {
+                let is_negative = input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_));
+                let back = if is_negative { back.clone().neg() } else { back.clone() };
                 sent[from] = Some(match sent[from].take() {
-                    None => back.clone(),
-                    Some(other) => other + back.clone(),
+                    None => back,
+                    Some(other) => other + back,
                 });
             }
         }
@@ -81,11 +84,11 @@ impl Network {
     /// The logits, and what is saved of each node.
     fn forward_saving(&self, images: &Tensor<4>) -> (Tensor<2>, Vec<Saved>) {
         let graph = self.graph();
-        let mut values: Vec<Value> = Vec::new();
+        let mut values: Vec<Output> = Vec::new();
         let mut saved = Vec::new();
         for index in 0..graph.nodes().len() {
             let value = |source: &Source| match source {
-                Source::Image => Value::Map(images.clone()),
+                Source::Image => Output::Map(images.clone()),
                 Source::Node(from) => values[*from].clone(),
             };
             let mut inputs = graph.sources(index).iter().map(value);
@@ -96,24 +99,24 @@ impl Network {
         (values.swap_remove(graph.output()).vector(), saved)
     }
 
-    fn node_saving(&self, index: usize, inputs: &mut dyn Iterator<Item = Value>) -> (Value, Saved) {
+    fn node_saving(&self, index: usize, inputs: &mut dyn Iterator<Item = Output>) -> (Output, Saved) {
         let op = &self.graph().nodes()[index].op;
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match op {
             Op::Conv(conv) => self.convolved(index, conv, next().map()),
             Op::Dense(_) => {
                 let x = next().vector();
-                (Value::Vector(self.dense[self.slot(index)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
+                (Output::Vector(self.dense[self.slot(index)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
             }
             Op::MaxPool(op) => {
                 let (value, largest) = max_pool2d_with_indices(next().map(), pool::max_options(op));
-                (Value::Map(value), Saved::Largest(flat(largest)))
+                (Output::Map(value), Saved::Largest(flat(largest)))
             }
             Op::GlobalMaxPool(_) => {
                 let x = next().map();
                 let [batch, channels, height, width] = x.dims();
                 let (value, largest) = max_pool2d_with_indices(x, MaxPoolOptions::new([height, width]));
-                (Value::Vector(value.reshape([batch, channels])), Saved::Largest(flat(largest)))
+                (Output::Vector(value.reshape([batch, channels])), Saved::Largest(flat(largest)))
             }
             op => {
                 let value = self.evaluated(index, op, &mut next);
@@ -132,10 +135,10 @@ impl Network {
     }
 
     /// A convolution as a matrix product, so that what each position of the kernel sees is there.
-    fn convolved(&self, index: usize, op: &Conv, images: Tensor<4>) -> (Value, Saved) {
+    fn convolved(&self, index: usize, op: &Conv, images: Tensor<4>) -> (Output, Saved) {
         let conv = &self.conv[self.slot(index)];
         if op.groups > 1 {
-            return (Value::Map(conv.forward(images)), Saved::Nothing);
+            return (Output::Map(conv.forward(images)), Saved::Nothing);
         }
         let [batch, channels, height, width] = images.dims();
         let weights = conv.weight.val();
@@ -155,7 +158,7 @@ impl Network {
         if let Some(bias) = &conv.bias {
             out = out + bias.val().reshape([1, outputs, 1, 1]);
         }
-        (Value::Map(out), Saved::Inputs(inputs))
+        (Output::Map(out), Saved::Inputs(inputs))
     }
 
     /// What reaches a node's input, where `vectors` reaches its output; each sample has `count` of them.
@@ -225,10 +228,10 @@ fn repeated(of_samples: Tensor<2>, count: usize) -> Tensor<2> {
     of_samples.reshape([batch, 1, numbers]).repeat_dim(1, count).reshape([batch * count, numbers])
 }
 
-fn vectors_of(value: Value) -> Tensor<2> {
+fn vectors_of(value: Output) -> Tensor<2> {
     match value {
-        Value::Map(map) => map.flatten(1, 3),
-        Value::Vector(vector) => vector,
+        Output::Map(map) => map.flatten(1, 3),
+        Output::Vector(vector) => vector,
     }
 }
 
@@ -356,6 +359,18 @@ mod tests {
             "global_average_pool",
             "add b",
             "batch_norm",
+            "dense classes",
+        ]);
+        compare(&[
+            "conv 2 3x3 padding 1",
+            "subtract image as a",
+            "conv 2 3x3 padding 1",
+            "relu",
+            "subtract a",
+            "flatten",
+            "dense 5 as b",
+            "dense 5",
+            "subtract b",
             "dense classes",
         ]);
     }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use eigenvalues::{eigenvalues, work};
 use jacobian::Layer;
-use regulus_model::graph::{Graph, Op, Role};
+use regulus_model::graph::{Features, Graph, Op, Role};
 
 use super::Network;
 use crate::backend::numbers;
@@ -47,6 +47,12 @@ impl Scope {
     /// In words, the node for whose parameters there is no curvature.
     pub fn new(graph: &Graph, names: &BTreeSet<String>) -> Result<Self, String> {
         let mut layers = Vec::new();
+        if let Features::Map(_) = graph.output_features() {
+            let output = &graph.nodes()[graph.output()].name;
+            return Err(format!(
+                "there is no curvature of a network that gives images, as node `{output}` does; choose another penalty than `evidence`"
+            ));
+        }
         for (index, node) in graph.nodes().iter().enumerate() {
             if !graph.parameters_of(index).iter().any(|parameter| names.contains(&parameter.name)) {
                 continue;

@@ -6,6 +6,7 @@
 //! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it each set of this processor is used. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
+use regulus_kernels::batch_norm;
 use regulus_kernels::conv::{ConvWeights, Pooled, Saved, backward, forward, forward_with_argmax};
 use regulus_kernels::convolve::{self, Convolution, Weights};
 use regulus_kernels::cross_entropy::cross_entropy;
@@ -165,6 +166,14 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
     assert_eq!(one.len(), batch * outputs * rows * columns);
     let all = convolve::forward(path, convolution, &images, Weights { kernel: &weights, bias: Some(&bias) }, threads(1));
     let mut sum = f64::from(one.iter().sum::<f32>() + all.iter().sum::<f32>());
+    for threads in [1, threads(1)] {
+        if convolution.has_image_gradient() {
+            sum += f64::from(convolve::image_gradient(path, convolution, &one, &weights, threads).iter().sum::<f32>());
+        }
+        if convolution.has_weight_gradient() {
+            sum += f64::from(convolve::weight_gradient(path, convolution, &images, &one, threads).iter().sum::<f32>());
+        }
+    }
     if padding <= kernel / 2 {
         let pool = Pool { height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2 };
         for threads in [1, threads(1)] {
@@ -183,6 +192,14 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
         pointwise::relu6(path, &mut changed, threads);
         pointwise::add(path, &mut changed, &images, threads);
         pointwise::relu(path, &mut changed, threads);
+        pointwise::subtract(path, &mut changed, &images, threads);
+        let sizes = batch_norm::Sizes { batch, channels: inputs, positions };
+        let layer = batch_norm::Layer { gamma: &statistics, beta: &statistics, epsilon: 1e-5 };
+        let normalized = batch_norm::forward(path, &images, sizes, layer, threads);
+        let (mean, variance) = (&normalized.mean, &normalized.variance);
+        let saved = batch_norm::Saved { images: &images, sizes, gamma: &statistics, mean, variance, epsilon: 1e-5 };
+        let back = batch_norm::backward(path, &saved, &changed, threads);
+        sum += f64::from(normalized.out.iter().chain(&back.images).sum::<f32>());
         sum += f64::from(changed.iter().sum::<f32>());
     }
     sum

@@ -55,6 +55,12 @@ impl<'a> ConvWeights<'a> {
         Self { path, layout, weights, bias, transformed, packed }
     }
 
+    /// The same weights for images of another size.
+    #[must_use]
+    pub fn resized(&self, geometry: Geometry) -> Self {
+        Self::new(self.path, geometry, true, self.weights.clone(), self.bias.clone())
+    }
+
     /// The sizes of the convolution.
     #[must_use]
     pub fn geometry(&self) -> Geometry {

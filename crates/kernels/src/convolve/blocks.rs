@@ -22,17 +22,17 @@ const BLOCKS: usize = 8;
 
 /// How an image is divided. It follows from the convolution alone.
 #[derive(Clone, Copy)]
-struct Blocks {
+pub(super) struct Blocks {
     /// Output rows of a block.
     rows: usize,
     /// Bands of so many rows.
-    bands: usize,
+    pub(super) bands: usize,
     /// Output channels of a block, all of one group.
     outputs: usize,
 }
 
 impl Blocks {
-    fn of(convolution: &Convolution) -> Self {
+    pub(super) fn of(convolution: &Convolution) -> Self {
         let [height, width] = convolution.sides();
         let positions = (PATCHES / convolution.taps()).clamp(POSITIONS.start, POSITIONS.end);
         let most = (positions / width).clamp(1, height);
@@ -161,20 +161,20 @@ impl WithSimd for Task<'_> {
     }
 }
 
-fn row_range(convolution: &Convolution, blocks: Blocks, band: usize) -> Range<usize> {
+pub(super) fn row_range(convolution: &Convolution, blocks: Blocks, band: usize) -> Range<usize> {
     let first = band * blocks.rows;
     first..(first + blocks.rows).min(convolution.sides()[0])
 }
 
 /// Memory for the patches of a block; none where they are the image itself.
-struct Memory {
+pub(super) struct Memory {
     planes: Planes,
     of_planes: planes::Memory,
     patches: Aligned,
 }
 
 impl Memory {
-    fn of(pass: &Pass, blocks: Blocks) -> Option<Self> {
+    pub(super) fn of(pass: &Pass, blocks: Blocks) -> Option<Self> {
         let (convolution, lanes) = (&pass.convolution, pass.path.lanes);
         if convolution.is_pointwise() {
             return None;
@@ -186,18 +186,25 @@ impl Memory {
 }
 
 /// The inputs of a group at some output positions: for every tap of a kernel, a number for each position.
-struct Patches<'a> {
-    numbers: &'a [f32],
+pub(super) struct Patches<'a> {
+    pub(super) numbers: &'a [f32],
     /// Positions.
-    count: usize,
+    pub(super) count: usize,
     /// Steps from one tap to the next.
-    stride: usize,
+    pub(super) stride: usize,
 }
 
 impl<'a> Patches<'a> {
     /// The patches of these output rows.
     #[inline(always)]
-    fn of<S: Simd>(simd: S, pass: &Pass<'a>, image: usize, group: usize, rows: Range<usize>, memory: Option<&'a mut Memory>) -> Self {
+    pub(super) fn of<S: Simd>(
+        simd: S,
+        pass: &Pass<'a>,
+        image: usize,
+        group: usize,
+        rows: Range<usize>,
+        memory: Option<&'a mut Memory>,
+    ) -> Self {
         let convolution = &pass.convolution;
         let (inputs, area) = (convolution.inputs / convolution.groups, convolution.area());
         let channels = &pass.images[(image * convolution.inputs + group * inputs) * area..][..inputs * area];
@@ -221,12 +228,18 @@ impl<'a> Patches<'a> {
     }
 }
 
-/// Copies `count` numbers in whole registers.
+/// Copies `count` numbers in whole registers, two at a time: rows are short, and a loop over single registers becomes a call of the C library for each.
 #[inline(always)]
 fn copy_over<S: Simd>(from: &[f32], count: usize, to: &mut [f32]) {
     let registers = count.div_ceil(S::F32_LANES);
     let ((from, _), (to, _)) = (S::as_simd_f32s(from), S::as_mut_simd_f32s(to));
-    to[..registers].copy_from_slice(&from[..registers]);
+    let ((twos, rest), (to_twos, to_rest)) = (from[..registers].as_chunks::<2>(), to[..registers].as_chunks_mut::<2>());
+    for ([first, second], [to_first, to_second]) in twos.iter().zip(to_twos) {
+        (*to_first, *to_second) = (*first, *second);
+    }
+    if let ([last], [to]) = (rest, to_rest) {
+        *to = *last;
+    }
 }
 
 /// `outputs` channels from `first` on at the positions of `patches`. In `out` a channel begins every `stride` numbers.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use regulus_kernels::convolve::{Convolution, Weights, forward};
+use regulus_kernels::convolve::{Convolution, Weights, forward, image_gradient, weight_gradient};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{are_close, bits, numbers};
@@ -133,5 +133,58 @@ fn no_images_give_nothing() {
     for path in Path::all() {
         assert!(forward(path, BLOCK, &[], Weights { kernel: &weights, bias: None }, 2).is_empty());
         assert!(forward(path, depthwise, &[], Weights { kernel: &weights[..16 * 9], bias: None }, 2).is_empty());
+    }
+}
+
+/// The sum of the products of two lists.
+fn product(left: &[f64], right: &[f32]) -> f64 {
+    left.iter().zip(right).map(|(left, right)| left * f64::from(*right)).sum()
+}
+
+/// Each gradient is the transpose of the definition: for any direction, the change of Σ gradient·output along it.
+fn check_gradients(convolution: Convolution, batch: usize) {
+    let [image, kernels] = sizes(convolution);
+    let (images, weights) = (numbers(1, batch * image), numbers(2, kernels));
+    let outputs = by_definition(convolution, batch, &images, &weights, None).len();
+    let gradient = numbers(3, outputs);
+    let wide: Vec<f64> = gradient.iter().map(|number| f64::from(*number)).collect();
+    let narrow = |numbers: &[f64]| -> Vec<f32> {
+        #[expect(clippy::cast_possible_truncation, reason = "compared with a tolerance")]
+        numbers.iter().map(|number| *number as f32).collect()
+    };
+    let as_wide = |numbers: &[f32]| -> Vec<f64> { numbers.iter().map(|number| f64::from(*number)).collect() };
+    for path in Path::all() {
+        for seed in 4..7 {
+            if convolution.has_image_gradient() {
+                let direction = numbers(seed, images.len());
+                let expected = product(&wide, &narrow(&by_definition(convolution, batch, &direction, &weights, None)));
+                let found = image_gradient(path, convolution, &gradient, &weights, 1);
+                assert!((product(&as_wide(&found), &direction) - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{convolution:?}");
+                assert_eq!(bits(&found), bits(&image_gradient(path, convolution, &gradient, &weights, 3)), "{convolution:?}");
+            }
+            if convolution.has_weight_gradient() {
+                let direction = numbers(seed, weights.len());
+                let expected = product(&wide, &narrow(&by_definition(convolution, batch, &images, &direction, None)));
+                let found = weight_gradient(path, convolution, &images, &gradient, 1);
+                assert!((product(&as_wide(&found), &direction) - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{convolution:?}");
+                assert_eq!(bits(&found), bits(&weight_gradient(path, convolution, &images, &gradient, 3)), "{convolution:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_several_bands_and_tasks_are_the_transposes() {
+    let same = Convolution { inputs: 5, outputs: 9, height: 40, width: 33, kernel: [3, 3], stride: [1, 1], padding: [1, 1], groups: 1 };
+    check_gradients(same, 3);
+    check_gradients(Convolution { height: 6, width: 7, ..same }, 37);
+    check_gradients(Convolution { stride: [2, 1], padding: [0, 1], ..same }, 2);
+    check_gradients(Convolution { kernel: [1, 1], padding: [0, 0], ..same }, 2);
+}
+
+proptest! {
+    #[test]
+    fn gradients_are_the_transposes(convolution in convolutions(), batch in 1..4_usize) {
+        check_gradients(convolution, batch);
     }
 }

@@ -1,5 +1,6 @@
 //! The kernels against loops that say what they compute.
 
+mod batch_norm;
 mod conv;
 mod convolve;
 mod dense;

@@ -27,6 +27,11 @@ impl Dense {
         let example = "dense 128, or dense classes";
         let units: String = words.value("output units", example)?;
         let outputs = match units.as_str() {
+            "classes" if classes == 0 => {
+                return Err(
+                    "has `classes` for output units, but what is trained has no classes; expected for example `dense 128`".to_owned()
+                );
+            }
             "classes" => classes,
             number => Words::new(number).value("output units", example)?,
         };

@@ -37,17 +37,22 @@ impl Layer {
 
     /// Adds it to a network that tells `classes` classes apart.
     pub(crate) fn add_to(&self, network: &mut Builder, classes: usize) -> Result<(), String> {
-        let Line { op, added, from, name } = read(&self.0, classes)?;
-        let first = from.map_or_else(|| network.last(), ToOwned::to_owned);
-        network.node(name, op, std::iter::once(first).chain(added.map(ToOwned::to_owned)).collect());
+        let Line { op, other, from, name } = read(&self.0, classes)?;
+        let own = from.map_or_else(|| network.last(), ToOwned::to_owned);
+        let inputs = match (&op, other.map(ToOwned::to_owned)) {
+            (Op::Subtract(_), Some(other)) => vec![other, own],
+            (_, Some(other)) => vec![own, other],
+            (_, None) => vec![own],
+        };
+        network.node(name, op, inputs);
         Ok(())
     }
 }
 
 struct Line<'a> {
     op: Op,
-    /// The other input of `add`.
-    added: Option<&'a str>,
+    /// The other input of `add`; what `subtract` takes from.
+    other: Option<&'a str>,
     from: Option<&'a str>,
     name: Option<&'a str>,
 }
@@ -55,11 +60,14 @@ struct Line<'a> {
 fn read(text: &str, classes: usize) -> Result<Line<'_>, String> {
     let mut words = Words::new(text);
     let op = Op::parse(&mut words, classes)?;
-    let added = match op {
+    let other = match op {
         Op::Add(_) => Some(words.own().ok_or("lacks the layer to add; expected for example `add block1`")?),
+        Op::Subtract(_) => Some(words.own().ok_or(
+            "lacks the layer to take it from; expected for example `subtract image`: the image minus what the layer before gives",
+        )?),
         _ => None,
     };
-    let mut line = Line { op, added, from: None, name: None };
+    let mut line = Line { op, other, from: None, name: None };
     while let Some(word) = words.next() {
         let to = match word {
             "from" => &mut line.from,

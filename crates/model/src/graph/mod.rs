@@ -17,6 +17,8 @@ mod layer;
 mod op;
 mod parameter;
 mod pool;
+mod resize;
+mod subtract;
 mod windows;
 mod words;
 
@@ -38,6 +40,7 @@ pub use layer::Layer;
 pub use op::{Op, Operation};
 pub use parameter::{Parameter, Role};
 pub use pool::{AveragePool, MaxPool};
+pub use subtract::Subtract;
 
 pub use crate::shape::{Features, Shape};
 use crate::spelling;
@@ -201,7 +204,7 @@ impl Graph {
             None => Ok(()),
             Some(index) => {
                 let Node { name, op, .. } = &self.nodes[index];
-                let problem = "is used by no other node; leave it out, or take it with `from` or `add`".to_owned();
+                let problem = "is used by no other node; leave it out, or take it with `from`, `add` or `subtract`".to_owned();
                 Err(GraphError::Node { name: name.clone(), word: op.word(), problem })
             }
         }

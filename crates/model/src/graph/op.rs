@@ -11,6 +11,7 @@ use super::dropout::Dropout;
 use super::flatten::Flatten;
 use super::global_pool::{GlobalAveragePool, GlobalMaxPool};
 use super::pool::{AveragePool, MaxPool};
+use super::subtract::Subtract;
 use super::words::Words;
 use super::{Features, Parameter};
 use crate::spelling;
@@ -103,6 +104,7 @@ operations! {
     "global_average_pool" => GlobalAveragePool: GlobalAveragePool {},
     "global_max_pool" => GlobalMaxPool: GlobalMaxPool {},
     "add" => Add: Add {},
+    "subtract" => Subtract: Subtract {},
     "flatten" => Flatten: Flatten {},
     "dropout" => Dropout: Dropout::parse(words)?,
 }

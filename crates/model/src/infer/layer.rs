@@ -1,6 +1,7 @@
 //! What a stage computes, with its weights as the kernels read them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use regulus_kernels::conv::{self, ConvWeights};
 use regulus_kernels::convolve::{self, Convolution};
@@ -14,21 +15,22 @@ use crate::Weights;
 use crate::fusion::{Stage, StageKind};
 use crate::graph::{Conv, Features, Graph, Op, Role, Shape};
 
-/// A stage that computes. Each takes and gives `[image, channel, row, column]` or `[image, unit]`, unless its text says otherwise.
+/// A stage that computes. Clones share the weights. Each takes and gives `[image, channel, row, column]` or `[image, unit]`, unless its text says otherwise.
+#[derive(Clone)]
 pub(super) enum Layer {
     /// Takes channels first or last; gives them last unless `first` says otherwise.
     ConvReluPool {
-        weights: ConvWeights<'static>,
+        weights: Arc<ConvWeights<'static>>,
         first: bool,
     },
     Convolution {
         convolution: Convolution,
-        weights: Vec<f32>,
+        weights: Arc<[f32]>,
         bias: Option<Vec<f32>>,
     },
     /// The weights are `[input, output]`.
     Dense {
-        weights: Vec<f32>,
+        weights: Arc<[f32]>,
         /// 0 where the layer has none, as in training.
         bias: Vec<f32>,
         relu: bool,
@@ -49,6 +51,7 @@ pub(super) enum Layer {
     GlobalMaxPool,
     GlobalAveragePool,
     Add,
+    Subtract,
 }
 
 /// What a stage takes: the numbers of all images, and what they are.
@@ -93,15 +96,17 @@ impl Layer {
             Pool { height, width, kernel, stride, padding }
         };
         Some(match &graph.nodes()[node].op {
-            Op::Conv(op) => match stage.kind {
-                StageKind::ConvReluPool { channels_last } => {
+            Op::Conv(op) => {
+                if let StageKind::ConvReluPool { channels_last } = stage.kind {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
-                    Self::ConvReluPool { weights, first: !channels_last }
+                    Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last }
+                } else {
+                    let weights = value(Role::Kernel).into();
+                    Self::Convolution { convolution: convolution(op, map(input)), weights, bias: values(Role::Bias) }
                 }
-                _ => Self::Convolution { convolution: convolution(op, map(input)), weights: value(Role::Kernel), bias: values(Role::Bias) },
-            },
+            }
             Op::Dense(op) => Self::Dense {
-                weights: transposed(&value(Role::Kernel), op.outputs),
+                weights: transposed(&value(Role::Kernel), op.outputs).into(),
                 bias: values(Role::Bias).unwrap_or_else(|| vec![0.0; op.outputs]),
                 relu: stage.kind == StageKind::Dense { relu: true },
             },
@@ -121,8 +126,23 @@ impl Layer {
             Op::GlobalMaxPool(_) => Self::GlobalMaxPool,
             Op::GlobalAveragePool(_) => Self::GlobalAveragePool,
             Op::Add(_) => Self::Add,
+            Op::Subtract(_) => Self::Subtract,
             Op::Flatten(_) | Op::Dropout(_) => return None,
         })
+    }
+
+    /// The same layer in `graph`, whose images have another size.
+    pub(super) fn resized(&self, graph: &Graph, stage: &Stage) -> Self {
+        let input = graph.input_of(stage.first());
+        let mut layer = self.clone();
+        match (&mut layer, &graph.nodes()[stage.first()].op) {
+            (Self::ConvReluPool { weights, .. }, Op::Conv(op)) => *weights = Arc::new(weights.resized(geometry(op, map(input)))),
+            (Self::Convolution { convolution: to, .. }, Op::Conv(op)) => *to = convolution(op, map(input)),
+            (Self::BatchNorm { positions, .. }, _) => *positions = input.area(),
+            (Self::MaxPool(pool) | Self::AveragePool(pool), _) => Shape { height: pool.height, width: pool.width, .. } = map(input),
+            _ => {}
+        }
+        layer
     }
 
     /// Multiplications that one thread does in a microsecond for `count` images, about; numbers that it reads, where there are none.
@@ -148,7 +168,7 @@ impl Layer {
         matches!(self, Self::ConvReluPool { first: false, .. })
     }
 
-    /// What it gives for `count` images; `other` is the second summand.
+    /// What it gives for `count` images; `other` is the second input.
     pub(super) fn forward(&self, path: Path, count: usize, input: Input, other: Option<Input>, threads: usize) -> Vec<f32> {
         if let Self::ConvReluPool { weights, first } = self {
             let Features::Map(Shape { channels, height, width }) = input.features else { unreachable!("a convolution takes a map") };
@@ -182,6 +202,10 @@ impl Layer {
             Self::Add => {
                 let other = other.unwrap_or_else(|| unreachable!("a sum has two summands")).ordered(threads);
                 in_place(numbers, |numbers| pointwise::add(path, numbers, &other.numbers, threads))
+            }
+            Self::Subtract => {
+                let other = other.unwrap_or_else(|| unreachable!("a difference has two inputs")).ordered(threads);
+                in_place(numbers, |numbers| pointwise::subtract(path, numbers, &other.numbers, threads))
             }
         }
     }

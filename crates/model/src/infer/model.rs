@@ -9,10 +9,12 @@ use super::InferError;
 use super::layer::{Input, Layer};
 use crate::Weights;
 use crate::fusion::{Stage, fused};
-use crate::graph::{Features, Graph, Shape, Source};
+use crate::graph::{Features, Graph, GraphError, Op, Shape, Source};
 
-/// Images that are computed together: their activations stay in the caches. Another number gives other bits.
+/// Images that are computed together, at most: their activations stay in the caches. With dense layers another number gives other bits.
 const CHUNK: usize = 64;
+/// Numbers that a node gives for the images of a chunk, about, in a network without dense layers: 32 MiB.
+const NUMBERS: usize = 1 << 23;
 /// Chunks for each thread from which on a chunk is not split among threads.
 const CHUNKS_PER_THREAD: usize = 4;
 
@@ -26,11 +28,13 @@ const WORTHWHILE: u64 = 20;
 /// A network with its weights as the CPU kernels read them.
 ///
 /// Logits have the bits of the program's own evaluation on the CPU, whatever the number of threads. They are computed by 64 images at a time. An image's
-/// logits may differ in their last bits with the number of images computed with it, because dense layers then sum in another order.
+/// logits may differ in their last bits with the number of images computed with it, because dense layers then sum in another order. Without dense layers an
+/// image's output never does, and large images are computed by fewer at a time.
 pub struct Model {
     path: Path,
-    input: Shape,
-    output: Features,
+    graph: Graph,
+    /// Images that are computed together.
+    chunk: usize,
     steps: Vec<Step>,
     /// What steps give; the first is the image.
     values: Vec<Value>,
@@ -61,8 +65,8 @@ struct Step {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Self { path, input, output, steps, .. } = self;
-        write!(formatter, "Model from {input} to {output} in {} steps on {}", steps.len(), path.name)
+        let Self { path, graph, steps, .. } = self;
+        write!(formatter, "Model from {} to {} in {} steps on {}", graph.input(), graph.output_features(), steps.len(), path.name)
     }
 }
 
@@ -74,31 +78,49 @@ impl Model {
     /// When names or shapes of the weights are not those of the graph, or the environment variable `REGULUS_SIMD` names vector instructions that this
     /// processor does not have.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, InferError> {
-        match weights.misfit(graph) {
-            Some(problem) => Err(InferError::Fit { problem }),
-            None => Ok(Self::checked(Path::chosen()?, graph, weights)),
+        if let Some(problem) = weights.misfit(graph) {
+            return Err(InferError::Fit { problem });
         }
+        let path = Path::chosen()?;
+        Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path)))
     }
 
-    fn checked(path: Path, graph: &Graph, weights: &Weights) -> Self {
+    /// The same network for images of another size. It shares the weights, except those of convolutions in one kernel with ReLU and pool, which it copies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Graph::with_input`].
+    pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
+        let graph = self.graph.with_input(input)?;
+        // The stages follow from the nodes alone.
+        let mut layers = self.steps.iter().map(|step| &step.layer);
+        let resized = |stage: &Stage| match graph.nodes()[stage.first()].op {
+            Op::Flatten(_) | Op::Dropout(_) => None,
+            _ => layers.next().map(|layer| layer.resized(&graph, stage)),
+        };
+        Ok(Self::assembled(self.path, graph.clone(), resized))
+    }
+
+    /// The model of a graph whose stages are computed by the layers of `layer`; none leaves its input as it is.
+    fn assembled(path: Path, graph: Graph, mut layer: impl FnMut(&Stage) -> Option<Layer>) -> Self {
         let mut values = vec![Value { features: Features::Map(graph.input()), is_channels_last: false }];
         // The value of each node: a flattened map is the map's.
         let mut value_of = vec![0; graph.nodes().len()];
         let mut steps = Vec::new();
-        for stage in fused(graph) {
+        for stage in fused(&graph) {
             let value = |source: &Source| match source {
                 Source::Image => 0,
                 Source::Node(node) => value_of[*node],
             };
             let inputs: Vec<usize> = graph.sources(stage.first()).iter().map(value).collect();
-            let Some(layer) = Layer::of(graph, &stage, weights, path) else {
+            let Some(layer) = layer(&stage) else {
                 value_of[stage.last()] = inputs[0];
                 continue;
             };
             let output = values.len();
             value_of[stage.last()] = output;
             values.push(Value { features: graph.features_of(Source::Node(stage.last())), is_channels_last: layer.gives_channels_last() });
-            steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), work: work(graph, &stage) });
+            steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), work: work(&graph, &stage) });
         }
         let last = value_of[graph.output()];
         // From the end on, the first step that takes a value is the last to need it.
@@ -109,27 +131,29 @@ impl Model {
             step.takes_first = step.frees.contains(&step.inputs[0]) && !step.inputs[1..].contains(&step.inputs[0]);
             step.inputs.iter().for_each(|input| is_needed[*input] = true);
         }
-        Self { path, input: graph.input(), output: graph.output_features(), steps, values, last }
+        let has_dense = graph.nodes().iter().any(|node| matches!(node.op, Op::Dense(_)));
+        let chunk = if has_dense { CHUNK } else { (NUMBERS / graph.largest_features()).clamp(1, CHUNK) };
+        Self { path, graph, chunk, steps, values, last }
     }
 
     /// The shape of the images it takes.
     #[must_use]
     pub const fn input(&self) -> Shape {
-        self.input
+        self.graph.input()
     }
 
     /// What it gives for one image.
     #[must_use]
-    pub const fn output(&self) -> Features {
-        self.output
+    pub fn output(&self) -> Features {
+        self.graph.output_features()
     }
 
-    /// The logits of `count` images, on the threads of rayon's current pool. Small work stays on the caller's thread.
+    /// The outputs for `count` images, such as their logits, on the threads of rayon's current pool. Small work stays on the caller's thread.
     ///
     /// # Shapes
     ///
     /// - images: `[image, channel, row, column]`
-    /// - output: `[image, logit]`
+    /// - output: `[image, logit]`, or `[image, channel, row, column]` where the network gives a feature map
     ///
     /// # Panics
     ///
@@ -148,13 +172,13 @@ impl Model {
     /// As [`Model::forward`].
     #[must_use]
     pub fn forward_on(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
-        let size = self.input.size();
-        assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input);
+        let (size, most) = (self.input().size(), self.chunk);
+        assert_eq!(images.len(), count * size, "the numbers of {count} images of {}", self.input());
         // With many chunks each is computed by one thread, which reads again what it has written.
-        let threads_per_chunk = if count >= CHUNKS_PER_THREAD * CHUNK * threads { 1 } else { threads };
-        let chunks = images.chunks(CHUNK * size);
+        let threads_per_chunk = if count >= CHUNKS_PER_THREAD * most * threads { 1 } else { threads };
+        let chunks = images.chunks(most * size);
         let chunk = |images: &[f32]| self.chunk(images, images.len() / size, threads_per_chunk);
-        if count <= CHUNK {
+        if count <= most {
             // From outside the pool each parallel step would have to be handed over.
             let has_parallel = threads > 1 && self.is_worthwhile(count);
             return if has_parallel { rayon::scope(|_| chunk(images)) } else { chunk(images) };
@@ -162,15 +186,15 @@ impl Model {
         if threads == 1 {
             return chunks.flat_map(chunk).collect();
         }
-        images.par_chunks(CHUNK * size).map(chunk).collect::<Vec<_>>().concat()
+        images.par_chunks(most * size).map(chunk).collect::<Vec<_>>().concat()
     }
 
     /// Whether more than one thread pays.
     fn is_worthwhile(&self, count: usize) -> bool {
-        count > CHUNK || self.steps.iter().any(|step| step.is_worthwhile(count))
+        count > self.chunk || self.steps.iter().any(|step| step.is_worthwhile(count))
     }
 
-    /// The logits of at most [`CHUNK`] images.
+    /// The outputs for the images of one chunk.
     fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
         numbers[0] = Some(Cow::Borrowed(images));

@@ -1,12 +1,15 @@
-//! From the bytes of images to classes.
+//! From the bytes of images to classes or images.
 
 use super::{InferError, Model};
+use crate::graph::{Features, GraphError};
+use crate::preprocess::Normalizer;
 use crate::{Artifact, Shape};
 
 /// A model with what its inputs are made by and what its outputs mean.
 #[derive(Debug)]
 pub struct Predictor {
     model: Model,
+    normalizer: Normalizer,
     /// The number for every byte, channel by channel.
     table: Vec<[f32; 256]>,
     classes: Vec<String>,
@@ -22,9 +25,20 @@ impl Predictor {
         let description = &artifact.description;
         Ok(Self {
             model: Model::new(&description.graph, &artifact.weights)?,
+            normalizer: description.preprocessing.normalizer.clone(),
             table: description.preprocessing.normalizer.table(),
             classes: description.classes.clone(),
         })
+    }
+
+    /// The same for images of another size.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::with_input`].
+    pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
+        let Self { normalizer, table, classes, .. } = self;
+        Ok(Self { model: self.model.with_input(input)?, normalizer: normalizer.clone(), table: table.clone(), classes: classes.clone() })
     }
 
     /// The shape of the images it takes.
@@ -33,7 +47,7 @@ impl Predictor {
         self.model.input()
     }
 
-    /// The names of its classes, in the order of its logits.
+    /// The names of its classes, in the order of its logits; none where it gives images.
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -45,7 +59,7 @@ impl Predictor {
         &self.model
     }
 
-    /// The logits of images, `[image, class]`. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
+    /// The network's output for images, `[image, class]` for one that tells classes apart. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
     ///
     /// # Errors
     ///
@@ -65,10 +79,41 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// As [`Predictor::logits`].
+    /// As [`Predictor::logits`], and when the network does not give classes.
     pub fn probabilities(&self, images: &[&[u8]]) -> Result<Vec<Vec<f64>>, InferError> {
+        if self.classes.is_empty() {
+            return Err(InferError::Output { found: self.model.output(), expected: "classes" });
+        }
         Ok(self.logits(images)?.chunks_exact(self.classes.len()).map(probabilities).collect())
     }
+
+    /// The images that the network makes of images, as bytes: its output times the deviations plus the means, cut off at black and white, and rounded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Predictor::logits`], and when the network does not give images of as many channels as it takes.
+    pub fn images(&self, images: &[&[u8]]) -> Result<Vec<Vec<u8>>, InferError> {
+        let found = self.model.output();
+        let Some(shape) =
+            (if let Features::Map(shape) = found { Some(shape) } else { None }).filter(|shape| shape.channels == self.table.len())
+        else {
+            return Err(InferError::Output { found, expected: "images" });
+        };
+        let out = self.logits(images)?;
+        let image = |image: &[f32]| {
+            let planes = image.chunks_exact(shape.height * shape.width).zip(self.normalizer.mean.iter().zip(&self.normalizer.deviation));
+            planes
+                .flat_map(|(plane, (mean, deviation))| plane.iter().map(move |number| byte(f64::from(*number) * deviation + mean)))
+                .collect()
+        };
+        Ok(out.chunks_exact(shape.size()).map(image).collect())
+    }
+}
+
+/// The byte of a brightness between 0 and 1; 0 for NaN.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is cut off to what a byte has")]
+fn byte(brightness: f64) -> u8 {
+    (brightness.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
 /// The probabilities of the logits of one image: their softmax, in float64.

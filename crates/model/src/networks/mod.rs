@@ -1,13 +1,15 @@
 //! The networks that have a name of their own, each built in its own file, and those made of a list of layers.
 
 mod cnn;
+mod dncnn;
 mod layers;
 mod linear;
 mod mlp;
 mod older;
 
 pub use cnn::Cnn;
-pub use layers::layers;
+pub use dncnn::DnCnn;
+pub use layers::{layers, names_of_layers};
 pub use linear::linear;
 pub use mlp::Mlp;
 pub use older::graph_of;

@@ -48,6 +48,7 @@ pub(crate) fn evaluate(graph: &Graph, weights: &Weights, image: &[f32]) -> Vec<f
             Op::GlobalAveragePool(_) => x.chunks(area).map(|channel| channel.iter().sum::<f64>() / area as f64).collect(),
             Op::GlobalMaxPool(_) => x.chunks(area).map(|channel| channel.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect(),
             Op::Add(_) => x.iter().zip(of(&graph.sources(index)[1])).map(|(left, right)| left + right).collect(),
+            Op::Subtract(_) => x.iter().zip(of(&graph.sources(index)[1])).map(|(left, right)| left - right).collect(),
             Op::Flatten(_) | Op::Dropout(_) => x.to_vec(),
         };
         given.push(out);

@@ -2,7 +2,7 @@ use std::process::Command;
 
 use regulus_model::graph::{Builder, Conv, Dropout, Features, Flatten, Graph, Layer, MaxPool, Relu, Shape};
 use regulus_model::infer::{InferError, Model};
-use regulus_model::networks::layers;
+use regulus_model::networks::{DnCnn, layers};
 use regulus_model::{Values, Weights};
 
 use crate::by_definition::evaluate;
@@ -84,7 +84,28 @@ fn networks() -> Vec<Graph> {
         ],
         COLOUR,
     );
-    vec![residual, shared, doubled, grouped]
+    // What is subtracted from is a node, the image, and a node whose channels lie side by side.
+    let differences = network(
+        &[
+            "conv 3 3x3 padding 1",
+            "subtract image",
+            "conv 8 3x3 padding 1",
+            "relu",
+            "max_pool 2 as pooled",
+            "conv 8 3x3 padding 1",
+            "batch_norm",
+            "subtract pooled",
+            "relu",
+            "flatten",
+            "dense 12 as long",
+            "dense 12",
+            "relu",
+            "subtract long",
+            "dense classes",
+        ],
+        COLOUR,
+    );
+    vec![residual, shared, doubled, grouped, differences]
 }
 
 fn close(found: &[f32], expected: &[f64]) -> bool {
@@ -125,6 +146,88 @@ fn a_feature_map_can_be_the_output() {
         let expected: Vec<f64> = images.chunks(COLOUR.size()).flat_map(|image| evaluate(&graph, &weights, image)).collect();
         assert!(close(&found, &expected));
     }
+}
+
+#[test]
+fn a_denoising_network_gives_images_of_any_size() {
+    let dncnn = DnCnn { depth: 4, width: 6 }.graph(COLOUR).unwrap();
+    let weights = weights_of(&dncnn);
+    let model = Model::new(&dncnn, &weights).unwrap();
+    assert_eq!(model.output(), Features::Map(COLOUR));
+    for [height, width] in [[21, 18], [3, 40], [70, 33], [1, 1]] {
+        let shape = Shape { channels: 3, height, width };
+        let resized = model.with_input(shape).unwrap();
+        assert_eq!((resized.input(), resized.output()), (shape, Features::Map(shape)));
+        let images = numbers(5, 3 * shape.size());
+        let found = resized.forward_on(&images, 3, 1);
+        let graph = dncnn.with_input(shape).unwrap();
+        let expected: Vec<f64> = images.chunks(shape.size()).flat_map(|image| evaluate(&graph, &weights, image)).collect();
+        assert!(close(&found, &expected), "{shape}");
+        // Nor do the other images and the threads change a bit.
+        assert_eq!(bits(&found), bits(&Model::new(&graph, &weights).unwrap().forward_on(&images, 3, 2)), "{shape}");
+        assert_eq!(bits(&found[..shape.size()]), bits(&resized.forward(&images[..shape.size()], 1)), "{shape}");
+    }
+}
+
+#[test]
+fn every_layer_can_take_images_of_another_size() {
+    let lines = [
+        "conv 8 3x3 padding 1",
+        "relu",
+        "max_pool 2",
+        "conv 8 3x3 padding 1",
+        "relu",
+        "max_pool 2 as pooled",
+        "conv 8 3x3 padding 1 groups 8",
+        "batch_norm",
+        "relu6",
+        "add pooled",
+        "average_pool 3 stride 2 padding 1",
+        "max_pool 2 stride 1",
+        "global_average_pool",
+        "dropout 0.5",
+        "dense classes",
+    ];
+    let graph = network(&lines, COLOUR);
+    let weights = weights_of(&graph);
+    let model = Model::new(&graph, &weights).unwrap();
+    for [height, width] in [[16, 19], [40, 33]] {
+        let shape = Shape { channels: 3, height, width };
+        let images = numbers(5, 70 * shape.size());
+        let expected = Model::new(&graph.with_input(shape).unwrap(), &weights).unwrap().forward_on(&images, 70, 1);
+        assert_eq!(bits(&model.with_input(shape).unwrap().forward(&images, 70)), bits(&expected), "{shape}");
+    }
+}
+
+#[test]
+fn large_images_are_computed_one_by_one() {
+    let dncnn = DnCnn { depth: 2, width: 24 }.graph(Shape { channels: 1, height: 512, width: 512 }).unwrap();
+    let model = Model::new(&dncnn, &weights_of(&dncnn)).unwrap();
+    let images = numbers(5, 3 * 512 * 512);
+    let apart: Vec<f32> = images.chunks(512 * 512).flat_map(|image| model.forward(image, 1)).collect();
+    assert_eq!(bits(&model.forward_on(&images, 3, 2)), bits(&apart));
+    assert_eq!(bits(&model.forward_on(&images, 3, 1)), bits(&apart));
+}
+
+#[test]
+fn what_depends_on_the_size_of_the_images_is_named() {
+    let refused = |lines: &[&str], shape: Shape| network(lines, COLOUR).with_input(shape).unwrap_err().to_string();
+    let larger = Shape { height: 30, ..COLOUR };
+    assert_eq!(
+        refused(&["conv 2 3x3", "flatten", "dense classes"], larger),
+        "node `dense1` (dense) has parameters whose shapes depend on the images: `dense1.weight` is [7, 608] for images of 21×18×3, and would be [7, 896] \
+         for images of 30×18×3"
+    );
+    let grey = Shape { channels: 1, ..COLOUR };
+    assert!(
+        refused(&["conv 2 3x3", "global_max_pool", "dense classes"], grey)
+            .contains("`conv1.weight` is [2, 3, 3, 3] for images of 21×18×3, and would be [2, 1, 3, 3]")
+    );
+    let small = Shape { height: 2, ..COLOUR };
+    assert!(
+        refused(&["conv 2 3x3", "global_max_pool", "dense classes"], small)
+            .contains("has a kernel of 3×3, but what reaches it is only 2×18")
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use regulus_model::graph::Shape;
 use regulus_model::infer::{InferError, Model, Predictor, probabilities};
-use regulus_model::networks::Cnn;
+use regulus_model::networks::{Cnn, DnCnn};
 use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocessing, Resize};
-use regulus_model::{Artifact, Description};
+use regulus_model::{Artifact, Description, Values};
 
 use crate::weights::{bits, weights_of};
 
@@ -42,6 +42,26 @@ fn bytes_are_normalized_channel_by_channel() {
     let found = predictor.probabilities(&slices).unwrap();
     assert_eq!(found, [probabilities(&expected[..3]), probabilities(&expected[3..])]);
     assert!(found.iter().all(|image| (image.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+}
+
+#[test]
+fn a_denoising_network_gives_bytes() {
+    // The kernels are 0 but for the last bias of each channel, so that the network takes 0.1 off each number.
+    let graph = DnCnn { depth: 2, width: 2 }.graph(INPUT).unwrap();
+    let weights = weights_of(&graph).map(|name, values| {
+        let number = if name == "conv2.bias" { 0.1 } else { 0.0 };
+        Values { numbers: vec![number; values.numbers.len()], ..values.clone() }
+    });
+    let mut description = Description { graph, classes: Vec::new(), ..artifact().description };
+    description.preprocessing.normalizer = Normalizer { mean: vec![0.5, 0.25, 0.0], deviation: vec![0.5, 0.25, 2.0] };
+    let predictor =
+        Predictor::new(&Artifact { description, weights }).unwrap().with_input(Shape { channels: 3, height: 1, width: 2 }).unwrap();
+    // 255·0.1 times the deviations is 12.75, 6.375 and 51.
+    assert_eq!(predictor.images(&[&[100, 5, 100, 6, 255, 51]]).unwrap(), [[87, 0, 94, 0, 204, 0]]);
+    let refused = predictor.probabilities(&[&[0; 6]]).unwrap_err().to_string();
+    assert_eq!(refused, "the network gives [3, 1, 2]; expected classes");
+    let refused = Predictor::new(&artifact()).unwrap().images(&[]).unwrap_err().to_string();
+    assert_eq!(refused, "the network gives [3]; expected images");
 }
 
 #[test]

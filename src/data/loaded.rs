@@ -1,0 +1,136 @@
+//! The images of a source as they were read. Data of several experiments share them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::raw_dataset::RawDataset;
+use super::{Data, DataError, Decoding, LeftOut, Subset, normalize, split};
+use crate::checksum::hex;
+use crate::config::{Data as Config, Source, Validation};
+use crate::seed::Seed;
+
+/// The images of all splits, before limits, the validation split and normalization.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    train: Subset,
+    validation: Option<Subset>,
+    test: Option<Subset>,
+    classes: Vec<String>,
+    checksum: String,
+    left_out: LeftOut,
+    warnings: Vec<String>,
+    decoding: Decoding,
+}
+
+impl Loaded {
+    /// Checks the images that were read.
+    pub(super) fn new(mut raw: RawDataset, decoding: Decoding) -> Result<Self, DataError> {
+        let mut hash = Sha256::new();
+        raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
+        let classes = raw.checked_classes()?;
+        let RawDataset { mut splits, left_out, mut warnings, .. } = raw;
+        for (split, name) in splits[1..].iter_mut().zip(["validation", "test"]) {
+            if split.take_if(|images| images.labels.is_empty()).is_some() {
+                warnings.push(format!("the {name} folder has no images and is not used"));
+            }
+        }
+        let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
+        let train = train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images"));
+        Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding })
+    }
+
+    /// The data of an experiment with the section `config` and this seed.
+    pub(super) fn data(self: &Arc<Self>, config: &Config, seed: Seed) -> Result<Data, DataError> {
+        let Self { classes, decoding, .. } = &**self;
+        let mut warnings = self.warnings.clone();
+        let train = limited(&self.train, config.train_limit, classes)?;
+        let held_out = held_out(config, self.validation.is_some())?;
+        let (train, validation) = match held_out {
+            Validation::Folder => (train, self.validation.clone()),
+            Validation::Fraction(fraction) if fraction.get() == 0.0 => {
+                let unused = || format!("{} not used, as `data.validation` is 0", validation_images(config.source));
+                warnings.extend(self.validation.as_ref().map(|_| unused()));
+                (train, None)
+            }
+            Validation::Fraction(fraction) => {
+                let (train, validation) = split::hold_out(&train, classes.len(), fraction.get(), seed, *decoding == Decoding::Reduced)?;
+                let missing = missing_classes(&train, &validation, classes);
+                if !missing.is_empty() {
+                    warnings.push(format!("the validation split has no sample of class {}: too few images", missing.join(", ")));
+                }
+                (train, Some(validation))
+            }
+        };
+        Ok(Data {
+            normalizer: normalize::normalizer(config.normalization, &train)?,
+            train,
+            validation,
+            test: self.test.clone(),
+            classes: classes.clone(),
+            checksum: self.checksum.clone(),
+            held_out,
+            left_out: self.left_out.clone(),
+            warnings,
+            loaded: Arc::clone(self),
+            config: config.clone(),
+            seed,
+        })
+    }
+}
+
+/// The images of a validation split of its own, with their verb, for messages.
+fn validation_images(source: Source) -> &'static str {
+    if source == Source::Memory { "the given validation images are" } else { "the validation folder is" }
+}
+
+/// The first `limit` samples; all if `limit` is 0.
+fn limited(all: &Subset, limit: usize, classes: &[String]) -> Result<Subset, DataError> {
+    let limited = match limit {
+        0 => return Ok(all.clone()),
+        limit if limit <= all.count() => all.select(all.indices()[..limit].to_vec()),
+        limit => {
+            let message = format!("`data.train_limit` is {limit}, but the set has {} training samples", all.count());
+            return Err(DataError::Dataset(message));
+        }
+    };
+    match missing_classes(all, &limited, classes).first() {
+        None => Ok(limited),
+        Some(lost) => Err(DataError::Dataset(format!(
+            "the first {} training samples have none of class {lost}; use a larger `data.train_limit`, or data in a mixed order",
+            limited.count()
+        ))),
+    }
+}
+
+/// The classes that have samples in `all` but not in `subset`.
+fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<String> {
+    let counts = all.class_counts(classes.len()).into_iter().zip(subset.class_counts(classes.len()));
+    classes.iter().zip(counts).filter(|(_, (all, subset))| *all > 0 && *subset == 0).map(|(class, _)| format!("`{class}`")).collect()
+}
+
+/// The origin of the validation split. `has_images`: the data have validation images of their own.
+fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> {
+    let in_memory = config.source == Source::Memory;
+    match config.validation {
+        Some(Validation::Fraction(fraction)) if has_images && fraction.get() > 0.0 => {
+            let remedy = if in_memory {
+                "validation images are given, too; leave the key out to use them, or give none"
+            } else {
+                "the data have a validation folder; leave the key out to use the folder, or move the folder away"
+            };
+            Err(DataError::Dataset(format!("`data.validation` is {}, but {remedy}", fraction.get())))
+        }
+        Some(Validation::Folder) if !has_images && in_memory => {
+            Err(DataError::Dataset("`data.validation` is \"folder\", but no validation images are given".to_owned()))
+        }
+        Some(Validation::Folder) if !has_images => Err(DataError::Missing {
+            path: config.dir.as_deref().unwrap_or(Path::new(".")).join("val"),
+            hint: "`data.validation` = \"folder\" needs a folder `val`, `valid` or `validation` beside `train`".to_owned(),
+        }),
+        Some(chosen) => Ok(chosen),
+        None if has_images => Ok(Validation::Folder),
+        None => Ok(Validation::NONE),
+    }
+}
