@@ -51,7 +51,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 
 fn main() {
     let first = experiment(1, 0);
-    let data = data::load(&first.data, first.seed).unwrap();
+    let data = data::load(&first).unwrap();
     let (mut beside, mut after) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         beside.push(seconds(|| side_by_side(&data)));

@@ -14,6 +14,7 @@ use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
 use regulus::schedule::RunLength;
+use regulus::task;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 
 /// The program's own.
@@ -38,7 +39,7 @@ impl Setting {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quickstart.toml");
         let experiment = Experiment::load(&config, &sets).unwrap();
         let device = backend::open(&experiment.backend).unwrap().device.autodiff();
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let network = Network::new(&graph, experiment.model.initializer, experiment.seed, &device);
         Self { experiment, device, data, network }
@@ -64,7 +65,12 @@ fn train(criterion: &mut Criterion) {
             let stepper = Stepper::new(&setting.experiment, &setting.device.device);
             // The second batch is prefetched while the first is computed.
             let order = [indices.clone(), indices].concat();
-            let mut loader = DataLoader::in_order(&setting.experiment, &setting.data.train, &batcher, 0, &order, batch as usize);
+            let mut loader = DataLoader::in_order(
+                &setting.experiment,
+                task::of(&setting.experiment).assembler(&setting.data.train, &batcher, 0),
+                &order,
+                batch as usize,
+            );
             let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.device.implementation);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {

@@ -40,7 +40,7 @@ impl Regularizer for Orthogonality {
 fn main() -> Result<(), Error> {
     for lambda in [0.0, 1.0, 10.0] {
         let experiment = Experiment::from_toml(CONFIG)?;
-        let data = data::load(&experiment.data, experiment.seed)?;
+        let data = data::load(&experiment)?;
         let mut session = Session::new(experiment, data)?;
         session.add_penalty(OwnPenalty::new(Orthogonality, lambda).scope("conv2.weight"))?;
         let summary = session.train(&mut Silent)?;

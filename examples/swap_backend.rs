@@ -29,7 +29,7 @@ epochs = 1
 
 fn main() -> Result<(), Error> {
     let mut experiment = Experiment::from_toml(CONFIG)?;
-    let data = data::load(&experiment.data, experiment.seed)?;
+    let data = data::load(&experiment)?;
     for kind in BackendKind::ALL {
         // `None` if the backend is not in this build, and no names if it finds no device.
         if backend::device_names(kind).is_none_or(|names| names.is_empty()) {

@@ -21,7 +21,7 @@
 //! epochs = 2
 //! "#;
 //! let experiment = Experiment::from_toml(config)?;
-//! let data = data::load(&experiment.data, experiment.seed)?;
+//! let data = data::load(&experiment)?;
 //! let summary = Session::new(experiment, data)?.train(&mut Silent)?;
 //! assert!(summary.test.is_some_and(|test| test.metrics["accuracy"] > 0.5));
 //! # Ok::<(), regulus::error::Error>(())
@@ -30,7 +30,7 @@
 //! The folder `examples` has a program each for training on images in memory, a penalty of one's own, prediction in an application, and every backend of
 //! the build.
 //!
-//! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`train`] → [`session`] → [`run`] →
+//! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`task`] → [`train`] → [`session`] → [`run`] →
 //! { [`evaluate`], [`predict`], [`export`] }. [`launch`] records a session in a run folder. The module `cli` is the command line; it and `fetch` need the
 //! cargo feature `cli`, which is on by default.
 //!
@@ -61,5 +61,6 @@ pub mod run;
 pub mod schedule;
 pub mod seed;
 pub mod session;
+pub mod task;
 pub mod train;
 pub mod trained;

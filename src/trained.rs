@@ -175,7 +175,7 @@ fn refuse_burnpack(path: &Path) -> Result<(), Error> {
 
 /// Loads the data of a run and compares their checksum with the manifest.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
-    let data = data::load_with(&experiment.data, experiment.seed, manifest.decoding, progress)?;
+    let data = data::load_with(experiment, manifest.decoding, progress)?;
     checked_data(data, manifest, folder)
 }
 

@@ -148,9 +148,12 @@ pub(super) struct PredictArgs {
     /// Image files of any size (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP), or folders with images at any depth
     #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
-    /// The number of classes to print, most probable first
-    #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
-    pub top: u32,
+    /// The folder to write pictures to, for networks that denoise them: PNG files, which must not exist yet
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// The number of classes to print, most probable first [default: 3]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: Option<u32>,
     /// Swap black and white first, for dark on light where training images are light on dark
     #[arg(long)]
     pub invert: bool,

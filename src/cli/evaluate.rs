@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::{BackendArg, CheckpointArg, EvaluateArgs, ModelArgs, SplitArg};
 use super::bar::Work;
-use super::table::{grouped, loss, metric_title, metric_value, percent, shortened, table};
+use super::table::{counted, grouped, loss, metrics_listed, percent, shortened, table};
 use super::{confusion, print};
 use crate::error::Error;
 use crate::evaluate::{PredictionsFile, Samples, Split, evaluate as measure};
@@ -104,10 +104,10 @@ fn print_json(args: &EvaluateArgs, trained: &Trained, measures: &Measures, split
 fn print_text(measures: &Measures, title: &str, names: &[String]) -> Result<(), Error> {
     match measures {
         Measures::Classification(measures) => print_classification(measures, title, names),
-        Measures::Means(Means { count, data_loss, metrics }) => {
-            let metrics: String =
-                metrics.iter().map(|(name, value)| format!(", {} {}", metric_title(name), metric_value(name, *value))).collect();
-            print::out(format_args!("{title}: {} samples, data loss {}{metrics}", grouped(*count), loss(*data_loss)))
+        Measures::Means(Means { count, data_loss, metrics, input_metrics }) => {
+            let measured = [vec![format!("data loss {}", loss(*data_loss))], metrics_listed(metrics)].concat().join(", ");
+            print::out(format_args!("{title}: {}, {measured}", counted(*count, "picture")))?;
+            print::out(format_args!("the noisy pictures: {}", metrics_listed(input_metrics).join(", ").replace("noisy ", "")))
         }
     }
 }

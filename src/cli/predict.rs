@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use regulus_model::Task;
 use serde::Serialize;
 
 use super::args::PredictArgs;
@@ -13,32 +14,49 @@ use super::print;
 use super::table::{counted, grouped, one_line, percent};
 use crate::data::DataError;
 use crate::error::Error;
-use crate::predict::{ImageList, PredictOptions, Prediction, predict as predict_all};
+use crate::predict::{ImageList, PredictOptions, Prediction, predict as predict_classes, predict_pictures};
+
+/// The number of classes that are printed.
+const TOP: u32 = 3;
 
 pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     let trained = open(&args.model, None)?;
-    let images = ImageList::of(&args.images);
+    let output = match (trained.description.task, &args.output) {
+        (Task::Denoise { .. }, None) => {
+            return Err(Error::Usage("the network gives pictures; name a folder to write them to with `--output DIR`".to_owned()));
+        }
+        (Task::Classify, Some(_)) => {
+            return Err(Error::Usage("`--output` is for networks that give pictures, but this one gives classes; leave it out".to_owned()));
+        }
+        (Task::Denoise { .. }, Some(_)) if args.top.is_some() || args.invert => {
+            return Err(Error::Usage(
+                "`--top` and `--invert` are for classifiers, but this network gives pictures; leave them out".to_owned(),
+            ));
+        }
+        (Task::Denoise { .. }, Some(output)) => Some(output),
+        (Task::Classify, None) => None,
+    };
+    let mut images = ImageList::of(&args.images);
     images.warnings.iter().for_each(print::warning);
-    let options = PredictOptions { top: args.top as usize, invert: args.invert };
     // Results on the terminal replace the progress bar.
     let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
     let folders = images.failed.len();
     let mut bad = 0;
-    for (path, error) in images.failed {
-        report(&path, error, args.json)?;
+    for (path, error) in std::mem::take(&mut images.failed) {
+        report(&path, &error.into(), args.json)?;
     }
-    predict_all(&trained, &images.paths, options, &mut |path, predicted| {
-        work.iter().for_each(Work::advance);
-        match predicted {
-            Ok(prediction) if args.json => print::json(&prediction)?,
-            Ok(prediction) => print::out(line(&prediction))?,
-            Err(error) => {
-                bad += 1;
-                report(path, error, args.json)?;
-            }
-        }
-        Ok(if print::reader_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+    if let Some(output) = output {
+        predict_pictures(&trained, &images, output, &mut |path, predicted| {
+            let predicted = predicted.map(|picture| (format!("{}: {}", one_line(&picture.image), one_line(&picture.output)), picture));
+            each(path, predicted, &mut bad, work.as_ref(), args.json)
+        })?;
+    } else {
+        let options = PredictOptions { top: args.top.unwrap_or(TOP) as usize, invert: args.invert };
+        predict_classes(&trained, &images.paths, options, &mut |path, predicted| {
+            let predicted = predicted.map(|prediction| (line(&prediction), prediction)).map_err(Error::from);
+            each(path, predicted, &mut bad, work.as_ref(), args.json)
+        })?;
+    }
     drop(work);
     let images = (bad > 0).then(|| format!("{} of {}", grouped(bad), counted(images.paths.len() as u64, "image")));
     let folders = (folders > 0).then(|| counted(folders as u64, "folder"));
@@ -49,13 +67,35 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     Err(DataError::Dataset(format!("{} could not be predicted", failed.join(" and "))).into())
 }
 
+/// Prints a result, its line or JSON.
+fn each(
+    path: &Path,
+    predicted: Result<(String, impl Serialize), Error>,
+    bad: &mut u64,
+    work: Option<&Work>,
+    json: bool,
+) -> Result<ControlFlow<()>, Error> {
+    work.into_iter().for_each(Work::advance);
+    match predicted {
+        Ok((_, prediction)) if json => print::json(&prediction)?,
+        Ok((line, _)) => print::out(line)?,
+        // A full disk stays full.
+        Err(error @ Error::Write(_)) => return Err(error),
+        Err(error) => {
+            *bad += 1;
+            report(path, &error, json)?;
+        }
+    }
+    Ok(if print::reader_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+}
+
 /// Reports an image or a folder that could not be predicted.
-fn report(path: &Path, error: DataError, json: bool) -> Result<(), Error> {
+fn report(path: &Path, error: &Error, json: bool) -> Result<(), Error> {
     if json {
-        let error = [vec![error.to_string()], print::causes(&error)].concat().join(": ");
+        let error = [vec![error.to_string()], print::causes(error)].concat().join(": ");
         return print::json(&Failed { image: path.display().to_string(), error });
     }
-    print::error(&error.into());
+    print::error(error);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::summary::short;
-use super::table::{duration, grouped, loss, metric_title, metric_value, rounded};
+use super::table::{duration, grouped, loss, metrics_listed, rounded};
 use super::{bar, print};
 use crate::error::Error;
 use crate::train::{Event, Observer, Phase, Progress, Row};
@@ -142,16 +142,15 @@ impl ProgressReporter {
         }
         let Some(train) = rows.first() else { return Ok(()) };
         let mut line = format!(
-            "epoch {}/{}: train loss {}{}, penalty {:.2e}{}",
+            "epoch {}/{}: train {}, penalty {:.2e}{}",
             train.epoch,
             self.epochs,
-            loss(train.data_loss),
-            metrics(train),
+            measures(train),
             train.penalty,
             self.lambdas(train)
         );
         for row in &rows[1..] {
-            let _ = write!(line, "; validation loss {}{}", loss(row.data_loss), metrics(row));
+            let _ = write!(line, "; validation {}", measures(row));
         }
         let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
         print::note(&line);
@@ -159,9 +158,9 @@ impl ProgressReporter {
     }
 }
 
-/// The metrics of a row, such as `, accuracy 98.00 %`.
-fn metrics(row: &Row) -> String {
-    row.metrics.iter().map(|(name, value)| format!(", {} {}", metric_title(name), metric_value(name, *value))).collect()
+/// The data loss and the metrics of a row, such as `loss 0.0712, accuracy 98.00 %`.
+fn measures(row: &Row) -> String {
+    [vec![format!("loss {}", loss(row.data_loss))], metrics_listed(&row.metrics)].concat().join(", ")
 }
 
 impl ProgressReporter {

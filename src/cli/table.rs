@@ -5,6 +5,8 @@ use std::fmt::{Display, Write};
 use anstyle::Style;
 use console::measure_text_width;
 
+use crate::metrics::Metrics;
+
 /// A cell of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
@@ -83,6 +85,7 @@ pub(super) fn rounded(number: f64) -> String {
 pub(super) fn metric_title(name: &str) -> String {
     match name {
         "psnr" | "ssim" => name.to_uppercase(),
+        "noisy_psnr" | "noisy_ssim" => name.replace("noisy_", "noisy ").replace("psnr", "PSNR").replace("ssim", "SSIM"),
         name => name.replace('_', " "),
     }
 }
@@ -91,9 +94,14 @@ pub(super) fn metric_title(name: &str) -> String {
 pub(super) fn metric_value(name: &str, value: f64) -> String {
     match name {
         "accuracy" => percent(value),
-        "psnr" => format!("{value:.2} dB"),
+        "psnr" | "noisy_psnr" => format!("{value:.2} dB"),
         _ => format!("{value:.4}"),
     }
+}
+
+/// Metrics with their titles, such as `PSNR 28.31 dB`.
+pub(super) fn metrics_listed(metrics: &Metrics) -> Vec<String> {
+    metrics.iter().map(|(name, value)| format!("{} {}", metric_title(name), metric_value(name, *value))).collect()
 }
 
 /// A loss with four decimals, or with four digits if it is small.

@@ -72,7 +72,7 @@ keys! {
         classes: Vec<String>, default "the class numbers", schema { "uniqueItems": true, "x-values": "list of names" }, for Idx;
         /// Swaps rows and columns of each image, which EMNIST's files need.
         transpose: bool = false, for Idx;
-        /// The height and width that images are resized to, in pixels.
+        /// The height and width that images are resized to, in pixels. With task `denoise` pictures keep their size.
         image_size: [Count; 2] = [Count::literal(28); 2], schema { "items": { "maximum": LARGEST_SIDE } }, for Folder;
         /// The number of channels: 1 is grey, 3 is colour.
         image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder;
@@ -82,9 +82,9 @@ keys! {
         damaged: Damaged = Damaged::Refuse, for Folder;
         /// Caches decoded images for the next start.
         cache: bool = true, for Folder;
-        /// The validation split: a fraction of every class, or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones.
+        /// The validation split: a fraction of every class (with task `denoise` of the pictures), or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones.
         validation: Validation, default "the validation folder if there is one, else 0";
-        /// Uses only the first n training samples; 0: all. They must have samples of every class.
+        /// Uses only the first n training samples (with task `denoise` the first n pictures); 0: all. They must have samples of every class.
         train_limit: usize = 0;
         /// A new order of the samples in each epoch.
         shuffle: bool = true;
@@ -197,20 +197,14 @@ const LARGEST_SIDE: usize = 16_384;
 const CHANNELS: [usize; 2] = [1, 3];
 
 impl Data {
-    /// The data section for a source name, such as `mnist`. `dir`: its folder, if it is not in the cache.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such source, or it needs more keys.
-    pub fn named(source: &str, dir: Option<&std::path::Path>) -> Result<Self, ConfigError> {
-        let mut keys = figment::value::Dict::from([("source".to_owned(), source.into())]);
-        if let Some(dir) = dir {
-            keys.insert("dir".to_owned(), dir.to_string_lossy().into_owned().into());
+    /// Fills in the defaults for image files that are resized.
+    pub(super) fn fill_resizing(&mut self) {
+        if self.source == Source::Folder {
+            let defaults = Keys::default();
+            self.image_size.get_or_insert_with(|| defaults.image_size());
+            self.resize.get_or_insert_with(|| defaults.resize());
+            self.cache.get_or_insert_with(|| defaults.cache());
         }
-        figment::Figment::from(figment::providers::Serialized::defaults(keys)).extract().map_err(|mut error: figment::Error| {
-            error.path.insert(0, "data".to_owned());
-            ConfigError::from_figment(error)
-        })
     }
 
     /// Whether there is a validation split. Returns `None` if that depends on the content of the folder.
@@ -245,11 +239,11 @@ impl TryFrom<Keys> for Data {
         Ok(Self {
             source,
             transpose: (source == Source::Idx).then(|| keys.transpose()),
-            image_size: is_folder.then(|| keys.image_size()),
+            image_size: keys.image_size,
             image_channels: is_folder.then(|| keys.image_channels()),
-            resize: is_folder.then(|| keys.resize()),
+            resize: keys.resize,
             damaged: is_folder.then(|| keys.damaged()),
-            cache: is_folder.then(|| keys.cache()),
+            cache: keys.cache,
             validation,
             train_limit: keys.train_limit(),
             shuffle: keys.shuffle(),

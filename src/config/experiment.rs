@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
-use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule};
+use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule, Task};
 use crate::seed::Seed;
 
 /// What a name consists of.
@@ -34,6 +34,10 @@ pub struct Experiment {
     /// Where operations are computed.
     #[serde(default)]
     pub backend: Backend,
+    /// What the network learns.
+    #[serde(default)]
+    #[schemars(extend("x-see" = "[Denoising](denoising.md) describes the task `denoise`."))]
+    pub task: Task,
     /// The images and their splits.
     #[schemars(extend("x-see" = "[Data](data.md) describes the sources."))]
     pub data: Data,

@@ -3,13 +3,14 @@
 use serde::de::DeserializeOwned;
 
 use super::experiment::{Backend, Checkpoint, EarlyStopping, Train};
-use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule};
+use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule, Task};
 
 /// The sections with their keys, in the order of the file. Keys outside of sections have an empty path. Penalties have the index 0.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 13] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
     [
         ("", keys_of::<Experiment>()),
         ("backend", keys_of::<Backend>()),
+        ("task", keys_of::<Task>()),
         ("data", keys_of::<Data>()),
         ("model", keys_of::<Model>()),
         ("penalty.0", keys_of::<Penalty>()),

@@ -39,6 +39,20 @@ impl Experiment {
         Self::parse(Path::new("text"), text, &[], &[])
     }
 
+    /// The experiment of a config with nothing but a data source, such as `mnist`. `dir`: its folder, if it is not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such source, or it needs more keys.
+    pub fn of_source(source: &str, dir: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut data = toml::Table::from_iter([("source".to_owned(), source.into())]);
+        if let Some(dir) = dir {
+            data.insert("dir".to_owned(), dir.to_string_lossy().into_owned().into());
+        }
+        let config = toml::Table::from_iter([("name".to_owned(), "data".into()), ("data".to_owned(), data.into())]);
+        Self::from_toml(&config.to_string())
+    }
+
     /// Reads the text of the config `path`.
     fn parse(path: &Path, text: &str, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text)
@@ -82,6 +96,7 @@ impl Experiment {
                 "is empty; expected at least one convolution's output channels; without any, leave it out and set `model.kind` = \"mlp\"",
             ));
         }
+        self.resolve_task()?;
         self.check_proximal()?;
         self.check_epochs()?;
         if let Some(has_validation) = self.data.has_validation() {

@@ -23,6 +23,7 @@ mod penalty;
 mod reference;
 mod schedule;
 mod schema;
+mod task;
 mod warnings;
 
 pub use augment::Augment;
@@ -37,3 +38,4 @@ pub use optimizer::{Method, Optimizer};
 pub use penalty::{Penalty, PenaltyKind, Scope};
 pub use regulus_model::preprocess::Resize;
 pub use schedule::{Decay, Schedule};
+pub use task::{Denoise, Task};

@@ -1,6 +1,6 @@
 //! Warnings about options that have no effect because the run is too short, and about layers after the logits.
 
-use regulus_model::graph::{Graph, Op};
+use regulus_model::graph::{Features, Graph, Op};
 
 use super::{Average, Experiment, Lambda};
 
@@ -66,8 +66,9 @@ impl Experiment {
     }
 }
 
-/// A warning if the last layer cuts off logits or sets them to 0. Returns `None` if it does not.
+/// A warning if the last layer of a classifier cuts off logits or sets them to 0. Returns `None` if it does not.
 fn changed_logits(graph: &Graph) -> Option<String> {
+    let Features::Vector(_) = graph.output_features() else { return None };
     let node = &graph.nodes()[graph.output()];
     let reason = match &node.op {
         Op::Relu(_) => "logits below 0 become 0, and training gets no gradient from them",

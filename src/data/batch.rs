@@ -10,29 +10,90 @@ use super::{Normalizer, Shape, Subset, Transform};
 pub struct Batch {
     /// `[sample, channel, row, column]`, normalized.
     pub images: Tensor<4>,
+    /// What the network is to give for them.
+    pub targets: Targets,
+}
+
+/// What a network is to give for the samples of a batch.
+#[derive(Clone, Debug)]
+pub enum Targets {
     /// `[sample]`, the labels.
-    pub labels: Tensor<1, Int>,
+    Labels(Tensor<1, Int>),
+    /// `[sample, channel, row, column]`, images.
+    Images(Tensor<4>),
+}
+
+impl Targets {
+    /// The labels, `[sample]`.
+    ///
+    /// # Panics
+    ///
+    /// When the targets are images.
+    #[must_use]
+    pub fn labels(self) -> Tensor<1, Int> {
+        match self {
+            Self::Labels(labels) => labels,
+            Self::Images(images) => panic!("images {:?} where labels are expected", images.dims()),
+        }
+    }
+
+    /// The images, `[sample, channel, row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// When the targets are labels.
+    #[must_use]
+    pub fn images(self) -> Tensor<4> {
+        match self {
+            Self::Images(images) => images,
+            Self::Labels(labels) => panic!("labels {:?} where images are expected", labels.dims()),
+        }
+    }
+
+    /// The targets of the samples at `indices`, in this order.
+    #[must_use]
+    pub fn select(self, indices: Tensor<1, Int>) -> Self {
+        match self {
+            Self::Labels(labels) => Self::Labels(labels.select(0, indices)),
+            Self::Images(images) => Self::Images(images.select(0, indices)),
+        }
+    }
 }
 
 /// A batch in host memory.
 #[derive(Clone, Debug)]
 pub struct HostBatch {
-    images: TensorData,
-    labels: TensorData,
+    /// `[sample, channel, row, column]`, normalized.
+    pub images: TensorData,
+    /// What the network is to give for them.
+    pub targets: HostTargets,
+}
+
+/// [`Targets`] in host memory.
+#[derive(Clone, Debug)]
+pub enum HostTargets {
+    /// The labels.
+    Labels(TensorData),
+    /// Images.
+    Images(TensorData),
 }
 
 impl HostBatch {
     /// Copies the batch to a device.
     #[must_use]
     pub fn to_device(self, device: &Device) -> Batch {
-        Batch { images: Tensor::from_data(self.images, device), labels: Tensor::from_data(self.labels, device) }
+        let targets = match self.targets {
+            HostTargets::Labels(labels) => Targets::Labels(Tensor::from_data(labels, device)),
+            HostTargets::Images(images) => Targets::Images(Tensor::from_data(images, device)),
+        };
+        Batch { images: Tensor::from_data(self.images, device), targets }
     }
 }
 
-/// Assembles normalized batches and copies them to a device.
+/// Assembles normalized batches of labelled images and copies them to a device.
 #[derive(Clone, Debug)]
 pub struct Batcher {
-    table: Vec<[f32; 256]>,
+    tables: Vec<[f32; 256]>,
     device: Device,
 }
 
@@ -40,13 +101,19 @@ impl Batcher {
     /// A batcher for images normalized by `normalizer`.
     #[must_use]
     pub fn new(normalizer: &Normalizer, device: &Device) -> Self {
-        Self { table: normalizer.table(), device: device.clone() }
+        Self { tables: normalizer.table(), device: device.clone() }
     }
 
     /// The device of the batches.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The normalized value of every byte, channel by channel.
+    #[must_use]
+    pub fn tables(&self) -> &[[f32; 256]] {
+        &self.tables
     }
 
     /// The batch of the samples of `subset` at `indices`, in this order.
@@ -65,7 +132,8 @@ impl Batcher {
     pub fn assemble_transformed(&self, subset: &Subset, indices: &[u32], transform: impl Fn(u32) -> Option<Transform>) -> HostBatch {
         let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
         let images = indices.iter().map(|index| (subset.pixels(*index as usize), transform(*index)));
-        HostBatch { images: self.values(subset.shape(), images), labels: TensorData::new(labels, [indices.len()]) }
+        let labels = HostTargets::Labels(TensorData::new(labels, [indices.len()]));
+        HostBatch { images: self.values(subset.shape(), images), targets: labels }
     }
 
     /// Images of one shape as one normalized tensor `[image, channel, row, column]`.
@@ -78,7 +146,7 @@ impl Batcher {
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());
         for (image, transform) in images {
-            for (plane, table) in image.chunks_exact(area).zip(&self.table) {
+            for (plane, table) in image.chunks_exact(area).zip(&self.tables) {
                 match transform {
                     Some(transform) => transform.apply(plane, shape.width, table, &mut values),
                     None => values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)])),

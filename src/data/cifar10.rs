@@ -105,8 +105,7 @@ fn limited(path: &Path, file: impl Read) -> Result<Vec<u8>, DataError> {
 
 fn images(files: &[(PathBuf, Vec<u8>)]) -> Result<Images, DataError> {
     let count: usize = files.iter().map(|(_, bytes)| bytes.len() / RECORD).sum();
-    let mut images =
-        Images { shape: SHAPE, pixels: Vec::with_capacity(count * SHAPE.size()), labels: Vec::with_capacity(count), files: Vec::new() };
+    let mut images = Images::new(SHAPE, Vec::with_capacity(count * SHAPE.size()), Vec::with_capacity(count));
     for (path, bytes) in files {
         if bytes.is_empty() || bytes.len() % RECORD != 0 {
             let problem = format!("has {} bytes; expected a multiple of {RECORD}, a label and 3×32×32 pixels for each image", bytes.len());

@@ -136,21 +136,20 @@ fn decode_list(
             outcome
         })
         .collect();
-    let mut images = Images { shape: preprocess.shape, pixels: Vec::new(), labels: Vec::new(), files: Vec::new() };
+    let (mut labels, mut files) = (Vec::new(), Vec::new());
     let mut decoded = 0;
     for (index, ((label, path), outcome)) in list.into_iter().zip(outcomes).enumerate() {
         match outcome {
             Ok(()) => {
                 pixels.copy_within(index * size..(index + 1) * size, decoded * size);
                 decoded += 1;
-                images.labels.push(label);
-                images.files.push(path);
+                labels.push(label);
+                files.push(path);
             }
             Err(error) if damaged == Damaged::Refuse => return Err(DataError::Damaged { path, problem: error.problem() }),
             Err(error) => bad.push(DamagedFile { path, problem: error.problem() }),
         }
     }
     pixels.truncate(decoded * size);
-    images.pixels = pixels;
-    Ok(images)
+    Ok(Images::new(preprocess.shape, pixels, labels).of_files(files))
 }

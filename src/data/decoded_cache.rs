@@ -94,7 +94,7 @@ impl DecodedCache {
             let Some(SplitHeader { labels, files }) = split else { continue };
             let mut pixels = vec![0; labels.len() * size];
             file.read_exact(&mut pixels).ok()?;
-            splits[index] = Some(Images { shape: preprocess.shape, pixels, labels, files });
+            splits[index] = Some(Images::new(preprocess.shape, pixels, labels).of_files(files));
         }
         let decoded = DecodedFolder { splits, left_out: header.left_out, damaged: header.damaged };
         (checksum(&decoded) == header.sha256).then_some(decoded)

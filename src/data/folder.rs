@@ -1,4 +1,5 @@
 //! Listings of folders of images, with one subfolder per class: `train/CLASS/…`, optionally with `val/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
+//! Also of folders of pictures without classes.
 
 use std::path::{Path, PathBuf};
 
@@ -78,21 +79,7 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     }
     let mut left_out = LeftOut::default();
     let mut warnings = Vec::new();
-    let mut names = Vec::new();
-    let mut beside = Vec::new();
-    let mut unread = Vec::new();
-    for entry in entries(dir).map_err(DataError::read(dir))? {
-        match entry {
-            Entry::Folder(path) => names.push(path),
-            Entry::File(file) => beside.push(file),
-            Entry::LeftOut(reason, path) => {
-                if is_named(&path, &VALIDATION) || is_named(&path, &["train", "test"]) {
-                    refuse_in_place_of_folder(reason, &path)?;
-                }
-                unread.push((reason, path));
-            }
-        }
-    }
+    let Top { names, beside, unread } = Top::of(dir)?;
     let [train, validation, test] = split_folders(dir, &names)?;
     let Some(train_dir) = train else {
         for path in names.iter().filter(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION)) {
@@ -121,6 +108,86 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     }
     let [validation, test] = held_out;
     Ok(Listing { classes, splits: [Some(train), validation, test], left_out, warnings })
+}
+
+/// The entries of the folder of a dataset.
+struct Top {
+    /// The folders.
+    names: Vec<PathBuf>,
+    /// The files.
+    beside: Vec<FoundFile>,
+    /// Other entries.
+    unread: Vec<(Reason, PathBuf)>,
+}
+
+impl Top {
+    fn of(dir: &Path) -> Result<Self, DataError> {
+        let mut top = Self { names: Vec::new(), beside: Vec::new(), unread: Vec::new() };
+        for entry in entries(dir).map_err(DataError::read(dir))? {
+            match entry {
+                Entry::Folder(path) => top.names.push(path),
+                Entry::File(file) => top.beside.push(file),
+                Entry::LeftOut(reason, path) => {
+                    if is_named(&path, &VALIDATION) || is_named(&path, &["train", "test"]) {
+                        refuse_in_place_of_folder(reason, &path)?;
+                    }
+                    top.unread.push((reason, path));
+                }
+            }
+        }
+        Ok(top)
+    }
+}
+
+/// Lists the pictures without classes in `dir`, at any depth: in the folders `train`, `val` and `test`, or in all of `dir` without a folder `train`.
+///
+/// # Errors
+///
+/// When a folder can't be read.
+pub(super) fn list_pictures(dir: &Path) -> Result<Listing, DataError> {
+    check_is_folder(dir)?;
+    let Top { names, beside, unread } = Top::of(dir)?;
+    let [train_dir, validation, test] = split_folders(dir, &names)?;
+    let Some(train_dir) = train_dir else {
+        let held_out = names.iter().filter(|path| is_named(path, &["test"]) || is_named(path, &VALIDATION));
+        let warning =
+            |path: &PathBuf| format!("the pictures in `{}` are used for training, as there is no folder `train` beside it", path.display());
+        return Ok(Listing { warnings: held_out.map(warning).collect(), ..list_all_pictures(dir)? });
+    };
+    let mut listing = list_all_pictures(&train_dir)?;
+    let mut held_out = [None, None];
+    for (split, dir) in held_out.iter_mut().zip([&validation, &test]) {
+        let Some(dir) = dir else { continue };
+        let Listing { splits: [files, ..], left_out, .. } = list_all_pictures(dir)?;
+        listing.left_out.join(left_out);
+        *split = files;
+    }
+    unread.iter().for_each(|(reason, path)| listing.left_out.add(*reason, path));
+    let used = [Some(&train_dir), validation.as_ref(), test.as_ref()];
+    names.iter().filter(|path| !used.contains(&Some(path))).for_each(|path| listing.left_out.add(Reason::BesideTrain, path));
+    let train = listing.splits[0].take().map(|train| SplitFiles { outside: beside, ..train });
+    let [validation, test] = held_out;
+    Ok(Listing { splits: [train, validation, test], ..listing })
+}
+
+/// Lists all pictures in `dir`, at any depth, as the training split.
+///
+/// # Errors
+///
+/// When the folder can't be read.
+pub(super) fn list_all_pictures(dir: &Path) -> Result<Listing, DataError> {
+    check_is_folder(dir)?;
+    let (found, left_out) = files(dir)?;
+    let train = SplitFiles { dir: dir.to_owned(), by_class: vec![found], outside: Vec::new() };
+    Ok(Listing { classes: Vec::new(), splits: [Some(train), None, None], left_out, warnings: Vec::new() })
+}
+
+fn check_is_folder(dir: &Path) -> Result<(), DataError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let hint = "expected a folder of pictures; where the data of a run have moved, give `--data-dir`".to_owned();
+    Err(DataError::Missing { path: dir.to_owned(), hint })
 }
 
 /// Lists the files in `dir`, whose subfolders are named after some of `classes`.

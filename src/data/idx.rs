@@ -68,14 +68,14 @@ pub(super) fn find_pair(dir: &Path, words: &[&str]) -> Result<Option<[PathBuf; 2
 
 /// Transposes every image.
 pub(super) fn transposed(images: Images) -> Images {
-    let Shape { channels, height, width } = images.shape;
+    let Shape { channels, height, width } = images.shape_of(0);
     let mut pixels = Vec::with_capacity(images.pixels.len());
     for plane in images.pixels.chunks_exact(height * width) {
         for column in 0..width {
             pixels.extend(plane.iter().skip(column).step_by(width));
         }
     }
-    Images { shape: Shape { channels, height: width, width: height }, pixels, ..images }
+    Images::new(Shape { channels, height: width, width: height }, pixels, images.labels)
 }
 
 /// Reads an image file and its label file.
@@ -105,7 +105,7 @@ pub(super) fn pair(images: (&Path, Vec<u8>), labels: (&Path, &[u8])) -> Result<I
     bytes.drain(..start);
     let shape = Shape { channels, height, width };
     let pixels = if channels == 1 { bytes } else { channels_first(&bytes, shape) };
-    Ok(Images { shape, pixels, labels: labels.1[label_start..].iter().map(|label| u32::from(*label)).collect(), files: Vec::new() })
+    Ok(Images::new(shape, pixels, labels.1[label_start..].iter().map(|label| u32::from(*label)).collect()))
 }
 
 /// Reads a file, unpacking it if it is gzip-compressed.
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn colour_images_become_channels_first() {
         let images = read(file(4, &[1, 1, 2, 3], &[1, 2, 3, 4, 5, 6]), &file(1, &[1], &[7])).unwrap();
-        assert_eq!(images.shape, Shape { channels: 3, height: 1, width: 2 });
+        assert_eq!(images.shape_of(0), Shape { channels: 3, height: 1, width: 2 });
         assert_eq!(images.pixels, [1, 4, 2, 5, 3, 6]);
         assert_eq!(images.labels, [7]);
     }
@@ -229,7 +229,7 @@ mod tests {
     fn images_are_transposed() {
         let images = read(file(3, &[1, 2, 3], &[1, 2, 3, 4, 5, 6]), &file(1, &[1], &[7])).unwrap();
         let images = transposed(images);
-        assert_eq!(images.shape, Shape { channels: 1, height: 3, width: 2 });
+        assert_eq!(images.shape_of(0), Shape { channels: 1, height: 3, width: 2 });
         assert_eq!(images.pixels, [1, 4, 2, 5, 3, 6]);
     }
 

@@ -1,4 +1,4 @@
-//! Labelled images in memory, and subsets of them.
+//! Images in memory, and subsets of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,48 +9,137 @@ use sha2::{Digest, Sha256};
 
 use super::DataError;
 
-/// Labelled images of one shape, as bytes: 0 is black, 255 is white.
+/// Images as bytes: 0 is black, 255 is white. They have labels, except pictures without classes. All have one shape, or each has its own.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The shape of each image.
-    pub shape: Shape,
-    /// `[image, channel, row, column]`.
+    shapes: Shapes,
+    /// One image after the other, each `[channel, row, column]`.
     pub pixels: Vec<u8>,
-    /// The label of each image, from 0.
+    /// The label of each image, from 0. Empty for pictures without classes.
     pub labels: Vec<u32>,
     /// The file of each image. Empty if the source has several images per file.
     pub files: Vec<PathBuf>,
+}
+
+/// The shapes of images.
+#[derive(Clone, Debug)]
+enum Shapes {
+    /// The shape of all.
+    Same(Shape),
+    /// The shape of each, and the index of its first pixel.
+    Each(Vec<(Shape, usize)>),
 }
 
 impl Images {
     /// Images of one shape with their labels.
     #[must_use]
     pub fn new(shape: Shape, pixels: Vec<u8>, labels: Vec<u32>) -> Self {
-        Self { shape, pixels, labels, files: Vec::new() }
+        Self { shapes: Shapes::Same(shape), pixels, labels, files: Vec::new() }
     }
 
-    /// Checks that there are as many pixels as the labels and the shape need.
-    pub(super) fn check(&self) -> Result<(), DataError> {
-        let (images, size) = (self.labels.len(), self.shape.size());
-        if size > 0 && images.checked_mul(size) == Some(self.pixels.len()) && u32::try_from(images).is_ok() {
-            return Ok(());
+    /// Pictures without labels, each with its own shape.
+    #[must_use]
+    pub fn pictures(shapes: &[Shape], pixels: Vec<u8>) -> Self {
+        let first = |next: &mut usize, shape: &Shape| {
+            let first = *next;
+            *next = next.saturating_add(shape.size());
+            Some((*shape, first))
+        };
+        let shapes = Shapes::Each(shapes.iter().scan(0, first).collect());
+        Self { shapes, pixels, labels: Vec::new(), files: Vec::new() }
+    }
+
+    /// The same images from these files.
+    #[must_use]
+    pub(super) fn of_files(self, files: Vec<PathBuf>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The same images without labels.
+    pub(super) fn without_labels(self) -> Self {
+        Self { labels: Vec::new(), ..self }
+    }
+
+    /// The number of images.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match &self.shapes {
+            Shapes::Same(shape) => self.pixels.len() / shape.size().max(1),
+            Shapes::Each(shapes) => shapes.len(),
         }
-        let problem =
-            format!("there are {} pixels for {images} labels and images of {} (height×width×channels)", self.pixels.len(), self.shape);
-        Err(DataError::Dataset(problem))
+    }
+
+    /// Checks that they are labelled images of one shape.
+    pub(super) fn check_labels(&self) -> Result<(), DataError> {
+        match self.shape() {
+            None => {
+                let problem = "pictures without labels are given; a classifier needs images of one shape with a label each";
+                Err(DataError::Dataset(problem.to_owned()))
+            }
+            Some(shape) if self.labels.is_empty() && !self.pixels.is_empty() => Err(self.unfit(0, shape)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn unfit(&self, labels: usize, shape: Shape) -> DataError {
+        let pixels = self.pixels.len();
+        DataError::Dataset(format!("there are {pixels} pixels for {labels} labels and images of {shape} (height×width×channels)"))
+    }
+
+    /// Checks that there are as many pixels as the labels and the shapes need.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let count = self.count();
+        let (error, fits) = match &self.shapes {
+            Shapes::Same(shape) => {
+                let images = if self.labels.is_empty() { count } else { self.labels.len() };
+                (self.unfit(images, *shape), shape.size() > 0 && images.checked_mul(shape.size()) == Some(self.pixels.len()))
+            }
+            Shapes::Each(shapes) => {
+                let size = shapes.last().map_or(0, |(shape, first)| first.saturating_add(shape.size()));
+                let problem = format!("there are {} pixels for pictures of {size} pixels in all", self.pixels.len());
+                (DataError::Dataset(problem), shapes.iter().all(|(shape, _)| shape.size() > 0) && size == self.pixels.len())
+            }
+        };
+        if fits && u32::try_from(count).is_ok() { Ok(()) } else { Err(error) }
+    }
+
+    /// The shape that all images have. Returns `None` if each has its own.
+    #[must_use]
+    pub fn shape(&self) -> Option<Shape> {
+        match &self.shapes {
+            Shapes::Same(shape) => Some(*shape),
+            Shapes::Each(_) => None,
+        }
+    }
+
+    /// The shape of one image.
+    #[must_use]
+    pub fn shape_of(&self, index: usize) -> Shape {
+        match &self.shapes {
+            Shapes::Same(shape) => *shape,
+            Shapes::Each(shapes) => shapes[index].0,
+        }
     }
 
     /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
     pub fn pixels_of(&self, index: usize) -> &[u8] {
-        let size = self.shape.size();
-        &self.pixels[index * size..(index + 1) * size]
+        let (shape, first) = match &self.shapes {
+            Shapes::Same(shape) => (shape, index * shape.size()),
+            Shapes::Each(shapes) => (&shapes[index].0, shapes[index].1),
+        };
+        &self.pixels[first..first + shape.size()]
     }
 
-    /// Adds shape, pixels and labels to a hash.
+    /// Adds shapes, pixels and labels to a hash.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
-        for number in [self.shape.channels, self.shape.height, self.shape.width, self.labels.len()] {
-            hash.update((number as u64).to_le_bytes());
+        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| hash.update((*number as u64).to_le_bytes()));
+        match &self.shapes {
+            Shapes::Same(shape) => numbers(&[shape.channels, shape.height, shape.width, self.labels.len()]),
+            Shapes::Each(shapes) => {
+                numbers(&[shapes.len()]);
+                shapes.iter().for_each(|(shape, _)| numbers(&[shape.channels, shape.height, shape.width]));
+            }
         }
         hash.update(&self.pixels);
         for label in &self.labels {
@@ -79,7 +168,7 @@ impl Subset {
     /// All images.
     #[must_use]
     pub fn all(images: Arc<Images>) -> Self {
-        let count = u32::try_from(images.labels.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(images.count()).unwrap_or(u32::MAX);
         Self { images, indices: (0..count).collect() }
     }
 
@@ -102,10 +191,20 @@ impl Subset {
         self.indices.len()
     }
 
-    /// The shape of each image.
+    /// The shape that all images have. Training images have one.
+    ///
+    /// # Panics
+    ///
+    /// When each image has its own, as pictures of the validation and test splits of the task `denoise` have.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        self.images.shape
+        self.images.shape().unwrap_or_else(|| panic!("images with a shape each"))
+    }
+
+    /// The shape of one image.
+    #[must_use]
+    pub fn shape_of(&self, index: usize) -> Shape {
+        self.images.shape_of(self.indices[index] as usize)
     }
 
     /// The pixels of one image, `[channel, row, column]`.
@@ -120,10 +219,10 @@ impl Subset {
         self.images.files.get(self.indices[index] as usize).map(PathBuf::as_path)
     }
 
-    /// The label of one image.
+    /// The label of one image; 0 for a picture without classes.
     #[must_use]
     pub fn label(&self, index: usize) -> u32 {
-        self.images.labels[self.indices[index] as usize]
+        self.images.labels.get(self.indices[index] as usize).copied().unwrap_or(0)
     }
 
     /// The labels of all images, in order.
@@ -131,12 +230,14 @@ impl Subset {
         (0..self.count()).map(|index| self.label(index))
     }
 
-    /// The number of images of each of `classes` classes.
+    /// The number of images of each of `classes` classes; empty for pictures without classes.
     #[must_use]
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
         for label in self.labels() {
-            counts[label as usize] += 1;
+            if let Some(count) = counts.get_mut(label as usize) {
+                *count += 1;
+            }
         }
         counts
     }
@@ -159,14 +260,21 @@ mod tests {
 
     #[test]
     fn a_subset_is_a_burn_dataset() {
-        let images = Images {
-            shape: Shape { channels: 1, height: 1, width: 2 },
-            pixels: (0..6).collect(),
-            labels: vec![0, 1, 2],
-            files: Vec::new(),
-        };
+        let images = Images::new(Shape { channels: 1, height: 1, width: 2 }, (0..6).collect(), vec![0, 1, 2]);
         let subset = Subset::all(Arc::new(images)).select(vec![2, 0]);
         let items: Vec<LabelledImage> = Dataset::iter(&subset).map(Result::unwrap).collect();
         assert_eq!(items, [LabelledImage { pixels: vec![4, 5], label: 2 }, LabelledImage { pixels: vec![0, 1], label: 0 }]);
+    }
+
+    #[test]
+    fn pictures_have_a_shape_each() {
+        let shapes = [Shape { channels: 1, height: 1, width: 2 }, Shape { channels: 1, height: 2, width: 2 }];
+        let pictures = Images::pictures(&shapes, (0..6).collect());
+        pictures.check().unwrap();
+        assert_eq!((pictures.count(), pictures.shape()), (2, None));
+        let subset = Subset::all(Arc::new(pictures)).select(vec![1]);
+        assert_eq!((subset.shape_of(0), subset.pixels(0), subset.label(0)), (shapes[1], &[2, 3, 4, 5][..], 0));
+        let too_few = Images::pictures(&shapes, vec![0; 5]).check().unwrap_err().to_string();
+        assert_eq!(too_few, "there are 5 pixels for pictures of 6 pixels in all");
     }
 }

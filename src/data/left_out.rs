@@ -24,6 +24,8 @@ pub enum Reason {
     NotAnImage,
     /// An image outside of the class folders.
     OutsideClasses,
+    /// An image beside the folder `train`, where pictures have no classes.
+    OutsideSplits,
     /// A folder beside `train` that is neither validation nor test.
     BesideTrain,
     /// A symbolic link whose target is missing.
@@ -46,6 +48,7 @@ impl Reason {
             Self::OtherImageFormat => ["image of a format that is not supported", "images of formats that are not supported"],
             Self::NotAnImage => ["file that is not an image", "files that are not images"],
             Self::OutsideClasses => ["image outside the class folders", "images outside the class folders"],
+            Self::OutsideSplits => ["image beside the folder `train`", "images beside the folder `train`"],
             Self::BesideTrain => ["folder beside `train` that is not used", "folders beside `train` that are not used"],
             Self::DanglingLink => ["link whose target is missing", "links whose targets are missing"],
             Self::LinkLoop => ["link to a folder that contains it", "links to folders that contain them"],

@@ -1,12 +1,13 @@
 //! Loading of the data of a config.
 
+use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::loaded::Loaded;
 use super::raw_dataset::RawDataset;
 use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset};
-use crate::config::{Damaged, Data as Config, Experiment, Source, Validation};
+use crate::config::{Damaged, Data as Config, Experiment, Source, Task, Validation};
 use crate::seed::Seed;
 
 /// Callback with the number of decoded image files and the total number.
@@ -37,37 +38,40 @@ pub struct Data {
     pub(super) loaded: Arc<Loaded>,
     /// The section they were split by.
     pub(super) config: Config,
+    /// The task they were made for.
+    pub(super) task: Task,
     /// The seed they were split by.
     pub(super) seed: Seed,
 }
 
 impl Data {
-    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once.
+    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once. Pictures count as well
+    /// as the patches that are cut from them.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let mut images: Vec<&Arc<Images>> =
             [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(Subset::images).collect();
         images.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        images.iter().map(|images| images.pixels.len() as u64).sum()
+        images.iter().map(|images| images.pixels.len() as u64).sum::<u64>() + self.loaded.bytes_beside(&self.train)
     }
 }
 
-/// Loads the data of `config`.
+/// Loads the data of `experiment`.
 ///
 /// # Errors
 ///
 /// When the data are missing, damaged or inconsistent.
-pub fn load(config: &Config, seed: Seed) -> Result<Data, DataError> {
-    load_with(config, seed, Decoding::Reduced, &|_, _| {})
+pub fn load(experiment: &Experiment) -> Result<Data, DataError> {
+    load_with(experiment, Decoding::Reduced, &|_, _| {})
 }
 
-/// Loads the data of `config`. Image files are decoded with `decoding`; `progress` is called for each of them.
+/// Loads the data of `experiment`. Image files are decoded with `decoding`; `progress` is called for each of them.
 ///
 /// # Errors
 ///
 /// When the data are missing, damaged or inconsistent.
-pub fn load_with(config: &Config, seed: Seed, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    Arc::new(Loaded::new(RawDataset::read(config, decoding, progress)?, decoding)?).data(config, seed)
+pub fn load_with(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
+    Arc::new(Loaded::new(RawDataset::read(experiment, decoding, progress)?, experiment.task, decoding)?).data(experiment)
 }
 
 /// Images of each split in memory, for [`Data::from_images`].
@@ -79,7 +83,7 @@ pub struct Splits {
     pub validation: Option<Images>,
     /// The test images.
     pub test: Option<Images>,
-    /// The class names, in the order of the labels.
+    /// The class names, in the order of the labels. Empty for pictures without classes.
     pub classes: Vec<String>,
 }
 
@@ -90,49 +94,74 @@ impl Data {
     ///
     /// When the source is another one, or images, labels and class names do not fit together.
     pub fn from_images(experiment: &Experiment, splits: Splits) -> Result<Self, DataError> {
-        let (config, source) = (&experiment.data, experiment.data.source);
+        let source = experiment.data.source;
         if source != Source::Memory {
             let problem = format!("`data.source` is \"{}\"; for images in memory set it to \"memory\"", source.name());
             return Err(DataError::Dataset(problem));
         }
         let Splits { train, validation, test, classes } = splits;
-        [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten().try_for_each(Images::check)?;
-        if train.labels.is_empty() {
+        let all = [Some(&train), validation.as_ref(), test.as_ref()];
+        if experiment.task == Task::Classify {
+            all.into_iter().flatten().try_for_each(Images::check_labels)?;
+        }
+        all.into_iter().flatten().try_for_each(Images::check)?;
+        if train.count() == 0 {
             return Err(DataError::Dataset("there are no training images".to_owned()));
         }
-        if classes.len() < 2 {
-            return Err(DataError::Dataset(format!("{} class names are given; a classifier needs at least 2", classes.len())));
-        }
-        if let Some(twice) = classes.iter().enumerate().find_map(|(index, class)| classes[..index].contains(class).then_some(class)) {
-            return Err(DataError::Dataset(format!("the class name {twice:?} is given twice; each class needs a name of its own")));
-        }
+        check_class_names(&classes, experiment.task)?;
         let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
-        Arc::new(Loaded::new(raw, Decoding::Reduced)?).data(config, experiment.seed)
+        Arc::new(Loaded::new(raw, experiment.task, Decoding::Reduced)?).data(experiment)
     }
 
-    /// The same images for another experiment, which may have another seed, `data.validation`, `data.train_limit` or `data.normalization`. Nothing is read
-    /// or hashed again.
+    /// The same images for another experiment, which may have another seed, `data.validation`, `data.train_limit`, `data.normalization` or size of patches.
+    /// Nothing is read or hashed again.
     ///
     /// # Errors
     ///
     /// When another key of `[data]` is different, or the images can't be split in that way.
     pub fn for_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
         let Config { validation, train_limit, shuffle, normalization, .. } = experiment.data;
-        if (Config { validation, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
+        let same_kind = discriminant(&self.task) == discriminant(&experiment.task);
+        if !same_kind || (Config { validation, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
             return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
-        self.loaded.data(&experiment.data, experiment.seed)
+        self.loaded.data(experiment)
     }
 
     /// Checks that the data were prepared for `experiment`.
     pub(crate) fn check_experiment(&self, experiment: &Experiment) -> Result<(), DataError> {
         let shuffle = experiment.data.shuffle;
-        if self.seed == experiment.seed && (Config { shuffle, ..self.config.clone() }) == experiment.data {
+        if self.seed == experiment.seed && self.task == experiment.task && (Config { shuffle, ..self.config.clone() }) == experiment.data {
             return Ok(());
         }
-        let problem = "the data were prepared for an experiment with another seed or another `[data]`; make those of this one with `Data::for_experiment`";
+        let problem = "the data were prepared for an experiment with another seed, `[data]` or `[task]`; make those of this one with `Data::for_experiment`";
         Err(DataError::Dataset(problem.to_owned()))
     }
+}
+
+/// Checks the class names of images in memory.
+fn check_class_names(classes: &[String], task: Task) -> Result<(), DataError> {
+    let twice = classes.iter().enumerate().find_map(|(index, class)| classes[..index].contains(class).then_some(class));
+    let problem = match (task, twice) {
+        (Task::Classify, _) if classes.len() < 2 => format!("{} class names are given; a classifier needs at least 2", classes.len()),
+        (Task::Classify, Some(twice)) => format!("the class name {twice:?} is given twice; each class needs a name of its own"),
+        (Task::Denoise(_), _) if !classes.is_empty() => {
+            format!("{} class names are given; the pictures of `task.kind` = \"denoise\" have none", classes.len())
+        }
+        _ => return Ok(()),
+    };
+    Err(DataError::Dataset(problem))
+}
+
+/// The pictures without classes in `dir`, at any depth, in their own sizes, with `channels` channels. Those that can't be decoded are left out.
+///
+/// # Errors
+///
+/// When there are none.
+pub fn load_pictures(dir: &Path, channels: usize, progress: Progress) -> Result<LoadedFolder, DataError> {
+    let mut raw = RawDataset::all_pictures(dir, channels, progress)?;
+    let pictures = raw.splits[0].take().unwrap_or_else(|| unreachable!("all pictures are in the first split"));
+    Ok(LoadedFolder { subset: Subset::all(Arc::new(pictures)), left_out: raw.left_out, warnings: raw.warnings })
 }
 
 /// Options for reading a folder of images.
@@ -148,9 +177,9 @@ pub struct FolderOptions<'a> {
     pub progress: Progress<'a>,
 }
 
-/// The labelled images of a folder.
+/// The images of a folder.
 #[derive(Clone, Debug)]
-pub struct LabelledFolder {
+pub struct LoadedFolder {
     /// The images. A label is an index in the list of classes.
     pub subset: Subset,
     /// Files and folders that are left out.
@@ -164,12 +193,12 @@ pub struct LabelledFolder {
 /// # Errors
 ///
 /// When a subfolder is not a class, or there are no images. With [`Damaged::Refuse`] also when an image can't be decoded.
-pub fn load_labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<LabelledFolder, DataError> {
+pub fn load_labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<LoadedFolder, DataError> {
     let raw = RawDataset::labelled(dir, classes, options)?;
     let [.., Some(images)] = raw.splits else { unreachable!("the folder is the test split") };
-    if images.labels.is_empty() {
+    if images.count() == 0 {
         let reason = if raw.left_out.is_empty() { String::new() } else { format!(", but {}", raw.left_out) };
         return Err(DataError::content(dir, format!("has no images in subfolders named after classes{reason}")));
     }
-    Ok(LabelledFolder { subset: Subset::all(Arc::new(images)), left_out: raw.left_out, warnings: raw.warnings })
+    Ok(LoadedFolder { subset: Subset::all(Arc::new(images)), left_out: raw.left_out, warnings: raw.warnings })
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::patches::Patches;
 use super::raw_dataset::RawDataset;
 use super::{Data, DataError, Decoding, LeftOut, Subset, normalize, split};
 use crate::checksum::hex;
-use crate::config::{Data as Config, Source, Validation};
-use crate::seed::Seed;
+use crate::config::{Data as Config, Denoise, Experiment, Source, Task, Validation};
 
 /// The images of all splits, before limits, the validation split and normalization.
 #[derive(Debug)]
@@ -25,14 +25,17 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Checks the images that were read.
-    pub(super) fn new(mut raw: RawDataset, decoding: Decoding) -> Result<Self, DataError> {
+    /// Checks the images that were read for `task`.
+    pub(super) fn new(mut raw: RawDataset, task: Task, decoding: Decoding) -> Result<Self, DataError> {
         let mut hash = Sha256::new();
         raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
-        let classes = raw.checked_classes()?;
+        let classes = match task {
+            Task::Classify => raw.checked_classes()?,
+            Task::Denoise(_) => raw.check_pictures().map(|()| Vec::new())?,
+        };
         let RawDataset { mut splits, left_out, mut warnings, .. } = raw;
         for (split, name) in splits[1..].iter_mut().zip(["validation", "test"]) {
-            if split.take_if(|images| images.labels.is_empty()).is_some() {
+            if split.take_if(|images| images.count() == 0).is_some() {
                 warnings.push(format!("the {name} folder has no images and is not used"));
             }
         }
@@ -41,8 +44,14 @@ impl Loaded {
         Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding })
     }
 
-    /// The data of an experiment with the section `config` and this seed.
-    pub(super) fn data(self: &Arc<Self>, config: &Config, seed: Seed) -> Result<Data, DataError> {
+    /// The bytes of the training images before limits and splits, unless `train` shares them.
+    pub(super) fn bytes_beside(&self, train: &Subset) -> u64 {
+        if Arc::ptr_eq(self.train.images(), train.images()) { 0 } else { self.train.images().pixels.len() as u64 }
+    }
+
+    /// The data of an experiment.
+    pub(super) fn data(self: &Arc<Self>, experiment: &Experiment) -> Result<Data, DataError> {
+        let Experiment { data: config, seed, task, .. } = experiment;
         let Self { classes, decoding, .. } = &**self;
         let mut warnings = self.warnings.clone();
         let train = limited(&self.train, config.train_limit, classes)?;
@@ -55,12 +64,21 @@ impl Loaded {
                 (train, None)
             }
             Validation::Fraction(fraction) => {
-                let (train, validation) = split::hold_out(&train, classes.len(), fraction.get(), seed, *decoding == Decoding::Reduced)?;
+                let (train, validation) =
+                    split::hold_out(&train, classes.len().max(1), fraction.get(), *seed, *decoding == Decoding::Reduced)?;
                 let missing = missing_classes(&train, &validation, classes);
                 if !missing.is_empty() {
                     warnings.push(format!("the validation split has no sample of class {}: too few images", missing.join(", ")));
                 }
                 (train, Some(validation))
+            }
+        };
+        let train = match task {
+            Task::Classify => train,
+            Task::Denoise(Denoise { patch_size, stride, .. }) => {
+                let Patches { images, warning } = Patches::cut(&train, patch_size.get(), stride.get())?;
+                warnings.extend(warning);
+                Subset::all(Arc::new(images))
             }
         };
         Ok(Data {
@@ -75,7 +93,8 @@ impl Loaded {
             warnings,
             loaded: Arc::clone(self),
             config: config.clone(),
-            seed,
+            task: *task,
+            seed: *seed,
         })
     }
 }
@@ -104,7 +123,7 @@ fn limited(all: &Subset, limit: usize, classes: &[String]) -> Result<Subset, Dat
     }
 }
 
-/// The classes that have samples in `all` but not in `subset`.
+/// The classes that have samples in `all` but not in `subset`. Pictures without classes have none.
 fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<String> {
     let counts = all.class_counts(classes.len()).into_iter().zip(subset.class_counts(classes.len()));
     classes.iter().zip(counts).filter(|(_, (all, subset))| *all > 0 && *subset == 0).map(|(class, _)| format!("`{class}`")).collect()

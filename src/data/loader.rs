@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, channel};
 
 use rand::seq::SliceRandom;
 
-use super::{Batcher, HostBatch, Subset, Transform};
+use super::HostBatch;
 use crate::config::Experiment;
 
-/// Assembles the batch of some samples.
-type Assemble = dyn Fn(&[u32]) -> HostBatch + Send + Sync;
+/// Assembles the batch of the training samples at some indices, in this order.
+pub type Assemble = dyn Fn(&[u32]) -> HostBatch + Send + Sync;
 
 /// Loads the batches of one epoch. A batch larger than `train.micro_batch` is loaded in micro-batches.
 pub struct DataLoader {
@@ -39,25 +39,21 @@ struct Position {
 }
 
 impl DataLoader {
-    /// The batches of `epoch` (from 0) of a training on `subset`, in the random order of that epoch, with data augmentation.
+    /// The batches of `epoch` (from 0) of a training on `samples` samples, in the random order of that epoch.
     #[must_use]
-    pub fn new(experiment: &Experiment, subset: &Subset, batcher: &Batcher, epoch: u64) -> Self {
-        let mut order: Vec<u32> = (0..u32::try_from(subset.count()).unwrap_or(u32::MAX)).collect();
+    pub fn new(experiment: &Experiment, samples: usize, assemble: Arc<Assemble>, epoch: u64) -> Self {
+        let mut order: Vec<u32> = (0..u32::try_from(samples).unwrap_or(u32::MAX)).collect();
         if experiment.data.shuffle {
             order.shuffle(&mut experiment.seed.stream("shuffle", epoch));
         }
-        Self::in_order(experiment, subset, batcher, epoch, &order, experiment.train.batch(subset.count()))
+        Self::in_order(experiment, assemble, &order, experiment.train.batch(samples))
     }
 
-    /// As [`DataLoader::new`], with the samples in `order` and `batch_size` of them in a batch.
+    /// The batches of the samples in `order`, with `batch_size` of them in a batch.
     #[must_use]
-    pub fn in_order(experiment: &Experiment, subset: &Subset, batcher: &Batcher, epoch: u64, order: &[u32], batch_size: usize) -> Self {
-        let (augment, seed) = (experiment.augment, experiment.seed);
-        let (subset, batcher) = (subset.clone(), batcher.clone());
-        let assemble =
-            move |indices: &[u32]| batcher.assemble_transformed(&subset, indices, |index| Transform::random(&augment, seed, epoch, index));
+    pub fn in_order(experiment: &Experiment, assemble: Arc<Assemble>, order: &[u32], batch_size: usize) -> Self {
         let micro_batch = experiment.train.micro_batch.get();
-        Self { assemble: Arc::new(assemble), order: order.into(), batch_size: batch_size.max(1), micro_batch, prefetched: None }
+        Self { assemble, order: order.into(), batch_size: batch_size.max(1), micro_batch, prefetched: None }
     }
 
     /// The batch `index` of the epoch, from 0. It is empty after the last.

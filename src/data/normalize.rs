@@ -64,7 +64,7 @@ mod tests {
     fn mean_and_deviation_are_of_each_channel() {
         // Two images of 1×2 pixels: channel 0 is 0, 255, 0, 255; channel 1 is constantly 51.
         let shape = Shape { channels: 2, height: 1, width: 2 };
-        let images = Images { shape, pixels: vec![0, 255, 51, 51, 0, 255, 51, 51], labels: vec![0, 1], files: Vec::new() };
+        let images = Images::new(shape, vec![0, 255, 51, 51, 0, 255, 51, 51], vec![0, 1]);
         let subset = Subset::all(Arc::new(images));
         let standard = standardizer(&subset);
         assert!((standard.mean[0] - 0.5).abs() < 1e-12 && (standard.mean[1] - 0.2).abs() < 1e-12);

@@ -1,4 +1,4 @@
-//! Reading of an image file in the input shape of a network.
+//! Reading of an image file.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,9 +15,22 @@ use super::DataError;
 ///
 /// When the file is missing, damaged, too large or not an image.
 pub fn read_picture(path: &Path, preprocess: &Preprocess, content: &mut Vec<u8>) -> Result<Picture, DataError> {
+    read_with(path, content, |content| Picture::decode(content, preprocess))
+}
+
+/// Decodes the image file at `path` in its own size, with `channels` channels: 1 for grey, 3 for colour.
+///
+/// # Errors
+///
+/// As [`read_picture`].
+pub fn read_in_own_size(path: &Path, channels: usize) -> Result<Picture, DataError> {
+    read_with(path, &mut Vec::new(), |content| Picture::decode_in_own_size(content, channels))
+}
+
+fn read_with(path: &Path, content: &mut Vec<u8>, decode: impl Fn(&[u8]) -> Result<Picture, PictureError>) -> Result<Picture, DataError> {
     content.clear();
     File::open(path).and_then(|mut file| file.read_to_end(content)).map_err(DataError::read(path))?;
-    Picture::decode(content, preprocess).map_err(|error| match error {
+    decode(content).map_err(|error| match error {
         PictureError::Content(problem) => DataError::content(path, problem),
         PictureError::Image(source) => DataError::Image { path: path.to_owned(), source },
         PictureError::Damaged(problem) => DataError::Undecodable { path: path.to_owned(), problem },

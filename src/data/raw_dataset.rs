@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use super::decode::decode;
+use super::decode::{DecodedFolder, decode};
 use super::decoded_cache::DecodedCache;
 use super::folder::{self, Listing};
 use super::load::FolderOptions;
+use super::pictures::decode_pictures;
 use super::{
     CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx, legacy_listing,
     mnist_mini,
 };
 use crate::config::number::Count;
-use crate::config::{Data as Config, Source};
+use crate::config::{Damaged, Data as Config, Experiment, Source, Task};
 
 /// The images of a data source.
 #[derive(Debug, Default)]
@@ -27,8 +28,21 @@ pub(super) struct RawDataset {
 }
 
 impl RawDataset {
-    /// Reads the source of `config`.
-    pub(super) fn read(config: &Config, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+    /// Reads the images of `experiment`.
+    pub(super) fn read(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+        let config = &experiment.data;
+        match (experiment.task, config.source) {
+            (Task::Classify, _) => Self::read_labelled(config, decoding, progress),
+            (Task::Denoise(_), Source::Folder) => {
+                let (dir, damaged) = (required(config.dir.as_deref())?, config.damaged.unwrap_or_default());
+                Self::pictures(dir, config.image_channels.map_or(1, Count::get), damaged, progress)
+            }
+            (Task::Denoise(_), _) => Ok(Self::read_labelled(config, decoding, progress)?.without_labels()),
+        }
+    }
+
+    /// Reads the labelled images of a source.
+    fn read_labelled(config: &Config, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
         let dir = config.dir.as_deref();
         let known = |dataset: &KnownDataset| {
             let (train, test) = dataset.load(dir)?;
@@ -91,6 +105,25 @@ impl RawDataset {
         Self::decode(dir, folder::list_labelled(dir, classes)?, options)
     }
 
+    /// Reads the pictures without classes in `dir`, with their own sizes.
+    pub(super) fn pictures(dir: &Path, channels: usize, damaged: Damaged, progress: Progress) -> Result<Self, DataError> {
+        let listing = folder::list_pictures(dir)?;
+        let decoded = decode_pictures(&listing, channels, damaged, progress)?;
+        Ok(Self::of_decoded(dir, listing, decoded))
+    }
+
+    /// Reads all pictures in `dir` as the training split, whatever its folders are called. Damaged ones are left out.
+    pub(super) fn all_pictures(dir: &Path, channels: usize, progress: Progress) -> Result<Self, DataError> {
+        let listing = folder::list_all_pictures(dir)?;
+        let decoded = decode_pictures(&listing, channels, Damaged::Skip, progress)?;
+        Ok(Self::of_decoded(dir, listing, decoded))
+    }
+
+    /// The same images without labels.
+    fn without_labels(self) -> Self {
+        Self { splits: self.splits.map(|images| images.map(Images::without_labels)), classes: None, ..self }
+    }
+
     /// Decodes a listing, or reads its images from the cache.
     fn decode(dir: &Path, listing: Listing, options: FolderOptions) -> Result<Self, DataError> {
         let FolderOptions { preprocess, damaged, cache, progress } = options;
@@ -105,12 +138,18 @@ impl RawDataset {
             }
             decoded
         };
-        warnings.splice(0..0, listing.warnings);
+        let raw = Self::of_decoded(dir, listing, decoded);
+        warnings.splice(0..0, raw.warnings);
+        Ok(Self { warnings, ..raw })
+    }
+
+    fn of_decoded(dir: &Path, listing: Listing, decoded: DecodedFolder) -> Self {
+        let mut warnings = listing.warnings;
         warnings.extend(decoded.damaged.iter().map(|file| format!("`{}` is left out: {}", file.path.display(), file.problem)));
         if !decoded.left_out.is_empty() {
             warnings.push(format!("not read in `{}`: {}", dir.display(), decoded.left_out));
         }
-        Ok(Self { splits: decoded.splits, classes: Some(listing.classes), left_out: decoded.left_out, warnings })
+        Self { splits: decoded.splits, classes: Some(listing.classes), left_out: decoded.left_out, warnings }
     }
 
     /// Checks that every label has a class, that the training split has every label of the other splits, and that all images have one shape. Returns
@@ -130,9 +169,10 @@ impl RawDataset {
         }
         let trained = present(train, names.len());
         for (split, images) in others {
-            if images.shape != train.shape {
-                let message =
-                    format!("training images are {}, but {split} images are {} (height×width×channels)", train.shape, images.shape);
+            if images.shape() != train.shape() {
+                let [train, images] =
+                    [train, images].map(|images| images.shape().map_or("of several sizes".to_owned(), |shape| shape.to_string()));
+                let message = format!("training images are {train}, but {split} images are {images} (height×width×channels)");
                 return Err(DataError::Dataset(message));
             }
             let unknown = present(images, names.len()).iter().zip(&trained).position(|(present, trained)| *present && !trained);
@@ -151,6 +191,21 @@ impl RawDataset {
             self.warnings.push(format!("no training sample is of class {shown}{more}{offset}"));
         }
         Ok(names)
+    }
+
+    /// Checks that there are training pictures, and that all pictures have as many channels.
+    pub(super) fn check_pictures(&self) -> Result<(), DataError> {
+        let Some(train) = self.splits[0].as_ref().filter(|train| train.count() > 0) else {
+            return Err(DataError::Dataset("there are no training pictures".to_owned()));
+        };
+        let channels = train.shape_of(0).channels;
+        let all = self.splits.iter().flatten().flat_map(|images| (0..images.count()).map(|index| images.shape_of(index)));
+        match all.map(|shape| shape.channels).find(|other| *other != channels) {
+            None => Ok(()),
+            Some(other) => {
+                Err(DataError::Dataset(format!("some pictures have {channels} channels and some have {other}; expected one number")))
+            }
+        }
     }
 }
 

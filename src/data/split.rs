@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn the_split_is_stratified_and_every_sample_is_in_one_subset() {
         let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 4 == 0)).collect();
-        let images = Images { shape: Shape { channels: 1, height: 1, width: 1 }, pixels: (0..100).collect(), labels, files: Vec::new() };
+        let images = Images::new(Shape { channels: 1, height: 1, width: 1 }, (0..100).collect(), labels);
         let subset = Subset::all(Arc::new(images));
         let (train, validation) = hold_out(&subset, 2, 0.2, Seed(1), true).unwrap();
         assert_eq!(train.class_counts(2), [60, 20]);

@@ -5,12 +5,14 @@ mod predictions;
 use std::path::Path;
 
 pub use predictions::PredictionsFile;
+use regulus_model::Task;
 use serde::Serialize;
 
 use crate::config::Damaged;
-use crate::data::{DataError, FolderOptions, LabelledFolder, Progress, Subset, load_labelled};
+use crate::data::{DataError, FolderOptions, LoadedFolder, Progress, Subset, load_labelled, load_pictures};
 use crate::error::Error;
-use crate::metrics::{Measures, Scored, measure_each};
+use crate::metrics::{Measures, Scored};
+use crate::task::{self, PictureScore, Score};
 use crate::trained::{Trained, TrainedRun};
 
 /// The splits of the data of a run.
@@ -36,7 +38,7 @@ impl Split {
     }
 }
 
-/// Labelled samples for evaluation.
+/// Samples for evaluation.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The samples.
@@ -45,9 +47,19 @@ pub struct Samples {
     pub warnings: Vec<String>,
 }
 
-/// The prediction for one labelled sample.
+/// The prediction for one sample.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SamplePrediction {
+#[serde(untagged)]
+pub enum SamplePrediction {
+    /// Of a classifier.
+    Class(ClassPrediction),
+    /// Of a network that gives pictures.
+    Picture(PicturePrediction),
+}
+
+/// The prediction of a classifier for one labelled sample.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassPrediction {
     /// The file, or `#` and the index in the split (from 0) if it has no file.
     pub file: String,
     /// The actual class.
@@ -58,6 +70,23 @@ pub struct SamplePrediction {
     pub probability: f64,
     /// The cross-entropy in nats.
     pub loss: f64,
+}
+
+/// The score of a denoised picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PicturePrediction {
+    /// The file, or `#` and the index in the split (from 0) if it has no file.
+    pub file: String,
+    /// The mean squared error.
+    pub loss: f64,
+    /// The PSNR in dB.
+    pub psnr: f64,
+    /// The SSIM. `None` for a picture with fewer than 11 rows or columns.
+    pub ssim: Option<f64>,
+    /// The PSNR of the noisy picture in dB.
+    pub noisy_psnr: f64,
+    /// The SSIM of the noisy picture.
+    pub noisy_ssim: Option<f64>,
 }
 
 impl Samples {
@@ -84,17 +113,23 @@ impl Samples {
         Ok(Self { subset, warnings: Vec::new() })
     }
 
-    /// The images in `dir`, whose subfolders are named after classes of the network. Images that can't be decoded are left out with a warning.
+    /// The images in `dir`, whose subfolders are named after classes of the network, or all pictures in it if the network has no classes. Images that can't
+    /// be decoded are left out with a warning.
     ///
     /// # Errors
     ///
     /// When a subfolder is not a class of the network, or there are no images.
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
+        if description.task != Task::Classify {
+            let LoadedFolder { subset, warnings, .. } = load_pictures(dir, description.graph.input().channels, progress)?;
+            task::of_trained(description.task).check(&description.graph, &subset)?;
+            return Ok(Self { subset, warnings });
+        }
         let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
         let preprocess = description.preprocess().map_err(DataError::Dataset)?;
         let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, progress };
-        let LabelledFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
+        let LoadedFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
         let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =
             description.classes.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(class, _)| format!("`{class}`")).collect();
@@ -114,15 +149,18 @@ impl Samples {
 /// Measures `trained` on `samples`. Calls `each` with every prediction, in order.
 pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(SamplePrediction) + Send)) -> Measures {
     let class = |label: usize| trained.description.classes[label].clone();
-    let mut each = |index, scored: Scored| {
-        each(SamplePrediction {
-            file: samples.name(index),
-            label: class(scored.label),
-            prediction: class(scored.predicted),
-            probability: scored.probability,
-            loss: scored.loss,
+    let mut each = |index, score| {
+        let file = samples.name(index);
+        each(match score {
+            Score::Class(Scored { label, predicted, probability, loss }) => {
+                SamplePrediction::Class(ClassPrediction { file, label: class(label), prediction: class(predicted), probability, loss })
+            }
+            Score::Picture(PictureScore { loss, psnr, ssim, noisy_psnr, noisy_ssim }) => {
+                SamplePrediction::Picture(PicturePrediction { file, loss, psnr, ssim, noisy_psnr, noisy_ssim })
+            }
         });
     };
-    let measures = measure_each(&trained.predictor, &samples.subset, &mut each, &mut |_| true);
+    let task = task::of_trained(trained.description.task);
+    let measures = task.measure_each(&trained.predictor, &samples.subset, &mut each, &mut |_| true);
     measures.unwrap_or_else(|| unreachable!("the callback never stops it"))
 }

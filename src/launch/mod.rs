@@ -64,7 +64,7 @@ impl Default for ResumeOptions<'_> {
 /// When config, backend, data or model can't be used.
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
     let opened = backend::open(&experiment.backend)?;
-    let data = data::load_with(&experiment.data, experiment.seed, Decoding::Reduced, progress)?;
+    let data = data::load_with(&experiment, Decoding::Reduced, progress)?;
     new_session(opened, experiment, data)
 }
 
@@ -278,6 +278,7 @@ fn manifest(session: &Session) -> Manifest {
         resize: experiment.data.resize.unwrap_or_default(),
         decoding: Decoding::Reduced,
         classes: data.classes.clone(),
+        task: experiment.task.into(),
         keep: Some(session.keep()),
         penalties: Some(session.penalties().labels()),
         extended: Vec::new(),

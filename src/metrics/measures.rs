@@ -29,6 +29,9 @@ pub struct Means {
     /// The mean of each metric.
     #[serde(flatten)]
     pub metrics: Metrics,
+    /// The mean of each metric for the input of the network, to compare with.
+    #[serde(flatten)]
+    pub input_metrics: Metrics,
 }
 
 impl Measures {

@@ -1,14 +1,12 @@
 //! Metrics of trained networks.
 
 mod classification;
-mod measure;
 mod measures;
 mod psnr;
 mod ssim;
 mod tally;
 
 pub use classification::{ClassMeasures, Classification, Confusion};
-pub use measure::{measure, measure_each, measure_with_progress};
 pub use measures::{Means, Measures, Metrics};
 pub use psnr::psnr;
 pub use ssim::ssim;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use regulus_model::Description;
 use regulus_model::graph::Graph;
 use regulus_model::networks::graph_of;
 use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocess, Preprocessing, Resize};
+use regulus_model::{Description, Task};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -45,6 +45,9 @@ pub struct Manifest {
     pub decoding: Decoding,
     /// The class names, in the order of the labels.
     pub classes: Vec<String>,
+    /// What the network is trained for. Earlier versions only had classification.
+    #[serde(default)]
+    pub task: Task,
     /// The checkpoint that commands and the summary use. Absent in version 0.1.0, which used the best if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<CheckpointKind>,
@@ -102,6 +105,7 @@ impl From<&Manifest> for Description {
                 steps: FileSteps::default(),
             },
             classes: manifest.classes.clone(),
+            task: manifest.task,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{EndedBy, Measured, Session, SplitSummary, Status, Summary};
 use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
-use crate::metrics::{Measures, measure_with_progress};
+use crate::metrics::Measures;
 use crate::network::{Network, Predictor};
 use crate::objective::{Observed, Penalties, Sparsity};
 use crate::train::{Best, Control, Event, PhaseReporter};
@@ -125,8 +125,8 @@ impl Session {
     fn splits(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Splits> {
         let mut measure = |subset: &Subset| {
             let (reporter, before, total) = (&progress.reporter, progress.done, progress.total);
-            let measures =
-                measure_with_progress(&candidate.predictor, subset, &mut |done| reporter.report("measurement", before + done, total));
+            let mut report = |done| reporter.report("measurement", before + done, total);
+            let measures = self.task.measure_with_progress(&candidate.predictor, subset, &mut report);
             progress.done += subset.count() as u64;
             measures
         };

@@ -128,7 +128,7 @@ mod tests {
         std::fs::write(file.path(), SMALL).unwrap();
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
         let experiment = Experiment::load(file.path(), &sets).unwrap();
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         let session = Session::new(experiment, data).unwrap();
         (*session.memory(), session.graph().clone())
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn the_reference_network_by_hand() {
         let experiment = Experiment::from_toml(SMALL).unwrap();
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         let images = data.bytes();
         let (fused, _) = memory(&[]);
         // Input 28·28, pooled maps 32·13·13 and 64·5·5, flattened 1600, dense 128 and 10.

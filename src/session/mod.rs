@@ -29,12 +29,14 @@ use crate::error::Error;
 use crate::network::{Network, Predictor, Scope};
 use crate::objective::{OwnPenalty, Penalties};
 use crate::schedule::RunLength;
+use crate::task::{self, Task};
 pub use crate::train::Best;
 use crate::train::{Control, Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
 
 /// An experiment that is ready to train.
 pub struct Session {
     experiment: Experiment,
+    task: Box<dyn Task>,
     data: Data,
     opened: Opened,
     curvature: Scope,
@@ -164,9 +166,9 @@ impl Session {
     fn run_with(&mut self, epoch: u64, control: &mut Control) -> Result<Ending, Error> {
         self.check_penalties()?;
         self.check_failure()?;
-        let Self { experiment, data, curvature, opened, training, .. } = self;
+        let Self { experiment, task, data, curvature, opened, training, .. } = self;
         let device = opened.device.clone().autodiff().device;
-        let plan = Plan { experiment, data, curvature, device: &device, until: epoch };
+        let plan = Plan { experiment, task: &**task, data, curvature, device: &device, until: epoch };
         let ended = training.run(&plan, control);
         self.has_failed = ended.is_err();
         ended
@@ -319,6 +321,7 @@ impl Session {
             graph: self.graph().clone(),
             preprocessing: Preprocessing { normalizer, resize, decoding, steps: FileSteps::default() },
             classes: data.classes.clone(),
+            task: experiment.task.into(),
         }
     }
 
@@ -332,6 +335,7 @@ impl Session {
 /// A checked experiment before its network has weights.
 struct Prepared {
     experiment: Experiment,
+    task: Box<dyn Task>,
     data: Data,
     opened: Opened,
     graph: Graph,
@@ -347,12 +351,14 @@ impl Prepared {
         experiment.check_validation(data.validation.is_some())?;
         let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
         let input = data.train.shape();
-        let graph = experiment.model.graph(input, data.classes.len())?;
+        let task = task::of(&experiment);
+        let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
+        [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check(&graph, subset))?;
         experiment.augment.check(input.height, input.width)?;
         experiment.check_batch_norm(&graph, data.train.count())?;
         let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
         let curvature = penalties.curvature_scope(&graph)?;
-        Ok(Self { experiment, data, opened, graph, penalties, curvature, keep })
+        Ok(Self { experiment, task, data, opened, graph, penalties, curvature, keep })
     }
 
     fn training(&self, network: Network, optimizer: ParameterOptimizer) -> Training {
@@ -360,13 +366,13 @@ impl Prepared {
     }
 
     fn session(self, training: Training) -> Session {
-        let Self { experiment, data, opened, curvature, keep, .. } = self;
+        let Self { experiment, task, data, opened, curvature, keep, .. } = self;
         let graph = training.network().graph();
         let memory = TrainingMemory::of(&experiment, training.network(), &data);
         // The memory of a GPU is not known.
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));
         let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
-        Session { experiment, data, opened, curvature, keep, memory, warnings, training, stop: Arc::default(), has_failed: false }
+        Session { experiment, task, data, opened, curvature, keep, memory, warnings, training, stop: Arc::default(), has_failed: false }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::average::Average;
-use super::step::STEP_METRICS;
 use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
-use crate::metrics::{Measures, measure_with_progress};
+use crate::metrics::Measures;
 use crate::network::{Curvature, Predictor, Stopped};
 use crate::objective::{EvidenceUpdate, Penalties, Sparsity};
+use crate::task::Task;
 
 /// The state before the end of an epoch, which is restored if it is stopped.
 struct Before {
@@ -62,7 +62,7 @@ impl Training {
             return Ok(false);
         };
         report.evidence = evidence;
-        control.send(&Event::Epoch(&self.rows(&report)))?;
+        control.send(&Event::Epoch(&self.rows(&report, plan.task)))?;
         let loss = report.validation.as_ref().map(Measures::data_loss);
         let best = loss.is_some_and(|loss| self.record_validation_loss(plan, loss));
         self.save_epoch(snapshot, best, control)?;
@@ -103,7 +103,8 @@ impl Training {
         let reporter = PhaseReporter::new(control);
         let total = subset.count() as u64;
         let mut report = |done| reporter.report("validation", done, total);
-        let measures = measure_with_progress(&Predictor::new(&self.measured_network(), &plan.data.normalizer), subset, &mut report);
+        let predictor = Predictor::new(&self.measured_network(), &plan.data.normalizer);
+        let measures = plan.task.measure_with_progress(&predictor, subset, &mut report);
         reporter.finish()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {
             return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());
@@ -139,7 +140,7 @@ impl Training {
         Ok(update)
     }
 
-    fn rows(&self, report: &Report) -> Vec<Row> {
+    fn rows(&self, report: &Report, task: &dyn Task) -> Vec<Row> {
         let Report { sums, validation, evidence, .. } = report;
         let row = |split, data_loss: f64, penalty: f64, metrics| Row {
             epoch: self.state.epoch,
@@ -162,7 +163,7 @@ impl Training {
             images_per_second: report.speed,
         };
         let mean = |sum: f64| sum / sums.samples;
-        let metrics = STEP_METRICS.into_iter().zip(&sums.metrics).map(|(name, sum)| (name.to_owned(), mean(*sum))).collect();
+        let metrics = task.step_metrics().iter().zip(&sums.metrics).map(|(name, sum)| ((*name).to_owned(), mean(*sum))).collect();
         let mut rows = vec![row(Split::Train, mean(sums.data_loss), mean(sums.penalty), metrics)];
         rows.extend(validation.as_ref().map(|measures| row(Split::Validation, measures.data_loss(), report.penalty, measures.metrics())));
         rows

@@ -12,7 +12,8 @@ use super::mixup::Mix;
 use crate::config::Experiment;
 use crate::data::{Batch, LoadedBatch, MicroBatch};
 use crate::network::{BatchStatistics, Network, TrainingPass};
-use crate::objective::{Observed, Penalties, data_loss};
+use crate::objective::{Observed, Penalties};
+use crate::task::{self, BatchLoss, Task};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -22,6 +23,7 @@ const SAM_EPSILON: f64 = 1e-12;
 /// Executes training steps.
 pub struct Stepper<'a> {
     experiment: &'a Experiment,
+    task: Box<dyn Task>,
     device: &'a Device,
     stop: Option<&'a AtomicBool>,
 }
@@ -36,9 +38,6 @@ pub struct StepContext {
     /// The step, from 0.
     pub step: u64,
 }
-
-/// The metrics of a step beside the data loss.
-pub(super) const STEP_METRICS: [&str; 1] = ["accuracy"];
 
 /// The sums of one step on the device, `[2 + metrics]`: data loss, penalty, and the sum of each metric over the samples.
 pub type StepSums = Tensor<1>;
@@ -71,7 +70,7 @@ impl<'a> Stepper<'a> {
     /// A stepper with the options of `experiment`. `device` has autodiff.
     #[must_use]
     pub fn new(experiment: &'a Experiment, device: &'a Device) -> Self {
-        Self { experiment, device, stop: None }
+        Self { experiment, task: task::of(experiment), device, stop: None }
     }
 
     /// Sets a flag that stops [`Stepper::step_unless_stopped`] between two micro-batches.
@@ -150,8 +149,9 @@ impl<'a> Stepper<'a> {
         let Some(penalty) = penalties.on(network, samples) else {
             return Some(self.clipped(network, found));
         };
-        let zero = found.sums.zeros_like().narrow(0, 0, 1);
-        found.sums = found.sums + Tensor::cat(vec![zero.clone(), penalty.clone().inner(), zero], 0);
+        let zeros = found.sums.zeros_like();
+        let (before, after) = (zeros.clone().narrow(0, 0, 1), zeros.narrow(0, 1, found.sums.dims()[0] - 2));
+        found.sums = found.sums + Tensor::cat(vec![before, penalty.clone().inner(), after], 0);
         let mut accumulator = GradientsAccumulator::new();
         accumulator.accumulate(network, found.gradients);
         if penalties.have_gradient() {
@@ -172,7 +172,7 @@ impl<'a> Stepper<'a> {
         batch: &mut LoadedBatch,
         context: StepContext,
     ) -> Option<StepGradients> {
-        let Experiment { seed, augment, train, .. } = self.experiment;
+        let Experiment { seed, augment, .. } = self.experiment;
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
         let mut pass = network.training_pass(*seed, context.step);
@@ -184,7 +184,7 @@ impl<'a> Stepper<'a> {
             }
             let mix = mixed_share.map(|share| Mix::random(share, count, &mut mixup_rng));
             let batch = batch.to_device(self.device);
-            let BatchLoss { mut loss, correct, statistics } = BatchLoss::of(&mut pass, batch, mix.as_ref(), train.label_smoothing.get());
+            let (BatchLoss { mut loss, metrics }, statistics) = batch_loss(&*self.task, &mut pass, batch, mix.as_ref());
             let is_whole = count == context.samples;
             if !is_whole {
                 loss = loss.mul_scalar(count as f64 / context.samples as f64);
@@ -195,7 +195,8 @@ impl<'a> Stepper<'a> {
                 loss = loss + penalty;
             }
             let gradients = GradientsParams::from_grads(loss.backward(), network);
-            let found = StepGradients { gradients, sums: Tensor::cat(vec![loss_sum, penalty_sum, correct], 0), statistics };
+            let sums_of_pass = Tensor::cat([vec![loss_sum, penalty_sum], metrics].concat(), 0);
+            let found = StepGradients { gradients, sums: sums_of_pass, statistics };
             // With one micro-batch there is nothing to accumulate.
             if is_whole {
                 return Some(found);
@@ -206,7 +207,7 @@ impl<'a> Stepper<'a> {
             });
             accumulator.accumulate(network, found.gradients);
         }
-        let sums = sums.unwrap_or_else(|| Tensor::zeros([3], &self.device.clone().inner()));
+        let sums = sums.unwrap_or_else(|| Tensor::zeros([2 + self.task.step_metrics().len()], &self.device.clone().inner()));
         // A network with batch normalization has one micro-batch per batch.
         Some(StepGradients { gradients: accumulator.grads(), sums, statistics: Vec::new() })
     }
@@ -222,34 +223,22 @@ impl<'a> Stepper<'a> {
     }
 }
 
-/// The loss of a batch, `[1]`, the number of correctly classified samples, `[1]`, and the statistics of the batch.
-struct BatchLoss {
-    loss: Tensor<1>,
-    correct: Tensor<1>,
-    statistics: Vec<BatchStatistics>,
-}
-
-impl BatchLoss {
-    /// The loss of a micro-batch. With `mix` images and losses are mixed (mixup, Zhang et al. 2018, arXiv 1710.09412).
-    fn of(pass: &mut TrainingPass, batch: Batch, mix: Option<&Mix>, smoothing: f64) -> Self {
-        let Batch { images, labels } = batch;
-        let implementation = pass.implementation();
-        let Some(Mix { share, partners }) = mix else {
-            let (logits, statistics) = pass.forward(images);
-            let (loss, correct) = data_loss(implementation, logits, labels, smoothing);
-            return Self { loss, correct: correct.float(), statistics };
-        };
-        let partners = Tensor::<1, Int>::from_data(TensorData::new(partners.clone(), [partners.len()]), &labels.device());
-        let images = images.clone().mul_scalar(*share) + images.select(0, partners.clone()).mul_scalar(1.0 - share);
-        let (logits, statistics) = pass.forward(images);
-        let (own, own_correct) = data_loss(implementation, logits.clone(), labels.clone(), smoothing);
-        let (other, other_correct) = data_loss(implementation, logits, labels.select(0, partners), smoothing);
-        Self {
-            loss: own.mul_scalar(*share) + other.mul_scalar(1.0 - share),
-            correct: own_correct.float().mul_scalar(*share) + other_correct.float().mul_scalar(1.0 - share),
-            statistics,
-        }
-    }
+/// The loss of a micro-batch, and the statistics of the batch. With `mix` images and losses are mixed (mixup, Zhang et al. 2018, arXiv 1710.09412).
+fn batch_loss(task: &dyn Task, pass: &mut TrainingPass, batch: Batch, mix: Option<&Mix>) -> (BatchLoss, Vec<BatchStatistics>) {
+    let Batch { images, targets } = batch;
+    let implementation = pass.implementation();
+    let Some(Mix { share, partners }) = mix else {
+        let (output, statistics) = pass.output(images);
+        return (task.loss(implementation, output, targets), statistics);
+    };
+    let partners = Tensor::<1, Int>::from_data(TensorData::new(partners.clone(), [partners.len()]), &images.device());
+    let images = images.clone().mul_scalar(*share) + images.select(0, partners.clone()).mul_scalar(1.0 - share);
+    let (output, statistics) = pass.output(images);
+    let own = task.loss(implementation, output.clone(), targets.clone());
+    let other = task.loss(implementation, output, targets.select(partners));
+    let mixed = |own: Tensor<1>, other: Tensor<1>| own.mul_scalar(*share) + other.mul_scalar(1.0 - share);
+    let metrics = own.metrics.into_iter().zip(other.metrics).map(|(own, other)| mixed(own, other)).collect();
+    (BatchLoss { loss: mixed(own.loss, other.loss), metrics }, statistics)
 }
 
 #[cfg(test)]
@@ -274,14 +263,15 @@ mod tests {
         );
         std::fs::write(file.path(), config).unwrap();
         let experiment = Experiment::load(file.path(), &[]).unwrap();
-        let (device, data) = (any_cpu(), data::load(&experiment.data, experiment.seed).unwrap());
+        let (device, data) = (any_cpu(), data::load(&experiment).unwrap());
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder.join("weights.safetensors");
         let network = Network::blank(&graph, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
         let indices: Vec<u32> = serde_json::from_value(expected["batches"][0].clone()).unwrap();
         let batch = Batcher::new(&data.normalizer, &device.device).batch(&data.train, &indices);
         let mix = Mix { share: expected["mixed"]["share"].as_f64().unwrap(), partners: vec![5, 4, 3, 2, 1, 0] };
-        let loss: f32 = BatchLoss::of(&mut network.training_pass(experiment.seed, 0), batch, Some(&mix), 0.0).loss.into_scalar();
+        let mut pass = network.training_pass(experiment.seed, 0);
+        let loss: f32 = batch_loss(&*task::of(&experiment), &mut pass, batch, Some(&mix)).0.loss.into_scalar();
         let expected = expected["mixed"]["data_loss"].as_f64().unwrap();
         assert!((f64::from(loss) / expected - 1.0).abs() < 1e-6, "{loss} against {expected}");
     }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::average::Average;
-use super::step::{STEP_METRICS, StepContext, StepSums, Stepper};
+use super::step::{StepContext, StepSums, Stepper};
 use super::{Best, Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::keep_awake;
 use crate::config::{self, ConfigError, Experiment};
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::network::{Network, Scope};
 use crate::objective::{Observed, OwnPenalty, Penalties};
 use crate::schedule::{RunLength, ScheduledValue};
+use crate::task::Task;
 
 /// Steps between two reads of the sums from the device.
 const READ_EVERY: usize = 20;
@@ -23,6 +24,8 @@ const READ_EVERY: usize = 20;
 pub(crate) struct Plan<'a> {
     /// The experiment.
     pub(crate) experiment: &'a Experiment,
+    /// Its task.
+    pub(crate) task: &'a dyn Task,
     /// Its data.
     pub(crate) data: &'a Data,
     /// The layers whose curvature evidence needs.
@@ -147,7 +150,8 @@ impl Training {
         let earlier_seconds = self.state.sums.seconds;
         let started = Instant::now();
         let batcher = Batcher::new(&plan.data.normalizer, plan.device);
-        let mut loader = DataLoader::new(plan.experiment, &plan.data.train, &batcher, self.state.epoch);
+        let (epoch, train) = (self.state.epoch, &plan.data.train);
+        let mut loader = DataLoader::new(plan.experiment, train.count(), plan.task.assembler(train, &batcher, epoch), epoch);
         let stepper = Stepper::new(plan.experiment, plan.device).until(control.flag());
         let every = plan.experiment.checkpoint.every_steps;
         let mut network = self.network.clone().train();
@@ -170,7 +174,7 @@ impl Training {
             let ends = self.ends_epoch(length);
             let saves = every > 0 && self.state.step.is_multiple_of(every) && !ends;
             if control.is_stopped() || !is_complete || saves || ends || pending.len() >= READ_EVERY {
-                self.read(&mut pending)?;
+                self.read(&mut pending, plan.task)?;
                 self.state.sums.seconds = earlier_seconds + started.elapsed().as_secs_f64();
                 if self.state.sums.samples > 0.0 {
                     control.send(&Event::Progress(self.progress(plan, length)))?;
@@ -206,7 +210,7 @@ impl Training {
     }
 
     /// Reads the sums of the pending steps from the device and adds them to the state.
-    fn read(&mut self, pending: &mut Vec<Pending>) -> Result<(), Diverged> {
+    fn read(&mut self, pending: &mut Vec<Pending>, task: &dyn Task) -> Result<(), Diverged> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -214,7 +218,7 @@ impl Training {
         let values: Vec<f64> = sums.into_data().iter::<f64>().collect();
         let first = self.state.step - pending.len() as u64;
         for ((step, values), Pending { rate, lambdas, samples, .. }) in
-            (first..).zip(values.chunks_exact(2 + STEP_METRICS.len())).zip(pending.drain(..))
+            (first..).zip(values.chunks_exact(2 + task.step_metrics().len())).zip(pending.drain(..))
         {
             let [data_loss, penalty, metrics @ ..] = values else { continue };
             let (data_loss, penalty) = (*data_loss, *penalty);

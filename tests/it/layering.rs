@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "error",
     "atomic",
     "checksum",
@@ -16,6 +16,7 @@ const ORDER: [&str; 22] = [
     "network",
     "objective",
     "metrics",
+    "task",
     "train",
     "session",
     "run",

@@ -15,6 +15,7 @@ use regulus::network::{Network, Predictor};
 use regulus::objective::Penalties;
 use regulus::schedule::RunLength;
 use regulus::seed::Seed;
+use regulus::task;
 use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::graph::{Layer, Shape};
 use regulus_model::networks::{DnCnn, layers};
@@ -90,7 +91,7 @@ impl Setting {
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), &[]).unwrap();
         let device = backend::open(&experiment.backend).unwrap().device;
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join(format!("{name}.safetensors"));
         let weights = Weights::from_file(&path).unwrap();
@@ -124,7 +125,12 @@ impl Setting {
         let mut losses = [f64::NAN; 2];
         for (step, indices) in (0..).zip(batches) {
             let context = StepContext { samples: indices.len(), rate, step };
-            let mut loader = DataLoader::in_order(&self.experiment, &self.data.train, &batcher, 0, indices, indices.len());
+            let mut loader = DataLoader::in_order(
+                &self.experiment,
+                task::of(&self.experiment).assembler(&self.data.train, &batcher, 0),
+                indices,
+                indices.len(),
+            );
             let (stepped, sums) = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             (network, losses) = (stepped, [sums[0], sums[1]]);

@@ -15,6 +15,7 @@ use regulus::data::{self, Batcher, Data, DataLoader};
 use regulus::network::{Curvature, Network, ParamVisitor};
 use regulus::objective::Penalties;
 use regulus::schedule::RunLength;
+use regulus::task;
 use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
 use regulus_model::Weights;
 use regulus_model::graph::{Parameter, Role};
@@ -118,7 +119,7 @@ impl Setting {
         std::fs::write(file.path(), text).unwrap();
         let experiment = Experiment::load(file.path(), sets).unwrap();
         let device = backend::open(&experiment.backend).unwrap().device.autodiff();
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let path = folder().join("weights.safetensors");
         let network = Network::blank(&graph, &device).with_weights(&Weights::from_file(&path).unwrap(), &path).unwrap();
@@ -150,7 +151,7 @@ impl Setting {
 
     /// A loader of one batch.
     fn loader(&self, batch: &[u32]) -> DataLoader {
-        DataLoader::in_order(&self.experiment, &self.data.train, &self.batcher, 0, batch, batch.len())
+        DataLoader::in_order(&self.experiment, task::of(&self.experiment).assembler(&self.data.train, &self.batcher, 0), batch, batch.len())
     }
 }
 

@@ -39,7 +39,7 @@ fn logged(own: Option<OwnPenalty>, from: Option<&Snapshot>) -> Log {
     let unsets = if own.is_some() { strings(&["penalty"]) } else { vec![] };
     let sets = strings(&[penalty.as_slice(), &["train.epochs=2", "checkpoint.every_steps=5"]].concat());
     let experiment = Experiment::load_changed(&sandbox.path("small.toml"), &unsets, &sets).unwrap();
-    let data = data::load(&experiment.data, experiment.seed).unwrap();
+    let data = data::load(&experiment).unwrap();
     let mut session = match from {
         None => Session::new(experiment, data),
         Some(snapshot) => Session::resumed(experiment, data, snapshot, None),

@@ -63,7 +63,7 @@ fn experiment(threads: usize, seed: u64) -> Experiment {
 
 fn session(threads: usize, seed: u64) -> Session {
     let experiment = experiment(threads, seed);
-    let data = data::load(&experiment.data, experiment.seed).unwrap();
+    let data = data::load(&experiment).unwrap();
     Session::new(experiment, data).unwrap()
 }
 
@@ -143,7 +143,7 @@ fn an_observer_stops_a_session_which_a_snapshot_continues() {
     assert_eq!(stopped.state().epoch, 3);
     let (last, best) = (stopped.snapshot().unwrap(), stopped.best().cloned());
     let experiment = experiment(1, 5);
-    let data = data::load(&experiment.data, experiment.seed).unwrap();
+    let data = data::load(&experiment).unwrap();
     let mut resumed = Session::resumed(experiment, data, &last, best).unwrap();
     rows.stop_after = None;
     let summary = resumed.train(&mut rows).unwrap();
@@ -225,7 +225,7 @@ fn a_snapshot_that_does_not_fit_is_refused() {
         let (from, to) = change.split_once('>').unwrap();
         assert!(CONFIG.contains(from), "{change}");
         let experiment = Experiment::from_toml(&CONFIG.replacen(from, to, 1)).unwrap();
-        let data = data::load(&experiment.data, experiment.seed).unwrap();
+        let data = data::load(&experiment).unwrap();
         Session::resumed(experiment, data, last, best)
             .and_then(|mut session| session.train(&mut Silent))
             .err()
@@ -248,11 +248,11 @@ fn a_snapshot_that_does_not_fit_is_refused() {
 #[test]
 fn data_are_shared_by_experiments_that_split_them_differently() {
     let (first, second) = (experiment(1, 5), experiment(1, 6));
-    let loaded = data::load(&first.data, first.seed).unwrap();
+    let loaded = data::load(&first).unwrap();
     let refused = Session::new(second.clone(), loaded.clone()).err().unwrap().to_string();
     assert!(refused.contains("`Data::for_experiment`"), "{refused}");
     let shared = loaded.for_experiment(&second).unwrap();
-    let alone = data::load(&second.data, second.seed).unwrap();
+    let alone = data::load(&second).unwrap();
     let labels = |data: &Data| data.validation.as_ref().unwrap().labels().collect::<Vec<_>>();
     assert!(labels(&shared) == labels(&alone) && labels(&shared) != labels(&loaded) && shared.checksum == alone.checksum);
     assert!(Outcome::of_whole(Session::new(second, shared).unwrap()) == Outcome::of_whole(session(1, 6)));
@@ -360,11 +360,18 @@ fn images_in_memory_that_do_not_fit_are_refused() {
     assert!(refused(|splits| splits.train.labels[3] = 2).contains("a label is 2"), "{}", refused(|splits| splits.train.labels[3] = 2));
     assert_eq!(refused(|splits| splits.classes.truncate(1)), "1 class names are given; a classifier needs at least 2");
     assert!(refused(|splits| splits.classes[1] = "dark".to_owned()).contains("\"dark\" is given twice"));
-    assert!(refused(|splits| splits.train.shape = Shape { channels: 1, height: 0, width: 2 }).contains("images of 0×2×1"));
+    assert!(
+        refused(|splits| splits.train = Images::new(Shape { channels: 1, height: 0, width: 2 }, vec![0; 4], vec![0, 1]))
+            .contains("images of 0×2×1")
+    );
     let other_shape = refused(|splits| splits.test = Some(Images::new(Shape { channels: 1, height: 1, width: 4 }, vec![0; 8], vec![0, 1])));
     assert!(other_shape.contains("but test images are 1×4×1"), "{other_shape}");
-    let empty = refused(|splits| splits.train = Images::new(splits.train.shape, Vec::new(), Vec::new()));
+    let empty = refused(|splits| splits.train = Images::new(splits.train.shape_of(0), Vec::new(), Vec::new()));
     assert!(empty.contains("no training images"), "{empty}");
+    let unlabelled = refused(|splits| splits.train.labels.clear());
+    assert_eq!(unlabelled, "there are 160 pixels for 0 labels and images of 2×2×1 (height×width×channels)");
+    let pictures = refused(|splits| splits.train = Images::pictures(&[Shape { channels: 1, height: 2, width: 2 }], vec![0; 4]));
+    assert_eq!(pictures, "pictures without labels are given; a classifier needs images of one shape with a label each");
     let other = Experiment::from_toml("name = \"a\"\n[data]\nsource = \"mnist_mini\"\n").unwrap();
     let splits = Splits { train: two_classes(4), validation: None, test: None, classes: vec!["a".to_owned(), "b".to_owned()] };
     assert!(Data::from_images(&other, splits).unwrap_err().to_string().contains("set it to \"memory\""));

@@ -1,9 +1,10 @@
-//! Decoding of an image file to the input shape of a network.
+//! Decoding of an image file, to the input shape of a network or in its own size, and encoding as PNG.
 
 use std::io::Cursor;
 
+use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Limits};
 use regulus_model::Shape;
 use regulus_model::preprocess::{Decoding, Preprocess};
 
@@ -18,46 +19,64 @@ pub(super) const LARGEST_MEMORY: u64 = 512 << 20;
 /// The first bytes of a JPEG file.
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 
-/// An image in the input shape of a network.
+/// A decoded image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
+    /// Its shape.
+    pub shape: Shape,
     /// `[channel, row, column]`; 0 is black, 255 is white.
     pub pixels: Vec<u8>,
 }
 
 impl Picture {
-    /// Decodes and resizes the content of an image file. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is recognized by the content.
+    /// Decodes the content of an image file and resizes it to the input shape of a network. The format (PNG, JPEG, BMP, GIF, PNM, TIFF or WebP) is
+    /// recognized by the content.
     ///
     /// # Errors
     ///
     /// When the content is damaged, too large or not an image.
     pub fn decode(bytes: &[u8], preprocess: &Preprocess) -> Result<Self, PictureError> {
-        if bytes.is_empty() {
-            return Err(PictureError::Content("is empty; expected an image".to_owned()));
-        }
-        let Shape { height, width, .. } = preprocess.shape;
+        let Shape { channels, height, width } = preprocess.shape;
         let (height, width) = (side(height), side(width));
-        let mut decoded = match preprocess.decoding {
-            Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
-            Decoding::Reduced if !has_end(bytes) => {
-                return Err(PictureError::Damaged("it is truncated: the file ends before the image does".to_owned()));
-            }
-            Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
-        };
-        if decoded.width() == 0 || decoded.height() == 0 {
-            return Err(PictureError::Damaged("it has no pixels".to_owned()));
-        }
-        if decoded.color().has_alpha() {
-            decoded = over_white(&decoded);
-        }
+        let mut decoded = decode_content(bytes, preprocess.decoding, height, width)?;
         if preprocess.decoding == Decoding::Full && (decoded.width(), decoded.height()) != (width, height) {
             decoded = decoded.resize_exact(width, height, FilterType::Triangle);
         }
-        if preprocess.decoding == Decoding::Full && preprocess.shape.channels == 1 {
-            return Ok(Self { pixels: decoded.to_luma8().into_raw() });
+        if preprocess.decoding == Decoding::Full && channels == 1 {
+            return Ok(Self { shape: preprocess.shape, pixels: decoded.to_luma8().into_raw() });
         }
         let resized = bytes_of(&decoded).resized(height, width, preprocess.resize);
-        Ok(Self { pixels: channels_first(&resized, preprocess.shape.channels) })
+        Ok(Self { shape: preprocess.shape, pixels: channels_first(&resized, channels) })
+    }
+
+    /// Decodes the content of an image file in its own size, with `channels` channels: 1 for grey, 3 for colour.
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::decode`].
+    pub fn decode_in_own_size(bytes: &[u8], channels: usize) -> Result<Self, PictureError> {
+        let image = bytes_of(&decode_content(bytes, Decoding::Reduced, LARGEST_SIDE, LARGEST_SIDE)?);
+        let shape = Shape { channels, height: image.height as usize, width: image.width as usize };
+        Ok(Self { shape, pixels: channels_first(&image, channels) })
+    }
+
+    /// The image as a PNG file of 8 bits. Returns `None` if it is neither grey nor colour, or does not have the pixels of its shape.
+    #[must_use]
+    pub fn to_png(&self) -> Option<Vec<u8>> {
+        let Shape { channels, height, width } = self.shape;
+        let colour = match channels {
+            1 => ExtendedColorType::L8,
+            3 => ExtendedColorType::Rgb8,
+            _ => return None,
+        };
+        if self.pixels.len() != self.shape.size() {
+            return None;
+        }
+        let area = height * width;
+        let values: Vec<u8> = (0..area).flat_map(|at| self.pixels.iter().skip(at).step_by(area).copied()).collect();
+        let mut file = Vec::new();
+        PngEncoder::new(&mut file).write_image(&values, side(width), side(height), colour).ok()?;
+        Some(file)
     }
 
     /// Inverts the image: swaps black and white.
@@ -66,6 +85,25 @@ impl Picture {
         self.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
         self
     }
+}
+
+/// Decodes the content of an image file without transparency. A JPEG file is decoded at the smallest sufficient scale for `height` and `width`, unless
+/// `decoding` is full.
+fn decode_content(bytes: &[u8], decoding: Decoding, height: u32, width: u32) -> Result<DynamicImage, PictureError> {
+    if bytes.is_empty() {
+        return Err(PictureError::Content("is empty; expected an image".to_owned()));
+    }
+    let decoded = match decoding {
+        Decoding::Reduced if bytes.starts_with(JPEG_MAGIC) => jpeg::decode(bytes, height, width).map_err(PictureError::Damaged)?,
+        Decoding::Reduced if !has_end(bytes) => {
+            return Err(PictureError::Damaged("it is truncated: the file ends before the image does".to_owned()));
+        }
+        Decoding::Reduced | Decoding::Full => decode_full(bytes)?,
+    };
+    if decoded.width() == 0 || decoded.height() == 0 {
+        return Err(PictureError::Damaged("it has no pixels".to_owned()));
+    }
+    Ok(if decoded.color().has_alpha() { over_white(&decoded) } else { decoded })
 }
 
 /// Decodes the image in full size and applies the Exif orientation.
@@ -152,5 +190,17 @@ mod tests {
         // A fifth of 100 and four fifths of 255.
         assert_eq!(picture.pixels, [255, 0, 255, 224]);
         assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
+    }
+
+    #[test]
+    fn a_picture_in_its_own_size_is_the_one_that_was_written() {
+        for channels in [1, 3] {
+            let shape = Shape { channels, height: 2, width: 5 };
+            let picture = Picture { shape, pixels: (0..10 * channels).map(|at| u8::try_from(7 * at).unwrap()).collect() };
+            let file = picture.to_png().unwrap();
+            assert_eq!(Picture::decode_in_own_size(&file, channels).unwrap(), picture);
+        }
+        let two = Shape { channels: 2, height: 1, width: 1 };
+        assert_eq!(Picture { shape: two, pixels: vec![0, 0] }.to_png(), None);
     }
 }

@@ -3,13 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::graph::{Features, Graph};
 use crate::networks::graph_of;
 use crate::preprocess::{FileSteps, Preprocess, Preprocessing};
 use crate::{ModelError, Weights};
+
+/// What a network was trained for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Task {
+    /// To tell classes apart: it gives a logit for each.
+    #[default]
+    Classify,
+    /// To remove noise from pictures: it gives a picture of the same shape.
+    Denoise {
+        /// The standard deviation of the Gaussian noise it was trained with, on pixels from 0 to 255.
+        sigma: f64,
+    },
+}
 
 /// What a network is, how its input is made, and what its outputs mean. Exported files carry it in their metadata; `docs/formats.md` describes
 /// every key.
@@ -23,6 +37,8 @@ pub struct Description {
     pub preprocessing: Preprocessing,
     /// The names of its classes, in the order of its outputs; none where it gives images.
     pub classes: Vec<String>,
+    /// What it was trained for.
+    pub task: Task,
 }
 
 /// A trained network in one file: what it is, and its weights.
@@ -35,15 +51,19 @@ pub struct Artifact {
 }
 
 impl Description {
-    /// The metadata of an exported file: `regulus_version` as it is, and `graph`, `preprocessing` and `classes` as JSON.
+    /// The metadata of an exported file: `regulus_version` as it is, and `graph`, `preprocessing`, `classes` and, unless it is a classifier, `task` as JSON.
     #[must_use]
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("regulus_version".to_owned(), self.version.clone()),
             ("graph".to_owned(), json(&self.graph)),
             ("preprocessing".to_owned(), json(&self.preprocessing)),
             ("classes".to_owned(), json(&self.classes)),
-        ])
+        ]);
+        if self.task != Task::Classify {
+            metadata.insert("task".to_owned(), json(&self.task));
+        }
+        metadata
     }
 
     /// Reads the metadata of an exported file.
@@ -57,6 +77,7 @@ impl Description {
             graph: Self::read_graph(metadata)?,
             preprocessing: read(metadata, "preprocessing")?,
             classes: read(metadata, "classes")?,
+            task: if metadata.contains_key("task") { read(metadata, "task")? } else { Task::default() },
         };
         description.check().map(|()| description)
     }
@@ -82,14 +103,23 @@ impl Description {
 
     /// Whether its parts fit together and this version can compute with them.
     fn check(&self) -> Result<(), String> {
-        let Self { graph, preprocessing, classes, .. } = self;
+        let Self { graph, preprocessing, classes, task, .. } = self;
         let Preprocessing { normalizer, steps, .. } = preprocessing;
-        let fits = match graph.output_features() {
-            Features::Vector(length) => length == classes.len() && length >= 2,
-            Features::Map(shape) => classes.is_empty() && shape.channels == graph.input().channels,
-        };
-        if !fits {
-            return Err(format!("it names {} classes, but its network gives {}", classes.len(), graph.output_features()));
+        let output = graph.output_features();
+        match task {
+            Task::Classify if output != Features::Vector(classes.len()) || classes.len() < 2 => {
+                return Err(format!("it names {} classes, but its network gives {output}", classes.len()));
+            }
+            Task::Denoise { .. } if output != Features::Map(graph.input()) || !classes.is_empty() => {
+                return Err(format!(
+                    "its task is to denoise pictures, but it names {} classes and its network gives {output}",
+                    classes.len()
+                ));
+            }
+            Task::Denoise { sigma } if !sigma.is_finite() || *sigma < 0.0 => {
+                return Err(format!("its `sigma` is {sigma}; expected a finite number ≥ 0"));
+            }
+            _ => {}
         }
         let finite = normalizer.mean.iter().chain(&normalizer.deviation).all(|number| number.is_finite());
         let positive = normalizer.deviation.iter().all(|deviation| *deviation > 0.0);
@@ -166,13 +196,28 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_gives_images_has_no_classes() {
+    fn a_denoising_network_has_no_classes() {
         let graph = DnCnn { depth: 3, width: 4 }.graph(Shape { channels: 1, height: 40, width: 40 }).unwrap();
-        let mut denoising = metadata(&[("graph", &json(&graph)), ("classes", "[]")]);
+        let task = r#"{"kind":"denoise","sigma":25.0}"#;
+        let mut denoising = metadata(&[("graph", &json(&graph)), ("classes", "[]"), ("task", task)]);
         denoising.remove("architecture");
-        assert_eq!(Description::from_metadata(&denoising).unwrap().graph, graph);
-        denoising.insert("classes".to_owned(), r#"["cat", "dog"]"#.to_owned());
-        assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 2 classes, but its network gives [1, 40, 40]");
+        let description = Description::from_metadata(&denoising).unwrap();
+        assert_eq!((&description.graph, description.task), (&graph, Task::Denoise { sigma: 25.0 }));
+        assert_eq!(description.to_metadata()["task"], task);
+        let mut refused = |key: &str, value: &str| {
+            let before = denoising.insert(key.to_owned(), value.to_owned()).unwrap();
+            let error = Description::from_metadata(&denoising).unwrap_err();
+            denoising.insert(key.to_owned(), before);
+            error
+        };
+        assert_eq!(
+            refused("classes", r#"["cat", "dog"]"#),
+            "its task is to denoise pictures, but it names 2 classes and its network gives [1, 40, 40]"
+        );
+        assert!(refused("task", r#"{"kind":"denoise","sigma":-1}"#).contains("`sigma` is -1"));
+        assert!(refused("task", r#"{"kind":"segment"}"#).starts_with("`task` of its metadata is damaged: unknown variant `segment`"));
+        denoising.remove("task");
+        assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 0 classes, but its network gives [1, 40, 40]");
     }
 
     #[test]

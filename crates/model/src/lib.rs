@@ -14,7 +14,7 @@ mod shape;
 pub mod spelling;
 pub mod weights;
 
-pub use artifact::{Artifact, Description};
+pub use artifact::{Artifact, Description, Task};
 pub use error::ModelError;
 pub use graph::Graph;
 pub use shape::{Features, Shape};

@@ -47,7 +47,9 @@ impl Scope {
     /// In words, the node for whose parameters there is no curvature.
     pub fn new(graph: &Graph, names: &BTreeSet<String>) -> Result<Self, String> {
         let mut layers = Vec::new();
-        if let Features::Map(_) = graph.output_features() {
+        if let Features::Map(_) = graph.output_features()
+            && !names.is_empty()
+        {
             let output = &graph.nodes()[graph.output()].name;
             return Err(format!(
                 "there is no curvature of a network that gives images, as node `{output}` does; choose another penalty than `evidence`"
@@ -186,7 +188,8 @@ impl Pass<'_> {
         let graph = self.network.graph();
         let mut strip = Strip::default();
         for chunk in indices.chunks((NUMBERS / self.largest()).clamp(1, BATCH)) {
-            let Batch { images, labels } = self.batcher.batch(self.subset, chunk);
+            let Batch { images, targets } = self.batcher.batch(self.subset, chunk);
+            let labels = targets.labels();
             let loss = &mut strip.loss;
             let vectors = |logits: Tensor<2>| {
                 let losses = log_softmax(logits.clone(), 1).gather(1, labels.unsqueeze_dim(1)).neg();

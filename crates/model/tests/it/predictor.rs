@@ -2,7 +2,7 @@ use regulus_model::graph::Shape;
 use regulus_model::infer::{InferError, Model, Predictor, probabilities};
 use regulus_model::networks::{Cnn, DnCnn};
 use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocessing, Resize};
-use regulus_model::{Artifact, Description, Values};
+use regulus_model::{Artifact, Description, Task, Values};
 
 use crate::weights::{bits, weights_of};
 
@@ -14,7 +14,7 @@ fn artifact() -> Artifact {
     let preprocessing = Preprocessing { normalizer, resize: Resize::Stretch, decoding: Decoding::Full, steps: FileSteps::default() };
     let classes = ["cat", "dog", "owl"].map(ToOwned::to_owned).to_vec();
     let weights = weights_of(&graph);
-    Artifact { description: Description { version: "0".to_owned(), graph, preprocessing, classes }, weights }
+    Artifact { description: Description { version: "0".to_owned(), graph, preprocessing, classes, task: Task::Classify }, weights }
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! Predicting the class of images.
+//! Predicting the classes of images.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use regulus_model::Task;
 use regulus_model::graph::Shape;
 use regulus_model::infer::probabilities;
 use regulus_model::preprocess::Preprocess;
 use serde::Serialize;
 
-use crate::data::{DataError, Picture, images_in, read_picture};
+use crate::data::{DataError, Picture, read_picture};
 use crate::error::Error;
 use crate::trained::Trained;
 
@@ -47,41 +48,6 @@ pub struct PredictOptions {
     pub invert: bool,
 }
 
-/// The image files to predict.
-#[derive(Debug, Default)]
-pub struct ImageList {
-    /// The files, in the order of the command line.
-    pub paths: Vec<PathBuf>,
-    /// Files that were left out, as text.
-    pub warnings: Vec<String>,
-    /// Folders that can't be read or have no images.
-    pub failed: Vec<(PathBuf, DataError)>,
-}
-
-impl ImageList {
-    /// The files in `named`. A folder is replaced by the images in it, at any depth, sorted by path.
-    #[must_use]
-    pub fn of(named: &[PathBuf]) -> Self {
-        let mut list = Self::default();
-        for path in named {
-            if !path.is_dir() {
-                list.paths.push(path.clone());
-                continue;
-            }
-            match images_in(path) {
-                Ok((images, left_out)) => {
-                    list.paths.extend(images);
-                    if !left_out.is_empty() {
-                        list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
-                    }
-                }
-                Err(error) => list.failed.push((path.clone(), error)),
-            }
-        }
-        list
-    }
-}
-
 /// Callback with the path and the prediction of an image. `Break` ends the prediction.
 pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) -> Result<ControlFlow<()>, Error> + 'a;
 
@@ -90,8 +56,9 @@ pub type EachPrediction<'a> = dyn FnMut(&Path, Result<Prediction, DataError>) ->
 ///
 /// # Errors
 ///
-/// When the network's input is not an image shape, or `each` fails.
+/// When the network is no classifier, its input is not an image shape, or `each` fails.
 pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, each: &mut EachPrediction) -> Result<(), Error> {
+    check_task(trained)?;
     let preprocess = trained.description.preprocess().map_err(DataError::Dataset)?;
     let mut rest = paths;
     let mut sizes = DECODED_AT_ONCE.into_iter();
@@ -115,8 +82,9 @@ pub fn predict(trained: &Trained, paths: &[PathBuf], options: PredictOptions, ea
 ///
 /// # Errors
 ///
-/// When an image does not have the size of the network's input.
+/// When the network is no classifier, or an image does not have the size of its input.
 pub fn predict_images(trained: &Trained, images: &[&[u8]]) -> Result<Vec<Vec<ClassProbability>>, DataError> {
+    check_task(trained)?;
     let shape = trained.description.graph.input();
     if let Some((index, image)) = images.iter().enumerate().find(|(_, image)| image.len() != shape.size()) {
         let problem = format!("image {index} has {} bytes; expected {}, for {shape} (height×width×channels)", image.len(), shape.size());
@@ -125,6 +93,14 @@ pub fn predict_images(trained: &Trained, images: &[&[u8]]) -> Result<Vec<Vec<Cla
     let names = &trained.description.classes;
     let logits = trained.predictor.threads().run(|| logits(trained, images, shape));
     Ok(logits.chunks_exact(names.len()).map(|logits| ranked(logits, names)).collect())
+}
+
+/// Checks that the network is a classifier.
+fn check_task(trained: &Trained) -> Result<(), DataError> {
+    if trained.description.task == Task::Classify {
+        return Ok(());
+    }
+    Err(DataError::Dataset("the network gives pictures instead of classes; use `predict_picture`".to_owned()))
 }
 
 fn predict_batch(

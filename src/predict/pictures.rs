@@ -1,0 +1,114 @@
+//! Denoising pictures.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use regulus_model::Task;
+use serde::Serialize;
+
+use super::ImageList;
+use crate::atomic;
+use crate::data::{DataError, Picture, read_in_own_size};
+use crate::error::{Error, WriteError};
+use crate::trained::Trained;
+
+/// A picture that was denoised and written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PicturePrediction {
+    /// The file of the noisy picture.
+    pub image: String,
+    /// The file of the denoised picture.
+    pub output: String,
+}
+
+/// Callback with the path and the result of a picture. `Break` ends the prediction.
+pub type EachPicture<'a> = dyn FnMut(&Path, Result<PicturePrediction, Error>) -> Result<ControlFlow<()>, Error> + 'a;
+
+/// Denoises the picture files in `images` and writes each as a PNG file of the same name to the folder `output`, at the same path as in the named folder.
+/// Calls `each` with the path and the result of every picture, in order, until it returns `Break`. A file that is missing, damaged or not an image is an
+/// error of that picture only, and so is an output file that exists.
+///
+/// # Errors
+///
+/// When the network gives no pictures, or `each` fails.
+pub fn predict_pictures(trained: &Trained, images: &ImageList, output: &Path, each: &mut EachPicture) -> Result<(), Error> {
+    check_task(trained)?;
+    let mut written: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for (path, name) in images.paths.iter().zip(&images.names) {
+        let target = output.join(name).with_extension("png");
+        let refused = match written.get(&target) {
+            Some(other) => Some(format!("`{}` would be written to `{}`, as `{}` was", path.display(), target.display(), other.display())),
+            None if target.exists() => Some(format!("`{}` exists already; remove it, or choose another folder", target.display())),
+            None => None,
+        };
+        let result = match refused {
+            Some(problem) => Err(Error::Usage(problem)),
+            None => predict_file(trained, path, &target),
+        };
+        if result.is_ok() {
+            written.insert(target, path.clone());
+        }
+        if each(path, result)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn predict_file(trained: &Trained, path: &Path, target: &Path) -> Result<PicturePrediction, Error> {
+    let picture = read_in_own_size(path, trained.description.graph.input().channels)?;
+    let denoised = predict_picture(trained, &picture).map_err(|error| match error {
+        DataError::Dataset(problem) => DataError::content(path, problem),
+        other => other,
+    })?;
+    let file = denoised.to_png().unwrap_or_else(|| unreachable!("a picture that was read is grey or colour"));
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
+    atomic::write(target, &file)?;
+    Ok(PicturePrediction { image: path.display().to_string(), output: target.display().to_string() })
+}
+
+/// The denoised picture.
+///
+/// # Errors
+///
+/// When the network gives no pictures, or can't be applied to one of this shape.
+pub fn predict_picture(trained: &Trained, picture: &Picture) -> Result<Picture, DataError> {
+    check_task(trained)?;
+    let Picture { shape, pixels } = picture;
+    if pixels.len() != shape.size() {
+        return Err(DataError::Dataset(format!(
+            "has {} pixels; expected {}, for {shape} (height×width×channels)",
+            pixels.len(),
+            shape.size()
+        )));
+    }
+    let refuse =
+        |problem: String| DataError::Dataset(format!("of {shape} (height×width×channels) can't be denoised by this network: {problem}"));
+    let predictor = trained.predictor.with_input(*shape).map_err(|error| refuse(error.to_string()))?;
+    let output = predictor.graph().output_features();
+    if output.size() != shape.size() {
+        return Err(refuse(format!("it gives {output}")));
+    }
+    let tables = trained.description.preprocessing.normalizer.table();
+    let area = shape.height * shape.width;
+    let values: Vec<f32> =
+        pixels.chunks_exact(area).zip(&tables).flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)])).collect();
+    let denoised = predictor.threads().run(|| predictor.forward(&values, 1));
+    Ok(Picture { shape: *shape, pixels: denoised.into_iter().map(byte).collect() })
+}
+
+/// The byte of a value from 0 to 1, rounded; values outside are clipped.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the range of a byte")]
+fn byte(value: f32) -> u8 {
+    (value.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// Checks that the network gives pictures.
+fn check_task(trained: &Trained) -> Result<(), DataError> {
+    match trained.description.task {
+        Task::Denoise { .. } => Ok(()),
+        Task::Classify => Err(DataError::Dataset("the network gives classes, not pictures".to_owned())),
+    }
+}

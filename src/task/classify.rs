@@ -1,0 +1,79 @@
+//! To tell classes apart.
+
+use std::sync::Arc;
+
+use regulus_model::graph::{Features, Graph, Shape};
+
+use super::{ACTIVATION, BatchLoss, EachScore, GoesOn, Score, Task};
+use crate::backend::keep_awake;
+use crate::config::{Augment, Experiment, Implementation};
+use crate::data::{Assemble, Batcher, DataError, Subset, Targets, Transform};
+use crate::metrics::{Measures, Tally};
+use crate::network::{Output, Predictor};
+use crate::objective::data_loss;
+use crate::seed::Seed;
+
+/// The largest batch size of a measurement.
+const BATCH: usize = 500;
+
+/// Classification: a target is a label, the data loss the cross-entropy in nats.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Classify {
+    augment: Augment,
+    label_smoothing: f64,
+    seed: Seed,
+}
+
+impl Classify {
+    /// The task with the options of `experiment`.
+    #[must_use]
+    pub fn new(experiment: &Experiment) -> Self {
+        Self { augment: experiment.augment, label_smoothing: experiment.train.label_smoothing.get(), seed: experiment.seed }
+    }
+}
+
+impl Task for Classify {
+    fn step_metrics(&self) -> &'static [&'static str] {
+        &["accuracy"]
+    }
+
+    fn output(&self, _: Shape, classes: usize) -> Features {
+        Features::Vector(classes)
+    }
+
+    fn check(&self, _: &Graph, _: &Subset) -> Result<(), DataError> {
+        Ok(())
+    }
+
+    fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble> {
+        let (Self { augment, seed, .. }, subset, batcher) = (*self, subset.clone(), batcher.clone());
+        Arc::new(move |indices| batcher.assemble_transformed(&subset, indices, |index| Transform::random(&augment, seed, epoch, index)))
+    }
+
+    fn loss(&self, implementation: Implementation, output: Output, targets: Targets) -> BatchLoss {
+        let (loss, correct) = data_loss(implementation, output.vector(), targets.labels(), self.label_smoothing);
+        BatchLoss { loss, metrics: vec![correct.float()] }
+    }
+
+    fn measure_each(&self, predictor: &Predictor, subset: &Subset, each: &mut EachScore, goes_on: &mut GoesOn) -> Option<Measures> {
+        predictor.threads().run(|| {
+            let classes = predictor.graph().output_features().size();
+            let mut tally = Tally::new(classes);
+            let batch = (ACTIVATION / predictor.graph().largest_features()).clamp(1, BATCH);
+            let indices: Vec<usize> = (0..subset.count()).collect();
+            let mut done = 0;
+            for chunk in indices.chunks(batch) {
+                keep_awake();
+                let images: Vec<&[u8]> = chunk.iter().map(|index| subset.pixels(*index)).collect();
+                for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
+                    each(*index, Score::Class(tally.add(logits, subset.label(*index) as usize)));
+                }
+                done += chunk.len() as u64;
+                if !goes_on(done) {
+                    return None;
+                }
+            }
+            Some(Measures::Classification(Box::new(tally.measures())))
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! What a network is trained for: the targets of samples, the data loss, and the metrics.
+
+mod classify;
+mod denoise;
+mod turn;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use burn::prelude::*;
+use regulus_model::graph::{Features, Graph, Shape};
+
+pub use classify::Classify;
+pub use denoise::{Denoise, PictureScore};
+
+use crate::config::{self, Experiment, Implementation};
+use crate::data::{Assemble, Batcher, DataError, Subset, Targets};
+use crate::metrics::{Measures, Scored};
+use crate::network::{Output, Predictor};
+use crate::seed::Seed;
+
+/// The largest number of values of one layer in a batch of inference: 64 MiB of float32.
+const ACTIVATION: usize = 1 << 24;
+
+/// A task.
+pub trait Task: Debug + Send + Sync {
+    /// The names of the metrics that a training step sums over its samples, beside the data loss.
+    fn step_metrics(&self) -> &'static [&'static str];
+
+    /// What the network is to give for an image of shape `input`.
+    fn output(&self, input: Shape, classes: usize) -> Features;
+
+    /// Checks that the network `graph` can be measured on `subset`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't.
+    fn check(&self, graph: &Graph, subset: &Subset) -> Result<(), DataError>;
+
+    /// Assembles the batches of `epoch` (from 0) of the training split `subset`. A sample depends on the seed of the experiment, the
+    /// epoch and its index alone.
+    fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble>;
+
+    /// The data loss of a batch and its metrics.
+    fn loss(&self, implementation: Implementation, output: Output, targets: Targets) -> BatchLoss;
+
+    /// Measures a network on all samples of `subset`. Losses are summed in float64 on the host, so that they do not depend on a backend's order of
+    /// summation. Calls `each` with the index and the score of every sample, in order, and `goes_on` with the number of completed samples. Returns `None` if
+    /// that returns `false`.
+    fn measure_each(&self, predictor: &Predictor, subset: &Subset, each: &mut EachScore, goes_on: &mut GoesOn) -> Option<Measures>;
+
+    /// As [`Task::measure_each`], without the scores.
+    fn measure_with_progress(&self, predictor: &Predictor, subset: &Subset, goes_on: &mut GoesOn) -> Option<Measures> {
+        self.measure_each(predictor, subset, &mut |_, _| {}, goes_on)
+    }
+
+    /// As [`Task::measure_with_progress`], to the end.
+    fn measure(&self, predictor: &Predictor, subset: &Subset) -> Measures {
+        self.measure_with_progress(predictor, subset, &mut |_| true).unwrap_or_else(|| unreachable!("the callback never stops it"))
+    }
+}
+
+/// Callback with the index and the score of a sample.
+pub type EachScore<'a> = dyn FnMut(usize, Score) + Send + 'a;
+
+/// Callback with the number of completed samples. `false` ends the measurement.
+pub type GoesOn<'a> = dyn FnMut(u64) -> bool + Send + 'a;
+
+/// The score of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// Of a classifier.
+    Class(Scored),
+    /// Of a network that gives pictures.
+    Picture(PictureScore),
+}
+
+/// The data loss of a batch, and its metrics.
+#[derive(Debug)]
+pub struct BatchLoss {
+    /// The mean over the samples, `[1]`.
+    pub loss: Tensor<1>,
+    /// The sum over the samples of each of [`Task::step_metrics`], `[1]` each, without autodiff.
+    pub metrics: Vec<Tensor<1>>,
+}
+
+/// The task of an experiment.
+#[must_use]
+pub fn of(experiment: &Experiment) -> Box<dyn Task> {
+    match experiment.task {
+        config::Task::Classify => Box::new(Classify::new(experiment)),
+        config::Task::Denoise(denoise) => Box::new(Denoise { sigma: denoise.sigma.get(), seed: experiment.seed }),
+    }
+}
+
+/// The task of a trained network, to measure it.
+#[must_use]
+pub fn of_trained(task: regulus_model::Task) -> Box<dyn Task> {
+    match task {
+        regulus_model::Task::Classify => Box::new(Classify::default()),
+        regulus_model::Task::Denoise { sigma } => Box::new(Denoise { sigma, seed: Seed::default() }),
+    }
+}
