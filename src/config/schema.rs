@@ -104,6 +104,7 @@ mod tests {
              [[penalty]]\nkind = \"l2\"\nlambda = 1\nschedule.kind = \"evidence\"\n",
             "[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"l1\"\nlambda = 1\nschedule.kind = \"step\"\n",
             "optimizer.kind = \"rmsprop\"\n[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"decoupled\"\nschedule.kind = \"cpr\"\n",
+            "[data]\nsource = \"mnist\"\n[task]\nkind = \"denoise\"\n",
             "schedule.kind = \"plateau\"\n[data]\nsource = \"mnist\"\nvalidation = 0.1\n[[penalty]]\nkind = \"l2\"\nschedule.kind = \"adaptive\"\n",
         ];
         let mut compared = std::collections::BTreeSet::new();

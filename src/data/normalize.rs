@@ -29,15 +29,17 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
 /// Mean and deviation of pixel / 255 over a subset, channel by channel.
 #[must_use]
 pub fn standardizer(subset: &Subset) -> Normalizer {
-    let shape = subset.shape();
-    let area = shape.height * shape.width;
-    let mut counts = vec![[0_u64; 256]; shape.channels];
+    let channels = if subset.count() > 0 { subset.shape_of(0).channels } else { 0 };
+    let mut counts = vec![[0_u64; 256]; channels];
+    let mut total = 0;
     for index in 0..subset.count() {
+        let area = subset.shape_of(index).height * subset.shape_of(index).width;
+        total += area;
         for (counts, plane) in counts.iter_mut().zip(subset.pixels(index).chunks_exact(area)) {
             plane.iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
         }
     }
-    let total = (subset.count() * area) as f64;
+    let total = total as f64;
     let average = |counts: &[u64; 256], of: &dyn Fn(f64) -> f64| {
         (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total
     };

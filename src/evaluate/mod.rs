@@ -123,7 +123,7 @@ impl Samples {
         let description = &trained.description;
         if description.task != Task::Classify {
             let LoadedFolder { subset, warnings, .. } = load_pictures(dir, description.graph.input().channels, progress)?;
-            task::of_trained(description.task).check(&description.graph, &subset)?;
+            task::of_trained(description.task).check_subset(&description.graph, &subset)?;
             return Ok(Self { subset, warnings });
         }
         let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));

@@ -11,6 +11,8 @@ use super::ImageList;
 use crate::atomic;
 use crate::data::{DataError, Picture, read_in_own_size};
 use crate::error::{Error, WriteError};
+use crate::network::PicturePredictor;
+use crate::task;
 use crate::trained::Trained;
 
 /// A picture that was denoised and written.
@@ -86,16 +88,13 @@ pub fn predict_picture(trained: &Trained, picture: &Picture) -> Result<Picture, 
     }
     let refuse =
         |problem: String| DataError::Dataset(format!("of {shape} (height×width×channels) can't be denoised by this network: {problem}"));
-    let predictor = trained.predictor.with_input(*shape).map_err(|error| refuse(error.to_string()))?;
-    let output = predictor.graph().output_features();
-    if output.size() != shape.size() {
-        return Err(refuse(format!("it gives {output}")));
-    }
+    task::of_trained(trained.description.task).check(&trained.description.graph, *shape).map_err(&refuse)?;
     let tables = trained.description.preprocessing.normalizer.table();
     let area = shape.height * shape.width;
     let values: Vec<f32> =
         pixels.chunks_exact(area).zip(&tables).flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)])).collect();
-    let denoised = predictor.threads().run(|| predictor.forward(&values, 1));
+    let mut predictor = PicturePredictor::new(&trained.predictor);
+    let denoised = trained.predictor.threads().run(|| predictor.forward(&values, *shape)).map_err(|error| refuse(error.to_string()))?;
     Ok(Picture { shape: *shape, pixels: denoised.into_iter().map(byte).collect() })
 }
 

@@ -353,7 +353,7 @@ impl Prepared {
         let input = data.train.shape();
         let task = task::of(&experiment);
         let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
-        [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check(&graph, subset))?;
+        [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check_subset(&graph, subset))?;
         experiment.augment.check(input.height, input.width)?;
         experiment.check_batch_norm(&graph, data.train.count())?;
         let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;

@@ -7,7 +7,7 @@ use regulus_model::graph::{Features, Graph, Shape};
 use super::{ACTIVATION, BatchLoss, EachScore, GoesOn, Score, Task};
 use crate::backend::keep_awake;
 use crate::config::{Augment, Experiment, Implementation};
-use crate::data::{Assemble, Batcher, DataError, Subset, Targets, Transform};
+use crate::data::{Assemble, Batcher, Subset, Targets, Transform};
 use crate::metrics::{Measures, Tally};
 use crate::network::{Output, Predictor};
 use crate::objective::data_loss;
@@ -41,8 +41,8 @@ impl Task for Classify {
         Features::Vector(classes)
     }
 
-    fn check(&self, _: &Graph, _: &Subset) -> Result<(), DataError> {
-        Ok(())
+    fn check(&self, graph: &Graph, shape: Shape) -> Result<(), String> {
+        if shape == graph.input() { Ok(()) } else { Err(format!("it takes images of {}", graph.input())) }
     }
 
     fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble> {

@@ -14,9 +14,9 @@ use super::turn::Turn;
 use super::{ACTIVATION, BatchLoss, EachScore, GoesOn, Score, Task};
 use crate::backend::keep_awake;
 use crate::config::Implementation;
-use crate::data::{Assemble, Batcher, DataError, HostBatch, HostTargets, Subset, Targets};
+use crate::data::{Assemble, Batcher, HostBatch, HostTargets, Subset, Targets};
 use crate::metrics::{Means, Measures, psnr, ssim};
-use crate::network::{Output, Predictor};
+use crate::network::{Output, PicturePredictor, Predictor};
 use crate::seed::Seed;
 
 /// The seed of the noise of measurements. It is the same for all networks, so that their measures can be compared.
@@ -69,9 +69,9 @@ impl Denoise {
         noisy
     }
 
-    /// The scores of the pictures `indices`, all of the input shape of `predictor`.
-    fn scores(self, predictor: &Predictor, subset: &Subset, indices: &[usize], table: &[f32; 256]) -> Vec<PictureScore> {
-        let shape = predictor.graph().input();
+    /// The scores of the pictures `indices`, all of one shape.
+    fn scores(self, predictor: &mut PicturePredictor, subset: &Subset, indices: &[usize], table: &[f32; 256]) -> Vec<PictureScore> {
+        let shape = subset.shape_of(indices[0]);
         let values = |index: &usize| -> Vec<f32> { subset.pixels(*index).iter().map(|pixel| table[usize::from(*pixel)]).collect() };
         let pictures: Vec<[Vec<f32>; 2]> = indices
             .par_iter()
@@ -82,7 +82,12 @@ impl Denoise {
             })
             .collect();
         let input: Vec<f32> = pictures.iter().flat_map(|[_, noisy]| noisy.iter().copied()).collect();
-        let output = predictor.forward(&input, indices.len());
+        let output = match predictor.whole(shape) {
+            Ok(Some(whole)) => Ok(whole.forward(&input, indices.len())),
+            Ok(None) => predictor.forward(&input, shape),
+            Err(error) => Err(error),
+        };
+        let output = output.unwrap_or_else(|error| unreachable!("`Task::check` checks it: {error}"));
         pictures
             .par_iter()
             .zip(output.par_chunks_exact(shape.size()))
@@ -118,25 +123,22 @@ impl Task for Denoise {
         Features::Map(input)
     }
 
-    fn check(&self, graph: &Graph, subset: &Subset) -> Result<(), DataError> {
-        let mut last = None;
-        for index in 0..subset.count() {
-            let shape = subset.shape_of(index);
-            if last.replace(shape) == Some(shape) {
-                continue;
-            }
-            let problem = match graph.with_input(shape) {
-                Ok(graph) if graph.output_features() == Features::Map(shape) => continue,
-                Ok(graph) => format!("it gives {}", graph.output_features()),
-                Err(error) => error.to_string(),
-            };
-            let named = subset.file(index).map_or_else(|| format!("picture {index}"), |file| format!("`{}`", file.display()));
-            let problem = format!(
-                "the network can't denoise {named} of {shape} (height×width×channels): {problem}; use layers that keep the size of any picture"
-            );
-            return Err(DataError::Dataset(problem));
+    fn check(&self, graph: &Graph, shape: Shape) -> Result<(), String> {
+        if shape.channels != graph.input().channels {
+            return Err(match graph.input().channels {
+                1 => "it takes grey pictures, with one channel".to_owned(),
+                channels => format!("it takes pictures with {channels} channels"),
+            });
         }
-        Ok(())
+        // A large picture is computed in tiles.
+        if graph.reach().is_some() {
+            return Ok(());
+        }
+        match graph.with_input(shape) {
+            Ok(graph) if graph.output_features() == Features::Map(shape) => Ok(()),
+            Ok(graph) => Err(format!("it gives {}; use layers that keep the size of any picture", graph.output_features())),
+            Err(error) => Err(format!("{error}; use layers that keep the size of any picture, such as convolutions with padding")),
+        }
     }
 
     fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble> {
@@ -168,17 +170,15 @@ impl Task for Denoise {
         predictor.threads().run(|| {
             let table = values_of_bytes();
             let mut scores = Vec::with_capacity(subset.count());
-            let mut sized = predictor.clone();
+            let mut pictures = PicturePredictor::new(predictor);
             while scores.len() < subset.count() {
                 keep_awake();
                 let first = scores.len();
                 let shape = subset.shape_of(first);
-                if sized.graph().input() != shape {
-                    sized = predictor.with_input(shape).unwrap_or_else(|error| unreachable!("`Task::check` checks it: {error}"));
-                }
-                let most = (ACTIVATION / sized.graph().largest_features()).clamp(1, BATCH);
+                let whole = pictures.whole(shape).unwrap_or_else(|error| unreachable!("`Task::check` checks it: {error}"));
+                let most = whole.map_or(1, |whole| (ACTIVATION / whole.graph().largest_features()).clamp(1, BATCH));
                 let indices: Vec<usize> = (first..subset.count()).take(most).take_while(|index| subset.shape_of(*index) == shape).collect();
-                for (index, score) in indices.iter().zip(self.scores(&sized, subset, &indices, &table)) {
+                for (index, score) in indices.iter().zip(self.scores(&mut pictures, subset, &indices, &table)) {
                     each(*index, Score::Picture(score));
                     scores.push(score);
                 }
@@ -203,5 +203,64 @@ fn means(scores: &[PictureScore]) -> Means {
         data_loss: mean(&|score| Some(score.loss)).unwrap_or(f64::NAN),
         metrics: named([("psnr", mean(&|score| Some(score.psnr))), ("ssim", mean(&|score| score.ssim))]),
         input_metrics: named([("noisy_psnr", mean(&|score| Some(score.noisy_psnr))), ("noisy_ssim", mean(&|score| score.noisy_ssim))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::backend::any_cpu;
+    use crate::data::Images;
+
+    const SHAPE: Shape = Shape { channels: 2, height: 40, width: 40 };
+
+    /// 200 patches whose first channel is 51 and whose second is 204.
+    fn patches() -> Subset {
+        let patch = [vec![51; 1600], vec![204; 1600]].concat();
+        Subset::all(Arc::new(Images::new(SHAPE, patch.repeat(200), Vec::new())))
+    }
+
+    #[test]
+    fn training_noise_has_the_stated_deviation_and_depends_on_epoch_and_index_alone() {
+        let batcher = Batcher::new(&Normalizer { mean: vec![0.0; 2], deviation: vec![1.0; 2] }, &any_cpu().device);
+        let denoise = Denoise { sigma: 25.0, seed: Seed(7) };
+        let (subset, values) = (patches(), |data: &TensorData| data.iter::<f64>().collect::<Vec<f64>>());
+        let assembled = denoise.assembler(&subset, &batcher, 3)(&(0..200).collect::<Vec<u32>>());
+        let HostTargets::Images(clean) = assembled.targets else { panic!("clean patches") };
+        let (clean, noisy) = (values(&clean), values(&assembled.images));
+        assert!(clean.iter().enumerate().all(|(at, value)| (value - if at / 1600 % 2 == 0 { 0.2 } else { 0.8 }).abs() < 1e-7));
+        let noise: Vec<f64> = noisy.iter().zip(&clean).map(|(noisy, clean)| noisy - clean).collect();
+        let mean = noise.iter().sum::<f64>() / noise.len() as f64;
+        let deviation = (noise.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / noise.len() as f64).sqrt();
+        // 640,000 values: the standard errors are 1.2e-4 and 0.9e-4.
+        assert!(mean.abs() < 6e-4 && (deviation - 25.0 / 255.0).abs() < 5e-4, "{mean}, {deviation}");
+        assert!(noisy.iter().any(|value| *value > 1.0), "noise is not clipped");
+        let of = |epoch, indices: &[u32]| values(&denoise.assembler(&subset, &batcher, epoch)(indices).images);
+        assert_eq!(of(3, &[17]), noisy[17 * 3200..18 * 3200]);
+        assert_ne!(of(4, &[17]), of(3, &[17]));
+    }
+
+    #[test]
+    fn the_loss_is_the_mean_over_all_pixels_and_channels() {
+        let device = any_cpu().device;
+        let output = Tensor::<4>::from_data([[[[0.5_f32, 0.0]], [[1.0, 1.0]]], [[[0.0, 0.0]], [[0.25, 0.0]]]], &device);
+        let denoise = Denoise { sigma: 25.0, seed: Seed(7) };
+        let loss = denoise.loss(Implementation::Fused, Output::Map(output.clone()), Targets::Images(output.zeros_like()));
+        let loss: f32 = loss.loss.into_scalar();
+        // (0.25 + 1 + 1 + 0.0625) / 8
+        assert!((loss - 0.289_062_5).abs() < 1e-7, "{loss}");
+    }
+
+    #[test]
+    fn a_score_by_hand() {
+        let shape = Shape { channels: 1, height: 1, width: 4 };
+        let found = score(&[0.0, 0.5, 0.5, 1.0], &[-0.5, 0.5, 0.6, 1.5], &[-0.1, 0.5, 0.6, 1.2], shape);
+        // Not clipped: (0.01 + 0.01 + 0.04) / 4. Clipped, only 0.1² is left: 10·log10(4 / 0.01).
+        assert!((found.loss - 0.015).abs() < 1e-7);
+        assert!((found.psnr - 26.020_6).abs() < 1e-4 && (found.noisy_psnr - found.psnr).abs() < 1e-9);
+        assert_eq!((found.ssim, found.noisy_ssim), (None, None));
+        assert!((score(&[0.0; 4], &[0.0; 4], &[-1.0; 4], shape).psnr - 100.0).abs() < 1e-12, "at most 100");
     }
 }

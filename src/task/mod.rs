@@ -30,12 +30,32 @@ pub trait Task: Debug + Send + Sync {
     /// What the network is to give for an image of shape `input`.
     fn output(&self, input: Shape, classes: usize) -> Features;
 
+    /// Checks that the network `graph` can be applied to an image of this shape.
+    ///
+    /// # Errors
+    ///
+    /// In words, when it can't.
+    fn check(&self, graph: &Graph, shape: Shape) -> Result<(), String>;
+
     /// Checks that the network `graph` can be measured on `subset`.
     ///
     /// # Errors
     ///
-    /// When it can't.
-    fn check(&self, graph: &Graph, subset: &Subset) -> Result<(), DataError>;
+    /// When it can't be applied to an image of it.
+    fn check_subset(&self, graph: &Graph, subset: &Subset) -> Result<(), DataError> {
+        let mut last = None;
+        for index in 0..subset.count() {
+            let shape = subset.shape_of(index);
+            if last.replace(shape) != Some(shape)
+                && let Err(problem) = self.check(graph, shape)
+            {
+                let named = subset.file(index).map_or_else(|| format!("image {index}"), |file| format!("`{}`", file.display()));
+                let problem = format!("the network can't be applied to {named} of {shape} (height×width×channels): {problem}");
+                return Err(DataError::Dataset(problem));
+            }
+        }
+        Ok(())
+    }
 
     /// Assembles the batches of `epoch` (from 0) of the training split `subset`. A sample depends on the seed of the experiment, the
     /// epoch and its index alone.

@@ -13,6 +13,7 @@ mod backends;
 mod commands;
 mod configs;
 mod data;
+mod denoise;
 mod determinism;
 mod earlier_version;
 mod errors;

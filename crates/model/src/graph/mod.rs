@@ -17,6 +17,7 @@ mod layer;
 mod op;
 mod parameter;
 mod pool;
+mod reach;
 mod resize;
 mod subtract;
 mod windows;
