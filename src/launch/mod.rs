@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use regulus_model::preprocess::Decoding;
+use regulus_model::Description;
+use regulus_model::preprocess::{Decoding, Preprocessing};
 
 use crate::backend::{self, Opened};
 use crate::checksum::sha256;
@@ -207,7 +208,9 @@ impl Launch {
 fn check_penalties(session: &Session, manifest: &Manifest, path: &Path) -> Result<(), RunError> {
     let (Some(expected), found) = (&manifest.penalties, session.penalties().labels()) else { return Ok(()) };
     if *expected == found {
-        return Ok(());
+        let state = session.state();
+        let changed = session.penalties().changed_lambda(&state.lambdas, state.step);
+        return changed.map_or(Ok(()), |problem| Err(RunError::OtherLambda { path: path.to_owned(), problem }));
     }
     let listed = |labels: &[String]| if labels.is_empty() { "none".to_owned() } else { format!("`{}`", labels.join("`, `")) };
     Err(RunError::OtherPenalties { path: path.to_owned(), expected: listed(expected), found: listed(&found) })
@@ -256,9 +259,11 @@ fn resume_warnings(loaded: Option<LoadedCheckpoint>, manifest: &Manifest, simd: 
 }
 
 fn manifest(session: &Session) -> Manifest {
-    let (experiment, opened, data, graph) = (session.experiment(), session.opened(), session.data(), session.graph());
+    let (experiment, opened, data) = (session.experiment(), session.opened(), session.data());
+    let Description { version, graph, preprocessing: Preprocessing { normalizer, resize, decoding, .. }, classes, task } =
+        session.description();
     Manifest {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version,
         config_sha256: sha256(experiment.to_toml().as_bytes()),
         started: clock::now(),
         backend: experiment.backend.kind.name().to_owned(),
@@ -274,15 +279,15 @@ fn manifest(session: &Session) -> Manifest {
             test: data.test.as_ref().map_or(0, Subset::count),
             left_out: data.left_out.counts(),
         },
-        normalizer: data.normalizer.clone(),
-        resize: experiment.data.resize.unwrap_or_default(),
-        decoding: Decoding::Reduced,
-        classes: data.classes.clone(),
-        task: experiment.task.into(),
+        normalizer,
+        resize,
+        decoding,
+        classes,
+        task,
         keep: Some(session.keep()),
         penalties: Some(session.penalties().labels()),
         extended: Vec::new(),
-        graph: graph.clone(),
         parameters: graph.parameter_count(),
+        graph,
     }
 }

@@ -106,6 +106,11 @@ impl Predictor {
     pub fn forward(&self, images: &[f32], count: usize) -> Vec<f32> {
         let input = self.graph.input();
         assert_eq!(images.len(), count * input.size(), "the numbers of {count} images of {input}");
+        self.threads.run(|| self.compute(images, count))
+    }
+
+    fn compute(&self, images: &[f32], count: usize) -> Vec<f32> {
+        let input = self.graph.input();
         match &self.computed {
             Computed::WithoutBurn { model, .. } => model.forward(images, count),
             Computed::WithBurn { network, .. } => {
@@ -123,6 +128,10 @@ impl Predictor {
     /// The logits of images `[channel, row, column]`, one image after the other.
     #[must_use]
     pub fn logits(&self, images: &[&[u8]]) -> Vec<f32> {
+        self.threads.run(|| self.compute_logits(images))
+    }
+
+    fn compute_logits(&self, images: &[&[u8]]) -> Vec<f32> {
         match &self.computed {
             Computed::WithBurn { network, batcher } => network.output(batcher.images(self.graph.input(), images.iter().copied())).numbers(),
             Computed::WithoutBurn { model, table } => {

@@ -11,7 +11,7 @@ use super::norm::host_norm;
 use super::proximal::ProximalUpdate;
 use super::term::Term;
 use crate::backend::fused::Norm;
-use crate::config::Schedule;
+use crate::config::{Decay, Schedule};
 use crate::network::Network;
 use crate::schedule::RunLength;
 
@@ -83,6 +83,17 @@ impl Penalties {
     #[must_use]
     pub fn labels(&self) -> Vec<String> {
         self.terms.iter().map(|term| format!("{} on {}", term.form.name(), term.scope)).collect()
+    }
+
+    /// A term with a constant λ that is not the one that was `saved` after `steps` steps, in words. Returns `None` if there is none.
+    pub(crate) fn changed_lambda(&self, saved: &[f64], steps: u64) -> Option<String> {
+        let last = steps.checked_sub(1)?;
+        self.terms.iter().zip(saved).zip(self.labels()).find_map(|((term, saved), label)| {
+            let Rule::Scheduled(value) = &term.rule else { return None };
+            // A decay depends on the length of the run, which may have been extended.
+            let now = (value.schedule().decay == Decay::Constant).then(|| value.clone().at(last))?;
+            ((now - saved).abs() > 1e-12 * now.abs()).then(|| format!("`{label}` had λ {saved}, and has {now} now"))
+        })
     }
 
     /// The λ of the terms for a message, such as `0.5` or `0.5 (l2 on kernels), 2 (l1 on conv*.weight)`.

@@ -94,7 +94,7 @@ pub fn predict_picture(trained: &Trained, picture: &Picture) -> Result<Picture, 
     let values: Vec<f32> =
         pixels.chunks_exact(area).zip(&tables).flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)])).collect();
     let mut predictor = PicturePredictor::new(&trained.predictor);
-    let denoised = trained.predictor.threads().run(|| predictor.forward(&values, *shape)).map_err(|error| refuse(error.to_string()))?;
+    let denoised = predictor.forward(&values, *shape).map_err(|error| refuse(error.to_string()))?;
     Ok(Picture { shape: *shape, pixels: denoised.into_iter().map(byte).collect() })
 }
 

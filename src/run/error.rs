@@ -79,6 +79,14 @@ pub enum RunError {
         /// The penalties now.
         found: String,
     },
+    /// A penalty has another λ than in the run.
+    #[error("run `{}` can't be resumed with another λ: {problem}", path.display())]
+    OtherLambda {
+        /// The run.
+        path: PathBuf,
+        /// The penalty and both λ.
+        problem: String,
+    },
     /// The config has changed since the run began.
     #[error("`{}` was changed since the run began; put it back, or train a new run with it: `regulus train {}`", path.display(), path.display())]
     OtherConfig {
@@ -110,6 +118,7 @@ impl RunError {
         match self {
             Self::OtherConfig { .. }
             | Self::OtherPenalties { .. }
+            | Self::OtherLambda { .. }
             | Self::NotARun { .. }
             | Self::Taken { .. }
             | Self::Own { .. }

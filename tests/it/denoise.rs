@@ -49,7 +49,17 @@ fn sandbox() -> Sandbox {
 fn pictures_of_any_size_train_measure_export_and_predict() {
     let sandbox = sandbox();
     sandbox.write("pictures/notes.txt", "not an image");
-    let ran = sandbox.ok(&["train", "pictures.toml", "--json", "--run-dir", "r", "--set", "train.epochs=60", "--set", "optimizer.learning_rate=0.01"]);
+    let ran = sandbox.ok(&[
+        "train",
+        "pictures.toml",
+        "--json",
+        "--run-dir",
+        "r",
+        "--set",
+        "train.epochs=60",
+        "--set",
+        "optimizer.learning_rate=0.01",
+    ]);
     let summary = ran.json().last().unwrap()["summary"].clone();
     // (40−12)/6 + 1 = 5 rows by 4 columns, 3 by 7, 4 by 4.
     assert_eq!(summary["train"]["count"], 5 * 4 + 3 * 7 + 4 * 4);

@@ -298,8 +298,13 @@ fn a_run_with_an_own_penalty_is_resumed_by_a_program_that_adds_it() {
     assert_eq!(refused.code(), 2);
     let message = "has the penalties `l2 on kernels`, `squares on conv1.weight`, not `l2 on kernels`; resume it with a program";
     assert!(refused.stderr().contains(message), "{}", refused.stderr());
-    let options = ResumeOptions { penalties: vec![OwnPenalty::new(Squares, 2.0).scope("conv1.weight")], ..ResumeOptions::default() };
-    let mut launch = Launch::resume(&sandbox.path("stopped"), options).unwrap().unwrap();
+    let with = |lambda| {
+        let penalties = vec![OwnPenalty::new(Squares, lambda).scope("conv1.weight")];
+        Launch::resume(&sandbox.path("stopped"), ResumeOptions { penalties, ..ResumeOptions::default() })
+    };
+    let other = with(3.0).map(|_| ()).unwrap_err().to_string();
+    assert!(other.ends_with("can't be resumed with another λ: `squares on conv1.weight` had λ 2, and has 3 now"), "{other}");
+    let mut launch = with(2.0).unwrap().unwrap();
     assert_eq!(launch.run(&mut Silent).unwrap().status, Status::Completed);
     let weights = |run: &str| Weights::from_file(&sandbox.path(run).join("checkpoints/last/trained.safetensors")).unwrap();
     assert!(weights("whole") == weights("stopped"));
