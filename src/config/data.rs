@@ -1,5 +1,6 @@
 //! The `[data]` section.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use regulus_model::preprocess::Resize;
@@ -9,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ConfigError;
 use super::keys::keys;
-use super::number::{Count, Fraction, number_or_word};
-use super::schema::{inline_schema, number_or_words};
+use super::number::{Count, Fraction, number_or_text};
+use super::schema::inline_schema;
+use crate::seed::Seed;
 
 /// The data of an experiment. The keys of other sources are `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +46,8 @@ pub struct Data {
     pub cache: Option<bool>,
     /// The validation split. `None`: the validation folder of source `folder`, if there is one.
     pub validation: Option<Validation>,
+    /// The seed of the validation split. `None`: the seed of the experiment.
+    pub split_seed: Option<Seed>,
     /// Use only this many training samples, from the first; 0: all.
     pub train_limit: usize,
     /// Whether the samples are shuffled in each epoch.
@@ -82,8 +86,12 @@ keys! {
         damaged: Damaged = Damaged::Refuse, for Folder;
         /// Caches decoded images for the next start.
         cache: bool = true, for Folder;
-        /// The validation split: a fraction of every class (with task `denoise` of the pictures), or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones.
+        /// The validation split: a fraction of every class (with task `denoise` of the pictures), a fold of it (`"fold 2/5"` is
+        /// the second of five), or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones. With `"joined"` these are training
+        /// images, too, and there is no validation split.
         validation: Validation, default "the validation folder if there is one, else 0";
+        /// The seed by which a fraction or folds are drawn.
+        split_seed: Seed, default "`seed`";
         /// Uses only the first n training samples (with task `denoise` the first n pictures); 0: all. They must have samples of every class.
         train_limit: usize = 0;
         /// A new order of the samples in each epoch.
@@ -100,6 +108,19 @@ pub enum Validation {
     Fraction(Fraction),
     /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`. Source `memory`: the given validation images.
     Folder,
+    /// No validation split: the images that [`Validation::Folder`] would take are training images, too.
+    Joined,
+    /// One fold of the training samples, stratified by class, for cross-validation.
+    Fold(Fold),
+}
+
+/// One of `count` folds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// The fold, from 1 to `count`.
+    pub number: Count,
+    /// The number of folds, at least 2.
+    pub count: Count,
 }
 
 impl Validation {
@@ -107,30 +128,60 @@ impl Validation {
     pub const NONE: Self = Self::Fraction(Fraction::literal(0.0));
 }
 
+impl Fold {
+    /// Fold `number` of `count`. Returns `None` if there is no such fold.
+    #[must_use]
+    pub fn new(number: usize, count: usize) -> Option<Self> {
+        (1 <= number && number <= count && count >= 2).then(|| Self { number: Count::literal(number), count: Count::literal(count) })
+    }
+
+    /// Reads the text `fold 2/5`.
+    fn parse(text: &str) -> Option<Self> {
+        let (number, count) = text.strip_prefix(FOLD)?.trim_start().split_once('/')?;
+        Self::new(number.parse().ok()?, count.parse().ok()?)
+    }
+}
+
+impl fmt::Display for Fold {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{FOLD} {}/{}", self.number.get(), self.count.get())
+    }
+}
+
 impl Serialize for Validation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Fraction(fraction) => fraction.serialize(serializer),
             Self::Folder => serializer.serialize_str(FOLDER),
+            Self::Joined => serializer.serialize_str(JOINED),
+            Self::Fold(fold) => serializer.serialize_str(&fold.to_string()),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Validation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "a number in [0, 1) or \"folder\"";
-        match number_or_word(deserializer, &[FOLDER], expected)? {
-            Ok(number) => {
-                Fraction::try_from(number).map(Self::Fraction).map_err(|_| de::Error::custom(format!("is {number}; expected {expected}")))
-            }
-            Err(_) => Ok(Self::Folder),
+        let expected = "a number in [0, 1), \"folder\", \"joined\", or a fold such as \"fold 2/5\"";
+        let refuse = |value: String| de::Error::custom(format!("is {value}; expected {expected}"));
+        match number_or_text(deserializer, expected)? {
+            Ok(number) => Fraction::try_from(number).map(Self::Fraction).map_err(|_| refuse(number.to_string())),
+            Err(text) if text == FOLDER => Ok(Self::Folder),
+            Err(text) if text == JOINED => Ok(Self::Joined),
+            Err(text) => Fold::parse(&text).map(Self::Fold).ok_or_else(|| refuse(format!("{text:?}"))),
         }
     }
 }
 
 const FOLDER: &str = "folder";
+const JOINED: &str = "joined";
+const FOLD: &str = "fold";
 
-inline_schema!(Validation, |generator| number_or_words::<Fraction>(generator, &[FOLDER]));
+inline_schema!(Validation, |generator| {
+    let fraction = generator.subschema_for::<Fraction>();
+    let words = schemars::json_schema!({ "type": "string", "enum": [FOLDER, JOINED] });
+    let fold = schemars::json_schema!({ "type": "string", "pattern": "^fold *[0-9]+/[0-9]+$", "x-values": "`\"fold 2/5\"`" });
+    schemars::json_schema!({ "anyOf": [fraction, words, fold] })
+});
 
 /// The treatment of images that can't be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -212,7 +263,8 @@ impl Data {
     pub fn has_validation(&self) -> Option<bool> {
         self.validation.map(|validation| match validation {
             Validation::Fraction(fraction) => fraction.get() > 0.0,
-            Validation::Folder => true,
+            Validation::Folder | Validation::Fold(_) => true,
+            Validation::Joined => false,
         })
     }
 }
@@ -229,9 +281,10 @@ impl TryFrom<Keys> for Data {
         let has_validation_images = matches!(source, Source::Folder | Source::Memory);
         let validation = match keys.validation {
             None if !has_validation_images => Some(Validation::NONE),
-            Some(Validation::Folder) if !has_validation_images => {
+            Some(word @ (Validation::Folder | Validation::Joined)) if !has_validation_images => {
+                let word = if word == Validation::Folder { FOLDER } else { JOINED };
                 let problem =
-                    format!("is \"folder\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
+                    format!("is \"{word}\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
                 return Err(ConfigError::value("data.validation", problem));
             }
             validation => validation,
@@ -245,6 +298,7 @@ impl TryFrom<Keys> for Data {
             damaged: is_folder.then(|| keys.damaged()),
             cache: keys.cache,
             validation,
+            split_seed: keys.split_seed,
             train_limit: keys.train_limit(),
             shuffle: keys.shuffle(),
             normalization: keys.normalization(),
@@ -315,6 +369,7 @@ impl From<Data> for Keys {
             damaged: data.damaged,
             cache: data.cache,
             validation: data.validation,
+            split_seed: data.split_seed,
             train_limit: Some(data.train_limit),
             shuffle: Some(data.shuffle),
             normalization: Some(data.normalization),

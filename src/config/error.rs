@@ -59,6 +59,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A `--grid` that is not `KEY=VALUES`, or whose values can't be used.
+    #[error("`--grid {argument}`: {problem}")]
+    Grid {
+        /// The argument, or its key.
+        argument: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An `--unset` of a missing key.
     #[error("`--unset {key}`: {problem}")]
     Unset {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
+use super::schema::inline_schema;
 use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule, Task};
 use crate::seed::Seed;
 
@@ -25,7 +26,6 @@ pub struct Experiment {
     pub name: String,
     /// The seed of every random stream.
     #[serde(default)]
-    #[schemars(with = "u64")]
     pub seed: Seed,
     /// The folder of all runs.
     #[serde(default = "artifacts")]
@@ -71,6 +71,8 @@ pub struct Experiment {
     #[serde(default)]
     pub checkpoint: Checkpoint,
 }
+
+inline_schema!(Seed, |generator| generator.subschema_for::<u64>());
 
 impl Default for Seed {
     fn default() -> Self {

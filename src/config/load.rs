@@ -7,8 +7,8 @@ use figment::providers::Serialized;
 
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
-use super::overrides::{SetArgument, set, set_text, unset};
-use super::{Average, ConfigError, Decay, Experiment, Lambda, ModelKind, Source, key_paths};
+use super::overrides::{SetArgument, set_text};
+use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -26,8 +26,7 @@ impl Experiment {
     ///
     /// When the file can't be read, is not TOML, lacks a key of `unsets`, or has an unknown key or invalid value.
     pub fn load_changed(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
-        let text = text_of(path)?;
-        Self::parse(path, &text, unsets, sets)
+        ConfigTable::load(path, unsets, sets)?.experiment()
     }
 
     /// Reads an experiment from the text of a config.
@@ -36,7 +35,7 @@ impl Experiment {
     ///
     /// As [`Experiment::load`].
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::parse(Path::new("text"), text, &[], &[])
+        ConfigTable::from_toml(text)?.experiment()
     }
 
     /// The experiment of a config with nothing but a data source, such as `mnist`. `dir`: its folder, if it is not in the cache.
@@ -51,20 +50,6 @@ impl Experiment {
         }
         let config = toml::Table::from_iter([("name".to_owned(), "data".into()), ("data".to_owned(), data.into())]);
         Self::from_toml(&config.to_string())
-    }
-
-    /// Reads the text of the config `path`.
-    fn parse(path: &Path, text: &str, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table: toml::Table = toml::from_str(text)
-            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
-        unset(&mut table, unsets)?;
-        let given = table.get("penalty").and_then(toml::Value::as_array).map_or(0, Vec::len);
-        let mut arguments = Vec::new();
-        for argument in sets {
-            arguments.push(set(&mut table, argument)?);
-        }
-        check_sections(&table)?;
-        read(&mut table, &arguments).map_err(|error| of_added_penalty(error, given, &arguments))?.resolve()
     }
 
     /// The experiment with another number of epochs.
@@ -84,7 +69,7 @@ impl Experiment {
         toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"))
     }
 
-    fn resolve(mut self) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(mut self) -> Result<Self, ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             let problem = format!("is {:?}; expected {NAME}", self.name);
@@ -162,7 +147,7 @@ impl Experiment {
 }
 
 /// Explains the error of a penalty without a kind that was added by a `--set`. `given`: the number of penalties before.
-fn of_added_penalty(error: ConfigError, given: usize, arguments: &[SetArgument]) -> ConfigError {
+pub(super) fn of_added_penalty(error: ConfigError, given: usize, arguments: &[SetArgument]) -> ConfigError {
     let text = error.to_string();
     let kind = |argument: &SetArgument| {
         let index: usize = argument.key.strip_prefix("penalty.")?.split('.').next()?.parse().ok()?;
@@ -182,7 +167,7 @@ fn of_added_penalty(error: ConfigError, given: usize, arguments: &[SetArgument])
 }
 
 /// Reads a table. If a key of `arguments` expects a string and has another type, its text is used as the string.
-fn read(table: &mut toml::Table, arguments: &[SetArgument]) -> Result<Experiment, ConfigError> {
+pub(super) fn read(table: &mut toml::Table, arguments: &[SetArgument]) -> Result<Experiment, ConfigError> {
     let extract = |table: &toml::Table| Figment::from(Serialized::defaults(table.clone())).extract::<Experiment>().map_err(Box::new);
     loop {
         let error = match extract(table) {
@@ -210,7 +195,7 @@ fn read(table: &mut toml::Table, arguments: &[SetArgument]) -> Result<Experiment
 const QUICKSTART: (&str, &str) = ("quickstart", include_str!("../../configs/quickstart.toml"));
 
 /// The text of the config in `path`, or of the built-in one of that name.
-fn text_of(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
     if path == Path::new(QUICKSTART.0) && !path.exists() {
         return Ok(QUICKSTART.1.to_owned());
     }
@@ -221,7 +206,7 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// Checks that sections are tables: serde would also read them from lists.
-fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
+pub(super) fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let refuse = |key: String, expected: &str, found: &toml::Value| {
         Err(ConfigError::value(key, format!("is of type {}; expected {expected}", found.type_str())))
     };

@@ -210,19 +210,15 @@ pub(super) fn count_or_word<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(CountOrWord(words))
 }
 
-/// Reads a number or one of `words`, such as `validation = 0.1` or `validation = "folder"`. `expected` describes the accepted values.
-pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    words: &'static [&'static str],
-    expected: &'static str,
-) -> Result<Result<f64, &'static str>, D::Error> {
-    struct NumberOrWord(&'static [&'static str], &'static str);
+/// Reads a number or a text, such as `validation = 0.1` or `validation = "folder"`. `expected` describes the accepted values.
+pub(super) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<Result<f64, String>, D::Error> {
+    struct NumberOrText(&'static str);
 
-    impl Visitor<'_> for NumberOrWord {
-        type Value = Result<f64, &'static str>;
+    impl Visitor<'_> for NumberOrText {
+        type Value = Result<f64, String>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-            formatter.write_str(self.1)
+            formatter.write_str(self.0)
         }
 
         fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
@@ -238,14 +234,11 @@ pub(super) fn number_or_word<'de, D: Deserializer<'de>>(
         }
 
         fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-            match self.0.iter().find(|word| **word == value) {
-                Some(word) => Ok(Err(word)),
-                None => Err(E::custom(format!("is {value:?}; expected {}", self.1))),
-            }
+            Ok(Err(value.to_owned()))
         }
     }
 
-    deserializer.deserialize_any(NumberOrWord(words, expected))
+    deserializer.deserialize_any(NumberOrText(expected))
 }
 
 /// The words of [`BatchSize`].

@@ -4,6 +4,7 @@ use super::ConfigError;
 use super::key_paths::{nearest_path, paths_in};
 
 /// The key and the text of a `--set` argument. The text is needed where TOML finds another type than the config: `name=2024-01-01` is a date in TOML.
+#[derive(Clone, Debug)]
 pub(super) struct SetArgument {
     /// The dotted key.
     pub(super) key: String,
@@ -27,6 +28,12 @@ pub(super) fn set(table: &mut toml::Table, argument: &str) -> Result<SetArgument
     }
     put(table, &parts, value).map_err(fail)?;
     Ok(SetArgument { key: parts.join("."), text: text.to_owned() })
+}
+
+/// Sets the value at a dotted key.
+pub(super) fn put_value(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), ConfigError> {
+    let parts: Vec<&str> = key.split('.').collect();
+    put(table, &parts, value).map_err(|problem| ConfigError::value(key, format!("can't be set: {problem}")))
 }
 
 /// Replaces the value by its text as a string. Returns whether this changed the value.

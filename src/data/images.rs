@@ -60,6 +60,19 @@ impl Images {
         Self { labels: Vec::new(), ..self }
     }
 
+    /// The images of `first`, then those of `second`.
+    pub(super) fn joined(first: &Self, second: &Self) -> Self {
+        let lists = |list: fn(&Self) -> &Vec<PathBuf>| [list(first).as_slice(), list(second)].concat();
+        let pixels = [first.pixels.as_slice(), &second.pixels].concat();
+        let shapes: Vec<Shape> =
+            [first, second].iter().flat_map(|images| (0..images.count()).map(|index| images.shape_of(index))).collect();
+        let joined = match (first.shape(), second.shape()) {
+            (Some(shape), Some(other)) if shape == other => Self::new(shape, pixels, Vec::new()),
+            _ => Self::pictures(&shapes, pixels),
+        };
+        Self { labels: [first.labels.as_slice(), &second.labels].concat(), ..joined.of_files(lists(|images| &images.files)) }
+    }
+
     /// The number of images.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -120,9 +120,10 @@ impl Data {
     ///
     /// When another key of `[data]` is different, or the images can't be split in that way.
     pub fn for_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
-        let Config { validation, train_limit, shuffle, normalization, .. } = experiment.data;
+        let Config { validation, split_seed, train_limit, shuffle, normalization, .. } = experiment.data;
         let same_kind = discriminant(&self.task) == discriminant(&experiment.task);
-        if !same_kind || (Config { validation, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
+        if !same_kind || (Config { validation, split_seed, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data
+        {
             return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
         self.loaded.data(experiment)

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::patches::Patches;
 use super::raw_dataset::RawDataset;
-use super::{Data, DataError, Decoding, LeftOut, Subset, normalize, split};
+use super::{Data, DataError, Decoding, Images, LeftOut, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Data as Config, Denoise, Experiment, Source, Task, Validation};
 
@@ -53,11 +53,17 @@ impl Loaded {
     pub(super) fn data(self: &Arc<Self>, experiment: &Experiment) -> Result<Data, DataError> {
         let Experiment { data: config, seed, task, .. } = experiment;
         let Self { classes, decoding, .. } = &**self;
+        let split_seed = config.split_seed.unwrap_or(*seed);
         let mut warnings = self.warnings.clone();
         let train = limited(&self.train, config.train_limit, classes)?;
         let held_out = held_out(config, self.validation.is_some())?;
         let (train, validation) = match held_out {
             Validation::Folder => (train, self.validation.clone()),
+            Validation::Joined => (joined(&train, self.validation.as_ref()), None),
+            Validation::Fold(fold) => {
+                let (train, validation) = split::fold(&train, classes.len().max(1), fold, split_seed)?;
+                (train, Some(validation))
+            }
             Validation::Fraction(fraction) if fraction.get() == 0.0 => {
                 let unused = || format!("{} not used, as `data.validation` is 0", validation_images(config.source));
                 warnings.extend(self.validation.as_ref().map(|_| unused()));
@@ -65,7 +71,7 @@ impl Loaded {
             }
             Validation::Fraction(fraction) => {
                 let (train, validation) =
-                    split::hold_out(&train, classes.len().max(1), fraction.get(), *seed, *decoding == Decoding::Reduced)?;
+                    split::hold_out(&train, classes.len().max(1), fraction.get(), split_seed, *decoding == Decoding::Reduced)?;
                 let missing = missing_classes(&train, &validation, classes);
                 if !missing.is_empty() {
                     warnings.push(format!("the validation split has no sample of class {}: too few images", missing.join(", ")));
@@ -97,6 +103,15 @@ impl Loaded {
             seed: *seed,
         })
     }
+}
+
+/// The images of both subsets.
+fn joined(train: &Subset, validation: Option<&Subset>) -> Subset {
+    let Some(validation) = validation else { return train.clone() };
+    let images = Images::joined(train.images(), validation.images());
+    let offset = u32::try_from(train.images().count()).unwrap_or(u32::MAX);
+    let indices = train.indices().iter().copied().chain(validation.indices().iter().map(|index| index + offset)).collect();
+    Subset::all(Arc::new(images)).select(indices)
 }
 
 /// The images of a validation split of its own, with their verb, for messages.
@@ -133,6 +148,11 @@ fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<Str
 fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> {
     let in_memory = config.source == Source::Memory;
     match config.validation {
+        Some(Validation::Fold(fold)) if has_images => {
+            let remedy =
+                if in_memory { "validation images are given, too; give none" } else { "the data have a validation folder; move it away" };
+            Err(DataError::Dataset(format!("`data.validation` is \"{fold}\", but {remedy}")))
+        }
         Some(Validation::Fraction(fraction)) if has_images && fraction.get() > 0.0 => {
             let remedy = if in_memory {
                 "validation images are given, too; leave the key out to use them, or give none"

@@ -3,6 +3,7 @@
 use rand::seq::SliceRandom;
 
 use super::{DataError, Subset};
+use crate::config::Fold;
 use crate::seed::Seed;
 
 /// Holds out a random `fraction` of every class. Returns the training and the validation subset, both in the order of `all`. With `spares_last` the
@@ -23,11 +24,7 @@ pub(super) fn hold_out(all: &Subset, classes: usize, fraction: f64, seed: Seed, 
         let count = ((indices.len() as f64 * fraction).round() as usize).min(indices.len().saturating_sub(usize::from(spares_last)));
         indices.iter().take(count).for_each(|index| held_out[*index] = true);
     }
-    let select = |is_held_out: bool| {
-        let chosen = all.indices().iter().zip(&held_out).filter(|(_, held_out)| **held_out == is_held_out).map(|(index, _)| *index);
-        all.select(chosen.collect())
-    };
-    let (train, validation) = (select(false), select(true));
+    let (train, validation) = (selected(all, &held_out, false), selected(all, &held_out, true));
     if train.count() == 0 || validation.count() == 0 {
         let message = format!(
             "`data.validation` = {fraction} of {} samples leaves {} to train on and {} to validate on; change it, or use more samples",
@@ -38,6 +35,39 @@ pub(super) fn hold_out(all: &Subset, classes: usize, fraction: f64, seed: Seed, 
         return Err(DataError::Dataset(message));
     }
     Ok((train, validation))
+}
+
+/// Holds out one of some folds, which are stratified by class: each has as many samples of a class as the others, or one more. Returns the training and the
+/// validation subset, both in the order of `all`. The folds of one seed have no sample in common, and together all samples.
+///
+/// # Errors
+///
+/// When there are fewer samples than folds.
+pub(super) fn fold(all: &Subset, classes: usize, fold: Fold, seed: Seed) -> Result<(Subset, Subset), DataError> {
+    let (number, count) = (fold.number.get(), fold.count.get());
+    if all.count() < count {
+        let problem = format!("`data.validation` is \"{fold}\", but there are only {} samples; use fewer folds", all.count());
+        return Err(DataError::Dataset(problem));
+    }
+    let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
+    for (index, label) in all.labels().enumerate() {
+        by_class[label as usize].push(index);
+    }
+    let mut order = Vec::with_capacity(all.count());
+    for (class, indices) in (0..).zip(&mut by_class) {
+        indices.shuffle(&mut seed.stream("folds", class));
+        order.append(indices);
+    }
+    // The classes follow each other, so that the folds of small classes are different ones.
+    let mut held_out = vec![false; all.count()];
+    order.iter().skip(number - 1).step_by(count).for_each(|index| held_out[*index] = true);
+    Ok([false, true].map(|is_held_out| selected(all, &held_out, is_held_out)).into())
+}
+
+/// The samples of `all` with this mark, in order.
+fn selected(all: &Subset, held_out: &[bool], is_held_out: bool) -> Subset {
+    let chosen = all.indices().iter().zip(held_out).filter(|(_, held_out)| **held_out == is_held_out).map(|(index, _)| *index);
+    all.select(chosen.collect())
 }
 
 #[cfg(test)]
@@ -64,5 +94,28 @@ mod tests {
         assert_eq!(again.indices(), train.indices());
         let (other, _) = hold_out(&subset, 2, 0.2, Seed(2), true).unwrap();
         assert_ne!(other.indices(), train.indices());
+    }
+
+    #[test]
+    fn folds_are_stratified_and_every_sample_is_held_out_once() {
+        let labels: Vec<u32> = (0..103).map(|i| u32::from(i % 4 == 0)).collect();
+        let images = Images::new(Shape { channels: 1, height: 1, width: 1 }, (0..103).collect(), labels);
+        let subset = Subset::all(Arc::new(images));
+        let of = |number, seed| fold(&subset, 2, Fold::new(number, 5).unwrap(), Seed(seed)).unwrap();
+        let mut all = Vec::new();
+        for number in 1..=5 {
+            let (train, validation) = of(number, 1);
+            assert_eq!(train.count() + validation.count(), 103);
+            let counts = validation.class_counts(2);
+            // 77 and 26 samples.
+            assert!((15..=16).contains(&counts[0]) && (5..=6).contains(&counts[1]), "{counts:?}");
+            all.extend(validation.indices().to_vec());
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..103).collect::<Vec<u32>>());
+        assert_ne!(of(1, 1).1.indices(), of(1, 2).1.indices());
+        assert!(Fold::new(0, 5).is_none() && Fold::new(6, 5).is_none() && Fold::new(1, 1).is_none());
+        let few = subset.select((0..4).collect());
+        assert!(fold(&few, 2, Fold::new(1, 5).unwrap(), Seed(1)).is_err());
     }
 }

@@ -1,0 +1,89 @@
+//! A config before it is checked.
+
+use std::path::Path;
+
+use super::load::{check_sections, of_added_penalty, read, text_of};
+use super::overrides::{SetArgument, put_value, set, unset};
+use super::{ConfigError, Experiment};
+
+/// A config as a TOML table whose values can be set. [`ConfigTable::experiment`] checks it.
+#[derive(Clone, Debug)]
+pub struct ConfigTable {
+    table: toml::Table,
+    arguments: Vec<SetArgument>,
+    /// The number of penalties in the file.
+    penalties: usize,
+}
+
+impl ConfigTable {
+    /// Reads the config in `path`. First removes the keys `unsets`, then applies the overrides `sets`, each `KEY=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, is not TOML, or lacks a key of `unsets`.
+    pub fn load(path: &Path, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
+        Self::parse(path, &text_of(path)?, unsets, sets)
+    }
+
+    /// Reads the text of a config.
+    ///
+    /// # Errors
+    ///
+    /// When it is not TOML.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(Path::new("text"), text, &[], &[])
+    }
+
+    /// Reads the text of the config `path`.
+    fn parse(path: &Path, text: &str, unsets: &[String], sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+        unset(&mut table, unsets)?;
+        let penalties = table.get("penalty").and_then(toml::Value::as_array).map_or(0, Vec::len);
+        let mut config = Self { table, arguments: Vec::new(), penalties };
+        sets.iter().try_for_each(|argument| config.set(argument))?;
+        Ok(config)
+    }
+
+    /// Applies an override `KEY=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// When it has another form, or the key can't be set.
+    pub fn set(&mut self, argument: &str) -> Result<(), ConfigError> {
+        self.arguments.push(set(&mut self.table, argument)?);
+        Ok(())
+    }
+
+    /// Sets the value of a dotted key.
+    ///
+    /// # Errors
+    ///
+    /// When the key can't be set.
+    pub fn set_value(&mut self, key: &str, value: toml::Value) -> Result<(), ConfigError> {
+        put_value(&mut self.table, key, value)
+    }
+
+    /// Whether the config has this top-level section.
+    #[must_use]
+    pub fn has(&self, section: &str) -> bool {
+        self.table.contains_key(section)
+    }
+
+    /// The checked experiment.
+    ///
+    /// # Errors
+    ///
+    /// When it has an unknown key or an invalid value.
+    pub fn experiment(&self) -> Result<Experiment, ConfigError> {
+        check_sections(&self.table)?;
+        let experiment = read(&mut self.table.clone(), &self.arguments);
+        experiment.map_err(|error| of_added_penalty(error, self.penalties, &self.arguments))?.resolve()
+    }
+
+    /// The table as TOML.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        self.table.to_string()
+    }
+}

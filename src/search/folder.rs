@@ -1,0 +1,135 @@
+//! The folder of a sweep.
+//!
+//! ```text
+//! sweep.json       the plan
+//! units/           the result of each training, written when it has ended
+//! trials.csv       one line for each training
+//! study.json       the comparison of the trials, the choice, and the result of the chosen one
+//! refit/           the run of the chosen trial on all images but the test split
+//! ```
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Plan, Study, Unit, UnitResult};
+use crate::atomic;
+use crate::checksum::{with_checksum, without_checksum};
+use crate::error::{Error, WriteError};
+use crate::run::RunError;
+
+const PLAN: &str = "sweep.json";
+const UNITS: &str = "units";
+const TRIALS: &str = "trials.csv";
+const STUDY: &str = "study.json";
+const REFIT: &str = "refit";
+const LOCK: &str = "lock";
+
+/// The folder of a sweep.
+#[derive(Debug)]
+pub struct SweepFolder {
+    path: PathBuf,
+    /// The lock of the process that may write to it.
+    _lock: File,
+}
+
+impl SweepFolder {
+    /// Creates the folder of a new sweep.
+    ///
+    /// # Errors
+    ///
+    /// When the folder has files or can't be written to.
+    pub fn create(path: &Path, plan: &Plan) -> Result<Self, Error> {
+        let units = path.join(UNITS);
+        std::fs::create_dir_all(path).map_err(WriteError::at(path))?;
+        let has_files = std::fs::read_dir(path).map_err(WriteError::at(path))?.next().is_some();
+        if has_files {
+            return Err(RunError::Taken { path: path.to_owned() }.into());
+        }
+        let lock = lock(path)?;
+        std::fs::create_dir_all(&units).map_err(WriteError::at(&units))?;
+        atomic::write(&path.join(PLAN), with_checksum(plan).as_bytes())?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether `path` is the folder of a sweep.
+    #[must_use]
+    pub fn is_sweep(path: &Path) -> bool {
+        path.join(PLAN).is_file()
+    }
+
+    /// Opens the folder of a sweep to go on with it.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, or its plan is damaged.
+    pub fn open(path: &Path) -> Result<(Self, Plan), Error> {
+        let lock = lock(path)?;
+        let plan = read(&path.join(PLAN))?;
+        Ok((Self { path: path.to_owned(), _lock: lock }, plan))
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of the run of the chosen trial.
+    #[must_use]
+    pub fn refit(&self) -> PathBuf {
+        self.path.join(REFIT)
+    }
+
+    /// The result of a unit. Returns `None` if it has not ended.
+    ///
+    /// # Errors
+    ///
+    /// When its file is damaged.
+    pub fn result(&self, unit: &Unit) -> Result<Option<UnitResult>, Error> {
+        let path = self.path.join(UNITS).join(unit.file_name());
+        if path.is_file() { read(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes the result of a unit.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn write_result(&self, result: &UnitResult) -> Result<(), WriteError> {
+        self.write_json(&Path::new(UNITS).join(result.unit.file_name()), result)
+    }
+
+    /// Writes `trials.csv` and `study.json`.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be written.
+    pub fn write_study(&self, study: &Study, trials: &str) -> Result<(), WriteError> {
+        atomic::write(&self.path.join(TRIALS), trials.as_bytes())?;
+        self.write_json(Path::new(STUDY), study)
+    }
+
+    fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+        atomic::write(&self.path.join(name), with_checksum(value).as_bytes())
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let file_path = path.join(LOCK);
+    let file = File::create(&file_path).map_err(WriteError::at(&file_path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::InUse { path: path.to_owned() }.into()),
+        Err(TryLockError::Error(source)) => Err(WriteError { path: file_path, source }.into()),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+    let damaged = |problem: String| RunError::Damaged { path: path.to_owned(), problem };
+    let content = without_checksum(&bytes).map_err(damaged)?;
+    serde_json::from_value(content).map_err(|error| damaged(error.to_string()).into())
+}

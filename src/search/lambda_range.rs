@@ -1,0 +1,102 @@
+//! A range of λ that is found from the data.
+
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use regulus_model::graph::Parameter;
+
+use super::space::rounded;
+use super::{Dimension, Values};
+use crate::backend::numbers;
+use crate::config::{Experiment, Lambda, PenaltyKind, Schedule};
+use crate::data::{Batcher, Data, DataLoader};
+use crate::error::Error;
+use crate::network::{Network, ParamVisitor};
+use crate::objective::Penalties;
+use crate::schedule::RunLength;
+use crate::session::Session;
+use crate::task;
+use crate::train::{StepContext, Stepper};
+
+/// The values above 0 of a grid.
+const COUNT: usize = 12;
+/// The largest λ divided by the smallest above 0.
+const RANGE: f64 = 1e5;
+/// The samples of the gradient of the data loss.
+const SAMPLES: usize = 1000;
+
+/// λ of the first penalty: 0, and 12 values with the same ratio up to λ_max, five powers of ten. λ_max is the λ at which, with the initial weights, the gradient of
+/// the penalty is as large as that of the data loss over the penalized parameters. Both are computed for up to 1,000 samples.
+///
+/// # Errors
+///
+/// When the session can't be made, or there is no such λ.
+pub fn lambda_grid(experiment: &Experiment, data: &Data) -> Result<Dimension, Error> {
+    let key = "penalty.0.lambda".to_owned();
+    let largest = largest_lambda(experiment, data)?;
+    if !largest.is_finite() || largest <= 0.0 {
+        return Err(Error::Usage(format!("no range of λ can be found from the data; name one, such as `--grid {key}=0,log…`")));
+    }
+    let ratio = RANGE.powf(-1.0 / (COUNT - 1) as f64);
+    let above = (0..COUNT).rev().map(|index| largest * ratio.powi(i32::try_from(index).unwrap_or(0)));
+    let values = std::iter::once(0.0).chain(above.map(rounded)).map(toml::Value::Float).collect();
+    Ok(Dimension { key, values: Values::List(values) })
+}
+
+fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
+    let mut experiment = experiment.clone();
+    let mut penalty = experiment.penalty.first().cloned().ok_or_else(|| Error::Usage("the config has no penalty whose λ could be searched".to_owned()))?;
+    penalty.schedule = Lambda::Scheduled(Schedule::default());
+    penalty.proximal = false;
+    penalty.lambda = penalty.lambda.one();
+    if penalty.kind == PenaltyKind::Decoupled {
+        // It takes off the same share of the weights.
+        penalty.kind = PenaltyKind::L2;
+    }
+    experiment.penalty = Vec::new();
+    experiment.optimizer.sam_rho = None;
+    experiment.optimizer.clip_norm = None;
+    experiment.train.micro_batch = experiment.train.micro_batch.max(experiment.train.batch_limit(SAMPLES));
+    let session = Session::new(experiment.clone(), data.for_experiment(&experiment)?)?;
+    session.opened().device.threads.clone().run(|| gradients(&session, &experiment, &penalty))
+}
+
+/// The ratio of the norms of both gradients.
+fn gradients(session: &Session, experiment: &Experiment, penalty: &crate::config::Penalty) -> Result<f64, Error> {
+    let (network, data) = (session.network(), session.data());
+    let device = session.opened().device.clone().autodiff().device;
+    let count = data.train.count().min(SAMPLES);
+    let order: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
+    let assemble = task::of(experiment).assembler(&data.train, &Batcher::new(&data.normalizer, &device), 0);
+    let mut loader = DataLoader::in_order(experiment, assemble, &order, count);
+    let length = RunLength::new(&experiment.train, data.train.count());
+    let context = StepContext { samples: count, rate: 0.0, step: 0 };
+    let mut none = Penalties::new(&[], session.graph(), length)?;
+    let of_data = Stepper::new(experiment, &device).gradients(network, &mut none, &mut loader.batch(0), context).gradients;
+    let penalties = Penalties::new(std::slice::from_ref(penalty), session.graph(), length)?;
+    let Some(value) = penalties.on(network, count) else { return Ok(f64::NAN) };
+    let of_penalty = GradientsParams::from_grads(value.backward(), network);
+    let mut norms = Norms { of_data: &of_data, of_penalty: &of_penalty, squares: [0.0; 2] };
+    visit(network, &mut norms);
+    Ok((norms.squares[0] / norms.squares[1]).sqrt())
+}
+
+fn visit(network: &Network, norms: &mut Norms) {
+    network.visit_parameters(norms);
+}
+
+/// The sums of squares of both gradients over the penalized parameters.
+struct Norms<'a> {
+    of_data: &'a GradientsParams,
+    of_penalty: &'a GradientsParams,
+    squares: [f64; 2],
+}
+
+impl ParamVisitor for Norms<'_> {
+    fn visit<const D: usize>(&mut self, _parameter: &Parameter, id: ParamId, _tensor: Tensor<D>) {
+        let (Some(data), Some(penalty)) = (self.of_data.get::<D>(id), self.of_penalty.get::<D>(id)) else { return };
+        let square = |gradient: Tensor<D>| numbers(gradient).iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        self.squares[0] += square(data);
+        self.squares[1] += square(penalty);
+    }
+}

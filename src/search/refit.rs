@@ -1,0 +1,41 @@
+//! The chosen trial, trained again on all images but the test split.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{Plan, SweepFolder};
+use crate::data::Data;
+use crate::error::Error;
+use crate::launch::{Launch, ResumeOptions};
+use crate::run::RunFolder;
+use crate::session::{Session, Summary};
+use crate::train::Observer;
+
+/// Trains `trial` again, in the run folder `refit`. A run that was interrupted goes on; one that has ended is read.
+///
+/// # Errors
+///
+/// When training diverges, or a file can't be written.
+pub fn refit(
+    plan: &Plan,
+    trial: usize,
+    data: &Data,
+    folder: &SweepFolder,
+    stop: &Arc<AtomicBool>,
+    observer: &mut dyn Observer,
+) -> Result<Summary, Error> {
+    let path = folder.refit();
+    let mut launch = if RunFolder::open(&path).is_ok() {
+        let options = ResumeOptions { data: Some(data.clone()), ..ResumeOptions::default() };
+        match Launch::resume(&path, options)? {
+            Some(launch) => launch,
+            None => return RunFolder::open(&path)?.summary()?.ok_or_else(|| Error::Usage("the refit has no summary".to_owned())),
+        }
+    } else {
+        let experiment = plan.refit_experiment(trial, data)?;
+        let data = data.for_experiment(&experiment)?;
+        Launch::of(Session::new(experiment, data)?, Some(&path))?
+    };
+    launch.stop_by(Arc::clone(stop));
+    launch.run(observer)
+}

@@ -1,0 +1,103 @@
+//! Trains the units of a sweep, several at once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Plan, SweepFolder, Unit, UnitResult};
+use crate::data::Data;
+use crate::error::Error;
+
+/// Trains units and writes their results.
+pub struct Runner<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The data of one of its units.
+    pub data: &'a Data,
+    /// The folder.
+    pub folder: &'a SweepFolder,
+    /// The number of units that are trained at once.
+    pub jobs: usize,
+    /// The threads of each. `None`: those of the config.
+    pub threads: Option<usize>,
+    /// Training stops soon after it is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Progress of a sweep.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// The result of the unit that has ended.
+    pub result: &'a UnitResult,
+    /// The number of ended units.
+    pub done: usize,
+    /// The number of all units.
+    pub total: usize,
+}
+
+impl Runner<'_> {
+    /// Trains all units that have no result yet. Returns the results of all units, or `None` if it was stopped.
+    ///
+    /// # Errors
+    ///
+    /// When a result can't be read or written, or `report` fails.
+    pub fn run(&self, report: &mut dyn FnMut(&Progress) -> Result<(), Error>) -> Result<Option<Vec<UnitResult>>, Error> {
+        let units = self.plan.units();
+        let total = units.len();
+        let mut results = Vec::with_capacity(total);
+        let mut pending = VecDeque::new();
+        for unit in units {
+            match self.folder.result(&unit)? {
+                Some(result) => results.push(result),
+                None => pending.push_back(unit),
+            }
+        }
+        let queue = Mutex::new(pending);
+        let (send, received) = channel();
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                let (send, queue) = (send.clone(), &queue);
+                scope.spawn(move || {
+                    while let Some(result) = self.next(queue) {
+                        if send.send(result).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            for result in received {
+                let written = result.and_then(|result: UnitResult| {
+                    results.push(result);
+                    let (done, result) = (results.len(), &results[results.len() - 1]);
+                    report(&Progress { result, done, total })
+                });
+                if written.is_err() {
+                    self.stop.store(true, Ordering::Relaxed);
+                    return written;
+                }
+            }
+            Ok(())
+        })?;
+        results.sort_by_key(|result| result.unit);
+        Ok((results.len() == total).then_some(results))
+    }
+
+    /// Trains the next unit of the queue and writes its result. Returns `None` if there is none, or it was stopped.
+    fn next(&self, queue: &Mutex<VecDeque<Unit>>) -> Option<Result<UnitResult, Error>> {
+        if self.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let unit = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        let mut experiment = match self.plan.experiment(&unit) {
+            Ok(experiment) => experiment,
+            Err(error) => return Some(Err(error.into())),
+        };
+        if let Some(threads) = self.threads {
+            experiment.backend.threads = threads;
+        }
+        let result = unit.run(experiment, self.data, &self.stop)?;
+        Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from))
+    }
+}

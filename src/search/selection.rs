@@ -1,0 +1,107 @@
+//! The choice among trials by paired differences of their validation losses.
+
+use serde::{Deserialize, Serialize};
+
+use super::Rule;
+
+/// A trial compared with the one of the lowest mean loss, over the same seeds and folds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The mean loss over all units.
+    pub mean: f64,
+    /// The mean of the differences to the trial of the lowest mean.
+    pub difference: f64,
+    /// The corrected standard error of that mean (Nadeau and Bengio 2003): s·√(1/J + n_validation/n_train) over J units, s the standard deviation of the
+    /// differences. Training splits overlap, so the differences are not independent. `None` with fewer than 2 units.
+    pub standard_error: Option<f64>,
+    /// s/√J, which is too small, for comparison.
+    pub naive_standard_error: Option<f64>,
+}
+
+/// The result of a choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The comparison of each trial. `None` for a trial that has failed or is not complete.
+    pub comparisons: Vec<Option<Comparison>>,
+    /// The trial with the lowest mean loss; the first of equal ones.
+    pub minimum: usize,
+    /// The chosen trial.
+    pub chosen: usize,
+}
+
+/// Chooses a trial.
+///
+/// `losses[trial]` has the loss of every unit, in the same order for all trials; `None` for a trial that has failed or is not complete. `ratio` is the number of
+/// validation samples by that of training samples. `lambdas[trial]` is the strength of regularization, by which the rule of one standard error takes the
+/// strongest; a trial without one, or with other values of other keys than the minimum, has `None`. Returns `None` if no trial is complete.
+#[must_use]
+pub fn choose(losses: &[Option<Vec<f64>>], ratio: f64, rule: Rule, lambdas: &[Option<f64>]) -> Option<Choice> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let complete = || losses.iter().enumerate().filter_map(|(trial, losses)| Some((trial, losses.as_ref()?)));
+    let (minimum, best) = complete().min_by(|(_, one), (_, other)| mean(one).total_cmp(&mean(other)))?;
+    let compare = |losses: &Vec<f64>| {
+        let differences: Vec<f64> = losses.iter().zip(best).map(|(loss, best)| loss - best).collect();
+        let (count, difference) = (differences.len() as f64, mean(&differences));
+        let deviation = (differences.len() > 1).then(|| {
+            let squares: f64 = differences.iter().map(|value| (value - difference).powi(2)).sum();
+            (squares / (count - 1.0)).sqrt()
+        });
+        Comparison {
+            mean: mean(losses),
+            difference,
+            standard_error: deviation.map(|deviation| deviation * (1.0 / count + ratio).sqrt()),
+            naive_standard_error: deviation.map(|deviation| deviation / count.sqrt()),
+        }
+    };
+    let comparisons: Vec<Option<Comparison>> = losses.iter().map(|losses| losses.as_ref().map(compare)).collect();
+    let chosen = match rule {
+        Rule::Minimum => minimum,
+        Rule::OneStandardError => {
+            let is_near = |trial: usize| comparisons[trial].is_some_and(|found| found.difference <= found.standard_error.unwrap_or(0.0));
+            let near = (0..losses.len()).filter(|trial| is_near(*trial)).filter_map(|trial| Some((trial, lambdas[trial]?)));
+            near.max_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(minimum, |(trial, _)| trial)
+        }
+    };
+    Some(Choice { comparisons, minimum, chosen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAMBDAS: [Option<f64>; 4] = [Some(0.0), Some(1.0), Some(10.0), Some(100.0)];
+
+    #[test]
+    fn the_corrected_standard_error_by_hand() {
+        // Differences to the second trial: 0.1, 0.3, 0.2; their deviation is 0.1.
+        let losses = [Some(vec![1.1, 1.2, 1.4]), Some(vec![1.0, 0.9, 1.2]), None, Some(vec![2.0, 2.0, 2.0])];
+        let choice = choose(&losses, 0.5, Rule::Minimum, &LAMBDAS).unwrap();
+        assert_eq!((choice.minimum, choice.chosen), (1, 1));
+        let found = choice.comparisons[0].unwrap();
+        assert!((found.difference - 0.2).abs() < 1e-12);
+        // 0.1·√(1/3 + 1/2) and 0.1/√3
+        assert!((found.standard_error.unwrap() - 0.091_287_092_917_527_7).abs() < 1e-12);
+        assert!((found.naive_standard_error.unwrap() - 0.057_735_026_918_962_6).abs() < 1e-12);
+        assert_eq!(choice.comparisons[2], None);
+        let own = choice.comparisons[1].unwrap();
+        assert!(own.difference.abs() < 1e-15 && own.standard_error.unwrap().abs() < 1e-15);
+    }
+
+    #[test]
+    fn one_standard_error_takes_the_largest_lambda_that_is_near() {
+        let losses = [Some(vec![1.10, 1.22]), Some(vec![1.0, 1.0]), Some(vec![1.01, 1.03]), Some(vec![1.5, 1.6])];
+        let rule = |lambdas: &[Option<f64>]| choose(&losses, 1.0, Rule::OneStandardError, lambdas).unwrap().chosen;
+        // The third: 0.02 against 0.0141·√(1/2 + 1) = 0.0173: too far. With a ratio of 2: 0.0224.
+        assert_eq!(rule(&LAMBDAS), 1);
+        assert_eq!(choose(&losses, 2.0, Rule::OneStandardError, &LAMBDAS).unwrap().chosen, 2);
+        let foreign = [Some(0.0), Some(1.0), None, Some(100.0)];
+        assert_eq!(choose(&losses, 2.0, Rule::OneStandardError, &foreign).unwrap().chosen, 1, "other keys differ");
+    }
+
+    #[test]
+    fn one_unit_has_no_error_and_no_trial_no_choice() {
+        let choice = choose(&[Some(vec![1.0]), Some(vec![0.5])], 0.1, Rule::OneStandardError, &LAMBDAS[..2]).unwrap();
+        assert_eq!((choice.chosen, choice.comparisons[0].unwrap().standard_error), (1, None));
+        assert_eq!(choose(&[None, None], 0.1, Rule::Minimum, &LAMBDAS[..2]), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! One training of a sweep: a trial with one seed on one split.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Experiment;
+use crate::data::{self, Data};
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::session::Session;
+use crate::train::{Ending, Event, Observer, Row, Split};
+
+/// A training of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unit {
+    /// The trial, from 0.
+    pub trial: usize,
+    /// The seed of the training.
+    pub seed: u64,
+    /// The fold that is the validation split, from 1. `None` without cross-validation.
+    pub fold: Option<usize>,
+}
+
+/// How a unit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnitState {
+    /// It was trained to the end.
+    Completed,
+    /// A loss or weight became infinite or NaN.
+    Diverged,
+    /// It could not be trained, such as a network that does not fit the images.
+    Failed,
+}
+
+/// The result of a unit: the measures of the last epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitResult {
+    /// The unit.
+    #[serde(flatten)]
+    pub unit: Unit,
+    /// How it ended.
+    pub state: UnitState,
+    /// Why it was not completed.
+    pub message: Option<String>,
+    /// Training samples.
+    pub train_samples: usize,
+    /// Validation samples.
+    pub validation_samples: usize,
+    /// Completed epochs.
+    pub epochs: u64,
+    /// Mean data loss of the last epoch's steps.
+    pub train_loss: Option<f64>,
+    /// Mean data loss on the validation split.
+    pub validation_loss: Option<f64>,
+    /// The metrics of the task on the validation split.
+    pub validation: Metrics,
+    /// ‖w‖² over the penalized parameters.
+    pub weight_norm_squared: Option<f64>,
+    /// The fraction of kernel weights that are exactly 0.
+    pub zero_weights: Option<f64>,
+    /// λ of each penalty.
+    pub lambdas: Vec<f64>,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// Collects the rows of the last epoch.
+#[derive(Default)]
+struct LastEpoch(Vec<Row>);
+
+impl Observer for LastEpoch {
+    fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
+        if let Event::Epoch(rows) = event {
+            self.0 = rows.to_vec();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Unit {
+    /// The name of its file.
+    pub(super) fn file_name(&self) -> String {
+        let fold = self.fold.map_or(String::new(), |fold| format!("-fold{fold}"));
+        format!("trial{:04}-seed{}{fold}.json", self.trial, self.seed)
+    }
+
+    /// Trains the unit. Returns `None` if it was stopped.
+    pub(super) fn run(&self, experiment: Experiment, data: &Data, stop: &Arc<AtomicBool>) -> Option<UnitResult> {
+        let mut result = UnitResult {
+            unit: *self,
+            state: UnitState::Completed,
+            message: None,
+            train_samples: 0,
+            validation_samples: 0,
+            epochs: 0,
+            train_loss: None,
+            validation_loss: None,
+            validation: Metrics::new(),
+            weight_norm_squared: None,
+            zero_weights: None,
+            lambdas: Vec::new(),
+            seconds: 0.0,
+        };
+        let mut last = LastEpoch::default();
+        match train(experiment, data, stop, &mut last, &mut result) {
+            Ok(Ending::Interrupted | Ending::Paused) => return None,
+            Ok(Ending::Completed | Ending::EarlyStopped) => {}
+            Err(error) => {
+                result.state = if matches!(error, Error::Diverged(_)) { UnitState::Diverged } else { UnitState::Failed };
+                result.message = Some(error.to_string());
+            }
+        }
+        for row in last.0 {
+            result.epochs = row.epoch;
+            result.seconds = row.seconds;
+            match row.split {
+                Split::Train => {
+                    result.train_loss = Some(row.data_loss);
+                    (result.weight_norm_squared, result.zero_weights) = (Some(row.weight_norm_squared), row.zero_weights);
+                    result.lambdas = row.lambdas;
+                }
+                Split::Validation => (result.validation_loss, result.validation) = (Some(row.data_loss), row.metrics),
+            }
+        }
+        Some(result)
+    }
+}
+
+/// Trains without the test split.
+fn train(
+    experiment: Experiment,
+    data: &Data,
+    stop: &Arc<AtomicBool>,
+    last: &mut LastEpoch,
+    result: &mut UnitResult,
+) -> Result<Ending, Error> {
+    // Other images than those that were loaded are read again.
+    let mut data = data.for_experiment(&experiment).or_else(|_| data::load(&experiment))?;
+    data.test = None;
+    result.train_samples = data.train.count();
+    result.validation_samples = data.validation.as_ref().map_or(0, data::Subset::count);
+    let mut session = Session::new(experiment, data)?;
+    session.stop_by(Arc::clone(stop));
+    session.run(last)
+}
