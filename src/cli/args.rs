@@ -15,7 +15,7 @@ pub(super) struct Cli {
 }
 
 const LONG_ABOUT: &str = "Train image CNNs with an explicit regularization term.\n\n\
-    The loss is the mean cross-entropy of a batch plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
+    The loss is the mean cross-entropy of a batch (for networks that denoise, the mean squared error) plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
     samples. One TOML file describes an experiment; a run writes its config, metrics and checkpoints to a run folder.";
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad command line or config, 3 bad or missing data, image or model \
@@ -32,9 +32,9 @@ pub(super) enum Command {
     Train(TrainArgs),
     /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
-    /// Measure a trained network on a split of its data, or on new labelled images
+    /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
-    /// Predict the class of image files
+    /// Predict the class of image files, or denoise them
     Predict(PredictArgs),
     /// Write a trained network for other programs
     Export(ExportArgs),
@@ -127,13 +127,13 @@ pub(super) struct EvaluateArgs {
     /// The split of the run's data [default: test]
     #[arg(long, conflicts_with = "data")]
     pub split: Option<SplitArg>,
-    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them
+    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them; for a network that denoises, any folder of clean pictures
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
-    /// Write one line for each image (file, label, prediction, probability, loss) to a .csv or, as JSON lines, a .jsonl file
+    /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     /// Print JSON

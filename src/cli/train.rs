@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use regulus_model::Task;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -114,9 +115,9 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     launch.notes.iter().for_each(print::note);
     let dataset = &manifest.dataset;
     print::note(format_args!(
-        "training {} parameters on {} images of {} (validation split: {}, test split: {}) with {} on {}, {}",
+        "training {} parameters on {} of {} (validation split: {}, test split: {}) with {} on {}, {}",
         grouped(manifest.parameters as u64),
-        grouped(dataset.train as u64),
+        format_args!("{} {}", grouped(dataset.train as u64), if manifest.task == Task::Classify { "images" } else { "patches" }),
         dataset.source,
         grouped(dataset.validation as u64),
         grouped(dataset.test as u64),
