@@ -96,7 +96,8 @@ fn infer(criterion: &mut Criterion) {
         let setting = Setting::new(kernels);
         let predictor = Predictor::new(&setting.network.valid(), &setting.data.normalizer);
         for batch in [1, 1000] {
-            let images: Vec<&[u8]> = setting.indices(batch).into_iter().map(|index| setting.data.train.pixels(index as usize)).collect();
+            let images: Vec<_> = setting.indices(batch).into_iter().map(|index| setting.data.train.pixels(index as usize)).collect();
+            let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
             let mut group = criterion.benchmark_group("infer");
             group.sample_size(if batch == 1 { 100 } else { 10 }).throughput(Throughput::Elements(u64::from(batch)));
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {

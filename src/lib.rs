@@ -59,6 +59,7 @@ pub mod objective;
 pub mod predict;
 pub mod run;
 pub mod schedule;
+pub mod search;
 pub mod seed;
 pub mod session;
 pub mod task;

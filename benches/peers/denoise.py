@@ -6,7 +6,7 @@
 DIR has the folders `train` and `test` with PNG files, all grey or all colour (`benches/photographs.py` writes such). The same recipe: values are byte / 255 and not normalized.
 Clean patches are cut from every training picture at every `--stride` rows and columns, as many as lie in it whole. In each epoch they come in a new random order, each in one of
 the eight flips and quarter turns, with Gaussian noise of sigma / 255 that is not cut off. The loss is the mean squared error over all pixels plus lambda/(2m)*||kernels||^2, m
-the number of patches. Adam with epsilon 1e-7 and a constant rate; Glorot's uniform initialisation with biases of 0.
+the number of patches. Adam with epsilon 1e-7 and a rate that falls along half a cosine to 0; Glorot's uniform initialisation with biases of 0.
 
 Prints a JSON line for each epoch with the mean training error (without the penalty), the seconds and the patches a second, and one at the end with the means over the test
 pictures, each taken as a whole with noise of a fixed seed: `mse` of the output as it is, `psnr` and `ssim` (Wang et al. 2004) of the output cut off to 0 to 1, and both of the noisy
@@ -126,6 +126,7 @@ for seed in asked.seeds:
     model = DnCNN(patches.shape[1]).to(memory_format=LAYOUT)
     kernels = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.rate, eps=1e-7, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, asked.epochs * -(-m // asked.batch))
     for epoch in range(1, asked.epochs + 1):
         model.train()
         begun, total = time.perf_counter(), 0.0
@@ -137,6 +138,7 @@ for seed in asked.seeds:
             loss = F.mse_loss(model(noisy), clean)
             (loss + asked.lambda_ / (2 * m) * sum(kernel.square().sum() for kernel in kernels)).backward()
             optimizer.step()
+            schedule.step()
             total += loss.item() * len(batch)
         seconds = time.perf_counter() - begun
         row = {"seed": seed, "epoch": epoch, "mse": total / m, "seconds": round(seconds, 1), "patches_per_second": round(m / seconds)}

@@ -15,7 +15,7 @@ pub(super) struct Cli {
 }
 
 const LONG_ABOUT: &str = "Train image CNNs with an explicit regularization term.\n\n\
-    The loss is the mean cross-entropy of a batch plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
+    The loss is the mean cross-entropy of a batch (for networks that denoise, the mean squared error) plus lambda/(2m) times the squared norm of the kernels, m being the number of training \
     samples. One TOML file describes an experiment; a run writes its config, metrics and checkpoints to a run folder.";
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 unexpected failure, 2 bad command line or config, 3 bad or missing data, image or model \
@@ -32,9 +32,11 @@ pub(super) enum Command {
     Train(TrainArgs),
     /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
-    /// Measure a trained network on a split of its data, or on new labelled images
+    /// Train an experiment with several values of some keys, such as λ, and choose among them by validation
+    Sweep(SweepArgs),
+    /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
-    /// Predict the class of image files
+    /// Predict the class of image files, or denoise them
     Predict(PredictArgs),
     /// Write a trained network for other programs
     Export(ExportArgs),
@@ -94,14 +96,54 @@ pub(super) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
-    /// The run folder
+    /// The run folder, or the folder of a sweep
     pub run: PathBuf,
+    /// For a sweep: the number of trainings at once
+    #[arg(long, value_name = "N", conflicts_with_all = ["epochs", "data_dir"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
     /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Print JSON lines to standard output, and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    /// The experiment: a TOML file, or `quickstart`, which is built in
+    pub config: PathBuf,
+    /// Values of a key: `penalty.0.lambda=0,0.1,1`, or a range `KEY=log:LOW:HIGH:COUNT` or `KEY=linear:LOW:HIGH:COUNT`; can be given several times. Without any,
+    /// 13 values of λ of the first penalty in a range that is found from the data
+    #[arg(long, value_name = "KEY=VALUES")]
+    pub grid: Vec<String>,
+    /// Try this many random combinations of the values, instead of all
+    #[arg(long, value_name = "TRIALS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub random: Option<u32>,
+    /// Train each trial with this many seeds, counted from that of the config. The split does not change
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seeds: u32,
+    /// Cross-validation with this many folds, instead of the validation split of the config
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..))]
+    pub folds: Option<u32>,
+    /// The rule of the choice
+    #[arg(long, value_enum, default_value_t = RuleArg::Minimum)]
+    pub rule: RuleArg,
+    /// The number of trainings at once, which share the cores [default: the number of cores; on a GPU 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// The folder to create, instead of one named after the time in `artifacts`
+    #[arg(long, value_name = "DIR")]
+    pub sweep_dir: Option<PathBuf>,
+    /// Set a value of the config, as in `train`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Remove a key of the config file, as in `train`
+    #[arg(long, value_name = "KEY")]
+    pub unset: Vec<String>,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
@@ -127,13 +169,13 @@ pub(super) struct EvaluateArgs {
     /// The split of the run's data [default: test]
     #[arg(long, conflicts_with = "data")]
     pub split: Option<SplitArg>,
-    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them
+    /// Measure on new images instead: a folder with a subfolder of images for each class, or for some of them; for a network that denoises, any folder of clean pictures
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
-    /// Write one line for each image (file, label, prediction, probability, loss) to a .csv or, as JSON lines, a .jsonl file
+    /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     /// Print JSON
@@ -297,4 +339,12 @@ impl ValueEnum for BackendArg {
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(self.0.name()))
     }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RuleArg {
+    /// The lowest mean validation loss
+    Minimum,
+    /// The largest λ whose mean validation loss is within one standard error of the lowest
+    OneStandardError,
 }

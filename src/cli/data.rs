@@ -38,7 +38,11 @@ fn list(json: bool) -> Result<(), Error> {
         line(dataset.source, state, &format!("{}; {}; {}", dataset.about, dataset.credit, folder.display()))?;
     }
     line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
-    line(Source::Folder, "your files", "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`")
+    line(
+        Source::Folder,
+        "your files",
+        "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`; for `task.kind` = \"denoise\" any pictures",
+    )
 }
 
 fn fetch_dataset(args: &FetchArgs) -> Result<(), Error> {

@@ -73,7 +73,7 @@ fn read(args: &EvaluateArgs, trained: &Trained, split: Split) -> Result<Samples,
         (None, Some(run)) => Samples::of_split(run, split, &progress),
         (None, None) => {
             let path = args.model.model.display();
-            let message = format!("`{path}` is a file without data; give a folder of labelled images with `--data DIR`");
+            let message = format!("`{path}` is a file without data; give a folder of images with `--data DIR`");
             Err(Error::Usage(message))
         }
     }
@@ -106,15 +106,15 @@ fn print_text(measures: &Measures, title: &str, names: &[String]) -> Result<(), 
         Measures::Classification(measures) => print_classification(measures, title, names),
         Measures::Means(Means { count, data_loss, metrics, input_metrics }) => {
             let measured = [vec![format!("data loss {}", loss(*data_loss))], metrics_listed(metrics)].concat().join(", ");
-            print::out(format_args!("{title}: {}, {measured}", counted(*count, "picture")))?;
-            print::out(format_args!("the noisy pictures: {}", metrics_listed(input_metrics).join(", ").replace("noisy ", "")))
+            print::out(format_args!("{title}: {}, {measured}", counted(*count, "sample")))?;
+            print::out(format_args!("with the noise: {}", metrics_listed(input_metrics).join(", ").replace("noisy ", "")))
         }
     }
 }
 
 fn print_classification(measures: &Classification, title: &str, names: &[String]) -> Result<(), Error> {
     let Classification { count, data_loss, accuracy, balanced_accuracy, macro_f1, calibration_error, .. } = measures;
-    print::out(format_args!("{title}: {} samples, data loss {data_loss:.4}, accuracy {}", grouped(*count), percent(*accuracy)))?;
+    print::out(format_args!("{title}: {} samples, data loss {}, accuracy {}", grouped(*count), loss(*data_loss), percent(*accuracy)))?;
     print::out(format_args!(
         "balanced accuracy {}, macro-F1 {}, calibration error {calibration_error:.4}\n",
         percent_or_dash(*balanced_accuracy),

@@ -15,6 +15,7 @@ mod predict;
 mod print;
 mod progress;
 mod summary;
+mod sweep;
 mod table;
 mod train;
 
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Init(args) => init::init(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
+        Command::Sweep(args) => sweep::sweep(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regulus_model::Task;
 use serde::Serialize;
@@ -38,33 +38,47 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), Error> {
     };
     let mut images = ImageList::of(&args.images);
     images.warnings.iter().for_each(print::warning);
+    if let Some(output) = output
+        && let Some(folder) = args.images.iter().find(|folder| folder.is_dir() && lies_in(output, folder))
+    {
+        let problem =
+            format!("`{}` lies in `{}`, whose pictures are read; write to a folder outside of it", output.display(), folder.display());
+        return Err(Error::Usage(problem));
+    }
     // Results on the terminal replace the progress bar.
-    let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.paths.len() as u64));
+    let work = (!std::io::stdout().is_terminal()).then(|| Work::of("predicting", images.images.len() as u64));
     let folders = images.failed.len();
     let mut bad = 0;
     for (path, error) in std::mem::take(&mut images.failed) {
         report(&path, &error.into(), args.json)?;
     }
     if let Some(output) = output {
-        predict_pictures(&trained, &images, output, &mut |path, predicted| {
+        predict_pictures(&trained, &images.images, output, &mut |path, predicted| {
             let predicted = predicted.map(|picture| (format!("{}: {}", one_line(&picture.image), one_line(&picture.output)), picture));
             each(path, predicted, &mut bad, work.as_ref(), args.json)
         })?;
     } else {
         let options = PredictOptions { top: args.top.unwrap_or(TOP) as usize, invert: args.invert };
-        predict_classes(&trained, &images.paths, options, &mut |path, predicted| {
+        let paths: Vec<PathBuf> = images.images.iter().map(|image| image.path.clone()).collect();
+        predict_classes(&trained, &paths, options, &mut |path, predicted| {
             let predicted = predicted.map(|prediction| (line(&prediction), prediction)).map_err(Error::from);
             each(path, predicted, &mut bad, work.as_ref(), args.json)
         })?;
     }
     drop(work);
-    let images = (bad > 0).then(|| format!("{} of {}", grouped(bad), counted(images.paths.len() as u64, "image")));
+    let images = (bad > 0).then(|| format!("{} of {}", grouped(bad), counted(images.images.len() as u64, "image")));
     let folders = (folders > 0).then(|| counted(folders as u64, "folder"));
     let failed: Vec<String> = images.into_iter().chain(folders).collect();
     if failed.is_empty() {
         return Ok(());
     }
     Err(DataError::Dataset(format!("{} could not be predicted", failed.join(" and "))).into())
+}
+
+/// Whether a path, which need not exist, is a folder or in it.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+    real(path).starts_with(real(folder))
 }
 
 /// Prints a result, its line or JSON.

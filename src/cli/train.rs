@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use regulus_model::Task;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -12,6 +13,7 @@ use super::bar::{self, Work};
 use super::print;
 use super::progress::ProgressReporter;
 use super::summary::print_summary;
+use super::sweep;
 use super::table::{counted, grouped};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
@@ -19,6 +21,7 @@ use crate::data::DataError;
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
+use crate::search::SweepFolder;
 use crate::session::Status;
 
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
@@ -35,6 +38,12 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     if !args.run.exists() {
         let hint = "expected a run folder, such as `regulus train` makes".to_owned();
         return Err(DataError::Missing { path: args.run.clone(), hint }.into());
+    }
+    if SweepFolder::is_sweep(&args.run) {
+        return sweep::resume(&args.run, args.jobs, args.json);
+    }
+    if args.jobs.is_some() {
+        return Err(Error::Usage(format!("`--jobs` is for a sweep, but `{}` is a run; leave it out", args.run.display())));
     }
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);
@@ -76,7 +85,7 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
 
 /// A flag that SIGINT or SIGTERM sets. A second SIGINT ends the process at once. A second SIGTERM has no effect, because some supervisors send it to the
 /// process and to its group.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     bar::leave_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let failed = |error: std::io::Error| Error::Usage(format!("cannot listen for signals: {error}"));
@@ -114,9 +123,9 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     launch.notes.iter().for_each(print::note);
     let dataset = &manifest.dataset;
     print::note(format_args!(
-        "training {} parameters on {} images of {} (validation split: {}, test split: {}) with {} on {}, {}",
+        "training {} parameters on {} of {} (validation split: {}, test split: {}) with {} on {}, {}",
         grouped(manifest.parameters as u64),
-        grouped(dataset.train as u64),
+        format_args!("{} {}", grouped(dataset.train as u64), if manifest.task == Task::Classify { "images" } else { "patches" }),
         dataset.source,
         grouped(dataset.validation as u64),
         grouped(dataset.test as u64),

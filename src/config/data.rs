@@ -208,7 +208,7 @@ pub enum Source {
     Cifar10,
     /// Any pair of IDX files.
     Idx,
-    /// A folder with one subfolder of image files for each class.
+    /// A folder with one subfolder of image files for each class; with task `denoise` any folder of pictures.
     Folder,
     /// Images in memory, of a program that uses the library.
     Memory,

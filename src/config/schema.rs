@@ -100,11 +100,11 @@ mod tests {
             "[data]\nsource = \"mnist_mini\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n",
             "optimizer.kind = \"sgd\"\nschedule.kind = \"step\"\naveraging.kind = \"ema\"\n[data]\nsource = \"folder\"\ndir = \"d\"\n\
              [[penalty]]\nkind = \"elastic_net\"\nlambda = 1\nschedule.kind = \"cosine\"\n",
-            "optimizer.kind = \"adamw\"\nschedule.kind = \"linear\"\nmodel.kind = \"dncnn\"\n[data]\nsource = \"idx\"\ndir = \"d\"\n\
+            "optimizer.kind = \"adamw\"\nschedule.kind = \"linear\"\n[data]\nsource = \"idx\"\ndir = \"d\"\n\
              [[penalty]]\nkind = \"l2\"\nlambda = 1\nschedule.kind = \"evidence\"\n",
             "[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"l1\"\nlambda = 1\nschedule.kind = \"step\"\n",
             "optimizer.kind = \"rmsprop\"\n[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"decoupled\"\nschedule.kind = \"cpr\"\n",
-            "[data]\nsource = \"mnist\"\n[task]\nkind = \"denoise\"\n",
+            "model.kind = \"dncnn\"\n[data]\nsource = \"mnist\"\n[task]\nkind = \"denoise\"\n",
             "schedule.kind = \"plateau\"\n[data]\nsource = \"mnist\"\nvalidation = 0.1\n[[penalty]]\nkind = \"l2\"\nschedule.kind = \"adaptive\"\n",
         ];
         let mut compared = std::collections::BTreeSet::new();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
 use super::number::{Count, Positive};
-use super::{ConfigError, Experiment, Lambda, Normalization};
+use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization};
 
 /// What the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,12 +39,15 @@ enum Kind {
     Denoise,
 }
 
+/// The largest standard deviation of the noise.
+const LARGEST_SIGMA: f64 = 255.0;
+
 keys! {
     struct Keys in "task" {
         /// What the network learns.
         kind: Kind = Kind::Classify;
         /// The standard deviation of the noise, on pixels from 0 to 255.
-        sigma: Positive = Positive::literal(25.0), for Denoise;
+        sigma: Positive = Positive::literal(25.0), schema { "maximum": LARGEST_SIGMA }, for Denoise;
         /// The side of the square patches that training pictures are cut into, in pixels.
         patch_size: Count = Count::literal(40), for Denoise;
         /// Rows and columns from one patch to the next. Patches overlap if it is less than `patch_size`.
@@ -58,6 +61,10 @@ impl TryFrom<Keys> for Task {
     fn try_from(keys: Keys) -> Result<Self, ConfigError> {
         Ok(match keys.checked_kind()? {
             Kind::Classify => Self::Classify,
+            Kind::Denoise if keys.sigma().get() > LARGEST_SIGMA => {
+                let problem = format!("is {}; expected at most {LARGEST_SIGMA}, the range of pixels", keys.sigma().get());
+                return Err(ConfigError::value("task.sigma", problem));
+            }
             Kind::Denoise => Self::Denoise(Denoise { sigma: keys.sigma(), patch_size: keys.patch_size(), stride: keys.stride() }),
         })
     }
@@ -86,8 +93,31 @@ impl From<Task> for regulus_model::Task {
 impl Experiment {
     /// Checks that every option applies to the task, and fills in the defaults that depend on it.
     pub(super) fn resolve_task(&mut self) -> Result<(), ConfigError> {
+        self.check_model_kind()?;
         if self.task == Task::Classify {
             self.data.fill_resizing();
+        }
+        self.check_task()
+    }
+
+    /// Checks that the kind of network is one for the task.
+    fn check_model_kind(&self) -> Result<(), ConfigError> {
+        let kind = self.model.kind;
+        let problem = match (self.task, kind) {
+            (Task::Classify, ModelKind::Dncnn) => {
+                "which gives pictures; set `task.kind` = \"denoise\", or use \"cnn\", \"mlp\", \"linear\" or \"layers\""
+            }
+            (Task::Denoise(_), ModelKind::Cnn | ModelKind::Mlp | ModelKind::Linear) => {
+                "which tells classes apart; for `task.kind` = \"denoise\" use \"dncnn\" or \"layers\""
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::value("model.kind", format!("is \"{}\", {problem}", kind.name())))
+    }
+
+    /// Checks that every option applies to the task.
+    pub(crate) fn check_task(&self) -> Result<(), ConfigError> {
+        if self.task == Task::Classify {
             return Ok(());
         }
         let data = &self.data;
@@ -113,6 +143,15 @@ impl Experiment {
         }
         Ok(())
     }
+
+    /// A warning if parts of the pictures are in no patch. Returns `None` if there are none.
+    pub(super) fn gaps_between_patches(&self) -> Option<String> {
+        let Task::Denoise(Denoise { patch_size, stride, .. }) = self.task else { return None };
+        (stride > patch_size).then(|| {
+            let (stride, size) = (stride.get(), patch_size.get());
+            format!("`task.stride` is {stride} and `task.patch_size` {size}: pixels between the patches are not used for training")
+        })
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +175,7 @@ mod tests {
         let messages: Vec<String> = [
             "sigma = 0",
             "sigma = -25",
+            "sigma = 300",
             "patch_size = 0",
             "patches = 40",
             "[augment]\nmixup = 0.2",
@@ -147,11 +187,16 @@ mod tests {
         .map(|more| load(more).unwrap_err().to_string().replace(&folder, "DIR"))
         .collect();
         let of_data = |key: &str| {
-            let config = format!("name = \"a\"\n[task]\nkind = \"denoise\"\n[data]\nsource = \"folder\"\ndir = \"pictures\"\n{key}\n");
+            let config = format!(
+                "name = \"a\"\n[task]\nkind = \"denoise\"\n[model]\nkind = \"dncnn\"\n[data]\nsource = \"folder\"\ndir = \"pictures\"\n{key}\n"
+            );
             Experiment::from_toml(&config).unwrap_err().to_string()
         };
         let of_data = ["image_size = [40, 40]", "resize = \"crop\"", "cache = false", "normalization = \"standard\""].map(of_data);
         let sigma = Experiment::from_toml("name = \"a\"\n[task]\nsigma = 25\n[data]\nsource = \"mnist_mini\"\n").unwrap_err().to_string();
-        insta::assert_snapshot!([messages, of_data.to_vec(), vec![sigma]].concat().join("\n"));
+        let kinds = ["[task]\nkind = \"denoise\"", "[model]\nkind = \"dncnn\""].map(|more| {
+            Experiment::from_toml(&format!("name = \"a\"\n{more}\n[data]\nsource = \"mnist_mini\"\n")).unwrap_err().to_string()
+        });
+        insta::assert_snapshot!([messages, of_data.to_vec(), vec![sigma], kinds.to_vec()].concat().join("\n"));
     }
 }

@@ -1,5 +1,7 @@
 //! Batches of samples as tensors.
 
+use std::borrow::Cow;
+
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
@@ -138,10 +140,10 @@ impl Batcher {
 
     /// Images of one shape as one normalized tensor `[image, channel, row, column]`.
     pub fn images<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = &'a [u8]>) -> Tensor<4> {
-        Tensor::from_data(self.values(shape, images.map(|image| (image, None))), &self.device)
+        Tensor::from_data(self.values(shape, images.map(|image| (Cow::Borrowed(image), None))), &self.device)
     }
 
-    fn values<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = (&'a [u8], Option<Transform>)>) -> TensorData {
+    fn values<'a>(&self, shape: Shape, images: impl ExactSizeIterator<Item = (Cow<'a, [u8]>, Option<Transform>)>) -> TensorData {
         let count = images.len();
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());

@@ -73,7 +73,7 @@ impl Listing {
 /// When there are fewer than 2 classes, a folder can't be read, or a split has a class that the training split does not have.
 pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
     if !dir.is_dir() {
-        let hint = "`data.dir` must be a folder with one subfolder of images for each class; where the data of a run have moved, give `--data-dir`";
+        let hint = "`data.dir` must be a folder with one subfolder of images for each class; where the data of a run have moved, give `--data-dir` to `resume` or `evaluate`";
         let hint = hint.to_owned();
         return Err(DataError::Missing { path: dir.to_owned(), hint });
     }
@@ -186,7 +186,10 @@ fn check_is_folder(dir: &Path) -> Result<(), DataError> {
     if dir.is_dir() {
         return Ok(());
     }
-    let hint = "expected a folder of pictures; where the data of a run have moved, give `--data-dir`".to_owned();
+    if dir.exists() {
+        return Err(DataError::content(dir, "is a file; expected a folder of pictures"));
+    }
+    let hint = "expected a folder of pictures; where the data of a run have moved, give `--data-dir` to `resume` or `evaluate`".to_owned();
     Err(DataError::Missing { path: dir.to_owned(), hint })
 }
 
@@ -265,7 +268,8 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         let hint =
             if is_train { "; a folder named `train` holds the training split, and the folders beside it are not classes" } else { "" };
         let (count, noun) = (classes.len(), if classes.len() == 1 { "subfolder" } else { "subfolders" });
-        let problem = format!("has {count} {noun}; expected at least 2, one for each class{hint}");
+        let without = if classes.is_empty() { "; for pictures without classes, see `task.kind` = \"denoise\"" } else { "" };
+        let problem = format!("has {count} {noun}; expected at least 2, one for each class{hint}{without}");
         return Err(DataError::content(dir, problem));
     }
     if u32::try_from(classes.len()).is_err() {

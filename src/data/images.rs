@@ -1,5 +1,6 @@
 //! Images in memory, and subsets of them.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use regulus_model::graph::Shape;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
+use super::patches::Patches;
 
 /// Images as bytes: 0 is black, 255 is white. They have labels, except pictures without classes. All have one shape, or each has its own.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ enum Shapes {
     Same(Shape),
     /// The shape of each, and the index of its first pixel.
     Each(Vec<(Shape, usize)>),
+    /// Images of one shape that are cut from others when they are needed.
+    Cut(Shape, Patches),
 }
 
 impl Images {
@@ -42,11 +46,25 @@ impl Images {
     pub fn pictures(shapes: &[Shape], pixels: Vec<u8>) -> Self {
         let first = |next: &mut usize, shape: &Shape| {
             let first = *next;
-            *next = next.saturating_add(shape.size());
+            let size = [shape.channels, shape.height, shape.width].into_iter().try_fold(1_usize, usize::checked_mul);
+            *next = next.saturating_add(size.unwrap_or(usize::MAX));
             Some((*shape, first))
         };
         let shapes = Shapes::Each(shapes.iter().scan(0, first).collect());
         Self { shapes, pixels, labels: Vec::new(), files: Vec::new() }
+    }
+
+    /// Patches of one shape.
+    pub(super) fn patches(shape: Shape, patches: Patches) -> Self {
+        Self { shapes: Shapes::Cut(shape, patches), pixels: Vec::new(), labels: Vec::new(), files: Vec::new() }
+    }
+
+    /// The images that hold the pixels: those that patches are cut from, or these.
+    pub(super) fn source(self: &Arc<Self>) -> &Arc<Self> {
+        match &self.shapes {
+            Shapes::Cut(_, patches) => patches.pictures(),
+            Shapes::Same(_) | Shapes::Each(_) => self,
+        }
     }
 
     /// The same images from these files.
@@ -79,6 +97,7 @@ impl Images {
         match &self.shapes {
             Shapes::Same(shape) => self.pixels.len() / shape.size().max(1),
             Shapes::Each(shapes) => shapes.len(),
+            Shapes::Cut(_, patches) => patches.count(),
         }
     }
 
@@ -108,9 +127,14 @@ impl Images {
                 (self.unfit(images, *shape), shape.size() > 0 && images.checked_mul(shape.size()) == Some(self.pixels.len()))
             }
             Shapes::Each(shapes) => {
-                let size = shapes.last().map_or(0, |(shape, first)| first.saturating_add(shape.size()));
-                let problem = format!("there are {} pixels for pictures of {size} pixels in all", self.pixels.len());
+                // Sizes that are too large end at the largest number.
+                let last = shapes.last().filter(|(_, first)| *first <= self.pixels.len());
+                let size = last.map_or(0, |(shape, first)| first.saturating_add(shape.size()));
+                let problem = format!("the {} pixels are not those of pictures of {size} pixels in all", self.pixels.len());
                 (DataError::Dataset(problem), shapes.iter().all(|(shape, _)| shape.size() > 0) && size == self.pixels.len())
+            }
+            Shapes::Cut(..) => {
+                (DataError::Dataset(format!("there are {count} patches; expected at most 2³²: use a larger `task.stride`")), true)
             }
         };
         if fits && u32::try_from(count).is_ok() { Ok(()) } else { Err(error) }
@@ -120,7 +144,7 @@ impl Images {
     #[must_use]
     pub fn shape(&self) -> Option<Shape> {
         match &self.shapes {
-            Shapes::Same(shape) => Some(*shape),
+            Shapes::Same(shape) | Shapes::Cut(shape, _) => Some(*shape),
             Shapes::Each(_) => None,
         }
     }
@@ -129,26 +153,27 @@ impl Images {
     #[must_use]
     pub fn shape_of(&self, index: usize) -> Shape {
         match &self.shapes {
-            Shapes::Same(shape) => *shape,
+            Shapes::Same(shape) | Shapes::Cut(shape, _) => *shape,
             Shapes::Each(shapes) => shapes[index].0,
         }
     }
 
     /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
-    pub fn pixels_of(&self, index: usize) -> &[u8] {
+    pub fn pixels_of(&self, index: usize) -> Cow<'_, [u8]> {
         let (shape, first) = match &self.shapes {
             Shapes::Same(shape) => (shape, index * shape.size()),
             Shapes::Each(shapes) => (&shapes[index].0, shapes[index].1),
+            Shapes::Cut(shape, patches) => return Cow::Owned(patches.cut(*shape, index)),
         };
-        &self.pixels[first..first + shape.size()]
+        Cow::Borrowed(&self.pixels[first..first + shape.size()])
     }
 
     /// Adds shapes, pixels and labels to a hash.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
         let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| hash.update((*number as u64).to_le_bytes()));
         match &self.shapes {
-            Shapes::Same(shape) => numbers(&[shape.channels, shape.height, shape.width, self.labels.len()]),
+            Shapes::Same(shape) | Shapes::Cut(shape, _) => numbers(&[shape.channels, shape.height, shape.width, self.labels.len()]),
             Shapes::Each(shapes) => {
                 numbers(&[shapes.len()]);
                 shapes.iter().for_each(|(shape, _)| numbers(&[shape.channels, shape.height, shape.width]));
@@ -222,7 +247,7 @@ impl Subset {
 
     /// The pixels of one image, `[channel, row, column]`.
     #[must_use]
-    pub fn pixels(&self, index: usize) -> &[u8] {
+    pub fn pixels(&self, index: usize) -> Cow<'_, [u8]> {
         self.images.pixels_of(self.indices[index] as usize)
     }
 
@@ -247,10 +272,8 @@ impl Subset {
     #[must_use]
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
-        for label in self.labels() {
-            if let Some(count) = counts.get_mut(label as usize) {
-                *count += 1;
-            }
+        if classes > 0 {
+            self.labels().for_each(|label| counts[label as usize] += 1);
         }
         counts
     }
@@ -259,7 +282,7 @@ impl Subset {
 /// For Burn's own data loaders and transforms.
 impl Dataset<LabelledImage> for Subset {
     fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
-        Ok(LabelledImage { pixels: self.pixels(index).to_vec(), label: self.label(index) })
+        Ok(LabelledImage { pixels: self.pixels(index).into_owned(), label: self.label(index) })
     }
 
     fn len(&self) -> usize {
@@ -286,8 +309,8 @@ mod tests {
         pictures.check().unwrap();
         assert_eq!((pictures.count(), pictures.shape()), (2, None));
         let subset = Subset::all(Arc::new(pictures)).select(vec![1]);
-        assert_eq!((subset.shape_of(0), subset.pixels(0), subset.label(0)), (shapes[1], &[2, 3, 4, 5][..], 0));
+        assert_eq!((subset.shape_of(0), &*subset.pixels(0), subset.label(0)), (shapes[1], &[2, 3, 4, 5][..], 0));
         let too_few = Images::pictures(&shapes, vec![0; 5]).check().unwrap_err().to_string();
-        assert_eq!(too_few, "there are 5 pixels for pictures of 6 pixels in all");
+        assert_eq!(too_few, "the 5 pixels are not those of pictures of 6 pixels in all");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::loaded::Loaded;
 use super::raw_dataset::RawDataset;
 use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset};
-use crate::config::{Damaged, Data as Config, Experiment, Source, Task, Validation};
+use crate::config::{Damaged, Data as Config, Denoise, Experiment, Source, Task, Validation};
 use crate::seed::Seed;
 
 /// Callback with the number of decoded image files and the total number.
@@ -45,14 +45,14 @@ pub struct Data {
 }
 
 impl Data {
-    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once. Pictures count as well
-    /// as the patches that are cut from them.
+    /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once. Patches are
+    /// not copied from their pictures.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let mut images: Vec<&Arc<Images>> =
-            [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(Subset::images).collect();
+        let subsets = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
+        let mut images: Vec<&Arc<Images>> = subsets.into_iter().flatten().map(|subset| subset.images().source()).collect();
         images.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        images.iter().map(|images| images.pixels.len() as u64).sum::<u64>() + self.loaded.bytes_beside(&self.train)
+        images.iter().map(|images| images.pixels.len() as u64).sum()
     }
 }
 
@@ -121,9 +121,10 @@ impl Data {
     /// When another key of `[data]` is different, or the images can't be split in that way.
     pub fn for_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
         let Config { validation, split_seed, train_limit, shuffle, normalization, .. } = experiment.data;
-        let same_kind = discriminant(&self.task) == discriminant(&experiment.task);
-        if !same_kind || (Config { validation, split_seed, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data
-        {
+        if discriminant(&self.task) != discriminant(&experiment.task) {
+            return Err(DataError::Dataset("`[task]` of the experiment is not the one that the images were loaded for".to_owned()));
+        }
+        if (Config { validation, split_seed, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
             return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
         self.loaded.data(experiment)
@@ -132,11 +133,22 @@ impl Data {
     /// Checks that the data were prepared for `experiment`.
     pub(crate) fn check_experiment(&self, experiment: &Experiment) -> Result<(), DataError> {
         let shuffle = experiment.data.shuffle;
-        if self.seed == experiment.seed && self.task == experiment.task && (Config { shuffle, ..self.config.clone() }) == experiment.data {
+        if self.seed == experiment.seed
+            && patches(self.task) == patches(experiment.task)
+            && (Config { shuffle, ..self.config.clone() }) == experiment.data
+        {
             return Ok(());
         }
         let problem = "the data were prepared for an experiment with another seed, `[data]` or `[task]`; make those of this one with `Data::for_experiment`";
         Err(DataError::Dataset(problem.to_owned()))
+    }
+}
+
+/// The size and stride of patches. Returns `None` for a task without patches.
+fn patches(task: Task) -> Option<[usize; 2]> {
+    match task {
+        Task::Classify => None,
+        Task::Denoise(Denoise { patch_size, stride, .. }) => Some([patch_size.get(), stride.get()]),
     }
 }
 

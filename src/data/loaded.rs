@@ -26,7 +26,8 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Checks the images that were read for `task`.
-    pub(super) fn new(mut raw: RawDataset, task: Task, decoding: Decoding) -> Result<Self, DataError> {
+    pub(super) fn new(raw: RawDataset, task: Task, decoding: Decoding) -> Result<Self, DataError> {
+        let mut raw = if task == Task::Classify { raw } else { raw.without_labels() };
         let mut hash = Sha256::new();
         raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
         let classes = match task {
@@ -42,11 +43,6 @@ impl Loaded {
         let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
         let train = train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images"));
         Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding })
-    }
-
-    /// The bytes of the training images before limits and splits, unless `train` shares them.
-    pub(super) fn bytes_beside(&self, train: &Subset) -> u64 {
-        if Arc::ptr_eq(self.train.images(), train.images()) { 0 } else { self.train.images().pixels.len() as u64 }
     }
 
     /// The data of an experiment.
@@ -82,7 +78,7 @@ impl Loaded {
         let train = match task {
             Task::Classify => train,
             Task::Denoise(Denoise { patch_size, stride, .. }) => {
-                let Patches { images, warning } = Patches::cut(&train, patch_size.get(), stride.get())?;
+                let (images, warning) = Patches::of(&train, patch_size.get(), stride.get())?;
                 warnings.extend(warning);
                 Subset::all(Arc::new(images))
             }

@@ -32,12 +32,11 @@ impl RawDataset {
     pub(super) fn read(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
         let config = &experiment.data;
         match (experiment.task, config.source) {
-            (Task::Classify, _) => Self::read_labelled(config, decoding, progress),
             (Task::Denoise(_), Source::Folder) => {
                 let (dir, damaged) = (required(config.dir.as_deref())?, config.damaged.unwrap_or_default());
                 Self::pictures(dir, config.image_channels.map_or(1, Count::get), damaged, progress)
             }
-            (Task::Denoise(_), _) => Ok(Self::read_labelled(config, decoding, progress)?.without_labels()),
+            _ => Self::read_labelled(config, decoding, progress),
         }
     }
 
@@ -120,7 +119,7 @@ impl RawDataset {
     }
 
     /// The same images without labels.
-    fn without_labels(self) -> Self {
+    pub(super) fn without_labels(self) -> Self {
         Self { splits: self.splits.map(|images| images.map(Images::without_labels)), classes: None, ..self }
     }
 

@@ -54,7 +54,7 @@ pub enum SamplePrediction {
     /// Of a classifier.
     Class(ClassPrediction),
     /// Of a network that gives pictures.
-    Picture(PicturePrediction),
+    Picture(PictureMeasures),
 }
 
 /// The prediction of a classifier for one labelled sample.
@@ -74,7 +74,7 @@ pub struct ClassPrediction {
 
 /// The score of a denoised picture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PicturePrediction {
+pub struct PictureMeasures {
     /// The file, or `#` and the index in the split (from 0) if it has no file.
     pub file: String,
     /// The mean squared error.
@@ -84,7 +84,7 @@ pub struct PicturePrediction {
     /// The SSIM. `None` for a picture with fewer than 11 rows or columns.
     pub ssim: Option<f64>,
     /// The PSNR of the noisy picture in dB.
-    pub noisy_psnr: f64,
+    pub noisy_psnr: Option<f64>,
     /// The SSIM of the noisy picture.
     pub noisy_ssim: Option<f64>,
 }
@@ -122,6 +122,7 @@ impl Samples {
     pub fn of_folder(trained: &Trained, dir: &Path, progress: Progress) -> Result<Self, Error> {
         let description = &trained.description;
         if description.task != Task::Classify {
+            description.preprocess().map_err(DataError::Dataset)?;
             let LoadedFolder { subset, warnings, .. } = load_pictures(dir, description.graph.input().channels, progress)?;
             task::of_trained(description.task).check_subset(&description.graph, &subset)?;
             return Ok(Self { subset, warnings });
@@ -155,12 +156,13 @@ pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(Samp
             Score::Class(Scored { label, predicted, probability, loss }) => {
                 SamplePrediction::Class(ClassPrediction { file, label: class(label), prediction: class(predicted), probability, loss })
             }
-            Score::Picture(PictureScore { loss, psnr, ssim, noisy_psnr, noisy_ssim }) => {
-                SamplePrediction::Picture(PicturePrediction { file, loss, psnr, ssim, noisy_psnr, noisy_ssim })
+            Score::Picture(PictureScore { loss, psnr, ssim, noisy }) => {
+                let (noisy_psnr, noisy_ssim) = noisy.map(|noisy| (noisy.psnr, noisy.ssim)).unzip();
+                SamplePrediction::Picture(PictureMeasures { file, loss, psnr, ssim, noisy_psnr, noisy_ssim: noisy_ssim.flatten() })
             }
         });
     };
     let task = task::of_trained(trained.description.task);
-    let measures = task.measure_each(&trained.predictor, &samples.subset, &mut each, &mut |_| true);
+    let measures = task.measure(&trained.predictor, &samples.subset, Some(&mut each), &mut |_| true);
     measures.unwrap_or_else(|| unreachable!("the callback never stops it"))
 }

@@ -6,7 +6,7 @@ use super::SamplePrediction;
 use crate::atomic;
 use crate::error::{Error, WriteError};
 
-/// A file of predictions: CSV with a header, or JSON lines. Both have `file`, `label`, `prediction`, `probability` and `loss`.
+/// A file of predictions: CSV with a header, or JSON lines. Both have the fields of [`SamplePrediction`].
 pub struct PredictionsFile {
     path: PathBuf,
     lines: Lines,

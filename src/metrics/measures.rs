@@ -2,12 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Classification;
 
 /// Metrics by name, such as `accuracy`.
 pub type Metrics = BTreeMap<String, f64>;
+
+/// Reads metrics beside other keys: what is not a number is none.
+///
+/// # Errors
+///
+/// When it is not a map.
+pub(crate) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect())
+}
 
 /// The measures of a network on a set of samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]

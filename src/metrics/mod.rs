@@ -7,6 +7,7 @@ mod ssim;
 mod tally;
 
 pub use classification::{ClassMeasures, Classification, Confusion};
+pub(crate) use measures::numbers;
 pub use measures::{Means, Measures, Metrics};
 pub use psnr::psnr;
 pub use ssim::ssim;

@@ -3,7 +3,7 @@
 mod classes;
 mod pictures;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use classes::{ClassProbability, EachPrediction, PredictOptions, Prediction, predict, predict_images};
 pub use pictures::{EachPicture, PicturePrediction, predict_picture, predict_pictures};
@@ -14,9 +14,7 @@ use crate::data::{DataError, images_in};
 #[derive(Debug, Default)]
 pub struct ImageList {
     /// The files, in the order of the command line.
-    pub paths: Vec<PathBuf>,
-    /// The name of each file; the path from the named folder, if it is in one.
-    pub names: Vec<PathBuf>,
+    pub images: Vec<ListedImage>,
     /// Files that were left out, as text.
     pub warnings: Vec<String>,
     /// Folders that can't be read or have no images.
@@ -30,14 +28,12 @@ impl ImageList {
         let mut list = Self::default();
         for path in named {
             if !path.is_dir() {
-                list.names.push(path.file_name().map_or_else(|| path.clone(), PathBuf::from));
-                list.paths.push(path.clone());
+                list.images.push(ListedImage::new(path.clone(), None));
                 continue;
             }
             match images_in(path) {
                 Ok((images, left_out)) => {
-                    list.names.extend(images.iter().map(|image| image.strip_prefix(path).unwrap_or(image).to_owned()));
-                    list.paths.extend(images);
+                    list.images.extend(images.into_iter().map(|image| ListedImage::new(image, Some(path))));
                     if !left_out.is_empty() {
                         list.warnings.push(format!("not read in `{}`: {left_out}", path.display()));
                     }
@@ -46,5 +42,23 @@ impl ImageList {
             }
         }
         list
+    }
+}
+
+/// An image file to predict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedImage {
+    /// The file.
+    pub path: PathBuf,
+    /// The path from the folder that was named, or the name of the file.
+    pub name: PathBuf,
+}
+
+impl ListedImage {
+    /// The file at `path`, which was named, or is in a `folder` that was named.
+    fn new(path: PathBuf, folder: Option<&Path>) -> Self {
+        let in_folder = folder.and_then(|folder| path.strip_prefix(folder).ok());
+        let name = in_folder.or_else(|| path.file_name().map(Path::new)).unwrap_or(Path::new("image")).to_owned();
+        Self { path, name }
     }
 }

@@ -8,10 +8,11 @@ use regulus_model::graph::Parameter;
 use super::space::rounded;
 use super::{Dimension, Values};
 use crate::backend::numbers;
-use crate::config::{Experiment, Lambda, PenaltyKind, Schedule};
+use crate::config::number::NonNegative;
+use crate::config::{Experiment, Lambda, Penalty, PenaltyKind, Schedule};
 use crate::data::{Batcher, Data, DataLoader};
 use crate::error::Error;
-use crate::network::{Network, ParamVisitor};
+use crate::network::ParamVisitor;
 use crate::objective::Penalties;
 use crate::schedule::RunLength;
 use crate::session::Session;
@@ -25,7 +26,7 @@ const RANGE: f64 = 1e5;
 /// The samples of the gradient of the data loss.
 const SAMPLES: usize = 1000;
 
-/// λ of the first penalty: 0, and 12 values with the same ratio up to λ_max, five powers of ten. λ_max is the λ at which, with the initial weights, the gradient of
+/// λ of the first penalty: 0, and 12 values with the same ratio up to `λ_max`, five powers of ten. `λ_max` is the λ at which, with the initial weights, the gradient of
 /// the penalty is as large as that of the data loss over the penalized parameters. Both are computed for up to 1,000 samples.
 ///
 /// # Errors
@@ -45,10 +46,14 @@ pub fn lambda_grid(experiment: &Experiment, data: &Data) -> Result<Dimension, Er
 
 fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     let mut experiment = experiment.clone();
-    let mut penalty = experiment.penalty.first().cloned().ok_or_else(|| Error::Usage("the config has no penalty whose λ could be searched".to_owned()))?;
+    let mut penalty = experiment
+        .penalty
+        .first()
+        .cloned()
+        .ok_or_else(|| Error::Usage("the config has no penalty whose λ could be searched".to_owned()))?;
     penalty.schedule = Lambda::Scheduled(Schedule::default());
     penalty.proximal = false;
-    penalty.lambda = penalty.lambda.one();
+    penalty.lambda = NonNegative::try_from(1.0).map_err(Error::Usage)?;
     if penalty.kind == PenaltyKind::Decoupled {
         // It takes off the same share of the weights.
         penalty.kind = PenaltyKind::L2;
@@ -56,13 +61,12 @@ fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     experiment.penalty = Vec::new();
     experiment.optimizer.sam_rho = None;
     experiment.optimizer.clip_norm = None;
-    experiment.train.micro_batch = experiment.train.micro_batch.max(experiment.train.batch_limit(SAMPLES));
     let session = Session::new(experiment.clone(), data.for_experiment(&experiment)?)?;
     session.opened().device.threads.clone().run(|| gradients(&session, &experiment, &penalty))
 }
 
 /// The ratio of the norms of both gradients.
-fn gradients(session: &Session, experiment: &Experiment, penalty: &crate::config::Penalty) -> Result<f64, Error> {
+fn gradients(session: &Session, experiment: &Experiment, penalty: &Penalty) -> Result<f64, Error> {
     let (network, data) = (session.network(), session.data());
     let device = session.opened().device.clone().autodiff().device;
     let count = data.train.count().min(SAMPLES);
@@ -77,12 +81,8 @@ fn gradients(session: &Session, experiment: &Experiment, penalty: &crate::config
     let Some(value) = penalties.on(network, count) else { return Ok(f64::NAN) };
     let of_penalty = GradientsParams::from_grads(value.backward(), network);
     let mut norms = Norms { of_data: &of_data, of_penalty: &of_penalty, squares: [0.0; 2] };
-    visit(network, &mut norms);
+    network.visit_parameters(&mut norms);
     Ok((norms.squares[0] / norms.squares[1]).sqrt())
-}
-
-fn visit(network: &Network, norms: &mut Norms) {
-    network.visit_parameters(norms);
 }
 
 /// The sums of squares of both gradients over the penalized parameters.

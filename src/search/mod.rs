@@ -20,6 +20,7 @@ pub use plan::{Plan, PlanOptions, Rule};
 pub use refit::refit;
 pub use runner::{Progress, Runner};
 pub use selection::{Choice, Comparison, choose};
+pub use space::Settings;
 pub use space::{Dimension, Values};
-pub use study::{Study, TrialSummary};
+pub use study::{Study, TrialSummary, trials_csv};
 pub use unit::{Unit, UnitResult, UnitState};

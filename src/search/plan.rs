@@ -98,7 +98,8 @@ impl Plan {
         experiment.seed = Seed(unit.seed);
         experiment.data.split_seed = Some(Seed(self.split_seed));
         if let (Some(fold), Some(folds)) = (unit.fold, self.folds) {
-            let fold = Fold::new(fold, folds).ok_or_else(|| ConfigError::value("data.validation", format!("has no fold {fold} of {folds}")))?;
+            let fold =
+                Fold::new(fold, folds).ok_or_else(|| ConfigError::value("data.validation", format!("has no fold {fold} of {folds}")))?;
             experiment.data.validation = Some(Validation::Fold(fold));
         }
         experiment.train.keep = Some(CheckpointKind::Last);

@@ -11,7 +11,7 @@ pub struct Comparison {
     pub mean: f64,
     /// The mean of the differences to the trial of the lowest mean.
     pub difference: f64,
-    /// The corrected standard error of that mean (Nadeau and Bengio 2003): s·√(1/J + n_validation/n_train) over J units, s the standard deviation of the
+    /// The corrected standard error of that mean (Nadeau and Bengio 2003): s·√(1/J + r) over J units, s the standard deviation of the
     /// differences. Training splits overlap, so the differences are not independent. `None` with fewer than 2 units.
     pub standard_error: Option<f64>,
     /// s/√J, which is too small, for comparison.

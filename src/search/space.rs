@@ -63,7 +63,8 @@ impl Dimension {
             return Ok(Self { key, values: Values::List(list) });
         };
         let parts: Vec<&str> = range.split(':').collect();
-        let numbers: Vec<f64> = parts.iter().take(2).filter_map(|part| part.trim().parse().ok()).filter(|number: &f64| number.is_finite()).collect();
+        let numbers: Vec<f64> =
+            parts.iter().take(2).filter_map(|part| part.trim().parse().ok()).filter(|number: &f64| number.is_finite()).collect();
         let count: Option<Option<usize>> = match parts.get(2) {
             None => Some(None),
             Some(count) => count.trim().parse().ok().filter(|count| *count >= 2).map(Some),
@@ -72,7 +73,11 @@ impl Dimension {
             return Err(fail("expected log:LOW:HIGH:COUNT or linear:LOW:HIGH:COUNT, with two numbers and a count of at least 2"));
         };
         if low >= high || (is_log && low <= 0.0) {
-            return Err(fail(if low >= high { "LOW must be less than HIGH" } else { "a logarithmic range begins above 0; list 0 as a value instead" }));
+            return Err(fail(if low >= high {
+                "LOW must be less than HIGH"
+            } else {
+                "a logarithmic range begins above 0; list 0 as a value instead"
+            }));
         }
         Ok(Self { key, values: Values::Range { low, high, is_log, count } })
     }
@@ -100,7 +105,9 @@ impl Dimension {
     fn random(&self, rng: &mut impl RngExt) -> toml::Value {
         match &self.values {
             Values::List(values) => values[rng.random_range(0..values.len())].clone(),
-            Values::Range { low, high, is_log, .. } => toml::Value::Float(rounded(between(*low, *high, *is_log, rng.random_range(0.0..=1.0)))),
+            Values::Range { low, high, is_log, .. } => {
+                toml::Value::Float(rounded(between(*low, *high, *is_log, rng.random_range(0.0..=1.0))))
+            }
         }
     }
 }
@@ -156,7 +163,9 @@ mod tests {
         assert_eq!(values("a=log:0.01:100:5"), ["0.01", "0.1", "1.0", "10.0", "100.0"]);
         assert_eq!(values("a=linear:0:0.5:3"), ["0.0", "0.25", "0.5"]);
         let message = |text: &str| Dimension::parse(text).and_then(|dimension| dimension.grid()).unwrap_err().to_string();
-        let messages = ["lambda", "a=", "a=1,1", "a=log:0:1:3", "a=log:1:0.1:3", "a=log:1:2:1", "a=log:1", "a=linear:0:1", "a=log:0.1:1:3:4"].map(message);
+        let messages =
+            ["lambda", "a=", "a=1,1", "a=log:0:1:3", "a=log:1:0.1:3", "a=log:1:2:1", "a=log:1", "a=linear:0:1", "a=log:0.1:1:3:4"]
+                .map(message);
         insta::assert_snapshot!(messages.join("\n"));
     }
 

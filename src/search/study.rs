@@ -66,9 +66,10 @@ impl Study {
                 results.iter().map(loss).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty())
             })
             .collect();
-        let ratio = results.iter().find(|result| result.train_samples > 0).map_or(0.0, |result| {
-            result.validation_samples as f64 / result.train_samples as f64
-        });
+        let ratio = results
+            .iter()
+            .find(|result| result.train_samples > 0)
+            .map_or(0.0, |result| result.validation_samples as f64 / result.train_samples as f64);
         let minimum = choose(&losses, ratio, Rule::Minimum, &vec![None; plan.trials.len()]).map(|choice| choice.minimum);
         let choice = minimum.and_then(|minimum| choose(&losses, ratio, plan.rule, &plan.lambdas_beside(minimum)));
         let comparisons = choice.as_ref().map_or_else(|| vec![None; plan.trials.len()], |choice| choice.comparisons.clone());
@@ -115,7 +116,8 @@ impl TrialSummary {
 /// When a setting can't be written.
 pub fn trials_csv(plan: &Plan, results: &[UnitResult]) -> Result<String, Error> {
     let keys: Vec<&str> = plan.space.iter().map(|dimension| dimension.key.as_str()).collect();
-    let metrics: Vec<&String> = results.iter().find(|result| !result.validation.is_empty()).map(|result| result.validation.keys().collect()).unwrap_or_default();
+    let metrics: Vec<&String> =
+        results.iter().find(|result| !result.validation.is_empty()).map(|result| result.validation.keys().collect()).unwrap_or_default();
     let failed = |error: csv::Error| Error::Usage(format!("can't write trials.csv: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let own = ["trial", "state", "seed", "fold"];

@@ -7,7 +7,7 @@ use super::{EndedBy, Measured, Session, SplitSummary, Status, Summary};
 use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
-use crate::metrics::Measures;
+use crate::metrics::{Means, Measures};
 use crate::network::{Network, Predictor};
 use crate::objective::{Observed, Penalties, Sparsity};
 use crate::train::{Best, Control, Event, PhaseReporter};
@@ -63,6 +63,7 @@ impl Session {
             _ => (&of_last, last.1),
         };
         let mut notes = Vec::new();
+        notes.extend(no_better_than_its_input(splits));
         if let Some(outcome) = self.outcome(splits, selected.weight_norm_squared) {
             // The best checkpoint may be of an epoch before the collapse.
             if self.keep == CheckpointKind::Best && collapsed_last(&outcome).is_none() {
@@ -126,7 +127,7 @@ impl Session {
         let mut measure = |subset: &Subset| {
             let (reporter, before, total) = (&progress.reporter, progress.done, progress.total);
             let mut report = |done| reporter.report("measurement", before + done, total);
-            let measures = self.task.measure_with_progress(&candidate.predictor, subset, &mut report);
+            let measures = self.task.measure(&candidate.predictor, subset, Some(&mut |_, _| {}), &mut report);
             progress.done += subset.count() as u64;
             measures
         };
@@ -184,4 +185,16 @@ impl Session {
             zero_channels: zeros.channels,
         }
     }
+}
+
+/// A warning if a denoising network makes pictures no better: on the validation split, else the test split, else the training split. Returns `None` otherwise.
+fn no_better_than_its_input(splits: &Splits) -> Option<String> {
+    let others = [("validation", &splits.validation), ("test", &splits.test)];
+    let first = others.into_iter().find_map(|(name, measures)| Some((name, measures.as_ref()?)));
+    let (split, measures) = first.unwrap_or(("training", &splits.train));
+    let Measures::Means(Means { metrics, input_metrics, .. }) = measures else { return None };
+    let (psnr, noisy) = (metrics.get("psnr")?, input_metrics.get("noisy_psnr")?);
+    (psnr <= noisy).then(|| {
+        format!("PSNR on the {split} split is {psnr:.2} dB, no more than that of the noisy pictures, {noisy:.2} dB: train longer, or with another learning rate or penalty")
+    })
 }

@@ -57,7 +57,7 @@ impl TrainingMemory {
         let parameters = self.parameters + self.optimizer_state + if is_step { self.gradients } else { self.checkpoint };
         let activations = if is_step { self.activations } else { 0 };
         let (largest, remedy) = [
-            (self.images, "the images: use a smaller `data.image_size`, or fewer images".to_owned()),
+            (self.images, "the images: use fewer, or, with source `folder` and classes, a smaller `data.image_size`".to_owned()),
             (parameters, {
                 let node = largest_node(graph, |index| graph.parameters_of(index).iter().map(Parameter::size).sum());
                 format!("parameters, their gradients, optimizer state and copies: make layer `{node}` smaller")
@@ -164,7 +164,10 @@ mod tests {
         assert_eq!(activations.warning(activations.total, &graph), None);
         let images =
             TrainingMemory { images: 9 * activations.total, total: 10 * activations.total, ..activations }.warning(1, &graph).unwrap();
-        assert!(images.ends_with(" are the images: use a smaller `data.image_size`, or fewer images"), "{images}");
+        assert!(
+            images.ends_with(" are the images: use fewer, or, with source `folder` and classes, a smaller `data.image_size`"),
+            "{images}"
+        );
         let (parameters, graph) = memory(&["model.hidden=100000"]);
         let warning = parameters.warning(2_000_000_000, &graph).unwrap();
         let expected = "training needs at least 5.2 GB of memory, but this machine has 2.0 GB; 5.2 GB are parameters, their gradients, optimizer state and copies: make layer `dense1` smaller";

@@ -351,6 +351,7 @@ impl Prepared {
         experiment.check_validation(data.validation.is_some())?;
         let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
         let input = data.train.shape();
+        experiment.check_task()?;
         let task = task::of(&experiment);
         let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
         [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check_subset(&graph, subset))?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::CheckpointKind;
-use crate::metrics::{Measures, Metrics};
+use crate::metrics::{Measures, Metrics, numbers};
 
 /// The status at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ pub struct SplitSummary {
     /// The mean data loss: for a classifier the cross-entropy in nats.
     pub data_loss: f64,
     /// The metrics of the task by name: for a classifier `accuracy`.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "numbers")]
     pub metrics: Metrics,
 }
 

@@ -1,10 +1,11 @@
 //! To tell classes apart.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use regulus_model::graph::{Features, Graph, Shape};
 
-use super::{ACTIVATION, BatchLoss, EachScore, GoesOn, Score, Task};
+use super::{ACTIVATION, BatchLoss, OnProgress, OnScore, Score, Task};
 use crate::backend::keep_awake;
 use crate::config::{Augment, Experiment, Implementation};
 use crate::data::{Assemble, Batcher, Subset, Targets, Transform};
@@ -55,7 +56,13 @@ impl Task for Classify {
         BatchLoss { loss, metrics: vec![correct.float()] }
     }
 
-    fn measure_each(&self, predictor: &Predictor, subset: &Subset, each: &mut EachScore, goes_on: &mut GoesOn) -> Option<Measures> {
+    fn measure(
+        &self,
+        predictor: &Predictor,
+        subset: &Subset,
+        mut each: Option<&mut OnScore>,
+        on_progress: &mut OnProgress,
+    ) -> Option<Measures> {
         predictor.threads().run(|| {
             let classes = predictor.graph().output_features().size();
             let mut tally = Tally::new(classes);
@@ -64,12 +71,16 @@ impl Task for Classify {
             let mut done = 0;
             for chunk in indices.chunks(batch) {
                 keep_awake();
-                let images: Vec<&[u8]> = chunk.iter().map(|index| subset.pixels(*index)).collect();
+                let images: Vec<Cow<[u8]>> = chunk.iter().map(|index| subset.pixels(*index)).collect();
+                let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
                 for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
-                    each(*index, Score::Class(tally.add(logits, subset.label(*index) as usize)));
+                    let scored = tally.add(logits, subset.label(*index) as usize);
+                    if let Some(each) = &mut each {
+                        each(*index, Score::Class(scored));
+                    }
                 }
                 done += chunk.len() as u64;
-                if !goes_on(done) {
+                if !on_progress(done) {
                     return None;
                 }
             }

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use regulus_model::graph::{Features, Graph, Shape};
 use regulus_model::preprocess::Normalizer;
 
-use super::turn::Turn;
-use super::{ACTIVATION, BatchLoss, EachScore, GoesOn, Score, Task};
+use super::symmetry::Symmetry;
+use super::{ACTIVATION, BatchLoss, OnProgress, OnScore, Score, Task};
 use crate::backend::keep_awake;
 use crate::config::Implementation;
 use crate::data::{Assemble, Batcher, HostBatch, HostTargets, Subset, Targets};
@@ -45,10 +45,17 @@ pub struct PictureScore {
     pub psnr: f64,
     /// The SSIM of the output; `None` for a picture with fewer than 11 rows or columns.
     pub ssim: Option<f64>,
-    /// The PSNR of the noisy picture in dB.
-    pub noisy_psnr: f64,
-    /// The SSIM of the noisy picture.
-    pub noisy_ssim: Option<f64>,
+    /// The measures of the noisy picture, where they are asked for.
+    pub noisy: Option<NoisyScore>,
+}
+
+/// The score of a noisy picture. PSNR and SSIM are of values clipped to 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoisyScore {
+    /// The PSNR in dB, at most 100.
+    pub psnr: f64,
+    /// The SSIM; `None` for a picture with fewer than 11 rows or columns.
+    pub ssim: Option<f64>,
 }
 
 impl Denoise {
@@ -70,7 +77,8 @@ impl Denoise {
     }
 
     /// The scores of the pictures `indices`, all of one shape.
-    fn scores(self, predictor: &mut PicturePredictor, subset: &Subset, indices: &[usize], table: &[f32; 256]) -> Vec<PictureScore> {
+    fn scores(self, predictor: &mut PicturePredictor, subset: &Subset, indices: &[usize], with_noisy: bool) -> Vec<PictureScore> {
+        let table = values_of_bytes();
         let shape = subset.shape_of(indices[0]);
         let values = |index: &usize| -> Vec<f32> { subset.pixels(*index).iter().map(|pixel| table[usize::from(*pixel)]).collect() };
         let pictures: Vec<[Vec<f32>; 2]> = indices
@@ -88,25 +96,31 @@ impl Denoise {
             Err(error) => Err(error),
         };
         let output = output.unwrap_or_else(|error| unreachable!("`Task::check` checks it: {error}"));
-        pictures
-            .par_iter()
-            .zip(output.par_chunks_exact(shape.size()))
-            .map(|([clean, noisy], output)| score(clean, noisy, output, shape))
-            .collect()
+        let scored = pictures.par_iter().zip(output.par_chunks_exact(shape.size()));
+        scored.map(|([clean, noisy], output)| score(clean, with_noisy.then_some(noisy.as_slice()), output, shape)).collect()
     }
 }
 
-fn score(clean: &[f32], noisy: &[f32], output: &[f32], shape: Shape) -> PictureScore {
+/// The score of the output for a picture, and, if it is given, of the noisy picture.
+fn score(clean: &[f32], noisy: Option<&[f32]>, output: &[f32], shape: Shape) -> PictureScore {
     let clipped = |values: &[f32]| -> Vec<f32> { values.iter().map(|value| value.clamp(0.0, 1.0)).collect() };
-    let (denoised, noisy) = (clipped(output), clipped(noisy));
+    let denoised = clipped(output);
     let square = |(found, clean): (&f32, &f32)| (f64::from(*found) - f64::from(*clean)).powi(2);
     PictureScore {
         loss: output.iter().zip(clean).map(square).sum::<f64>() / shape.size() as f64,
-        psnr: psnr(&denoised, clean).min(LARGEST_PSNR),
+        psnr: capped_psnr(&denoised, clean),
         ssim: ssim(&denoised, clean, shape),
-        noisy_psnr: psnr(&noisy, clean).min(LARGEST_PSNR),
-        noisy_ssim: ssim(&noisy, clean, shape),
+        noisy: noisy.map(|noisy| {
+            let noisy = clipped(noisy);
+            NoisyScore { psnr: capped_psnr(&noisy, clean), ssim: ssim(&noisy, clean, shape) }
+        }),
     }
+}
+
+/// The PSNR, at most 100 dB. NaN stays NaN.
+fn capped_psnr(picture: &[f32], clean: &[f32]) -> f64 {
+    let psnr = psnr(picture, clean);
+    if psnr > LARGEST_PSNR { LARGEST_PSNR } else { psnr }
 }
 
 /// The value of every byte: byte / 255.
@@ -124,21 +138,7 @@ impl Task for Denoise {
     }
 
     fn check(&self, graph: &Graph, shape: Shape) -> Result<(), String> {
-        if shape.channels != graph.input().channels {
-            return Err(match graph.input().channels {
-                1 => "it takes grey pictures, with one channel".to_owned(),
-                channels => format!("it takes pictures with {channels} channels"),
-            });
-        }
-        // A large picture is computed in tiles.
-        if graph.reach().is_some() {
-            return Ok(());
-        }
-        match graph.with_input(shape) {
-            Ok(graph) if graph.output_features() == Features::Map(shape) => Ok(()),
-            Ok(graph) => Err(format!("it gives {}; use layers that keep the size of any picture", graph.output_features())),
-            Err(error) => Err(format!("{error}; use layers that keep the size of any picture, such as convolutions with padding")),
-        }
+        PicturePredictor::check(graph, shape)
     }
 
     fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble> {
@@ -149,10 +149,10 @@ impl Task for Denoise {
             let (mut clean, mut noisy) = (Vec::with_capacity(size), Vec::with_capacity(size));
             for index in indices {
                 let mut rng = denoise.seed.stream(&format!("patch {epoch}"), u64::from(*index));
-                let turn = Turn::random(&mut rng);
+                let symmetry = Symmetry::random(&mut rng);
                 let first = clean.len();
                 for (plane, table) in subset.pixels(*index as usize).chunks_exact(area).zip(&tables) {
-                    turn.apply(plane, shape.width, table, &mut clean);
+                    symmetry.apply(plane, shape.width, table, &mut clean);
                 }
                 noisy.extend_from_slice(&clean[first..]);
                 denoise.add_noise(&mut noisy[first..], &mut rng);
@@ -166,9 +166,14 @@ impl Task for Denoise {
         BatchLoss { loss: MseLoss::new().forward(output.map(), targets.images(), Reduction::Mean), metrics: Vec::new() }
     }
 
-    fn measure_each(&self, predictor: &Predictor, subset: &Subset, each: &mut EachScore, goes_on: &mut GoesOn) -> Option<Measures> {
+    fn measure(
+        &self,
+        predictor: &Predictor,
+        subset: &Subset,
+        mut each: Option<&mut OnScore>,
+        on_progress: &mut OnProgress,
+    ) -> Option<Measures> {
         predictor.threads().run(|| {
-            let table = values_of_bytes();
             let mut scores = Vec::with_capacity(subset.count());
             let mut pictures = PicturePredictor::new(predictor);
             while scores.len() < subset.count() {
@@ -178,11 +183,13 @@ impl Task for Denoise {
                 let whole = pictures.whole(shape).unwrap_or_else(|error| unreachable!("`Task::check` checks it: {error}"));
                 let most = whole.map_or(1, |whole| (ACTIVATION / whole.graph().largest_features()).clamp(1, BATCH));
                 let indices: Vec<usize> = (first..subset.count()).take(most).take_while(|index| subset.shape_of(*index) == shape).collect();
-                for (index, score) in indices.iter().zip(self.scores(&mut pictures, subset, &indices, &table)) {
-                    each(*index, Score::Picture(score));
+                for (index, score) in indices.iter().zip(self.scores(&mut pictures, subset, &indices, each.is_some())) {
+                    if let Some(each) = &mut each {
+                        each(*index, Score::Picture(score));
+                    }
                     scores.push(score);
                 }
-                if !goes_on(scores.len() as u64) {
+                if !on_progress(scores.len() as u64) {
                     return None;
                 }
             }
@@ -202,7 +209,7 @@ fn means(scores: &[PictureScore]) -> Means {
         count: scores.len() as u64,
         data_loss: mean(&|score| Some(score.loss)).unwrap_or(f64::NAN),
         metrics: named([("psnr", mean(&|score| Some(score.psnr))), ("ssim", mean(&|score| score.ssim))]),
-        input_metrics: named([("noisy_psnr", mean(&|score| Some(score.noisy_psnr))), ("noisy_ssim", mean(&|score| score.noisy_ssim))]),
+        input_metrics: named([("noisy_psnr", mean(&|score| Some(score.noisy?.psnr))), ("noisy_ssim", mean(&|score| score.noisy?.ssim))]),
     }
 }
 
@@ -256,11 +263,13 @@ mod tests {
     #[test]
     fn a_score_by_hand() {
         let shape = Shape { channels: 1, height: 1, width: 4 };
-        let found = score(&[0.0, 0.5, 0.5, 1.0], &[-0.5, 0.5, 0.6, 1.5], &[-0.1, 0.5, 0.6, 1.2], shape);
+        let found = score(&[0.0, 0.5, 0.5, 1.0], Some(&[-0.5, 0.5, 0.6, 1.5]), &[-0.1, 0.5, 0.6, 1.2], shape);
         // Not clipped: (0.01 + 0.01 + 0.04) / 4. Clipped, only 0.1² is left: 10·log10(4 / 0.01).
         assert!((found.loss - 0.015).abs() < 1e-7);
-        assert!((found.psnr - 26.020_6).abs() < 1e-4 && (found.noisy_psnr - found.psnr).abs() < 1e-9);
-        assert_eq!((found.ssim, found.noisy_ssim), (None, None));
-        assert!((score(&[0.0; 4], &[0.0; 4], &[-1.0; 4], shape).psnr - 100.0).abs() < 1e-12, "at most 100");
+        assert!((found.psnr - 26.020_6).abs() < 1e-4 && (found.noisy.unwrap().psnr - found.psnr).abs() < 1e-9);
+        assert_eq!((found.ssim, found.noisy.unwrap().ssim), (None, None));
+        let other = |output: f32| score(&[0.0; 4], None, &[output; 4], shape);
+        assert!((other(-1.0).psnr - 100.0).abs() < 1e-12 && other(-1.0).noisy.is_none(), "at most 100");
+        assert!(other(f32::NAN).psnr.is_nan() && other(f32::NAN).loss.is_nan());
     }
 }

@@ -2,7 +2,7 @@
 
 mod classify;
 mod denoise;
-mod turn;
+mod symmetry;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use burn::prelude::*;
 use regulus_model::graph::{Features, Graph, Shape};
 
 pub use classify::Classify;
-pub use denoise::{Denoise, PictureScore};
+pub use denoise::{Denoise, NoisyScore, PictureScore};
 
 use crate::config::{self, Experiment, Implementation};
 use crate::data::{Assemble, Batcher, DataError, Subset, Targets};
@@ -65,26 +65,17 @@ pub trait Task: Debug + Send + Sync {
     fn loss(&self, implementation: Implementation, output: Output, targets: Targets) -> BatchLoss;
 
     /// Measures a network on all samples of `subset`. Losses are summed in float64 on the host, so that they do not depend on a backend's order of
-    /// summation. Calls `each` with the index and the score of every sample, in order, and `goes_on` with the number of completed samples. Returns `None` if
-    /// that returns `false`.
-    fn measure_each(&self, predictor: &Predictor, subset: &Subset, each: &mut EachScore, goes_on: &mut GoesOn) -> Option<Measures>;
-
-    /// As [`Task::measure_each`], without the scores.
-    fn measure_with_progress(&self, predictor: &Predictor, subset: &Subset, goes_on: &mut GoesOn) -> Option<Measures> {
-        self.measure_each(predictor, subset, &mut |_, _| {}, goes_on)
-    }
-
-    /// As [`Task::measure_with_progress`], to the end.
-    fn measure(&self, predictor: &Predictor, subset: &Subset) -> Measures {
-        self.measure_with_progress(predictor, subset, &mut |_| true).unwrap_or_else(|| unreachable!("the callback never stops it"))
-    }
+    /// summation. Calls `each` with the index and the score of every sample, in order, and `on_progress` with the number of completed samples. Returns `None` if
+    /// that returns `false`. With `each` the measures of a denoising network have those of the noisy pictures, too.
+    fn measure(&self, predictor: &Predictor, subset: &Subset, each: Option<&mut OnScore>, on_progress: &mut OnProgress)
+    -> Option<Measures>;
 }
 
 /// Callback with the index and the score of a sample.
-pub type EachScore<'a> = dyn FnMut(usize, Score) + Send + 'a;
+pub type OnScore<'a> = dyn FnMut(usize, Score) + Send + 'a;
 
 /// Callback with the number of completed samples. `false` ends the measurement.
-pub type GoesOn<'a> = dyn FnMut(u64) -> bool + Send + 'a;
+pub type OnProgress<'a> = dyn FnMut(u64) -> bool + Send + 'a;
 
 /// The score of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -104,7 +104,7 @@ impl Training {
         let total = subset.count() as u64;
         let mut report = |done| reporter.report("validation", done, total);
         let predictor = Predictor::new(&self.measured_network(), &plan.data.normalizer);
-        let measures = plan.task.measure_with_progress(&predictor, subset, &mut report);
+        let measures = plan.task.measure(&predictor, subset, None, &mut report);
         reporter.finish()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {
             return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, numbers};
 use crate::objective::LambdaUpdate;
 
 /// An event of training.
@@ -87,7 +87,7 @@ pub struct Row {
     /// `data_loss + penalty`.
     pub objective: f64,
     /// The metrics of the task by name: for a classifier `accuracy`, the fraction of correctly classified samples.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "numbers")]
     pub metrics: Metrics,
     /// ‖w‖² at the end of the epoch over the penalized parameters, or over the kernels without a penalty.
     pub weight_norm_squared: f64,

@@ -42,6 +42,9 @@ pub struct StepContext {
 /// The sums of one step on the device, `[2 + metrics]`: data loss, penalty, and the sum of each metric over the samples.
 pub type StepSums = Tensor<1>;
 
+/// The index of the penalty in the sums.
+const PENALTY: usize = 1;
+
 /// The gradients and sums of one step.
 pub struct StepGradients {
     /// The gradient of the objective for every parameter.
@@ -149,9 +152,8 @@ impl<'a> Stepper<'a> {
         let Some(penalty) = penalties.on(network, samples) else {
             return Some(self.clipped(network, found));
         };
-        let zeros = found.sums.zeros_like();
-        let (before, after) = (zeros.clone().narrow(0, 0, 1), zeros.narrow(0, 1, found.sums.dims()[0] - 2));
-        found.sums = found.sums + Tensor::cat(vec![before, penalty.clone().inner(), after], 0);
+        let with_penalty = found.sums.clone().narrow(0, PENALTY, 1) + penalty.clone().inner();
+        found.sums = found.sums.slice_assign([PENALTY..=PENALTY], with_penalty);
         let mut accumulator = GradientsAccumulator::new();
         accumulator.accumulate(network, found.gradients);
         if penalties.have_gradient() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "error",
     "atomic",
     "checksum",
@@ -25,6 +25,7 @@ const ORDER: [&str; 23] = [
     "predict",
     "export",
     "launch",
+    "search",
     "fetch",
     "cli",
 ];

@@ -223,7 +223,8 @@ fn inference_without_burn_has_the_bits_of_the_network() {
             let with_burn: Vec<f32> = network.forward(images).into_data().try_into_vec().unwrap();
             let predictor = Predictor::new(&network, &setting.data.normalizer);
             assert!(predictor.model().is_some(), "{backend}");
-            let pixels: Vec<&[u8]> = (0..indices.len()).map(|index| setting.data.train.pixels(index)).collect();
+            let pixels: Vec<_> = (0..indices.len()).map(|index| setting.data.train.pixels(index)).collect();
+            let pixels: Vec<&[u8]> = pixels.iter().map(AsRef::as_ref).collect();
             assert_eq!(predictor.logits(&pixels), with_burn, "{backend}, {name}");
         }
     }

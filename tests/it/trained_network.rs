@@ -144,7 +144,7 @@ fn evaluate_reports_what_it_cannot_measure() {
         assert!(ran.stderr().contains(message), "{arguments:?}: {}", ran.stderr());
     };
     png(&sandbox.path("new/7/a.png"), 28, 28, 3);
-    expect_error(&["evaluate", "model.safetensors"], 2, "give a folder of labelled images with `--data DIR`");
+    expect_error(&["evaluate", "model.safetensors"], 2, "give a folder of images with `--data DIR`");
     expect_error(&["evaluate", "run", "--data", "new", "--split", "test"], 2, "cannot be used with '--split");
     expect_error(&["evaluate", "run", "--data", "absent"], 3, "absent`");
     expect_error(&["evaluate", "model.safetensors", "--data", "new", "--checkpoint", "best"], 2, "`--checkpoint` is for run folders");

@@ -116,8 +116,11 @@ impl Description {
                     classes.len()
                 ));
             }
-            Task::Denoise { sigma } if !sigma.is_finite() || *sigma < 0.0 => {
-                return Err(format!("its `sigma` is {sigma}; expected a finite number ≥ 0"));
+            Task::Denoise { sigma } if !sigma.is_finite() || *sigma <= 0.0 => {
+                return Err(format!("its `sigma` is {sigma}; expected a finite number > 0"));
+            }
+            Task::Denoise { .. } if !normalizer.is_unit() => {
+                return Err("its task is to denoise pictures, which needs a mean of 0 and a deviation of 1 in its preprocessing".to_owned());
             }
             _ => {}
         }
@@ -199,7 +202,12 @@ mod tests {
     fn a_denoising_network_has_no_classes() {
         let graph = DnCnn { depth: 3, width: 4 }.graph(Shape { channels: 1, height: 40, width: 40 }).unwrap();
         let task = r#"{"kind":"denoise","sigma":25.0}"#;
-        let mut denoising = metadata(&[("graph", &json(&graph)), ("classes", "[]"), ("task", task)]);
+        let mut denoising = metadata(&[
+            ("graph", &json(&graph)),
+            ("classes", "[]"),
+            ("task", task),
+            ("preprocessing", r#"{"mean": [0.0], "deviation": [1.0]}"#),
+        ]);
         denoising.remove("architecture");
         let description = Description::from_metadata(&denoising).unwrap();
         assert_eq!((&description.graph, description.task), (&graph, Task::Denoise { sigma: 25.0 }));
@@ -216,6 +224,7 @@ mod tests {
         );
         assert!(refused("task", r#"{"kind":"denoise","sigma":-1}"#).contains("`sigma` is -1"));
         assert!(refused("task", r#"{"kind":"segment"}"#).starts_with("`task` of its metadata is damaged: unknown variant `segment`"));
+        assert!(refused("preprocessing", r#"{"mean": [0.5], "deviation": [1.0]}"#).contains("needs a mean of 0"));
         denoising.remove("task");
         assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 0 classes, but its network gives [1, 40, 40]");
     }

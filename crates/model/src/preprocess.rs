@@ -54,6 +54,13 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
+    /// Whether it makes pixel / 255 of every pixel.
+    #[must_use]
+    pub fn is_unit(&self) -> bool {
+        let is = |numbers: &[f64], number: f64| numbers.iter().all(|one| one.to_bits() == number.to_bits());
+        is(&self.mean, 0.0) && is(&self.deviation, 1.0)
+    }
+
     /// The number for every byte, channel by channel.
     #[must_use]
     pub fn table(&self) -> Vec<[f32; 256]> {

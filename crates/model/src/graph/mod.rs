@@ -17,7 +17,7 @@ mod layer;
 mod op;
 mod parameter;
 mod pool;
-mod reach;
+mod receptive_radius;
 mod resize;
 mod subtract;
 mod windows;

@@ -5,12 +5,12 @@ use rand_chacha::ChaCha8Rng;
 
 /// A number of quarter turns to the left, and whether a flip of left and right follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct Symmetry {
     quarters: u8,
     is_flipped: bool,
 }
 
-impl Turn {
+impl Symmetry {
     /// One of the eight, all with the same probability.
     pub(super) fn random(rng: &mut ChaCha8Rng) -> Self {
         let drawn = rng.random_range(0..8_u8);
@@ -46,7 +46,7 @@ mod tests {
         let table = std::array::from_fn(|byte| byte as f32);
         let turned = |quarters, is_flipped| {
             let mut out = Vec::new();
-            Turn { quarters, is_flipped }.apply(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 3, &table, &mut out);
+            Symmetry { quarters, is_flipped }.apply(&[1, 2, 3, 4, 5, 6, 7, 8, 9], 3, &table, &mut out);
             out
         };
         assert_eq!(turned(0, false), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn all_eight_are_drawn() {
-        let mut rng = crate::seed::Seed(1).stream("turn", 0);
+        let mut rng = crate::seed::Seed(1).stream("symmetry", 0);
         let mut drawn = [0; 8];
         for _ in 0..800 {
-            let Turn { quarters, is_flipped } = Turn::random(&mut rng);
+            let Symmetry { quarters, is_flipped } = Symmetry::random(&mut rng);
             drawn[usize::from(quarters) + 4 * usize::from(is_flipped)] += 1;
         }
         assert!(drawn.iter().all(|count| (60..140).contains(count)), "{drawn:?}");
