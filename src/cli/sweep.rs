@@ -46,6 +46,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
         Some(data) => data,
         None => read(&plan)?,
     };
+    let plan = plan.of_data(&data)?;
     let path = args.sweep_dir.clone().unwrap_or_else(|| named(&experiment));
     let folder = SweepFolder::create(&path, &plan)?;
     run(&folder, &plan, &data, args.jobs, args.json)
@@ -55,6 +56,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
 pub(super) fn resume(path: &Path, jobs: Option<u32>, json: bool) -> Result<(), Error> {
     let (folder, plan) = SweepFolder::open(path)?;
     let data = read(&plan)?;
+    plan.check_data(&data)?;
     run(&folder, &plan, &data, jobs, json)
 }
 
@@ -128,9 +130,9 @@ fn begin(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: usize, json: bool
 }
 
 fn report(plan: &Plan, progress: &Progress, json: bool) -> Result<(), Error> {
-    let Progress { result, done, total } = progress;
+    let Progress { result, done, total, seconds_left } = progress;
     if json {
-        return print::json(&json!({ "event": "unit", "done": done, "total": total, "result": result }));
+        return print::json(&json!({ "event": "unit", "done": done, "total": total, "seconds_left": seconds_left, "result": result }));
     }
     let settings = settings(&plan.trials[result.unit.trial]);
     let fold = result.unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
@@ -138,7 +140,8 @@ fn report(plan: &Plan, progress: &Progress, json: bool) -> Result<(), Error> {
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
         (_, message) => message.clone().unwrap_or_else(|| "no validation loss".to_owned()),
     };
-    print::note(format_args!("{done}/{total}: {settings}, seed {}{fold}: {outcome}; {}", result.unit.seed, duration(result.seconds)));
+    let left = if done < total { format!(", {} left", duration(*seconds_left)) } else { String::new() };
+    print::note(format_args!("{done}/{total}: {settings}, seed {}{fold}: {outcome}{left}", result.unit.seed));
     Ok(())
 }
 

@@ -81,6 +81,23 @@ impl ConfigTable {
         experiment.map_err(|error| of_added_penalty(error, self.penalties, &self.arguments))?.resolve()
     }
 
+    /// The same config with every value in the type that the config expects, and absolute paths.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigTable::experiment`].
+    pub fn settled(&self) -> Result<Self, ConfigError> {
+        let experiment = self.experiment()?;
+        let mut table = self.table.clone();
+        read(&mut table, &self.arguments)?;
+        for (key, path) in [("data.dir", &experiment.data.dir), ("model.init", &experiment.model.init)] {
+            if let Some(path) = path {
+                put_value(&mut table, key, path.to_string_lossy().into_owned().into())?;
+            }
+        }
+        Ok(Self { table, arguments: Vec::new(), penalties: self.penalties })
+    }
+
     /// The table as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {

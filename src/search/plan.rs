@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::space::{self, Settings};
 use super::{Dimension, Unit};
 use crate::config::{CheckpointKind, ConfigError, ConfigTable, Experiment, Fold, Validation};
-use crate::data::Data;
+use crate::data::{Data, DataError};
 use crate::error::Error;
 use crate::seed::Seed;
 
@@ -53,6 +53,31 @@ pub struct Plan {
     pub split_seed: u64,
     /// The rule of the choice.
     pub rule: Rule,
+    /// SHA-256 over all images and labels.
+    pub dataset_sha256: Option<String>,
+}
+
+/// Keys that a sweep sets itself, with the option to use instead.
+const OWN_KEYS: [(&str, &str); 6] = [
+    ("seed", "use `--seeds N`"),
+    ("data.split_seed", "set it with `--set`: all trials have the same split"),
+    ("data.validation", "set it with `--set`, or use `--folds K`"),
+    ("train.keep", "a sweep takes the last epoch"),
+    ("name", "it changes no training"),
+    ("artifacts", "it changes no training"),
+];
+
+/// Checks that a key can be searched.
+fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
+    match OWN_KEYS.iter().find(|(key, _)| *key == dimension.key) {
+        None => Ok(()),
+        Some((key, instead)) => Err(ConfigError::Grid { argument: (*key).to_owned(), problem: format!("can't be searched; {instead}") }),
+    }
+}
+
+fn no_validation() -> ConfigError {
+    let problem = "leaves no validation split, but a sweep compares validation losses; set it, such as to 0.2, or use `--folds 5`";
+    ConfigError::value("data.validation", problem)
 }
 
 impl Plan {
@@ -63,10 +88,13 @@ impl Plan {
     /// When the config or the settings of a trial can't be used, or there is no validation data.
     pub fn new(config: &ConfigTable, options: PlanOptions) -> Result<Self, ConfigError> {
         let PlanOptions { space, random, seeds, folds, rule } = options;
-        let base = config.experiment()?;
+        let (base, config) = (config.experiment()?, config.settled()?);
         if folds.is_none() && base.data.has_validation() == Some(false) {
-            let problem = "is 0, but a sweep compares validation losses; set it, such as to 0.2, or use `--folds 5`";
-            return Err(ConfigError::value("data.validation", problem));
+            return Err(no_validation());
+        }
+        space.iter().try_for_each(check_key)?;
+        if let Some((_, twice)) = space.iter().enumerate().find(|(index, one)| space[..*index].iter().any(|other| other.key == one.key)) {
+            return Err(ConfigError::Grid { argument: twice.key.clone(), problem: "is given twice; list all values at once".to_owned() });
         }
         let trials = match random {
             None => space::grid(&space)?,
@@ -75,9 +103,34 @@ impl Plan {
         let seeds = (0..seeds as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
         let split_seed = base.data.split_seed.unwrap_or(base.seed).0;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let plan = Self { version, config: config.to_toml(), space, trials, seeds, folds, split_seed, rule };
-        plan.units().iter().try_for_each(|unit| plan.experiment(unit).map(|_| ()))?;
+        let plan = Self { version, config: config.to_toml(), space, trials, seeds, folds, split_seed, rule, dataset_sha256: None };
+        (0..plan.trials.len()).try_for_each(|trial| plan.with_settings(trial).map(|_| ()))?;
         Ok(plan)
+    }
+
+    /// The plan with the checksum of its data, and a check that there is validation data.
+    ///
+    /// # Errors
+    ///
+    /// When the data have no validation split.
+    pub fn of_data(mut self, data: &Data) -> Result<Self, ConfigError> {
+        if data.validation.is_none() {
+            return Err(no_validation());
+        }
+        self.dataset_sha256 = Some(data.checksum.clone());
+        Ok(self)
+    }
+
+    /// Checks that `data` are those of the plan.
+    ///
+    /// # Errors
+    ///
+    /// When they have changed.
+    pub fn check_data(&self, data: &Data) -> Result<(), DataError> {
+        if self.dataset_sha256.as_ref().is_none_or(|expected| *expected == data.checksum) {
+            return Ok(());
+        }
+        Err(DataError::Dataset("the images have changed since the sweep began; put them back, or begin a new sweep".to_owned()))
     }
 
     /// Every unit: all trials with the first seed and fold, then with the next fold.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::{Plan, SweepFolder, Unit, UnitResult};
 use crate::data::Data;
@@ -34,6 +35,8 @@ pub struct Progress<'a> {
     pub done: usize,
     /// The number of all units.
     pub total: usize,
+    /// An estimate of the seconds until the last unit ends.
+    pub seconds_left: f64,
 }
 
 impl Runner<'_> {
@@ -53,6 +56,7 @@ impl Runner<'_> {
                 None => pending.push_back(unit),
             }
         }
+        let (earlier, started) = (results.len(), Instant::now());
         let queue = Mutex::new(pending);
         let (send, received) = channel();
         std::thread::scope(|scope| {
@@ -71,7 +75,8 @@ impl Runner<'_> {
                 let written = result.and_then(|result: UnitResult| {
                     results.push(result);
                     let (done, result) = (results.len(), &results[results.len() - 1]);
-                    report(&Progress { result, done, total })
+                    let seconds_each = started.elapsed().as_secs_f64() / (done - earlier) as f64;
+                    report(&Progress { result, done, total, seconds_left: seconds_each * (total - done) as f64 })
                 });
                 if written.is_err() {
                     self.stop.store(true, Ordering::Relaxed);

@@ -1,0 +1,188 @@
+//! `regulus sweep`: trials, folds, the choice, interruptions.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::Sandbox;
+
+/// The lines of `trials.csv` without the column of seconds.
+fn trials(sandbox: &Sandbox, sweep: &str) -> Vec<String> {
+    let text = fs::read_to_string(sandbox.path(sweep).join("trials.csv")).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let seconds = header.iter().position(|name| name == "seconds").unwrap();
+    let line = |record: csv::StringRecord| {
+        record.iter().enumerate().filter(|(at, _)| *at != seconds).map(|(_, field)| field.to_owned()).collect::<Vec<_>>().join("|")
+    };
+    reader.records().map(|record| line(record.unwrap())).collect()
+}
+
+/// The study without seconds.
+fn study(sandbox: &Sandbox, sweep: &str) -> Value {
+    let mut study = sandbox.json(&format!("{sweep}/study.json"));
+    for key in ["seconds", "sha256"] {
+        study.as_object_mut().unwrap().remove(key);
+    }
+    for key in ["seconds", "images_per_second"] {
+        study["refit"].as_object_mut().unwrap().remove(key);
+    }
+    study
+}
+
+#[test]
+fn a_sweep_is_the_trainings_of_the_command_line_whatever_runs_at_once() {
+    let sandbox = Sandbox::new();
+    let sweep = |dir: &str, jobs: &str| {
+        let arguments =
+            ["sweep", "small.toml", "--grid", "penalty.0.lambda=0,3,1000", "--seeds", "2", "--sweep-dir", dir, "--jobs", jobs, "--json"];
+        sandbox.ok(&arguments).json()
+    };
+    let events = sweep("one", "1");
+    assert_eq!((events[0]["event"].as_str(), events[0]["units"].as_u64()), (Some("begin"), Some(6)));
+    sweep("three", "3");
+    assert_eq!(trials(&sandbox, "one"), trials(&sandbox, "three"));
+    assert_eq!(study(&sandbox, "one"), study(&sandbox, "three"));
+    let found = study(&sandbox, "one");
+    let losses: Vec<f64> = found["trials"].as_array().unwrap().iter().map(|trial| trial["mean"].as_f64().unwrap()).collect();
+    assert!(losses[2] > losses[0] && found["minimum"] != 2, "λ = 1000 is far too large: {losses:?}");
+    assert_eq!(found["chosen"], found["minimum"]);
+    let minimum = usize::try_from(found["minimum"].as_u64().unwrap()).unwrap();
+    assert_eq!(found["trials"][minimum]["difference"], 0.0);
+    assert_eq!(found["trials"][1]["settings"]["penalty.0.lambda"], 3);
+
+    // The second seed of the second trial, by itself: the split stays that of the first seed.
+    let seed = sandbox.json("one/sweep.json")["seeds"][1].as_u64().unwrap();
+    let split_seed = sandbox.json("one/sweep.json")["split_seed"].as_u64().unwrap();
+    let sets = ["penalty.0.lambda=3".to_owned(), format!("seed={seed}"), format!("data.split_seed={split_seed}")];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    sandbox.ok(&[&["train", "small.toml", "--run-dir", "alone"], sets.as_slice()].concat());
+    let rows = fs::read_to_string(sandbox.path("alone/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
+    let unit = sandbox.json(&format!("one/units/trial0001-seed{seed}.json"));
+    assert_eq!((&unit["validation_loss"], &unit["validation"]["accuracy"]), (&last["data_loss"], &last["accuracy"]));
+
+    // The chosen trial is trained again on the validation images, too.
+    let refit = sandbox.json("one/refit/manifest.json");
+    assert_eq!(refit["dataset"]["validation"], 0);
+    assert_eq!(found["refit"]["test"], sandbox.json("one/refit/summary.json")["test"]);
+    let manifest = sandbox.json("alone/manifest.json");
+    let counts = |manifest: &Value| manifest["dataset"]["train"].as_u64().unwrap() + manifest["dataset"]["validation"].as_u64().unwrap();
+    assert_eq!(counts(&refit), counts(&manifest));
+}
+
+#[test]
+fn cross_validation_holds_out_every_image_once_and_a_diverged_trial_is_a_row() {
+    let sandbox = Sandbox::new();
+    let arguments = [
+        "sweep",
+        "small.toml",
+        "--grid",
+        "optimizer.learning_rate=0.01,1e30",
+        "--folds",
+        "3",
+        "--rule",
+        "one-standard-error",
+        "--sweep-dir",
+        "cv",
+    ];
+    let ran = sandbox.ok(&arguments);
+    assert!(ran.stdout().contains("diverged") && ran.stdout().contains("chosen: optimizer.learning_rate=0.01"), "{}", ran.stdout());
+    let units: Vec<Value> = fs::read_dir(sandbox.path("cv/units"))
+        .unwrap()
+        .map(|entry| serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap())
+        .collect();
+    assert_eq!(units.len(), 6);
+    let of_first: Vec<&Value> = units.iter().filter(|unit| unit["trial"] == 0).collect();
+    let held_out: u64 = of_first.iter().map(|unit| unit["validation_samples"].as_u64().unwrap()).sum();
+    let all = of_first[0]["validation_samples"].as_u64().unwrap() + of_first[0]["train_samples"].as_u64().unwrap();
+    assert_eq!(held_out, all);
+    let study = sandbox.json("cv/study.json");
+    assert_eq!((study["trials"][1]["state"].as_str(), &study["trials"][1]["mean"]), (Some("diverged"), &Value::Null));
+    assert!(study["trials"][1]["message"].as_str().unwrap().contains("is not finite"), "{study}");
+    // Corrected and naive standard errors of the minimum's differences to itself are 0.
+    assert_eq!(study["trials"][0]["standard_error"], 0.0);
+    assert_eq!(trials(&sandbox, "cv").len(), 6);
+}
+
+#[test]
+fn random_search_and_keys_that_do_not_apply() {
+    let sandbox = Sandbox::new();
+    let space = ["--grid", "penalty.0.lambda=log:0.01:100", "--grid", "model.kind=linear,mlp", "--grid", "model.hidden=4,8"];
+    let base = ["sweep", "small.toml", "--unset", "model", "--random", "4", "--set", "train.epochs=1"];
+    sandbox.ok(&[base.as_slice(), &space, &["--sweep-dir", "random"]].concat());
+    let plan = sandbox.json("random/sweep.json");
+    assert_eq!(plan["trials"].as_array().unwrap().len(), 4);
+    let states: Vec<Value> =
+        sandbox.json("random/study.json")["trials"].as_array().unwrap().iter().map(|trial| trial["state"].clone()).collect();
+    assert!(states.iter().all(|state| state == "completed"), "{states:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sweep_goes_on_where_it_was() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let sandbox = Sandbox::new();
+    let arguments = |dir: &'static str| {
+        [
+            "sweep",
+            "small.toml",
+            "--grid",
+            "penalty.0.lambda=0,1,3",
+            "--seeds",
+            "2",
+            "--set",
+            "train.epochs=20",
+            "--jobs",
+            "2",
+            "--sweep-dir",
+            dir,
+        ]
+    };
+    sandbox.ok(&arguments("whole"));
+    let mut child = sandbox.command(&arguments("stopped")).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.by_ref().find(|line| line.as_ref().unwrap().starts_with("2/6")).unwrap().unwrap();
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+    let before = fs::read_dir(sandbox.path("stopped/units")).unwrap().count();
+    assert!((2..6).contains(&before), "{before}");
+    assert!(!sandbox.path("stopped/study.json").exists());
+    let resumed = sandbox.ok(&["resume", "stopped"]);
+    assert!(!resumed.stderr().contains("1/6:"), "an ended training is not repeated: {}", resumed.stderr());
+    assert_eq!(trials(&sandbox, "stopped"), trials(&sandbox, "whole"));
+    assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
+    // Once more: nothing is left to do.
+    sandbox.ok(&["resume", "stopped"]);
+    assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
+}
+
+#[test]
+fn a_sweep_that_can_not_be_made_is_refused() {
+    let sandbox = Sandbox::new();
+    let refused = |more: &[&str]| {
+        let ran = sandbox.run(&[&["sweep", "small.toml", "--sweep-dir", "s"], more].concat());
+        format!("{}\n    {} {}", more.join(" "), ran.code(), ran.stderr().lines().last().unwrap_or_default())
+    };
+    let messages = [
+        refused(&["--grid", "penalty.0.lambda=0,1", "--set", "data.validation=0"]),
+        refused(&["--grid", "penalty.0.lamda=0,1"]),
+        refused(&["--grid", "penalty.0.lambda=0,-1"]),
+        refused(&["--grid", "penalty.0.lambda=log:0.1:10"]),
+        refused(&["--unset", "penalty"]),
+        refused(&["--grid", "seed=1,2"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--grid", "penalty.0.lambda=2,3"]),
+        refused(&["--folds", "1000", "--grid", "penalty.0.lambda=0,1"]),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+    assert!(!sandbox.path("s").exists());
+    sandbox.write("taken/file", "");
+    let ran = sandbox.run(&["sweep", "small.toml", "--grid", "penalty.0.lambda=0,1", "--sweep-dir", "taken"]);
+    assert_eq!(ran.code(), 2, "{}", ran.stderr());
+    let not_a_sweep = sandbox.run(&["resume", "taken", "--jobs", "2"]);
+    assert_eq!(not_a_sweep.code(), 2, "{}", not_a_sweep.stderr());
+}
