@@ -11,6 +11,13 @@ pub fn now() -> String {
     text(SystemTime::now())
 }
 
+/// The time this many seconds ago in UTC, as [`now`].
+#[must_use]
+pub fn before(seconds: f64) -> String {
+    let earlier = Duration::try_from_secs_f64(seconds).ok().and_then(|seconds| SystemTime::now().checked_sub(seconds));
+    text(earlier.unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
 fn text(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST_SECOND);
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()

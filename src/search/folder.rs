@@ -3,6 +3,7 @@
 //! ```text
 //! sweep.json       the plan
 //! units/           the result of each training, written when it has ended
+//! journal.log      the trials that have ended, for Optuna
 //! trials.csv       one line for each training
 //! study.json       the comparison of the trials, the choice, and the result of the chosen one
 //! refit/           the run of the chosen trial on all images but the test split
@@ -22,6 +23,7 @@ use crate::run::RunError;
 
 const PLAN: &str = "sweep.json";
 const UNITS: &str = "units";
+const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";
 const STUDY: &str = "study.json";
 const REFIT: &str = "refit";
@@ -75,6 +77,11 @@ impl SweepFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The journal.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join(JOURNAL)
     }
 
     /// The folder of the run of the chosen trial.

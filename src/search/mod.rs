@@ -5,6 +5,7 @@
 //! once, for it alone.
 
 mod folder;
+mod journal;
 mod lambda_range;
 mod plan;
 mod refit;

@@ -39,6 +39,8 @@ pub struct PlanOptions {
 pub struct Plan {
     /// The version of Regulus that made it.
     pub version: String,
+    /// The name of the experiment.
+    pub name: String,
     /// The config that the trials change, as TOML.
     pub config: String,
     /// The keys and their values.
@@ -103,7 +105,18 @@ impl Plan {
         let seeds = (0..seeds as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
         let split_seed = base.data.split_seed.unwrap_or(base.seed).0;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let plan = Self { version, config: config.to_toml(), space, trials, seeds, folds, split_seed, rule, dataset_sha256: None };
+        let plan = Self {
+            version,
+            name: base.name,
+            config: config.to_toml(),
+            space,
+            trials,
+            seeds,
+            folds,
+            split_seed,
+            rule,
+            dataset_sha256: None,
+        };
         (0..plan.trials.len()).try_for_each(|trial| plan.with_settings(trial).map(|_| ()))?;
         Ok(plan)
     }

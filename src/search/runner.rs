@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::journal::Journal;
 use super::{Plan, SweepFolder, Unit, UnitResult};
 use crate::data::Data;
 use crate::error::Error;
@@ -56,6 +57,13 @@ impl Runner<'_> {
                 None => pending.push_back(unit),
             }
         }
+        let mut journal = Journal::open(&self.folder.journal(), &self.plan.name)?;
+        let per_trial = total / self.plan.trials.len().max(1);
+        let mut record = |results: &[UnitResult], trial: usize| {
+            let of_trial: Vec<&UnitResult> = results.iter().filter(|result| result.unit.trial == trial).collect();
+            if of_trial.len() == per_trial { journal.add(self.plan, trial, &of_trial) } else { Ok(()) }
+        };
+        (0..self.plan.trials.len()).try_for_each(|trial| record(&results, trial))?;
         let (earlier, started) = (results.len(), Instant::now());
         let queue = Mutex::new(pending);
         let (send, received) = channel();
@@ -73,7 +81,9 @@ impl Runner<'_> {
             drop(send);
             for result in received {
                 let written = result.and_then(|result: UnitResult| {
+                    let trial = result.unit.trial;
                     results.push(result);
+                    record(&results, trial)?;
                     let (done, result) = (results.len(), &results[results.len() - 1]);
                     let seconds_each = started.elapsed().as_secs_f64() / (done - earlier) as f64;
                     report(&Progress { result, done, total, seconds_left: seconds_each * (total - done) as f64 })
