@@ -53,6 +53,16 @@ pub(super) fn save(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot, met
     try_save(folder, kind, snapshot, metrics).map_err(WriteError::at(&path))
 }
 
+/// Saves `snapshot` in `folder`, outside of a run.
+pub(crate) fn save_checkpoint(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot) -> Result<(), WriteError> {
+    save(folder, kind, snapshot, &MetricsPrefix::default())
+}
+
+/// Loads a checkpoint that [`save_checkpoint`] saved. Returns `None` if there is none.
+pub(crate) fn load_checkpoint(folder: &Path, kind: CheckpointKind) -> Result<Option<Snapshot>, RunError> {
+    Ok(load(folder, kind)?.map(|loaded| loaded.snapshot))
+}
+
 fn try_save(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot, metrics: &MetricsPrefix) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let temporary = folder.join(format!(".{}.new", kind.name()));

@@ -13,7 +13,7 @@ use crate::error::{Error, WriteError};
 use crate::train::Row;
 
 /// Length and checksum of `metrics.jsonl` when a checkpoint was saved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct MetricsPrefix {
     /// The length in bytes.
     bytes: u64,

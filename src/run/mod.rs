@@ -9,6 +9,7 @@ mod recorder;
 
 pub use crate::config::CheckpointKind;
 pub use checkpoint::LoadedCheckpoint;
+pub(crate) use checkpoint::{load_checkpoint, save_checkpoint};
 pub use error::RunError;
 pub use folder::RunFolder;
 pub use manifest::{DatasetManifest, Extension, Manifest};

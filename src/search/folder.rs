@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sweep.json       the plan
-//! units/           the result of each training, written when it has ended
+//! units/           the result of each training, written when it has ended, and checkpoints of those that have not
 //! journal.log      the trials that have ended, for Optuna
 //! trials.csv       one line for each training
 //! study.json       the comparison of the trials, the choice, and the result of the chosen one
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::unit_checkpoint::UnitCheckpoint;
 use super::{Plan, Study, Unit, UnitResult};
 use crate::atomic;
 use crate::checksum::{with_checksum, without_checksum};
@@ -100,13 +101,19 @@ impl SweepFolder {
         if path.is_file() { read(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Writes the result of a unit.
+    /// Writes the result of a unit, and removes its checkpoint.
     ///
     /// # Errors
     ///
     /// When it can't be written.
     pub fn write_result(&self, result: &UnitResult) -> Result<(), WriteError> {
-        self.write_json(&Path::new(UNITS).join(result.unit.file_name()), result)
+        self.write_json(&Path::new(UNITS).join(result.unit.file_name()), result)?;
+        UnitCheckpoint::remove(&self.checkpoint(&result.unit))
+    }
+
+    /// The folder of the checkpoint of a unit that has not ended.
+    pub(super) fn checkpoint(&self, unit: &Unit) -> PathBuf {
+        self.path.join(UNITS).join(unit.file_name()).with_extension("checkpoint")
     }
 
     /// Writes `trials.csv` and `study.json`.

@@ -14,6 +14,7 @@ mod selection;
 mod space;
 mod study;
 mod unit;
+mod unit_checkpoint;
 
 pub use folder::SweepFolder;
 pub use lambda_range::lambda_grid;

@@ -112,7 +112,10 @@ impl Runner<'_> {
         if let Some(threads) = self.threads {
             experiment.backend.threads = threads;
         }
-        let result = unit.run(experiment, self.data, &self.stop)?;
-        Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from))
+        match unit.run(experiment, self.data, self.folder.checkpoint(&unit), &self.stop) {
+            Ok(None) => None,
+            Ok(Some(result)) => Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from)),
+            Err(error) => Some(Err(error)),
+        }
     }
 }

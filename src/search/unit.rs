@@ -1,11 +1,13 @@
 //! One training of a sweep: a trial with one seed on one split.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::unit_checkpoint::UnitCheckpoint;
 use crate::config::Experiment;
 use crate::data::{self, Data};
 use crate::error::Error;
@@ -68,14 +70,19 @@ pub struct UnitResult {
     pub seconds: f64,
 }
 
-/// Collects the rows of the last epoch.
-#[derive(Default)]
-struct LastEpoch(Vec<Row>);
+/// Collects the rows of the last epoch, and saves the state from time to time.
+struct Recorder<'a> {
+    rows: Vec<Row>,
+    checkpoint: UnitCheckpoint,
+    stop: &'a AtomicBool,
+}
 
-impl Observer for LastEpoch {
+impl Observer for Recorder<'_> {
     fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
-        if let Event::Epoch(rows) = event {
-            self.0 = rows.to_vec();
+        match event {
+            Event::Epoch(rows) => self.rows = rows.to_vec(),
+            Event::Checkpoint { snapshot, best } => self.checkpoint.take(snapshot, *best, self.stop.load(Ordering::Relaxed))?,
+            Event::Progress(_) | Event::UpdatingLambda | Event::Measuring | Event::Phase(_) => {}
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -88,8 +95,18 @@ impl Unit {
         format!("trial{:04}-seed{}{fold}.json", self.trial, self.seed)
     }
 
-    /// Trains the unit. Returns `None` if it was stopped.
-    pub(super) fn run(&self, experiment: Experiment, data: &Data, stop: &Arc<AtomicBool>) -> Option<UnitResult> {
+    /// Trains the unit, from its checkpoint in the folder `checkpoint` if there is one. Returns `Ok(None)` if it was stopped, after saving.
+    ///
+    /// # Errors
+    ///
+    /// When a checkpoint can't be read or written.
+    pub(super) fn run(
+        &self,
+        experiment: Experiment,
+        data: &Data,
+        checkpoint: PathBuf,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Option<UnitResult>, Error> {
         let mut result = UnitResult {
             unit: *self,
             state: UnitState::Completed,
@@ -105,16 +122,17 @@ impl Unit {
             lambdas: Vec::new(),
             seconds: 0.0,
         };
-        let mut last = LastEpoch::default();
-        match train(experiment, data, stop, &mut last, &mut result) {
-            Ok(Ending::Interrupted | Ending::Paused) => return None,
+        let mut recorder = Recorder { rows: Vec::new(), checkpoint: UnitCheckpoint::new(checkpoint), stop };
+        match train(experiment, data, stop, &mut recorder, &mut result) {
+            Ok(Ending::Interrupted | Ending::Paused) => return Ok(None),
             Ok(Ending::Completed | Ending::EarlyStopped) => {}
+            Err(error @ (Error::Write(_) | Error::Run(_))) => return Err(error),
             Err(error) => {
                 result.state = if matches!(error, Error::Diverged(_)) { UnitState::Diverged } else { UnitState::Failed };
                 result.message = Some(error.to_string());
             }
         }
-        for row in last.0 {
+        for row in recorder.rows {
             result.epochs = row.epoch;
             result.seconds = row.seconds;
             match row.split {
@@ -126,7 +144,7 @@ impl Unit {
                 Split::Validation => (result.validation_loss, result.validation) = (Some(row.data_loss), row.metrics),
             }
         }
-        Some(result)
+        Ok(Some(result))
     }
 }
 
@@ -135,7 +153,7 @@ fn train(
     experiment: Experiment,
     data: &Data,
     stop: &Arc<AtomicBool>,
-    last: &mut LastEpoch,
+    recorder: &mut Recorder,
     result: &mut UnitResult,
 ) -> Result<Ending, Error> {
     // Other images than those that were loaded are read again.
@@ -143,7 +161,10 @@ fn train(
     data.test = None;
     result.train_samples = data.train.count();
     result.validation_samples = data.validation.as_ref().map_or(0, data::Subset::count);
-    let mut session = Session::new(experiment, data)?;
+    let mut session = match recorder.checkpoint.load()? {
+        None => Session::new(experiment, data)?,
+        Some((last, best)) => Session::resumed(experiment, data, &last, best)?,
+    };
     session.stop_by(Arc::clone(stop));
-    session.run(last)
+    session.run(recorder)
 }
