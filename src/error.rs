@@ -61,6 +61,14 @@ pub enum Error {
     /// The run was interrupted by a signal, after saving.
     #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]
     Interrupted(PathBuf),
+    /// A sweep in which no trial was completed.
+    #[error("no trial was completed; `{}` says why", path.display())]
+    NoTrial {
+        /// The file with the message of each training.
+        path: PathBuf,
+        /// Whether a training diverged.
+        has_diverged: bool,
+    },
     /// Another mistake in the command line, as text.
     #[error("{0}")]
     Usage(String),
@@ -71,11 +79,11 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Backend(_) | Self::Usage(_) => exit_code::USAGE,
+            Self::Config(_) | Self::Backend(_) | Self::Usage(_) | Self::NoTrial { has_diverged: false, .. } => exit_code::USAGE,
             Self::Data(_) | Self::Model(_) | Self::Snapshot(_) => exit_code::DATA,
             Self::Run(error) => error.exit_code(),
             Self::InitialWeights(error) => error.exit_code(),
-            Self::Diverged(_) => exit_code::DIVERGED,
+            Self::Diverged(_) | Self::NoTrial { has_diverged: true, .. } => exit_code::DIVERGED,
             Self::Write(_) => exit_code::FAILURE,
             Self::Interrupted(_) => exit_code::INTERRUPTED,
         }

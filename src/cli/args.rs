@@ -99,7 +99,7 @@ pub(super) struct ResumeArgs {
     /// The run folder, or the folder of a sweep
     pub run: PathBuf,
     /// For a sweep: the number of trainings at once
-    #[arg(long, value_name = "N", conflicts_with_all = ["epochs", "data_dir"], value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -121,7 +121,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "KEY=VALUES")]
     pub grid: Vec<String>,
     /// Try this many random combinations of the values, instead of all
-    #[arg(long, value_name = "TRIALS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "TRIALS", requires = "grid", value_parser = clap::value_parser!(u32).range(1..))]
     pub random: Option<u32>,
     /// Train each trial with this many seeds, counted from that of the config. The split does not change
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

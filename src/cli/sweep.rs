@@ -75,11 +75,11 @@ fn read(plan: &Plan) -> Result<Data, Error> {
 
 fn run(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: Option<u32>, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
-    let first = plan.units().first().map(|unit| plan.experiment(unit)).transpose()?;
+    let backend = plan.refit_experiment(0, data)?.backend;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let is_cpu = first.as_ref().is_none_or(|experiment| experiment.backend.kind.is_cpu());
-    let jobs = jobs.map_or(if is_cpu { cores } else { 1 }, |jobs| jobs as usize).min(plan.units().len().max(1));
-    let threads = (is_cpu && first.as_ref().is_none_or(|experiment| experiment.backend.threads == 0)).then(|| (cores / jobs).max(1));
+    let default = if backend.kind.is_cpu() { (cores / backend.threads.max(1)).max(1) } else { 1 };
+    let jobs = jobs.map_or(default, |jobs| jobs as usize).min(plan.units().len().max(1));
+    let threads = (backend.kind.is_cpu() && backend.threads == 0).then(|| (cores / jobs).max(1));
     begin(folder, plan, data, jobs, json)?;
     let runner = Runner { plan, data, folder, jobs, threads, stop: Arc::clone(&stop) };
     let results = runner.run(&mut |progress| report(plan, progress, json))?;
@@ -87,11 +87,18 @@ fn run(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: Option<u32>, json: 
     let mut study = Study::new(plan, &results);
     let csv = trials_csv(plan, &results)?;
     folder.write_study(&study, &csv)?;
-    if let Some(chosen) = study.chosen {
-        let summary = run_refit(folder, plan, chosen, data, &stop, json)?;
-        study.refit = Some(summary);
-        folder.write_study(&study, &csv)?;
+    if !json {
+        print::out(comparison(plan, &study))?;
     }
+    let Some(chosen) = study.chosen else {
+        if json {
+            finish(folder, plan, &study, json)?;
+        }
+        let has_diverged = study.trials.iter().any(|trial| trial.state == UnitState::Diverged);
+        return Err(Error::NoTrial { path: folder.path().join("trials.csv"), has_diverged });
+    };
+    study.refit = Some(run_refit(folder, plan, chosen, data, &stop, json)?);
+    folder.write_study(&study, &csv)?;
     finish(folder, plan, &study, json)
 }
 
@@ -132,7 +139,7 @@ fn begin(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: usize, json: bool
 fn report(plan: &Plan, progress: &Progress, json: bool) -> Result<(), Error> {
     let Progress { result, done, total, seconds_left } = progress;
     if json {
-        return print::json(&json!({ "event": "unit", "done": done, "total": total, "seconds_left": seconds_left, "result": result }));
+        return print::json(&json!({ "event": "training", "done": done, "total": total, "seconds_left": seconds_left, "result": result }));
     }
     let settings = settings(&plan.trials[result.unit.trial]);
     let fold = result.unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
@@ -154,10 +161,7 @@ fn finish(folder: &SweepFolder, plan: &Plan, study: &Study, json: bool) -> Resul
     if json {
         return print::json(&json!({ "event": "end", "sweep": folder.path().display().to_string(), "study": study }));
     }
-    print::out(comparison(plan, study))?;
-    let Some(chosen) = study.chosen else {
-        return Err(Error::Usage(format!("no trial was completed; `{}` says why", folder.path().join("trials.csv").display())));
-    };
+    let Some(chosen) = study.chosen else { return Ok(()) };
     print::out(format_args!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen)))?;
     if let Some(test) = study.refit.as_ref().and_then(|summary| summary.test.as_ref()) {
         let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
@@ -168,7 +172,10 @@ fn finish(folder: &SweepFolder, plan: &Plan, study: &Study, json: bool) -> Resul
 
 fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
     match (plan.rule, study.minimum) {
-        (Rule::OneStandardError, Some(minimum)) if minimum != chosen => {
+        (Rule::OneStandardError, Some(minimum)) if minimum == chosen => {
+            "the lowest validation loss; no larger λ is within one standard error of it".to_owned()
+        }
+        (Rule::OneStandardError, Some(minimum)) => {
             format!("the largest λ within one standard error of the lowest validation loss, that of {}", settings(&plan.trials[minimum]))
         }
         _ => "the lowest validation loss".to_owned(),
@@ -191,7 +198,8 @@ fn comparison(plan: &Plan, study: &Study) -> String {
     header.extend(has_zeros.then(|| "weights 0".to_owned()));
     header.push(String::new());
     let row = |trial: &TrialSummary| {
-        let mut cells: Vec<String> = plan.trials[trial.trial].iter().map(|(_, value)| value.to_string()).collect();
+        let setting = |key: &String| plan.setting(trial.trial, key).map_or("-".to_owned(), ToString::to_string);
+        let mut cells: Vec<String> = plan.space.iter().map(|dimension| setting(&dimension.key)).collect();
         match &trial.comparison {
             Some(found) => {
                 let error = found.standard_error.map_or("-".to_owned(), |error| format!("{error:.4}"));

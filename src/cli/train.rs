@@ -40,6 +40,10 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
         return Err(DataError::Missing { path: args.run.clone(), hint }.into());
     }
     if SweepFolder::is_sweep(&args.run) {
+        if args.epochs.is_some() || args.data_dir.is_some() {
+            let problem = format!("`--epochs` and `--data-dir` are for runs, but `{}` is a sweep; leave them out", args.run.display());
+            return Err(Error::Usage(problem));
+        }
         return sweep::resume(&args.run, args.jobs, args.json);
     }
     if args.jobs.is_some() {

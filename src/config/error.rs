@@ -67,6 +67,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A `--rule` that can't be applied.
+    #[error("`--rule one-standard-error` {0}")]
+    Rule(String),
     /// An `--unset` of a missing key.
     #[error("`--unset {key}`: {problem}")]
     Unset {

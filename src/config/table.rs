@@ -64,12 +64,6 @@ impl ConfigTable {
         put_value(&mut self.table, key, value)
     }
 
-    /// Whether the config has this top-level section.
-    #[must_use]
-    pub fn has(&self, section: &str) -> bool {
-        self.table.contains_key(section)
-    }
-
     /// The checked experiment.
     ///
     /// # Errors

@@ -120,14 +120,29 @@ impl Data {
     ///
     /// When another key of `[data]` is different, or the images can't be split in that way.
     pub fn for_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
-        let Config { validation, split_seed, train_limit, shuffle, normalization, .. } = experiment.data;
         if discriminant(&self.task) != discriminant(&experiment.task) {
             return Err(DataError::Dataset("`[task]` of the experiment is not the one that the images were loaded for".to_owned()));
         }
-        if (Config { validation, split_seed, train_limit, shuffle, normalization, ..self.config.clone() }) != experiment.data {
+        if !self.has_images_of(experiment) {
             return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
         self.loaded.data(experiment)
+    }
+
+    /// As [`Data::for_experiment`]; other images are loaded.
+    ///
+    /// # Errors
+    ///
+    /// When the images can't be loaded or split.
+    pub fn for_any_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
+        if self.has_images_of(experiment) { self.loaded.data(experiment) } else { load(experiment) }
+    }
+
+    /// Whether the images are those that an experiment names.
+    fn has_images_of(&self, experiment: &Experiment) -> bool {
+        let Config { validation, split_seed, train_limit, shuffle, normalization, .. } = experiment.data;
+        discriminant(&self.task) == discriminant(&experiment.task)
+            && (Config { validation, split_seed, train_limit, shuffle, normalization, ..self.config.clone() }) == experiment.data
     }
 
     /// Checks that the data were prepared for `experiment`.

@@ -57,8 +57,13 @@ impl Loaded {
             Validation::Folder => (train, self.validation.clone()),
             Validation::Joined => (joined(&train, self.validation.as_ref()), None),
             Validation::Fold(fold) => {
-                let (train, validation) = split::fold(&train, classes.len().max(1), fold, split_seed)?;
-                (train, Some(validation))
+                let (rest, validation) = split::fold(&train, classes.len().max(1), fold, split_seed)?;
+                let missing = missing_classes(&train, &rest, classes);
+                if !missing.is_empty() {
+                    warnings
+                        .push(format!("the training split has no sample of class {} without {fold}: too few images", missing.join(", ")));
+                }
+                (rest, Some(validation))
             }
             Validation::Fraction(fraction) if fraction.get() == 0.0 => {
                 let unused = || format!("{} not used, as `data.validation` is 0", validation_images(config.source));

@@ -69,6 +69,11 @@ pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Er
     new_session(opened, experiment, data)
 }
 
+/// A new session with data that are loaded. `model.init` is a safetensors file or a run.
+pub(crate) fn session_of(experiment: Experiment, data: Data) -> Result<Session, Error> {
+    new_session(backend::open(&experiment.backend)?, experiment, data)
+}
+
 /// A new session. `model.init` is a safetensors file or a run.
 fn new_session(opened: Opened, experiment: Experiment, data: Data) -> Result<Session, Error> {
     let mut warning = None;

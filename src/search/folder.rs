@@ -47,11 +47,14 @@ impl SweepFolder {
     pub fn create(path: &Path, plan: &Plan) -> Result<Self, Error> {
         let units = path.join(UNITS);
         std::fs::create_dir_all(path).map_err(WriteError::at(path))?;
-        let has_files = std::fs::read_dir(path).map_err(WriteError::at(path))?.next().is_some();
-        if has_files {
+        if !is_free(path).map_err(WriteError::at(path))? {
             return Err(RunError::Taken { path: path.to_owned() }.into());
         }
         let lock = lock(path)?;
+        // Another process may have made a sweep in it in the meantime.
+        if Self::is_sweep(path) {
+            return Err(RunError::Taken { path: path.to_owned() }.into());
+        }
         std::fs::create_dir_all(&units).map_err(WriteError::at(&units))?;
         atomic::write(&path.join(PLAN), with_checksum(plan).as_bytes())?;
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -108,7 +111,16 @@ impl SweepFolder {
     /// When it can't be written.
     pub fn write_result(&self, result: &UnitResult) -> Result<(), WriteError> {
         self.write_json(&Path::new(UNITS).join(result.unit.file_name()), result)?;
-        UnitCheckpoint::remove(&self.checkpoint(&result.unit))
+        self.remove_checkpoint(&result.unit)
+    }
+
+    /// Removes the checkpoint of a unit that has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be removed.
+    pub(super) fn remove_checkpoint(&self, unit: &Unit) -> Result<(), WriteError> {
+        UnitCheckpoint::remove(&self.checkpoint(unit))
     }
 
     /// The folder of the checkpoint of a unit that has not ended.
@@ -129,6 +141,20 @@ impl SweepFolder {
     fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<(), WriteError> {
         atomic::write(&self.path.join(name), with_checksum(value).as_bytes())
     }
+}
+
+/// Whether a sweep can be created in the folder: it is empty, or has only what a kill before the plan was written left.
+fn is_free(path: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_left =
+            name == LOCK || name.starts_with(&format!(".{PLAN}.")) || (name == UNITS && std::fs::read_dir(entry.path())?.next().is_none());
+        if !is_left {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn lock(path: &Path) -> Result<File, Error> {

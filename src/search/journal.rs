@@ -173,16 +173,21 @@ struct Lock(PathBuf);
 impl Lock {
     fn take(path: &Path) -> io::Result<Self> {
         let path = path.with_extension("log.lock");
-        let begun = Instant::now();
+        let changed = |path: &Path| std::fs::symlink_metadata(path).and_then(|file| file.modified()).ok();
+        let (mut since, mut last) = (Instant::now(), changed(&path));
         loop {
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(_) => return Ok(Self(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            if begun.elapsed() > GRACE {
+            let now = changed(&path);
+            if now != last {
+                (since, last) = (Instant::now(), now);
+            } else if since.elapsed() > GRACE {
                 // Another process may have removed it.
                 let _ = std::fs::remove_file(&path);
+                since = Instant::now();
             }
             std::thread::sleep(Duration::from_millis(20));
         }

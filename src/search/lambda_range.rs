@@ -1,7 +1,7 @@
 //! A range of λ that is found from the data.
 
 use burn::module::ParamId;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use regulus_model::graph::Parameter;
 
@@ -12,6 +12,7 @@ use crate::config::number::NonNegative;
 use crate::config::{Experiment, Lambda, Penalty, PenaltyKind, Schedule};
 use crate::data::{Batcher, Data, DataLoader};
 use crate::error::Error;
+use crate::launch::session_of;
 use crate::network::ParamVisitor;
 use crate::objective::Penalties;
 use crate::schedule::RunLength;
@@ -23,7 +24,7 @@ use crate::train::{StepContext, Stepper};
 const COUNT: usize = 12;
 /// The largest λ divided by the smallest above 0.
 const RANGE: f64 = 1e5;
-/// The samples of the gradient of the data loss.
+/// The samples of the gradient of the data loss, or a batch.
 const SAMPLES: usize = 1000;
 
 /// λ of the first penalty: 0, and 12 values with the same ratio up to `λ_max`, five powers of ten. `λ_max` is the λ at which, with the initial weights, the gradient of
@@ -46,11 +47,13 @@ pub fn lambda_grid(experiment: &Experiment, data: &Data) -> Result<Dimension, Er
 
 fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     let mut experiment = experiment.clone();
-    let mut penalty = experiment
-        .penalty
-        .first()
-        .cloned()
-        .ok_or_else(|| Error::Usage("the config has no penalty whose λ could be searched".to_owned()))?;
+    let mut penalty = experiment.penalty.first().cloned().ok_or_else(|| {
+        Error::Usage("the config has no penalty whose λ could be searched; add one, or name other keys with `--grid`".to_owned())
+    })?;
+    if !matches!(penalty.schedule, Lambda::Scheduled(_)) {
+        let problem = "the schedule of the first penalty finds λ itself; name other keys with `--grid`, or remove `penalty.0.schedule`";
+        return Err(Error::Usage(problem.to_owned()));
+    }
     penalty.schedule = Lambda::Scheduled(Schedule::default());
     penalty.proximal = false;
     penalty.lambda = NonNegative::try_from(1.0).map_err(Error::Usage)?;
@@ -61,28 +64,36 @@ fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     experiment.penalty = Vec::new();
     experiment.optimizer.sam_rho = None;
     experiment.optimizer.clip_norm = None;
-    let session = Session::new(experiment.clone(), data.for_experiment(&experiment)?)?;
-    session.opened().device.threads.clone().run(|| gradients(&session, &experiment, &penalty))
+    let session = session_of(experiment, data.clone())?;
+    session.opened().device.threads.clone().run(|| ratio_of_gradients(&session, &penalty))
 }
 
-/// The ratio of the norms of both gradients.
-fn gradients(session: &Session, experiment: &Experiment, penalty: &Penalty) -> Result<f64, Error> {
-    let (network, data) = (session.network(), session.data());
+/// The ratio of the norms of the gradients of data loss and penalty. That of the data loss is the mean over batches of evenly spaced samples.
+fn ratio_of_gradients(session: &Session, penalty: &Penalty) -> Result<f64, Error> {
+    let (network, data, experiment) = (session.network(), session.data(), session.experiment());
     let device = session.opened().device.clone().autodiff().device;
-    let count = data.train.count().min(SAMPLES);
-    let order: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
+    let (all, batch) = (data.train.count(), experiment.train.batch(data.train.count()));
+    let count = all.min(SAMPLES.max(batch));
+    let order: Vec<u32> = (0..count).map(|index| u32::try_from(index * all / count).unwrap_or(u32::MAX)).collect();
     let assemble = task::of(experiment).assembler(&data.train, &Batcher::new(&data.normalizer, &device), 0);
-    let mut loader = DataLoader::in_order(experiment, assemble, &order, count);
-    let length = RunLength::new(&experiment.train, data.train.count());
-    let context = StepContext { samples: count, rate: 0.0, step: 0 };
+    let mut loader = DataLoader::in_order(experiment, assemble, &order, batch);
+    let length = RunLength::new(&experiment.train, all);
     let mut none = Penalties::new(&[], session.graph(), length)?;
-    let of_data = Stepper::new(experiment, &device).gradients(network, &mut none, &mut loader.batch(0), context).gradients;
+    let stepper = Stepper::new(experiment, &device);
+    let mut accumulator = GradientsAccumulator::new();
+    let batches = count.div_ceil(batch);
+    for index in 0..batches {
+        let mut batch = loader.batch(index);
+        let context = StepContext { samples: batch.samples(), rate: 0.0, step: 0 };
+        accumulator.accumulate(network, stepper.gradients(network, &mut none, &mut batch, context).gradients);
+    }
+    let of_data = accumulator.grads();
     let penalties = Penalties::new(std::slice::from_ref(penalty), session.graph(), length)?;
-    let Some(value) = penalties.on(network, count) else { return Ok(f64::NAN) };
+    let Some(value) = penalties.on(network, batch) else { return Ok(f64::NAN) };
     let of_penalty = GradientsParams::from_grads(value.backward(), network);
     let mut norms = Norms { of_data: &of_data, of_penalty: &of_penalty, squares: [0.0; 2] };
     network.visit_parameters(&mut norms);
-    Ok((norms.squares[0] / norms.squares[1]).sqrt())
+    Ok((norms.squares[0] / norms.squares[1]).sqrt() / batches as f64)
 }
 
 /// The sums of squares of both gradients over the penalized parameters.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::space::{self, Settings};
 use super::{Dimension, Unit};
-use crate::config::{CheckpointKind, ConfigError, ConfigTable, Experiment, Fold, Validation};
+use crate::config::{CheckpointKind, ConfigError, ConfigTable, Decay, Experiment, Fold, Validation};
 use crate::data::{Data, DataError};
 use crate::error::Error;
 use crate::seed::Seed;
@@ -59,22 +59,40 @@ pub struct Plan {
     pub dataset_sha256: Option<String>,
 }
 
-/// Keys that a sweep sets itself, with the option to use instead.
-const OWN_KEYS: [(&str, &str); 6] = [
-    ("seed", "use `--seeds N`"),
-    ("data.split_seed", "set it with `--set`: all trials have the same split"),
-    ("data.validation", "set it with `--set`, or use `--folds K`"),
-    ("train.keep", "a sweep takes the last epoch"),
-    ("name", "it changes no training"),
-    ("artifacts", "it changes no training"),
-];
-
-/// Checks that a key can be searched.
+/// Checks that a key can be searched: one that leaves the measure and the split as they are, and that a sweep does not set itself.
 fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
-    match OWN_KEYS.iter().find(|(key, _)| *key == dimension.key) {
-        None => Ok(()),
-        Some((key, instead)) => Err(ConfigError::Grid { argument: (*key).to_owned(), problem: format!("can't be searched; {instead}") }),
-    }
+    const OF_DATA: [&str; 5] = ["data.normalization", "data.shuffle", "data.image_size", "data.resize", "data.image_channels"];
+    let key = dimension.key.as_str();
+    let instead = match key {
+        "seed" => "use `--seeds N`",
+        "data.validation" => "set it with `--set`, or use `--folds K`",
+        "train.keep" => "a sweep takes the last epoch",
+        "name" | "artifacts" => "it changes no training",
+        "task" | "task.kind" | "task.sigma" => "losses of different tasks can't be compared",
+        _ if OF_DATA.contains(&key) => return Ok(()),
+        _ if key == "data" || key.starts_with("data.") => {
+            "it changes the images or the split, so losses can't be compared; set it with `--set`"
+        }
+        _ if key == "backend" || key.starts_with("backend.") => "set it with `--set`",
+        _ if key == "early_stopping" || key.starts_with("early_stopping.") => "a sweep has no early stopping",
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Grid { argument: key.to_owned(), problem: format!("can't be searched; {instead}") })
+}
+
+/// Checks that nothing but the last epoch's validation loss decides, as that loss ranks the trials.
+fn check_use_of_validation(experiment: &Experiment) -> Result<(), ConfigError> {
+    let key = match (experiment.early_stopping.patience > 0, &experiment.schedule.decay) {
+        (true, _) => "early_stopping.patience",
+        (false, Decay::Plateau { .. }) => "schedule.kind",
+        _ => return Ok(()),
+    };
+    Err(ConfigError::value(key, "uses the validation loss during training, but a sweep ranks the trials by it; leave it out of a sweep"))
+}
+
+/// Whether a key is a λ.
+fn is_lambda(key: &str) -> bool {
+    key.starts_with("penalty.") && key.ends_with(".lambda")
 }
 
 fn no_validation() -> ConfigError {
@@ -102,10 +120,10 @@ impl Plan {
             None => space::grid(&space)?,
             Some(count) => space::random(&space, count, base.seed),
         };
-        let seeds = (0..seeds as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
+        let seeds: Vec<u64> = (0..seeds as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
         let split_seed = base.data.split_seed.unwrap_or(base.seed).0;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let plan = Self {
+        let mut plan = Self {
             version,
             name: base.name,
             config: config.to_toml(),
@@ -117,8 +135,46 @@ impl Plan {
             rule,
             dataset_sha256: None,
         };
-        (0..plan.trials.len()).try_for_each(|trial| plan.with_settings(trial).map(|_| ()))?;
+        plan.leave_out_settings()?;
+        plan.check_rule()?;
         Ok(plan)
+    }
+
+    /// Leaves out the settings that do not apply to the others of their trial, such as `channels` with a linear network, and trials that are then the same.
+    fn leave_out_settings(&mut self) -> Result<(), ConfigError> {
+        let mut trials: Vec<Settings> = Vec::new();
+        for trial in &self.trials {
+            let (settings, experiment) = self.applied(trial)?;
+            check_use_of_validation(&experiment)?;
+            if !trials.contains(&settings) {
+                trials.push(settings);
+            }
+        }
+        self.trials = trials;
+        let is_used = |key: &String| self.trials.iter().flatten().any(|(used, _)| used == key);
+        match self.space.iter().find(|dimension| !is_used(&dimension.key)) {
+            None => Ok(()),
+            Some(dimension) => {
+                let problem = "applies to no trial: other keys exclude it, such as the kind of schedule or model".to_owned();
+                Err(ConfigError::Grid { argument: dimension.key.clone(), problem })
+            }
+        }
+    }
+
+    /// Checks that the rule can be applied.
+    fn check_rule(&self) -> Result<(), ConfigError> {
+        if self.rule == Rule::Minimum {
+            return Ok(());
+        }
+        let problem =
+            match (self.space.iter().filter(|dimension| is_lambda(&dimension.key)).count(), self.folds.unwrap_or(self.seeds.len())) {
+                // Without any key λ is found from the data.
+                (0, _) if !self.space.is_empty() => "needs a searched λ, such as `--grid penalty.0.lambda=0,0.1,1`",
+                (2.., _) => "takes the largest λ, but several are searched; search one",
+                (_, 1) => "needs several folds or seeds for a standard error; use `--folds 5`",
+                _ => return Ok(()),
+            };
+        Err(ConfigError::Rule(problem.to_owned()))
     }
 
     /// The plan with the checksum of its data, and a check that there is validation data.
@@ -187,14 +243,19 @@ impl Plan {
         Ok(experiment)
     }
 
-    /// The base experiment with the settings of a trial. A setting that does not apply to the others, such as `channels` with a linear network, is left out.
+    /// The base experiment with the settings of a trial.
     fn with_settings(&self, trial: usize) -> Result<Experiment, ConfigError> {
-        let mut settings = self.trials[trial].clone();
+        Ok(self.applied(&self.trials[trial])?.1)
+    }
+
+    /// The settings that apply, and the experiment with them.
+    fn applied(&self, settings: &Settings) -> Result<(Settings, Experiment), ConfigError> {
+        let mut settings = settings.clone();
         loop {
             let mut config = ConfigTable::from_toml(&self.config)?;
             settings.iter().try_for_each(|(key, value)| config.set_value(key, value.clone()))?;
             let error = match config.experiment() {
-                Ok(experiment) => return Ok(experiment),
+                Ok(experiment) => return Ok((settings, experiment)),
                 Err(error) => error,
             };
             let foreign = settings.iter().position(|(key, _)| error.to_string().starts_with(&format!("`{key}` does not apply")));
@@ -205,10 +266,15 @@ impl Plan {
         }
     }
 
+    /// A setting of a trial. Returns `None` if the key does not apply to it.
+    #[must_use]
+    pub fn setting(&self, trial: usize, key: &str) -> Option<&toml::Value> {
+        self.trials[trial].iter().find_map(|(own, value)| (own == key).then_some(value))
+    }
+
     /// The λ of each trial, where it is comparable with that of `trial`: the only penalty's `lambda` is searched, and all other settings are equal.
     #[must_use]
     pub fn lambdas_beside(&self, trial: usize) -> Vec<Option<f64>> {
-        let is_lambda = |key: &str| key.starts_with("penalty.") && key.ends_with(".lambda");
         let others = |trial: usize| self.trials[trial].iter().filter(|(key, _)| !is_lambda(key)).collect::<Vec<_>>();
         let lambda = |index: usize| {
             let mut found = self.trials[index].iter().filter(|(key, _)| is_lambda(key));

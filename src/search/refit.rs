@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use super::{Plan, SweepFolder};
 use crate::data::Data;
 use crate::error::Error;
-use crate::launch::{Launch, ResumeOptions};
+use crate::launch::{Launch, ResumeOptions, session_of};
 use crate::run::RunFolder;
-use crate::session::{Session, Summary};
+use crate::session::Summary;
 use crate::train::Observer;
 
 /// Trains `trial` again, in the run folder `refit`. A run that was interrupted goes on; one that has ended is read.
@@ -26,15 +26,16 @@ pub fn refit(
 ) -> Result<Summary, Error> {
     let path = folder.refit();
     let mut launch = if RunFolder::open(&path).is_ok() {
-        let options = ResumeOptions { data: Some(data.clone()), ..ResumeOptions::default() };
+        let options =
+            ResumeOptions { data: Some(data.for_any_experiment(&plan.refit_experiment(trial, data)?)?), ..ResumeOptions::default() };
         match Launch::resume(&path, options)? {
             Some(launch) => launch,
             None => return RunFolder::open(&path)?.summary()?.ok_or_else(|| Error::Usage("the refit has no summary".to_owned())),
         }
     } else {
         let experiment = plan.refit_experiment(trial, data)?;
-        let data = data.for_experiment(&experiment)?;
-        Launch::of(Session::new(experiment, data)?, Some(&path))?
+        let data = data.for_any_experiment(&experiment)?;
+        Launch::of(session_of(experiment, data)?, Some(&path))?
     };
     launch.stop_by(Arc::clone(stop));
     launch.run(observer)

@@ -1,6 +1,8 @@
 //! Trains the units of a sweep, several at once.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,14 +55,19 @@ impl Runner<'_> {
         let mut pending = VecDeque::new();
         for unit in units {
             match self.folder.result(&unit)? {
-                Some(result) => results.push(result),
+                Some(result) => {
+                    // A kill may have left its checkpoint.
+                    self.folder.remove_checkpoint(&unit)?;
+                    results.push(result);
+                }
                 None => pending.push_back(unit),
             }
         }
         let mut journal = Journal::open(&self.folder.journal(), &self.plan.name)?;
         let per_trial = total / self.plan.trials.len().max(1);
         let mut record = |results: &[UnitResult], trial: usize| {
-            let of_trial: Vec<&UnitResult> = results.iter().filter(|result| result.unit.trial == trial).collect();
+            let mut of_trial: Vec<&UnitResult> = results.iter().filter(|result| result.unit.trial == trial).collect();
+            of_trial.sort_by_key(|result| result.unit);
             if of_trial.len() == per_trial { journal.add(self.plan, trial, &of_trial) } else { Ok(()) }
         };
         (0..self.plan.trials.len()).try_for_each(|trial| record(&results, trial))?;
@@ -112,10 +119,18 @@ impl Runner<'_> {
         if let Some(threads) = self.threads {
             experiment.backend.threads = threads;
         }
-        match unit.run(experiment, self.data, self.folder.checkpoint(&unit), &self.stop) {
+        let run = || unit.run(experiment, self.data, self.folder.checkpoint(&unit), &self.stop);
+        let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Ok(Some(unit.failed(&message(&*panic)))));
+        match outcome {
             Ok(None) => None,
             Ok(Some(result)) => Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from)),
             Err(error) => Some(Err(error)),
         }
     }
+}
+
+/// The message of a panic.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("it ended in a panic: {}", text.unwrap_or("without a message"))
 }

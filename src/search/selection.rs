@@ -1,18 +1,18 @@
 //! The choice among trials by paired differences of their validation losses.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Rule;
 
-/// A trial compared with the one of the lowest mean loss, over the same seeds and folds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// A trial compared with the one of the lowest mean loss, over the same folds or seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The mean loss over all units.
+    /// The mean loss over all trainings.
     pub mean: f64,
     /// The mean of the differences to the trial of the lowest mean.
     pub difference: f64,
-    /// The corrected standard error of that mean (Nadeau and Bengio 2003): s·√(1/J + r) over J units, s the standard deviation of the
-    /// differences. Training splits overlap, so the differences are not independent. `None` with fewer than 2 units.
+    /// The standard error of that mean, s·√(1/J + r) over J splits or seeds, s the standard deviation of the differences. Over k folds r is 1/(k − 1) (Nadeau and
+    /// Bengio 2003): the training splits overlap, so the differences are not independent. Over seeds on one split r is 0. `None` with J = 1.
     pub standard_error: Option<f64>,
     /// s/√J, which is too small, for comparison.
     pub naive_standard_error: Option<f64>,
@@ -31,11 +31,11 @@ pub struct Choice {
 
 /// Chooses a trial.
 ///
-/// `losses[trial]` has the loss of every unit, in the same order for all trials; `None` for a trial that has failed or is not complete. `ratio` is the number of
-/// validation samples by that of training samples. `lambdas[trial]` is the strength of regularization, by which the rule of one standard error takes the
-/// strongest; a trial without one, or with other values of other keys than the minimum, has `None`. Returns `None` if no trial is complete.
+/// `losses[trial]` has the loss for every fold, or without folds for every seed, in the same order for all trials; `None` for a trial that has failed or is not
+/// complete. `correction` is r in [`Comparison::standard_error`]. `lambdas[trial]` is λ, by which the rule of one standard error takes the strongest; a trial
+/// without one, or with other values of other keys than the minimum, has `None`. Returns `None` if no trial is complete.
 #[must_use]
-pub fn choose(losses: &[Option<Vec<f64>>], ratio: f64, rule: Rule, lambdas: &[Option<f64>]) -> Option<Choice> {
+pub fn choose(losses: &[Option<Vec<f64>>], correction: f64, rule: Rule, lambdas: &[Option<f64>]) -> Option<Choice> {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let complete = || losses.iter().enumerate().filter_map(|(trial, losses)| Some((trial, losses.as_ref()?)));
     let (minimum, best) = complete().min_by(|(_, one), (_, other)| mean(one).total_cmp(&mean(other)))?;
@@ -49,7 +49,7 @@ pub fn choose(losses: &[Option<Vec<f64>>], ratio: f64, rule: Rule, lambdas: &[Op
         Comparison {
             mean: mean(losses),
             difference,
-            standard_error: deviation.map(|deviation| deviation * (1.0 / count + ratio).sqrt()),
+            standard_error: deviation.map(|deviation| deviation * (1.0 / count + correction).sqrt()),
             naive_standard_error: deviation.map(|deviation| deviation / count.sqrt()),
         }
     };

@@ -38,7 +38,8 @@ pub enum Values {
 pub type Settings = Vec<(String, toml::Value)>;
 
 impl Dimension {
-    /// Reads `KEY=V1,V2,…`, `KEY=log:LOW:HIGH:COUNT` or `KEY=linear:LOW:HIGH:COUNT`. Random search needs no `COUNT`.
+    /// Reads `KEY=V1,V2,…`, `KEY=log:LOW:HIGH:COUNT` or `KEY=linear:LOW:HIGH:COUNT`. A range can stand in a list, such as `0,log:0.01:100:9`. Random search needs
+    /// no `COUNT`.
     ///
     /// # Errors
     ///
@@ -46,40 +47,26 @@ impl Dimension {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let fail = |problem: &str| ConfigError::Grid { argument: text.to_owned(), problem: problem.to_owned() };
         let (key, values) = text.split_once('=').ok_or_else(|| fail("expected KEY=V1,V2,…, such as `penalty.0.lambda=0,0.1,1`"))?;
-        let (key, values) = (key.trim().to_owned(), values.trim());
-        let range = ["log:", "linear:"].into_iter().find_map(|word| Some((word == "log:", values.strip_prefix(word)?)));
-        let Some((is_log, range)) = range else {
-            let list = toml::from_str::<toml::Table>(&format!("values = [{values}]")).ok().and_then(|mut table| table.remove("values"));
-            let list = match list {
-                Some(toml::Value::Array(list)) => list,
-                _ => values.split(',').map(|value| toml::Value::String(value.trim().to_owned())).collect(),
-            };
-            if values.is_empty() || list.is_empty() {
-                return Err(fail("has no values"));
+        let (key, items) = (key.trim().to_owned(), items(values));
+        let mut list = Vec::new();
+        for item in &items {
+            match range(item).map_err(fail)? {
+                Some(values) if items.len() == 1 => return Ok(Self { key, values }),
+                Some(values) => list.extend(Self { key: key.clone(), values }.grid()?),
+                None => list.push(value(item)),
             }
-            if let Some(twice) = list.iter().enumerate().find_map(|(index, value)| list[..index].contains(value).then_some(value)) {
-                return Err(fail(&format!("has the value {twice} twice")));
-            }
-            return Ok(Self { key, values: Values::List(list) });
-        };
-        let parts: Vec<&str> = range.split(':').collect();
-        let numbers: Vec<f64> =
-            parts.iter().take(2).filter_map(|part| part.trim().parse().ok()).filter(|number: &f64| number.is_finite()).collect();
-        let count: Option<Option<usize>> = match parts.get(2) {
-            None => Some(None),
-            Some(count) => count.trim().parse().ok().filter(|count| *count >= 2).map(Some),
-        };
-        let (&[low, high], Some(count), true) = (numbers.as_slice(), count, parts.len() <= 3) else {
-            return Err(fail("expected log:LOW:HIGH:COUNT or linear:LOW:HIGH:COUNT, with two numbers and a count of at least 2"));
-        };
-        if low >= high || (is_log && low <= 0.0) {
-            return Err(fail(if low >= high {
-                "LOW must be less than HIGH"
-            } else {
-                "a logarithmic range begins above 0; list 0 as a value instead"
-            }));
         }
-        Ok(Self { key, values: Values::Range { low, high, is_log, count } })
+        if list.is_empty() {
+            return Err(fail("has no values"));
+        }
+        let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+        let same = |one: &toml::Value, other: &toml::Value| one == other || number(one).is_some_and(|found| Some(found) == number(other));
+        if let Some(twice) =
+            list.iter().enumerate().find_map(|(index, one)| list[..index].iter().any(|other| same(one, other)).then_some(one))
+        {
+            return Err(fail(&format!("has the value {twice} twice")));
+        }
+        Ok(Self { key, values: Values::List(list) })
     }
 
     /// The values of a grid. Those of a range are rounded to 4 digits.
@@ -92,7 +79,7 @@ impl Dimension {
             Values::List(values) => Ok(values.clone()),
             Values::Range { low, high, is_log, count: Some(count) } => {
                 let share = |index: usize| index as f64 / (count - 1) as f64;
-                Ok((0..*count).map(|index| toml::Value::Float(rounded(between(*low, *high, *is_log, share(index))))).collect())
+                Ok((0..*count).map(|index| toml::Value::Float(between(*low, *high, *is_log, share(index)))).collect())
             }
             Values::Range { .. } => Err(ConfigError::Grid {
                 argument: self.key.clone(),
@@ -105,16 +92,62 @@ impl Dimension {
     fn random(&self, rng: &mut impl RngExt) -> toml::Value {
         match &self.values {
             Values::List(values) => values[rng.random_range(0..values.len())].clone(),
-            Values::Range { low, high, is_log, .. } => {
-                toml::Value::Float(rounded(between(*low, *high, *is_log, rng.random_range(0.0..=1.0))))
-            }
+            Values::Range { low, high, is_log, .. } => toml::Value::Float(between(*low, *high, *is_log, rng.random_range(0.0..=1.0))),
         }
     }
 }
 
-/// The number at `share` of the way from `low` to `high`.
+/// The texts between commas that are not in brackets, braces or quotes.
+fn items(text: &str) -> Vec<&str> {
+    let (mut items, mut first, mut depth, mut quote) = (Vec::new(), 0, 0_usize, None);
+    for (at, found) in text.char_indices() {
+        match (found, quote) {
+            ('"' | '\'', None) => quote = Some(found),
+            (_, Some(open)) if open == found => quote = None,
+            ('[' | '{', None) => depth += 1,
+            (']' | '}', None) => depth = depth.saturating_sub(1),
+            (',', None) if depth == 0 => {
+                items.push(&text[first..at]);
+                first = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&text[first..]);
+    items.into_iter().map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
+/// A value as `--set` reads it: TOML, or a text.
+fn value(text: &str) -> toml::Value {
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    parsed.filter(|value| !value.is_datetime()).unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+/// Reads `log:LOW:HIGH:COUNT` or `linear:LOW:HIGH:COUNT`, with or without the count. Returns `Ok(None)` for another text; the error is the problem.
+fn range(text: &str) -> Result<Option<Values>, &'static str> {
+    let Some((is_log, range)) = ["log:", "linear:"].into_iter().find_map(|word| Some((word == "log:", text.strip_prefix(word)?))) else {
+        return Ok(None);
+    };
+    let parts: Vec<&str> = range.split(':').map(str::trim).collect();
+    let numbers: Vec<f64> = parts.iter().take(2).filter_map(|part| part.parse().ok()).filter(|number: &f64| number.is_finite()).collect();
+    let count: Option<Option<usize>> = match parts.get(2) {
+        None => Some(None),
+        Some(count) => count.parse().ok().filter(|count| *count >= 2).map(Some),
+    };
+    let (&[low, high], Some(count), true) = (numbers.as_slice(), count, parts.len() <= 3) else {
+        return Err("expected log:LOW:HIGH:COUNT or linear:LOW:HIGH:COUNT, with two numbers and a count of at least 2");
+    };
+    match () {
+        () if low >= high => Err("LOW must be less than HIGH"),
+        () if is_log && low <= 0.0 => Err("a logarithmic range begins above 0; list 0 before it, such as 0,log:0.01:100:9"),
+        () => Ok(Some(Values::Range { low, high, is_log, count })),
+    }
+}
+
+/// The number at `share` of the way from `low` to `high`, with 4 significant digits.
 fn between(low: f64, high: f64, is_log: bool, share: f64) -> f64 {
-    if is_log { (low.ln() + share * (high / low).ln()).exp() } else { low + share * (high - low) }
+    let number = if is_log { (low.ln() + share * (high / low).ln()).exp() } else { low + share * (high - low) };
+    rounded(number).clamp(low, high)
 }
 
 /// The number with 4 significant digits.
@@ -162,10 +195,24 @@ mod tests {
         assert_eq!(values("model.channels=[8],[16, 32]"), ["[8]", "[16, 32]"]);
         assert_eq!(values("a=log:0.01:100:5"), ["0.01", "0.1", "1.0", "10.0", "100.0"]);
         assert_eq!(values("a=linear:0:0.5:3"), ["0.0", "0.25", "0.5"]);
+        assert_eq!(values("a=0,log:1:100:3"), ["0", "1.0", "10.0", "100.0"]);
+        assert_eq!(values("train.batch_size=32,full"), ["32", "\"full\""]);
+        assert_eq!(values("a=\"x,y\",z"), ["\"x,y\"", "\"z\""]);
         let message = |text: &str| Dimension::parse(text).and_then(|dimension| dimension.grid()).unwrap_err().to_string();
-        let messages =
-            ["lambda", "a=", "a=1,1", "a=log:0:1:3", "a=log:1:0.1:3", "a=log:1:2:1", "a=log:1", "a=linear:0:1", "a=log:0.1:1:3:4"]
-                .map(message);
+        let messages = [
+            "lambda",
+            "a=",
+            "a=1,1",
+            "a=0,0.0",
+            "a=0,log:1:10",
+            "a=log:0:1:3",
+            "a=log:1:0.1:3",
+            "a=log:1:2:1",
+            "a=log:1",
+            "a=linear:0:1",
+            "a=log:0.1:1:3:4",
+        ]
+        .map(message);
         insta::assert_snapshot!(messages.join("\n"));
     }
 

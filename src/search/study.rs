@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Comparison, Plan, Rule, UnitResult, UnitState, choose};
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::session::Summary;
 
 /// The comparison of all trials.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Study {
     /// The rule of the choice.
     pub rule: Rule,
@@ -27,12 +27,11 @@ pub struct Study {
     /// Seconds of training of all units.
     pub seconds: f64,
     /// The summary of the chosen trial's run on all images but the test split.
-    #[serde(default)]
     pub refit: Option<Summary>,
 }
 
 /// The results of one trial over its seeds and folds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrialSummary {
     /// The trial, from 0.
     pub trial: usize,
@@ -59,19 +58,10 @@ impl Study {
     pub fn new(plan: &Plan, results: &[UnitResult]) -> Self {
         let by_trial: Vec<Vec<&UnitResult>> =
             (0..plan.trials.len()).map(|trial| results.iter().filter(|result| result.unit.trial == trial).collect()).collect();
-        let losses: Vec<Option<Vec<f64>>> = by_trial
-            .iter()
-            .map(|results| {
-                let loss = |result: &&UnitResult| result.validation_loss.filter(|_| result.state == UnitState::Completed);
-                results.iter().map(loss).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty())
-            })
-            .collect();
-        let ratio = results
-            .iter()
-            .find(|result| result.train_samples > 0)
-            .map_or(0.0, |result| result.validation_samples as f64 / result.train_samples as f64);
-        let minimum = choose(&losses, ratio, Rule::Minimum, &vec![None; plan.trials.len()]).map(|choice| choice.minimum);
-        let choice = minimum.and_then(|minimum| choose(&losses, ratio, plan.rule, &plan.lambdas_beside(minimum)));
+        let losses: Vec<Option<Vec<f64>>> = by_trial.iter().map(|results| losses(plan, results)).collect();
+        let correction = plan.folds.map_or(0.0, |folds| 1.0 / (folds as f64 - 1.0));
+        let minimum = choose(&losses, correction, Rule::Minimum, &vec![None; plan.trials.len()]).map(|choice| choice.minimum);
+        let choice = minimum.and_then(|minimum| choose(&losses, correction, plan.rule, &plan.lambdas_beside(minimum)));
         let comparisons = choice.as_ref().map_or_else(|| vec![None; plan.trials.len()], |choice| choice.comparisons.clone());
         let trials = by_trial.iter().zip(comparisons).enumerate();
         Self {
@@ -85,6 +75,20 @@ impl Study {
             refit: None,
         }
     }
+}
+
+/// The losses of a trial: for each fold the mean over the seeds, or without folds those of all seeds. Returns `None` if a training was not completed.
+fn losses(plan: &Plan, results: &[&UnitResult]) -> Option<Vec<f64>> {
+    let loss = |result: &&&UnitResult| result.validation_loss.filter(|_| result.state == UnitState::Completed);
+    let Some(folds) = plan.folds else {
+        return results.iter().map(|result| loss(&result)).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty());
+    };
+    let of_fold = |fold: usize| {
+        let losses: Vec<f64> =
+            results.iter().filter(|result| result.unit.fold == Some(fold)).map(|result| loss(&result)).collect::<Option<_>>()?;
+        (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
+    };
+    (1..=folds).map(of_fold).collect()
 }
 
 impl TrialSummary {
@@ -129,9 +133,10 @@ pub fn trials_csv(plan: &Plan, results: &[UnitResult]) -> Result<String, Error> 
         let state = serde_json::to_value(result.state).ok().and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
         let mut line = vec![result.unit.trial.to_string(), state, result.unit.seed.to_string()];
         line.push(result.unit.fold.map_or(String::new(), |fold| fold.to_string()));
-        line.extend(plan.trials[result.unit.trial].iter().map(|(_, value)| match value {
-            toml::Value::String(text) => text.clone(),
-            value => value.to_string(),
+        line.extend(keys.iter().map(|key| match plan.setting(result.unit.trial, key) {
+            None => String::new(),
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
         }));
         line.extend(metrics.iter().map(|name| number(result.validation.get(*name).copied())));
         line.extend([result.validation_loss, result.train_loss, result.weight_norm_squared, result.zero_weights].map(number));

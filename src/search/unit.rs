@@ -11,6 +11,7 @@ use super::unit_checkpoint::UnitCheckpoint;
 use crate::config::Experiment;
 use crate::data::{self, Data};
 use crate::error::Error;
+use crate::launch::session_of;
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::train::{Ending, Event, Observer, Row, Split};
@@ -81,7 +82,7 @@ impl Observer for Recorder<'_> {
     fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
         match event {
             Event::Epoch(rows) => self.rows = rows.to_vec(),
-            Event::Checkpoint { snapshot, best } => self.checkpoint.take(snapshot, *best, self.stop.load(Ordering::Relaxed))?,
+            Event::Checkpoint { snapshot, best } => self.checkpoint.take(snapshot, *best, &self.rows, self.stop.load(Ordering::Relaxed))?,
             Event::Progress(_) | Event::UpdatingLambda | Event::Measuring | Event::Phase(_) => {}
         }
         Ok(ControlFlow::Continue(()))
@@ -89,6 +90,30 @@ impl Observer for Recorder<'_> {
 }
 
 impl Unit {
+    /// A result without measures.
+    fn blank(&self) -> UnitResult {
+        UnitResult {
+            unit: *self,
+            state: UnitState::Completed,
+            message: None,
+            train_samples: 0,
+            validation_samples: 0,
+            epochs: 0,
+            train_loss: None,
+            validation_loss: None,
+            validation: Metrics::new(),
+            weight_norm_squared: None,
+            zero_weights: None,
+            lambdas: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
+    /// The result of a unit that could not be trained.
+    pub(super) fn failed(&self, message: &str) -> UnitResult {
+        UnitResult { state: UnitState::Failed, message: Some(message.to_owned()), ..self.blank() }
+    }
+
     /// The name of its file.
     pub(super) fn file_name(&self) -> String {
         let fold = self.fold.map_or(String::new(), |fold| format!("-fold{fold}"));
@@ -107,30 +132,21 @@ impl Unit {
         checkpoint: PathBuf,
         stop: &Arc<AtomicBool>,
     ) -> Result<Option<UnitResult>, Error> {
-        let mut result = UnitResult {
-            unit: *self,
-            state: UnitState::Completed,
-            message: None,
-            train_samples: 0,
-            validation_samples: 0,
-            epochs: 0,
-            train_loss: None,
-            validation_loss: None,
-            validation: Metrics::new(),
-            weight_norm_squared: None,
-            zero_weights: None,
-            lambdas: Vec::new(),
-            seconds: 0.0,
-        };
+        let mut result = self.blank();
         let mut recorder = Recorder { rows: Vec::new(), checkpoint: UnitCheckpoint::new(checkpoint), stop };
         match train(experiment, data, stop, &mut recorder, &mut result) {
             Ok(Ending::Interrupted | Ending::Paused) => return Ok(None),
             Ok(Ending::Completed | Ending::EarlyStopped) => {}
-            Err(error @ (Error::Write(_) | Error::Run(_))) => return Err(error),
-            Err(error) => {
-                result.state = if matches!(error, Error::Diverged(_)) { UnitState::Diverged } else { UnitState::Failed };
-                result.message = Some(error.to_string());
+            Err(error @ Error::Diverged(_)) => (result.state, result.message) = (UnitState::Diverged, Some(error.to_string())),
+            // These say that the settings can't be trained. Others may pass, such as a full disk.
+            Err(error @ (Error::Config(_) | Error::Data(_) | Error::Model(_) | Error::InitialWeights(_))) => {
+                (result.state, result.message) = (UnitState::Failed, Some(with_causes(&error)));
             }
+            Err(error) => return Err(error),
+        }
+        if result.state == UnitState::Completed && recorder.rows.is_empty() {
+            let problem = "a training has ended without the measures of its last epoch; remove its checkpoint in `units` to train it again";
+            return Err(Error::Usage(problem.to_owned()));
         }
         for row in recorder.rows {
             result.epochs = row.epoch;
@@ -148,6 +164,12 @@ impl Unit {
     }
 }
 
+/// The message of an error and of its causes.
+fn with_causes(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}
+
 /// Trains without the test split.
 fn train(
     experiment: Experiment,
@@ -156,14 +178,16 @@ fn train(
     recorder: &mut Recorder,
     result: &mut UnitResult,
 ) -> Result<Ending, Error> {
-    // Other images than those that were loaded are read again.
-    let mut data = data.for_experiment(&experiment).or_else(|_| data::load(&experiment))?;
+    let mut data = data.for_any_experiment(&experiment)?;
     data.test = None;
     result.train_samples = data.train.count();
     result.validation_samples = data.validation.as_ref().map_or(0, data::Subset::count);
     let mut session = match recorder.checkpoint.load()? {
-        None => Session::new(experiment, data)?,
-        Some((last, best)) => Session::resumed(experiment, data, &last, best)?,
+        None => session_of(experiment, data)?,
+        Some((last, best, rows)) => {
+            recorder.rows = rows;
+            Session::resumed(experiment, data, &last, best)?
+        }
     };
     session.stop_by(Arc::clone(stop));
     session.run(recorder)

@@ -1,10 +1,11 @@
 //! `regulus sweep`: trials, folds, the choice, interruptions.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, png};
 
 /// The lines of `trials.csv` without the column of seconds.
 fn trials(sandbox: &Sandbox, sweep: &str) -> Vec<String> {
@@ -39,7 +40,7 @@ fn a_sweep_is_the_trainings_of_the_command_line_whatever_runs_at_once() {
         sandbox.ok(&arguments).json()
     };
     let events = sweep("one", "1");
-    assert_eq!((events[0]["event"].as_str(), events[0]["units"].as_u64()), (Some("begin"), Some(6)));
+    assert_eq!((events[0]["event"].as_str(), events[0]["trainings"].as_u64()), (Some("begin"), Some(6)));
     sweep("three", "3");
     assert_eq!(trials(&sandbox, "one"), trials(&sandbox, "three"));
     assert_eq!(study(&sandbox, "one"), study(&sandbox, "three"));
@@ -74,18 +75,7 @@ fn a_sweep_is_the_trainings_of_the_command_line_whatever_runs_at_once() {
 #[test]
 fn cross_validation_holds_out_every_image_once_and_a_diverged_trial_is_a_row() {
     let sandbox = Sandbox::new();
-    let arguments = [
-        "sweep",
-        "small.toml",
-        "--grid",
-        "optimizer.learning_rate=0.01,1e30",
-        "--folds",
-        "3",
-        "--rule",
-        "one-standard-error",
-        "--sweep-dir",
-        "cv",
-    ];
+    let arguments = ["sweep", "small.toml", "--grid", "optimizer.learning_rate=0.01,1e30", "--folds", "3", "--sweep-dir", "cv"];
     let ran = sandbox.ok(&arguments);
     assert!(ran.stdout().contains("diverged") && ran.stdout().contains("chosen: optimizer.learning_rate=0.01"), "{}", ran.stdout());
     let units: Vec<Value> = fs::read_dir(sandbox.path("cv/units"))
@@ -100,9 +90,87 @@ fn cross_validation_holds_out_every_image_once_and_a_diverged_trial_is_a_row() {
     let study = sandbox.json("cv/study.json");
     assert_eq!((study["trials"][1]["state"].as_str(), &study["trials"][1]["mean"]), (Some("diverged"), &Value::Null));
     assert!(study["trials"][1]["message"].as_str().unwrap().contains("is not finite"), "{study}");
-    // Corrected and naive standard errors of the minimum's differences to itself are 0.
-    assert_eq!(study["trials"][0]["standard_error"], 0.0);
     assert_eq!(trials(&sandbox, "cv").len(), 6);
+}
+
+#[test]
+fn one_standard_error_takes_the_largest_lambda_that_is_near() {
+    let sandbox = Sandbox::new();
+    let sweep = |rule: &str, dir: &str| {
+        let grid = "penalty.0.lambda=0,0.001,0.002,0.004,5000";
+        let ran = sandbox.ok(&[
+            "sweep",
+            "small.toml",
+            "--grid",
+            grid,
+            "--folds",
+            "4",
+            "--rule",
+            rule,
+            "--sweep-dir",
+            dir,
+            "--set",
+            "train.epochs=2",
+        ]);
+        (sandbox.json(&format!("{dir}/study.json")), ran.stdout())
+    };
+    let (minimum, _) = sweep("minimum", "minimum");
+    let (near, printed) = sweep("one-standard-error", "near");
+    assert_eq!(minimum["trials"], near["trials"]);
+    // By the definition, from the differences and errors that are stated.
+    let number = |trial: usize, key: &str| near["trials"][trial][key].as_f64().unwrap();
+    let expected = (0..5).rev().find(|trial| number(*trial, "difference") <= number(*trial, "standard_error")).unwrap();
+    assert_eq!(near["chosen"].as_u64().unwrap(), expected as u64, "{printed}");
+    assert!(expected < 4 && minimum["chosen"] == minimum["minimum"], "λ = 5000 is far too large: {printed}");
+    // The error is computed from the folds here: s·√(1/4 + 1/3).
+    let loss = |trial: usize, fold: usize| {
+        sandbox.json(&format!("near/units/trial{trial:04}-seed3-fold{fold}.json"))["validation_loss"].as_f64().unwrap()
+    };
+    let best = usize::try_from(near["minimum"].as_u64().unwrap()).unwrap();
+    let other = usize::from(best == 0);
+    let differences: Vec<f64> = (1..=4).map(|fold| loss(other, fold) - loss(best, fold)).collect();
+    let mean = differences.iter().sum::<f64>() / 4.0;
+    let deviation = (differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+    assert!((number(other, "standard_error") - deviation * (0.25_f64 + 1.0 / 3.0).sqrt()).abs() < 1e-12);
+    assert!((number(other, "difference") - mean).abs() < 1e-12);
+}
+
+#[test]
+fn a_validation_folder_is_joined_with_the_training_images_and_other_image_sizes_are_read() {
+    let sandbox = Sandbox::new();
+    for (split, count) in [("train", 10), ("val", 4), ("test", 3)] {
+        for number in 0..count {
+            png(&sandbox.path(&format!("shades/{split}/dark/{number}.png")), 20, 20, 10 + number);
+            png(&sandbox.path(&format!("shades/{split}/light/{number}.png")), 20, 20, 200 + number);
+        }
+    }
+    let config = "name = \"shades\"\n[data]\nsource = \"folder\"\ndir = \"shades\"\nimage_size = [12, 12]\n[model]\nkind = \"linear\"\n[train]\nepochs = 2\n";
+    sandbox.write("shades.toml", config);
+    sandbox.ok(&[
+        "sweep",
+        "shades.toml",
+        "--grid",
+        "data.image_size=[12,12],[8,8]",
+        "--grid",
+        "optimizer.learning_rate=0.001,0.01",
+        "--sweep-dir",
+        "s",
+    ]);
+    let refit = sandbox.json("s/refit/manifest.json");
+    assert_eq!(
+        (&refit["dataset"]["train"], &refit["dataset"]["validation"], &refit["dataset"]["test"]),
+        (&28.into(), &0.into(), &6.into())
+    );
+    let folds = sandbox.run(&["sweep", "shades.toml", "--grid", "optimizer.learning_rate=0.001,0.01", "--folds", "2", "--sweep-dir", "f"]);
+    assert!(folds.code() == 3 && folds.stderr().contains("validation folder; move it away"), "{}", folds.stderr());
+}
+
+#[test]
+fn a_sweep_in_which_all_diverge_says_so() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["sweep", "small.toml", "--grid", "optimizer.learning_rate=1e30,1e35", "--sweep-dir", "s"]);
+    assert!(ran.code() == 4 && ran.stderr().contains("no trial was completed; `s/trials.csv` says why"), "{}", ran.stderr());
+    assert!(ran.stdout().contains("diverged") && sandbox.json("s/study.json")["chosen"].is_null(), "{}", ran.stdout());
 }
 
 #[test]
@@ -110,9 +178,16 @@ fn random_search_and_keys_that_do_not_apply() {
     let sandbox = Sandbox::new();
     let space = ["--grid", "penalty.0.lambda=log:0.01:100", "--grid", "model.kind=linear,mlp", "--grid", "model.hidden=4,8"];
     let base = ["sweep", "small.toml", "--unset", "model", "--random", "4", "--set", "train.epochs=1"];
+    let base_of_grid = ["sweep", "small.toml", "--unset", "model", "--set", "train.epochs=1"];
     sandbox.ok(&[base.as_slice(), &space, &["--sweep-dir", "random"]].concat());
     let plan = sandbox.json("random/sweep.json");
     assert_eq!(plan["trials"].as_array().unwrap().len(), 4);
+    // A linear network has no hidden units, so its trials with both numbers of them are one.
+    sandbox.ok(&[base_of_grid.as_slice(), &space[2..], &["--sweep-dir", "grid"]].concat());
+    let trials = sandbox.json("grid/sweep.json")["trials"].clone();
+    let has_hidden = |trial: &Value| trial.as_array().unwrap().iter().any(|setting| setting[0] == "model.hidden");
+    let found: Vec<bool> = trials.as_array().unwrap().iter().map(has_hidden).collect();
+    assert_eq!(found, [false, true, true], "{trials}");
     let states: Vec<Value> =
         sandbox.json("random/study.json")["trials"].as_array().unwrap().iter().map(|trial| trial["state"].clone()).collect();
     assert!(states.iter().all(|state| state == "completed"), "{states:?}");
@@ -149,13 +224,21 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     assert!(killed.success());
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(75));
-    let before = fs::read_dir(sandbox.path("stopped/units")).unwrap().count();
-    assert!((2..6).contains(&before), "{before}");
+    let paths: Vec<PathBuf> = fs::read_dir(sandbox.path("stopped/units")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let with = |end: &str| paths.iter().filter(|path| path.extension().is_some_and(|own| own == end)).count();
+    assert!((2..6).contains(&with("json")) && with("checkpoint") > 0, "{paths:?}");
     assert!(!sandbox.path("stopped/study.json").exists());
     let resumed = sandbox.ok(&["resume", "stopped"]);
     assert!(!resumed.stderr().contains("1/6:"), "an ended training is not repeated: {}", resumed.stderr());
     assert_eq!(trials(&sandbox, "stopped"), trials(&sandbox, "whole"));
     assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
+    assert!(
+        fs::read_dir(sandbox.path("stopped/units")).unwrap().all(|entry| entry
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|end| end == "json"))
+    );
     // Once more: nothing is left to do.
     sandbox.ok(&["resume", "stopped"]);
     assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
@@ -176,6 +259,13 @@ fn a_sweep_that_can_not_be_made_is_refused() {
         refused(&["--unset", "penalty"]),
         refused(&["--grid", "seed=1,2"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--grid", "penalty.0.lambda=2,3"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--set", "early_stopping.patience=3"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--set", "schedule.kind=plateau"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--set", "penalty.0.schedule.kind=adaptive", "--unset", "penalty.0.lambda"]),
+        refused(&["--grid", "data.train_limit=100,200"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--rule", "one-standard-error"]),
+        refused(&["--grid", "model.hidden=4,8", "--folds", "2", "--rule", "one-standard-error"]),
+        refused(&["--random", "3"]),
         refused(&["--folds", "1000", "--grid", "penalty.0.lambda=0,1"]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
