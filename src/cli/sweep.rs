@@ -120,7 +120,7 @@ fn begin(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: usize, json: bool
     let (trials, units) = (plan.trials.len(), plan.units().len());
     if json {
         return print::json(
-            &json!({ "event": "begin", "sweep": folder.path().display().to_string(), "plan": plan, "units": units, "jobs": jobs }),
+            &json!({ "event": "begin", "sweep": folder.path().display().to_string(), "plan": plan, "trainings": units, "jobs": jobs, "warnings": data.warnings }),
         );
     }
     data.warnings.iter().for_each(print::warning);
