@@ -1,6 +1,6 @@
 """The experiment of `[task] kind = "denoise"` with `model.kind = "dncnn"` in PyTorch, for comparison.
 
-    pip install torch numpy pillow scikit-image
+    pip install torch numpy pillow scikit-image safetensors
     python3 benches/peers/denoise.py DIR [--seeds 0 1] [--lambda 0.01] ...
 
 DIR has the folders `train` and `test` with PNG files, all grey or all colour (`benches/photographs.py` writes such). The same recipe: values are byte / 255 and not normalized.
@@ -33,6 +33,7 @@ parser.add_argument("--rate", type=float, default=0.001)
 parser.add_argument("--lambda", type=float, default=0.0, dest="lambda_")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--channels-last", action="store_true", help="store images channels-last, as PyTorch's kernels may prefer")
+parser.add_argument("--init", type=Path, metavar="FILE", help="start from these weights: a safetensors file, such as `regulus export` writes")
 parser.add_argument("--save", type=Path, metavar="FILE", help="save the weights of the last seed as safetensors")
 asked = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(asked.threads)
@@ -40,6 +41,7 @@ os.environ["OMP_NUM_THREADS"] = str(asked.threads)
 import numpy as np  # noqa: E402  reads the environment
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 from skimage.metrics import structural_similarity  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
@@ -124,6 +126,8 @@ for seed in asked.seeds:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = DnCNN(patches.shape[1]).to(memory_format=LAYOUT)
+    if asked.init:
+        model.load_state_dict(load_file(asked.init), strict=False)
     kernels = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     optimizer = torch.optim.Adam(model.parameters(), lr=asked.rate, eps=1e-7, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, asked.epochs * -(-m // asked.batch))
