@@ -36,7 +36,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
         // The range of λ is found from the data.
         let probe = Plan::new(&config, PlanOptions { random: None, ..options.clone() })?;
         let data = read(&probe)?;
-        let found = lambda_grid(&experiment, &data)?;
+        let found = lambda_grid(&probe.experiment(&probe.units()[0])?, &data)?;
         loaded = Some(data);
         Plan::new(&config, PlanOptions { space: vec![found], random: None, ..options })?
     } else {

@@ -64,7 +64,8 @@ fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     experiment.penalty = Vec::new();
     experiment.optimizer.sam_rho = None;
     experiment.optimizer.clip_norm = None;
-    let session = session_of(experiment, data.clone())?;
+    let data = data.for_any_experiment(&experiment)?;
+    let session = session_of(experiment, data)?;
     session.opened().device.threads.clone().run(|| ratio_of_gradients(&session, &penalty))
 }
 
