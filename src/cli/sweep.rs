@@ -17,7 +17,8 @@ use crate::config::{ConfigTable, Experiment};
 use crate::data::Data;
 use crate::error::Error;
 use crate::search::{
-    Dimension, Plan, PlanOptions, Progress, Rule, Runner, Study, SweepFolder, TrialSummary, UnitState, lambda_grid, refit, trials_csv,
+    Dimension, Plan, PlanOptions, Progress, Rule, Runner, Study, SweepFolder, TrialSummary, UnitState, ended_refit, lambda_grid, refit,
+    trials_csv,
 };
 use crate::session::{Status, Summary};
 
@@ -85,6 +86,7 @@ fn run(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: Option<u32>, json: 
     let results = runner.run(&mut |progress| report(plan, progress, json))?;
     let Some(results) = results else { return Err(Error::Interrupted(folder.path().to_owned())) };
     let mut study = Study::new(plan, &results);
+    study.refit = ended_refit(folder)?;
     let csv = trials_csv(plan, &results)?;
     folder.write_study(&study, &csv)?;
     if !json {
@@ -97,8 +99,10 @@ fn run(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: Option<u32>, json: 
         let has_diverged = study.trials.iter().any(|trial| trial.state == UnitState::Diverged);
         return Err(Error::NoTrial { path: folder.path().join("trials.csv"), has_diverged });
     };
-    study.refit = Some(run_refit(folder, plan, chosen, data, &stop, json)?);
-    folder.write_study(&study, &csv)?;
+    if study.refit.is_none() {
+        study.refit = Some(run_refit(folder, plan, chosen, data, &stop, json)?);
+        folder.write_study(&study, &csv)?;
+    }
     finish(folder, plan, &study, json)
 }
 
@@ -167,6 +171,7 @@ fn finish(folder: &SweepFolder, plan: &Plan, study: &Study, json: bool) -> Resul
         let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
         print::out(format_args!("trained again on all but the test split; test: {measured}"))?;
     }
+    study.refit.iter().flat_map(|summary| &summary.warnings).for_each(print::warning);
     print::out(format_args!("run folder: {}", folder.refit().display()))
 }
 

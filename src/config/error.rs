@@ -67,6 +67,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A sweep that can't be made, as text.
+    #[error("{0}")]
+    Sweep(String),
     /// A `--rule` that can't be applied.
     #[error("`--rule one-standard-error` {0}")]
     Rule(String),

@@ -37,7 +37,9 @@ pub fn lambda_grid(experiment: &Experiment, data: &Data) -> Result<Dimension, Er
     let key = "penalty.0.lambda".to_owned();
     let largest = largest_lambda(experiment, data)?;
     if !largest.is_finite() || largest <= 0.0 {
-        return Err(Error::Usage(format!("no range of λ can be found from the data; name one, such as `--grid {key}=0,log…`")));
+        return Err(Error::Usage(format!(
+            "no range of λ can be found from the data; name values, such as `--grid {key}=0,log:0.01:100:9`"
+        )));
     }
     let ratio = RANGE.powf(-1.0 / (COUNT - 1) as f64);
     let above = (0..COUNT).rev().map(|index| largest * ratio.powi(i32::try_from(index).unwrap_or(0)));
@@ -58,8 +60,8 @@ fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     penalty.proximal = false;
     penalty.lambda = NonNegative::try_from(1.0).map_err(Error::Usage)?;
     if penalty.kind == PenaltyKind::Decoupled {
-        // It takes off the same share of the weights.
-        penalty.kind = PenaltyKind::L2;
+        let problem = "the range of λ can't be found for `decoupled`, which adds nothing to the gradient; name values, such as `--grid penalty.0.lambda=0,log:1:10000:9`";
+        return Err(Error::Usage(problem.to_owned()));
     }
     experiment.penalty = Vec::new();
     experiment.optimizer.sam_rho = None;

@@ -19,7 +19,7 @@ mod unit_checkpoint;
 pub use folder::SweepFolder;
 pub use lambda_range::lambda_grid;
 pub use plan::{Plan, PlanOptions, Rule};
-pub use refit::refit;
+pub use refit::{ended_refit, refit};
 pub use runner::{Progress, Runner};
 pub use selection::{Choice, Comparison, choose};
 pub use space::Settings;

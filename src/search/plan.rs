@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::space::{self, Settings};
+use super::space::{self, MAX_TRAININGS, Settings};
 use super::{Dimension, Unit};
 use crate::config::{CheckpointKind, ConfigError, ConfigTable, Decay, Experiment, Fold, Validation};
 use crate::data::{Data, DataError};
@@ -68,6 +68,7 @@ fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
         "data.validation" => "set it with `--set`, or use `--folds K`",
         "train.keep" => "a sweep takes the last epoch",
         "name" | "artifacts" => "it changes no training",
+        "model.init" => "set it with `--set`",
         "task" | "task.kind" | "task.sigma" => "losses of different tasks can't be compared",
         _ if OF_DATA.contains(&key) => return Ok(()),
         _ if key == "data" || key.starts_with("data.") => {
@@ -113,6 +114,11 @@ impl Plan {
             return Err(no_validation());
         }
         space.iter().try_for_each(check_key)?;
+        let per_trial = seeds.saturating_mul(folds.unwrap_or(1));
+        if per_trial.saturating_mul(random.unwrap_or(1)) > MAX_TRAININGS {
+            let problem = format!("the sweep leads to more than {MAX_TRAININGS} trainings; use fewer trials, seeds or folds");
+            return Err(ConfigError::Sweep(problem));
+        }
         if let Some((_, twice)) = space.iter().enumerate().find(|(index, one)| space[..*index].iter().any(|other| other.key == one.key)) {
             return Err(ConfigError::Grid { argument: twice.key.clone(), problem: "is given twice; list all values at once".to_owned() });
         }
@@ -135,6 +141,10 @@ impl Plan {
             rule,
             dataset_sha256: None,
         };
+        if per_trial.saturating_mul(plan.trials.len()) > MAX_TRAININGS {
+            let problem = format!("the sweep leads to more than {MAX_TRAININGS} trainings; use fewer values, seeds or folds");
+            return Err(ConfigError::Sweep(problem));
+        }
         plan.leave_out_settings()?;
         plan.check_rule()?;
         Ok(plan)

@@ -8,8 +8,19 @@ use crate::data::Data;
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions, session_of};
 use crate::run::RunFolder;
-use crate::session::Summary;
+use crate::session::{Status, Summary};
 use crate::train::Observer;
+
+/// The summary of the refit, if it has ended.
+///
+/// # Errors
+///
+/// When it is damaged.
+pub fn ended_refit(folder: &SweepFolder) -> Result<Option<Summary>, Error> {
+    let path = folder.refit();
+    let Ok(run) = RunFolder::open(&path) else { return Ok(None) };
+    Ok(run.summary()?.filter(|summary| matches!(summary.status, Status::Completed | Status::EarlyStopped)))
+}
 
 /// Trains `trial` again, in the run folder `refit`. A run that was interrupted goes on; one that has ended is read.
 ///

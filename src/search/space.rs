@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 use crate::seed::Seed;
 
+/// The largest number of trainings of a sweep.
+pub(super) const MAX_TRAININGS: usize = 100_000;
+
 /// The values of a config key, such as `penalty.0.lambda`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimension {
@@ -79,7 +82,12 @@ impl Dimension {
             Values::List(values) => Ok(values.clone()),
             Values::Range { low, high, is_log, count: Some(count) } => {
                 let share = |index: usize| index as f64 / (count - 1) as f64;
-                Ok((0..*count).map(|index| toml::Value::Float(between(*low, *high, *is_log, share(index)))).collect())
+                let values: Vec<f64> = (0..*count).map(|index| between(*low, *high, *is_log, share(index))).collect();
+                if values.windows(2).any(|pair| pair[0] >= pair[1]) {
+                    let problem = "the values of the range are the same with 4 digits; list them instead".to_owned();
+                    return Err(ConfigError::Grid { argument: self.key.clone(), problem });
+                }
+                Ok(values.into_iter().map(toml::Value::Float).collect())
             }
             Values::Range { .. } => Err(ConfigError::Grid {
                 argument: self.key.clone(),
@@ -132,10 +140,10 @@ fn range(text: &str) -> Result<Option<Values>, &'static str> {
     let numbers: Vec<f64> = parts.iter().take(2).filter_map(|part| part.parse().ok()).filter(|number: &f64| number.is_finite()).collect();
     let count: Option<Option<usize>> = match parts.get(2) {
         None => Some(None),
-        Some(count) => count.parse().ok().filter(|count| *count >= 2).map(Some),
+        Some(count) => count.parse().ok().filter(|count| (2..=MAX_TRAININGS).contains(count)).map(Some),
     };
     let (&[low, high], Some(count), true) = (numbers.as_slice(), count, parts.len() <= 3) else {
-        return Err("expected log:LOW:HIGH:COUNT or linear:LOW:HIGH:COUNT, with two numbers and a count of at least 2");
+        return Err("expected log:LOW:HIGH:COUNT or linear:LOW:HIGH:COUNT, with two numbers and a count from 2 to 100000");
     };
     match () {
         () if low >= high => Err("LOW must be less than HIGH"),
@@ -163,6 +171,10 @@ pub(super) fn rounded(number: f64) -> f64 {
 pub(super) fn grid(space: &[Dimension]) -> Result<Vec<Settings>, ConfigError> {
     space.iter().try_fold(vec![Vec::new()], |points, dimension| {
         let values = dimension.grid()?;
+        if points.len() * values.len() > MAX_TRAININGS {
+            let problem = format!("there are more than {MAX_TRAININGS} combinations; use fewer values, or `--random TRIALS`");
+            return Err(ConfigError::Grid { argument: dimension.key.clone(), problem });
+        }
         let with = |point: &Settings| {
             let (point, key) = (point.clone(), dimension.key.clone());
             values.clone().into_iter().map(move |value| [point.as_slice(), &[(key.clone(), value)]].concat()).collect::<Vec<_>>()

@@ -265,6 +265,10 @@ fn a_sweep_that_can_not_be_made_is_refused() {
         refused(&["--grid", "data.train_limit=100,200"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--rule", "one-standard-error"]),
         refused(&["--grid", "model.hidden=4,8", "--folds", "2", "--rule", "one-standard-error"]),
+        refused(&["--grid", "penalty.0.lambda=linear:0:1:99999999999"]),
+        refused(&["--grid", "penalty.0.lambda=linear:0:1:60000", "--seeds", "2"]),
+        refused(&["--grid", "penalty.0.lambda=log:1:1.0001:4"]),
+        refused(&["--set", "penalty.0.kind=decoupled"]),
         refused(&["--random", "3"]),
         refused(&["--folds", "1000", "--grid", "penalty.0.lambda=0,1"]),
     ];
