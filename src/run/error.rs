@@ -79,6 +79,12 @@ pub enum RunError {
         /// The penalties now.
         found: String,
     },
+    /// The folder of a sweep.
+    #[error("`{}` is the folder of a sweep; use the run of the chosen trial, `{}`", path.display(), path.join("refit").display())]
+    Sweep {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A penalty has another λ than in the run.
     #[error("run `{}` can't be resumed with another λ: {problem}", path.display())]
     OtherLambda {
@@ -119,6 +125,7 @@ impl RunError {
             Self::OtherConfig { .. }
             | Self::OtherPenalties { .. }
             | Self::OtherLambda { .. }
+            | Self::Sweep { .. }
             | Self::NotARun { .. }
             | Self::Taken { .. }
             | Self::Own { .. }

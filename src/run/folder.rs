@@ -23,6 +23,8 @@ const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "lock";
+/// The plan of a sweep, whose folder is not one of a run.
+pub(crate) const SWEEP: &str = "sweep.json";
 
 /// A run folder.
 #[derive(Debug)]
@@ -78,6 +80,9 @@ impl RunFolder {
     ///
     /// When it is missing or not a run folder.
     pub fn open(path: &Path) -> Result<Self, RunError> {
+        if path.join(SWEEP).is_file() {
+            return Err(RunError::Sweep { path: path.to_owned() });
+        }
         for missing in [CONFIG, MANIFEST] {
             if !path.join(missing).is_file() {
                 return Err(RunError::NotARun { path: path.to_owned(), missing });

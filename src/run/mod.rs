@@ -12,6 +12,7 @@ pub use checkpoint::LoadedCheckpoint;
 pub(crate) use checkpoint::{load_checkpoint, save_checkpoint};
 pub use error::RunError;
 pub use folder::RunFolder;
+pub(crate) use folder::SWEEP;
 pub use manifest::{DatasetManifest, Extension, Manifest};
 pub use metrics_log::MetricsPrefix;
 pub use recorder::Recorder;

@@ -20,9 +20,9 @@ use super::{Plan, Study, Unit, UnitResult};
 use crate::atomic;
 use crate::checksum::{with_checksum, without_checksum};
 use crate::error::{Error, WriteError};
-use crate::run::RunError;
+use crate::run::{RunError, SWEEP};
 
-const PLAN: &str = "sweep.json";
+const PLAN: &str = SWEEP;
 const UNITS: &str = "units";
 const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";

@@ -239,6 +239,12 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
             .extension()
             .is_some_and(|end| end == "json"))
     );
+    let evaluated = sandbox.run(&["evaluate", "stopped"]);
+    assert!(
+        evaluated.code() == 2 && evaluated.stderr().contains("use the run of the chosen trial, `stopped/refit`"),
+        "{}",
+        evaluated.stderr()
+    );
     // Once more: nothing is left to do.
     sandbox.ok(&["resume", "stopped"]);
     assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
