@@ -20,7 +20,7 @@ use regulus_model::{Description, Weights};
 pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 
-use machine_memory::machine_memory;
+pub(crate) use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
 use crate::config::{Average, CheckpointKind, ConfigError, Experiment};
