@@ -10,6 +10,8 @@ use super::args::{RuleArg, SweepArgs};
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
+use super::sweep_args::SweepCommandArgs;
+use super::sweep_cluster;
 use super::table::{counted, duration, grouped, loss, metric_title, metric_value, metrics_listed, percent, table};
 use super::train::stop_on_signals;
 use crate::clock;
@@ -17,12 +19,27 @@ use crate::config::{ConfigTable, Experiment};
 use crate::data::Data;
 use crate::error::Error;
 use crate::search::{
-    Dimension, Plan, PlanOptions, Progress, Rule, Runner, Study, SweepFolder, TrialSummary, UnitState, ended_refit, lambda_grid, refit,
-    trials_csv,
+    Dimension, Plan, PlanOptions, Progress, Rule, Runner, Study, SweepFolder, TrialSummary, UnitResult, UnitState, ended_refit,
+    lambda_grid, refit, trials_csv,
 };
 use crate::session::{Status, Summary};
 
-pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
+/// The command or one of its subcommands.
+pub(super) fn sweep_or(args: &SweepCommandArgs) -> Result<(), Error> {
+    match (&args.command, &args.sweep) {
+        (Some(command), _) => sweep_cluster::run(command),
+        (None, Some(args)) => sweep(args),
+        (None, None) => Err(Error::Usage("`regulus sweep` needs a config, or one of its commands; see `regulus sweep --help`".to_owned())),
+    }
+}
+
+fn sweep(args: &SweepArgs) -> Result<(), Error> {
+    let (plan, data, folder) = planned(args)?;
+    run(&folder, &plan, &data, args.jobs, args.json)
+}
+
+/// Plans a sweep and creates its folder.
+pub(super) fn planned(args: &SweepArgs) -> Result<(Plan, Data, SweepFolder), Error> {
     let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
     let experiment = config.experiment()?;
     let space: Vec<Dimension> = args.grid.iter().map(|grid| Dimension::parse(grid)).collect::<Result<_, _>>()?;
@@ -50,7 +67,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let plan = plan.of_data(&data)?;
     let path = args.sweep_dir.clone().unwrap_or_else(|| named(&experiment));
     let folder = SweepFolder::create(&path, &plan)?;
-    run(&folder, &plan, &data, args.jobs, args.json)
+    Ok((plan, data, folder))
 }
 
 /// Goes on with the sweep in `path`.
@@ -67,7 +84,7 @@ fn named(experiment: &Experiment) -> PathBuf {
     experiment.artifacts.join(&experiment.name).join(format!("sweep-{time}"))
 }
 
-fn read(plan: &Plan) -> Result<Data, Error> {
+pub(super) fn read(plan: &Plan) -> Result<Data, Error> {
     let work = Work::begin("reading images");
     let data = plan.data(&|done, total| work.reach(done, total))?;
     drop(work);
@@ -147,17 +164,22 @@ fn report(plan: &Plan, progress: &Progress, json: bool) -> Result<(), Error> {
     }
     let settings = settings(&plan.trials[result.unit.trial]);
     let fold = result.unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
-    let outcome = match (&result.validation_loss, &result.message) {
-        (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
-        (_, message) => message.clone().unwrap_or_else(|| "no validation loss".to_owned()),
-    };
+    let outcome = outcome(result);
     let left = if done < total { format!(", {} left", duration(*seconds_left)) } else { String::new() };
     print::note(format_args!("{done}/{total}: {settings}, seed {}{fold}: {outcome}{left}", result.unit.seed));
     Ok(())
 }
 
+/// How a training ended.
+pub(super) fn outcome(result: &UnitResult) -> String {
+    match (&result.validation_loss, &result.message) {
+        (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
+        (_, message) => message.clone().unwrap_or_else(|| "no validation loss".to_owned()),
+    }
+}
+
 /// The settings of a trial, such as `penalty.0.lambda=0.1`.
-fn settings(settings: &[(String, toml::Value)]) -> String {
+pub(super) fn settings(settings: &[(String, toml::Value)]) -> String {
     settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! sweep.json       the plan
+//! trainings.json   of a planned sweep: the trainings by index, and in `configs/` the config of each
 //! units/           the result of each training, written when it has ended, and checkpoints of those that have not
+//! locks/           while it runs: a lock for each training, so that several processes can share the folder
 //! journal.log      the trials that have ended, for Optuna
 //! trials.csv       one line for each training
 //! study.json       the comparison of the trials, the choice, and the result of the chosen one
@@ -24,6 +26,7 @@ use crate::run::{RunError, SWEEP};
 
 const PLAN: &str = SWEEP;
 const UNITS: &str = "units";
+const LOCKS: &str = "locks";
 const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";
 const STUDY: &str = "study.json";
@@ -34,8 +37,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct SweepFolder {
     path: PathBuf,
-    /// The lock of the process that may write to it.
-    _lock: File,
+    /// The lock of the process that may write what belongs to the whole sweep. `None`: it only trains, as others may.
+    _lock: Option<File>,
 }
 
 impl SweepFolder {
@@ -57,7 +60,7 @@ impl SweepFolder {
         }
         std::fs::create_dir_all(&units).map_err(WriteError::at(&units))?;
         atomic::write(&path.join(PLAN), with_checksum(plan).as_bytes())?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
     }
 
     /// Whether `path` is the folder of a sweep.
@@ -74,7 +77,17 @@ impl SweepFolder {
     pub fn open(path: &Path) -> Result<(Self, Plan), Error> {
         let lock = lock(path)?;
         let plan = read(&path.join(PLAN))?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, plan))
+        Ok((Self { path: path.to_owned(), _lock: Some(lock) }, plan))
+    }
+
+    /// Opens the folder of a sweep to train single trainings of it, beside other processes.
+    ///
+    /// # Errors
+    ///
+    /// When its plan is missing or damaged.
+    pub fn open_shared(path: &Path) -> Result<(Self, Plan), Error> {
+        let plan = read(&path.join(PLAN))?;
+        Ok((Self { path: path.to_owned(), _lock: None }, plan))
     }
 
     /// The path.
@@ -123,6 +136,11 @@ impl SweepFolder {
         UnitCheckpoint::remove(&self.checkpoint(unit))
     }
 
+    /// The lock of a training.
+    pub(super) fn training_lock(&self, unit: &Unit) -> PathBuf {
+        self.path.join(LOCKS).join(unit.file_name()).with_extension("lock")
+    }
+
     /// The folder of the checkpoint of a unit that has not ended.
     pub(super) fn checkpoint(&self, unit: &Unit) -> PathBuf {
         self.path.join(UNITS).join(unit.file_name()).with_extension("checkpoint")
@@ -134,8 +152,17 @@ impl SweepFolder {
     ///
     /// When they can't be written.
     pub fn write_study(&self, study: &Study, trials: &str) -> Result<(), WriteError> {
-        atomic::write(&self.path.join(TRIALS), trials.as_bytes())?;
+        self.write_trials(trials)?;
         self.write_json(Path::new(STUDY), study)
+    }
+
+    /// Writes `trials.csv`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn write_trials(&self, trials: &str) -> Result<(), WriteError> {
+        atomic::write(&self.path.join(TRIALS), trials.as_bytes())
     }
 
     fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<(), WriteError> {
@@ -167,7 +194,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
     let damaged = |problem: String| RunError::Damaged { path: path.to_owned(), problem };
     let content = without_checksum(&bytes).map_err(damaged)?;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::journal::Journal;
+use super::training_lock::TrainingLock;
 use super::{Plan, SweepFolder, Unit, UnitResult};
+use crate::config::Experiment;
 use crate::data::Data;
 use crate::error::Error;
 
@@ -112,20 +114,32 @@ impl Runner<'_> {
             return None;
         }
         let unit = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        let mut experiment = match self.plan.experiment(&unit) {
-            Ok(experiment) => experiment,
-            Err(error) => return Some(Err(error.into())),
-        };
+        match self.plan.experiment(&unit) {
+            Ok(experiment) => self.train(&unit, experiment, &mut |_| {}).transpose(),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// Trains one unit as `experiment` and writes its result, unless another process has done so. Calls `waiting` with the name of a process that may be
+    /// training it, and waits until that is known. Returns `None` if it was stopped.
+    ///
+    /// # Errors
+    ///
+    /// When another process is training it, or a file can't be read or written.
+    pub fn train(&self, unit: &Unit, mut experiment: Experiment, waiting: &mut dyn FnMut(&str)) -> Result<Option<UnitResult>, Error> {
+        let Some(lock) = TrainingLock::take(&self.folder.training_lock(unit), &self.stop, waiting)? else { return Ok(None) };
+        if let Some(result) = self.folder.result(unit)? {
+            return Ok(Some(result));
+        }
         if let Some(threads) = self.threads {
             experiment.backend.threads = threads;
         }
-        let run = || unit.run(experiment, self.data, self.folder.checkpoint(&unit), &self.stop);
+        let run = || unit.run(experiment, self.data, self.folder.checkpoint(unit), &self.stop);
         let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Ok(Some(unit.failed(&message(&*panic)))));
-        match outcome {
-            Ok(None) => None,
-            Ok(Some(result)) => Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from)),
-            Err(error) => Some(Err(error)),
-        }
+        let Some(result) = outcome? else { return Ok(None) };
+        self.folder.write_result(&result)?;
+        drop(lock);
+        Ok(Some(result))
     }
 }
 

@@ -1,0 +1,234 @@
+//! `regulus sweep plan`, `run`, `collect`, `slurm` and `kubernetes`: a sweep on several machines.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use super::args::SweepArgs;
+use super::print;
+use super::sweep::{self, planned, read};
+use super::sweep_args::{CollectArgs, KubernetesArgs, RunArgs, SlurmArgs, SweepCommand};
+use super::table::counted;
+use super::train::stop_on_signals;
+use crate::atomic;
+use crate::error::Error;
+use crate::search::{
+    Ended, KubernetesJob, Plan, Runner, SlurmScripts, SweepFolder, TrainingList, Unit, UnitResult, UnitState, index_ranges,
+};
+
+pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
+    match command {
+        SweepCommand::Plan(args) => plan(args),
+        SweepCommand::Run(args) => train(args),
+        SweepCommand::Collect(args) => collect(args),
+        SweepCommand::Slurm(args) => slurm(args),
+        SweepCommand::Kubernetes(args) => kubernetes(args),
+    }
+}
+
+fn plan(args: &SweepArgs) -> Result<(), Error> {
+    if args.jobs.is_some() {
+        return Err(Error::Usage("`--jobs` is for trainings in this process; `sweep plan` only plans them, so leave it out".to_owned()));
+    }
+    let (plan, data, folder) = planned(args)?;
+    let trainings = TrainingList::write(&plan, &folder)?.trainings.len();
+    let path = folder.path().display();
+    if args.json {
+        let event = json!({ "event": "plan", "sweep": path.to_string(), "plan": plan, "trainings": trainings, "warnings": data.warnings });
+        return print::json(&event);
+    }
+    data.warnings.iter().for_each(print::warning);
+    print::out(format_args!("{} planned in {path}", counted(trainings as u64, "training")))?;
+    print::note(format_args!(
+        "train each with `regulus sweep run {path} --index I`, I from 0 to {}; then `regulus sweep collect {path}`",
+        trainings - 1
+    ));
+    print::note(format_args!("on Slurm: `regulus sweep slurm {path} --submit`; here: `regulus resume {path}`"));
+    Ok(())
+}
+
+/// Trains one training.
+fn train(args: &RunArgs) -> Result<(), Error> {
+    let (folder, plan) = open(&args.sweep)?;
+    let units = plan.units();
+    let index = args.index.map_or_else(index_of_task, Ok)?;
+    let unit = units.get(index).ok_or_else(|| {
+        Error::Usage(format!("training {index} is not in `{}`; expected an index from 0 to {}", args.sweep.display(), units.len() - 1))
+    })?;
+    if let Some(result) = folder.result(unit)? {
+        return report(&plan, index, &result, true, args.json);
+    }
+    // First, so that a signal while images are read has the exit code of an interruption.
+    let stop = stop_on_signals()?;
+    let list = TrainingList::open(&plan, &folder)?;
+    let experiment = list.map_or_else(|| Ok(plan.experiment(unit)?), |list| list.experiment(index, &folder))?;
+    let data = read(&plan)?;
+    plan.check_data(&data)?;
+    let threads = (experiment.backend.kind.is_cpu() && experiment.backend.threads == 0).then(cpus_of_task).flatten();
+    let runner = Runner { plan: &plan, data: &data, folder: &folder, jobs: 1, threads, stop: Arc::clone(&stop) };
+    if !args.json {
+        print::note(format_args!("training {index} of {}: {}", units.len(), described(&plan, unit)));
+    }
+    let interrupted = || Error::InterruptedTraining { path: args.sweep.clone(), index };
+    if stop.load(Ordering::Relaxed) {
+        return Err(interrupted());
+    }
+    let mut waiting =
+        |owner: &str| print::note(format_args!("{owner} has locked this training; waiting up to a minute to see whether it still runs"));
+    let result = runner.train(unit, experiment, &mut waiting)?.ok_or_else(interrupted)?;
+    report(&plan, index, &result, false, args.json)
+}
+
+/// The index that Slurm or Kubernetes gives to the task.
+fn index_of_task() -> Result<usize, Error> {
+    let variables = ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"];
+    let set = variables.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    let Some((name, value)) = set else {
+        return Err(Error::Usage(format!("which training? Give `--index I`, or set `{}` or `{}`", variables[0], variables[1])));
+    };
+    value.parse().map_err(|_| Error::Usage(format!("the environment variable `{name}` is `{value}`; expected an index, a number from 0")))
+}
+
+/// The CPUs that Slurm gives to the task.
+fn cpus_of_task() -> Option<usize> {
+    std::env::var("SLURM_CPUS_PER_TASK").ok()?.parse().ok().filter(|cpus| *cpus > 0)
+}
+
+fn described(plan: &Plan, unit: &Unit) -> String {
+    let fold = unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
+    format!("{}, seed {}{fold}", sweep::settings(&plan.trials[unit.trial]), unit.seed)
+}
+
+fn report(plan: &Plan, index: usize, result: &UnitResult, ended_before: bool, json: bool) -> Result<(), Error> {
+    if json {
+        return print::json(&json!({ "event": "training", "index": index, "ended_before": ended_before, "result": result }));
+    }
+    let before = if ended_before { "has ended before" } else { "has ended" };
+    if result.state != UnitState::Completed {
+        print::warning(format_args!("training {index} did not complete; the sweep records this as its result"));
+    }
+    print::out(format_args!("training {index} ({}) {before}: {}", described(plan, &result.unit), sweep::outcome(result)))
+}
+
+fn collect(args: &CollectArgs) -> Result<(), Error> {
+    let (shared, plan) = open(&args.sweep)?;
+    let ended = Ended::read(&plan, &shared)?;
+    if ended.missing.is_empty() {
+        return sweep::resume(&args.sweep, Some(1), args.json);
+    }
+    let (folder, _) = SweepFolder::open(&args.sweep)?;
+    ended.write(&plan, &folder)?;
+    let (missing, indexes) = (ended.missing.len(), index_ranges(&ended.missing));
+    Err(Error::MissingTrainings { path: args.sweep.clone(), missing, total: plan.units().len(), indexes })
+}
+
+/// Slurm's limit of the indexes of an array, unless it is configured.
+const MAX_ARRAY_SIZE: usize = 1001;
+
+fn slurm(args: &SlurmArgs) -> Result<(), Error> {
+    let (folder, plan) = open(&args.sweep)?;
+    let missing = Ended::read(&plan, &folder)?.missing;
+    let path = args.sweep.display();
+    let Some(last) = missing.last() else {
+        if args.json {
+            return print::json(&json!({ "event": "slurm", "trainings": 0 }));
+        }
+        return print::out(format_args!("all trainings have ended; compare them with `regulus sweep collect {path}`"));
+    };
+    if *last >= MAX_ARRAY_SIZE {
+        print::warning(format_args!("the indexes go up to {last}, but Slurm allows {} unless `MaxArraySize` is set", MAX_ARRAY_SIZE - 1));
+    }
+    let mut options = vec![format!("--cpus-per-task={}", args.cpus_per_task)];
+    for (name, value) in [("partition", &args.partition), ("time", &args.time)] {
+        if let Some(value) = value {
+            if value.is_empty() || value.contains(char::is_whitespace) {
+                return Err(Error::Usage(format!("`--{name}` is `{value}`; expected one word")));
+            }
+            options.push(format!("--{name}={value}"));
+        }
+    }
+    options.extend(args.sbatch_option.iter().cloned());
+    let program = std::env::current_exe().map_err(|error| Error::Usage(format!("the path of this program is not known: {error}")))?;
+    let scripts = SlurmScripts {
+        name: plan.name.clone(),
+        program,
+        sweep: absolute(&args.sweep),
+        indexes: index_ranges(&missing),
+        concurrency: args.concurrency.map(|tasks| tasks as usize),
+        options,
+    };
+    let written = scripts.write()?;
+    let jobs = if args.submit { Some(written.submit()?) } else { None };
+    let (train, collect) = (written.train.display(), written.collect.display());
+    if args.json {
+        return print::json(&json!({
+            "event": "slurm", "trainings": missing.len(), "indexes": scripts.indexes,
+            "train": train.to_string(), "collect": collect.to_string(),
+            "train_job": jobs.as_ref().map(|jobs| &jobs.0), "collect_job": jobs.as_ref().map(|jobs| &jobs.1),
+        }));
+    }
+    let trainings = format!("{} ({})", counted(missing.len() as u64, "training"), scripts.indexes);
+    match jobs {
+        Some((array, after)) => print::out(format_args!("submitted: job {array} for {trainings}, job {after} to collect them")),
+        None => {
+            print::out(format_args!("{train}\n{collect}"))?;
+            print::note(format_args!("scripts for {trainings}; submit them with `regulus sweep slurm {path} --submit`, or by hand:"));
+            print::note(format_args!("sbatch --dependency=afterany:$(sbatch --parsable {train}) {collect}"));
+            Ok(())
+        }
+    }
+}
+
+fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
+    let (folder, plan) = open(&args.sweep)?;
+    let (trainings, sweep) = (plan.units().len(), absolute(&args.sweep));
+    let job = KubernetesJob {
+        name: plan.name.clone(),
+        trainings,
+        image: args.image.clone(),
+        sweep: args.container_dir.clone().unwrap_or(sweep),
+        volumes: args.volume_claim.clone(),
+        concurrency: args.concurrency as usize,
+        cpus: args.cpus.clone(),
+        memory: args.memory.clone(),
+        variables: args.env.clone(),
+    };
+    let manifest = job.manifest()?;
+    let path = args.output.clone().unwrap_or_else(|| folder.path().join("kubernetes.json"));
+    let text = serde_json::to_string_pretty(&manifest).unwrap_or_else(|error| unreachable!("words and numbers serialize: {error}"));
+    atomic::write(&path, format!("{text}\n").as_bytes())?;
+    if args.json {
+        return print::json(&json!({ "event": "kubernetes", "trainings": trainings, "manifest": path.display().to_string() }));
+    }
+    if let Some(dir) =
+        plan.experiment(&plan.units()[0])?.data.dir.filter(|dir| !job.volumes.iter().any(|volume| dir.starts_with(&volume.path)))
+    {
+        print::warning(format_args!(
+            "the images are in `{}`, which is in no volume; the container image must have them there",
+            dir.display()
+        ));
+    }
+    print::out(path.display())?;
+    print::note(format_args!(
+        "start it with `kubectl apply -f {}`; when it has ended: `regulus sweep collect {}`",
+        path.display(),
+        args.sweep.display()
+    ));
+    Ok(())
+}
+
+fn absolute(path: &Path) -> std::path::PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Opens the folder of a sweep, without locking it.
+fn open(path: &Path) -> Result<(SweepFolder, Plan), Error> {
+    if !SweepFolder::is_sweep(path) {
+        let problem =
+            format!("`{}` is not the folder of a sweep; make one with `regulus sweep plan CONFIG --sweep-dir DIR`", path.display());
+        return Err(Error::Usage(problem));
+    }
+    SweepFolder::open_shared(path)
+}
