@@ -161,8 +161,8 @@ code=$?
 if [ "$code" = 75 ] || { [ "$code" = 143 ] && [ -n "$signalled" ]; }; then
     trap '' USR1 USR2
     trap - TERM
-    # Slurm ends this script when it has put the job back in the queue.
-    if scontrol requeue "$job"; then sleep 60; fi
+    # A job that is being cancelled, or that Slurm puts back in the queue by itself, no longer runs. Slurm ends this script when it has put the job back.
+    if [ "$(squeue --noheader --format=%T --jobs="$job")" = RUNNING ] && scontrol requeue "$job"; then sleep 60; fi
 fi
 exit "$code"
 "#;
