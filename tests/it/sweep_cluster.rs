@@ -168,7 +168,7 @@ fn mistakes_are_named() {
     fs::copy(sandbox.path("s/trainings.json"), sandbox.path("other/trainings.json")).unwrap();
     let refused = |arguments: &[&str]| {
         let ran = sandbox.run(arguments);
-        format!("{}\n    {} {}", arguments.join(" "), ran.code(), ran.stderr().lines().last().unwrap_or_default())
+        format!("{}\n    {} {}", arguments.join(" "), ran.code(), ran.stderr().lines().find(|line| line.starts_with("error:")).unwrap_or_default())
     };
     let in_task = sandbox.run_with(&[("SLURM_ARRAY_TASK_ID", "two")], &["sweep", "run", "s"]);
     let messages = [
@@ -178,7 +178,7 @@ fn mistakes_are_named() {
         refused(&["sweep", "run", "none", "--index", "0"]),
         refused(&["sweep", "collect", "."]),
         refused(&["sweep", "run", "changed", "--index", "1"]),
-        refused(&["sweep", "run", "changed", "--index", "2"]).split(" caused by").next().unwrap().to_owned(),
+        refused(&["sweep", "run", "changed", "--index", "2"]),
         refused(&["sweep", "run", "damaged", "--index", "0"]),
         refused(&["sweep", "run", "other", "--index", "0"]),
         refused(&["sweep", "plan", "small.toml", "--jobs", "2", "--sweep-dir", "new"]),
@@ -186,7 +186,6 @@ fn mistakes_are_named() {
         refused(&["sweep", "slurm", "s", "--time", "1 hour"]),
         refused(&["sweep", "slurm", "s", "--sbatch-option", "gres=gpu:1"]),
         refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--container-dir", "/work/s"]),
-        refused(&["sweep", "run", "small.toml", "--grid", "penalty.0.lambda=0,3"]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
     // A training that can't be resumed from the list is not run from the plan instead.
