@@ -14,7 +14,7 @@ use crate::train::Diverged;
 pub mod exit_code {
     /// Done.
     pub const DONE: u8 = 0;
-    /// Unexpected failure, such as a full disk.
+    /// Unexpected failure, such as a full disk; trainings of a sweep that are missing.
     pub const FAILURE: u8 = 1;
     /// Bad command line or config.
     pub const USAGE: u8 = 2;
