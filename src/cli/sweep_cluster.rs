@@ -170,15 +170,13 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
         }));
     }
     let trainings = format!("{} ({})", counted(missing.len() as u64, "training"), scripts.indexes);
-    match jobs {
-        Some((array, after)) => print::out(format_args!("submitted: job {array} for {trainings}, job {after} to collect them")),
-        None => {
-            print::out(format_args!("{train}\n{collect}"))?;
-            print::note(format_args!("scripts for {trainings}; submit them with `regulus sweep slurm {path} --submit`, or by hand:"));
-            print::note(format_args!("sbatch --dependency=afterany:$(sbatch --parsable {train}) {collect}"));
-            Ok(())
-        }
+    if let Some((array, after)) = jobs {
+        return print::out(format_args!("submitted: job {array} for {trainings}, job {after} to collect them"));
     }
+    print::out(format_args!("{train}\n{collect}"))?;
+    print::note(format_args!("scripts for {trainings}; submit them with `regulus sweep slurm {path} --submit`, or by hand:"));
+    print::note(format_args!("sbatch --dependency=afterany:$(sbatch --parsable \"{train}\") \"{collect}\""));
+    Ok(())
 }
 
 fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {

@@ -86,8 +86,7 @@ impl SlurmScripts {
         // In names of files `%` begins a pattern.
         let log = format!("{}/{log}", self.sweep.join(FOLDER).display().to_string().replace('%', "%%"));
         if log.contains(['"', '\\', '\n']) {
-            let problem =
-                format!("the path `{}` has a quotation mark, backslash or line break; Slurm can't take it, so move the sweep", log);
+            let problem = format!("the path `{log}` has a quotation mark, backslash or line break; Slurm can't take it, so move the sweep");
             return Err(Error::Usage(problem));
         }
         if let Some(option) = self.options.iter().find(|option| !option.starts_with('-') || option.contains('\n')) {
@@ -96,7 +95,9 @@ impl SlurmScripts {
         }
         let fixed = ["--open-mode=append", "--requeue", "--signal=B:USR1@90", "--ntasks=1"].map(str::to_owned);
         let log = [format!("--output=\"{log}\"")];
-        let lines: String = own.iter().chain(&log).chain(&fixed).chain(&self.options).map(|option| format!("#SBATCH {option}\n")).collect();
+        let options = own.iter().chain(&log).chain(&fixed).chain(&self.options);
+        let lines: Vec<String> = options.map(|option| format!("#SBATCH {option}\n")).collect();
+        let lines = lines.concat();
         let (program, sweep) = (quoted(&self.program), quoted(&self.sweep));
         Ok(format!("#!/bin/bash\n# {purpose} Written by `regulus sweep slurm`.\n{lines}\nregulus={program}\nsweep={sweep}\njob={job}\n\n")
             + &BODY.replace("COMMAND", command))

@@ -168,7 +168,12 @@ fn mistakes_are_named() {
     fs::copy(sandbox.path("s/trainings.json"), sandbox.path("other/trainings.json")).unwrap();
     let refused = |arguments: &[&str]| {
         let ran = sandbox.run(arguments);
-        format!("{}\n    {} {}", arguments.join(" "), ran.code(), ran.stderr().lines().find(|line| line.starts_with("error:")).unwrap_or_default())
+        format!(
+            "{}\n    {} {}",
+            arguments.join(" "),
+            ran.code(),
+            ran.stderr().lines().find(|line| line.starts_with("error:")).unwrap_or_default()
+        )
     };
     let in_task = sandbox.run_with(&[("SLURM_ARRAY_TASK_ID", "two")], &["sweep", "run", "s"]);
     let messages = [
