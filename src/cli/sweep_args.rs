@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::args::SweepArgs;
+use super::args::{SweepArgs, TableFormatArg};
 use crate::search::Volume;
 
 /// `regulus sweep CONFIG`, or one of the subcommands.
@@ -47,6 +47,9 @@ pub(super) struct RunArgs {
 pub(super) struct CollectArgs {
     /// The folder of the sweep
     pub sweep: PathBuf,
+    /// The format of the table of trials
+    #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
+    pub format: TableFormatArg,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,

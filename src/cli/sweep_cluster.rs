@@ -1,21 +1,23 @@
 //! `regulus sweep plan`, `run`, `collect`, `slurm` and `kubernetes`: a sweep on several machines.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::args::SweepArgs;
+use super::args::{SweepArgs, TableFormatArg};
+use super::bar::Work;
 use super::print;
-use super::sweep::{self, planned, read};
+use super::sweep::{Output, described, go_on, outcome};
 use super::sweep_args::{CollectArgs, KubernetesArgs, RunArgs, SlurmArgs, SweepCommand};
 use super::table::counted;
 use super::train::stop_on_signals;
 use crate::atomic;
+use crate::config::ConfigTable;
 use crate::error::Error;
 use crate::search::{
-    Ended, KubernetesJob, Plan, Runner, SlurmScripts, SweepFolder, TrainingList, Unit, UnitResult, UnitState, index_ranges,
+    Ended, FitResult, FitState, KubernetesJob, Plan, Search, SingleTraining, SlurmScripts, SweepFolder, TrainingList, check_independent,
+    index_ranges,
 };
 
 pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
@@ -29,21 +31,28 @@ pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
 }
 
 fn plan(args: &SweepArgs) -> Result<(), Error> {
-    if args.jobs.is_some() {
-        return Err(Error::Usage("`--jobs` is for trainings in this process; `sweep plan` only plans them, so leave it out".to_owned()));
+    if args.jobs.is_some() || args.format != TableFormatArg::Text {
+        let problem = "`--jobs` and `--format` are for a sweep in this process; `sweep plan` only plans it, so leave them out";
+        return Err(Error::Usage(problem.to_owned()));
     }
-    let (plan, data, folder) = planned(args)?;
-    let trainings = TrainingList::write(&plan, &folder)?.trainings.len();
-    let path = folder.path().display();
+    let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
+    let sweep = args.search.applied_to(config.sweep()?);
+    check_independent(&sweep)?;
+    let work = Work::begin("reading images");
+    let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
+    drop(work);
+    let (plan, warnings) = (search.plan(), &search.data().warnings);
+    let trainings = TrainingList::write(plan, search.folder())?.trainings.len();
+    let path = search.folder().path().display();
     if args.json {
-        let event = json!({ "event": "plan", "sweep": path.to_string(), "plan": plan, "trainings": trainings, "warnings": data.warnings });
+        let event = json!({ "event": "plan", "sweep": path.to_string(), "plan": plan, "trainings": trainings, "warnings": warnings });
         return print::json(&event);
     }
-    data.warnings.iter().for_each(print::warning);
+    warnings.iter().for_each(print::warning);
     print::out(format_args!("{} planned in {path}", counted(trainings as u64, "training")))?;
+    let last = trainings - 1;
     print::note(format_args!(
-        "train each with `regulus sweep run {path} --index I`, I from 0 to {}; then `regulus sweep collect {path}`",
-        trainings - 1
+        "train each with `regulus sweep run {path} --index I`, I from 0 to {last}; then `regulus sweep collect {path}`"
     ));
     print::note(format_args!("on Slurm: `regulus sweep slurm {path} --submit`; here: `regulus resume {path}`"));
     Ok(())
@@ -52,24 +61,23 @@ fn plan(args: &SweepArgs) -> Result<(), Error> {
 /// Trains one training.
 fn train(args: &RunArgs) -> Result<(), Error> {
     let (folder, plan) = open(&args.sweep)?;
-    let units = plan.units();
     let index = args.index.map_or_else(index_of_task, Ok)?;
-    let unit = units.get(index).ok_or_else(|| {
-        Error::Usage(format!("training {index} is not in `{}`; expected an index from 0 to {}", args.sweep.display(), units.len() - 1))
-    })?;
-    if let Some(result) = folder.result(unit)? {
+    let mut training = SingleTraining::open(&plan, &folder, index)?;
+    if let Some(result) = folder.result(&training.fit)? {
         return report(&plan, index, &result, true, args.json);
     }
     // First, so that a signal while images are read has the exit code of an interruption.
     let stop = stop_on_signals()?;
-    let list = TrainingList::open(&plan, &folder)?;
-    let experiment = list.map_or_else(|| Ok(plan.experiment(unit)?), |list| list.experiment(index, &folder))?;
-    let data = read(&plan)?;
+    let work = Work::begin("reading images");
+    let data = plan.data(&|done, total| work.reach(done, total))?;
+    drop(work);
     plan.check_data(&data)?;
-    let threads = (experiment.backend.kind.is_cpu() && experiment.backend.threads == 0).then(cpus_of_task).flatten();
-    let runner = Runner { plan: &plan, data: &data, folder: &folder, jobs: 1, threads, stop: Arc::clone(&stop) };
+    let backend = &mut training.experiment.backend;
+    if let Some(cpus) = cpus_of_task().filter(|_| backend.kind.is_cpu() && backend.threads == 0) {
+        backend.threads = cpus;
+    }
     if !args.json {
-        print::note(format_args!("training {index} of {}: {}", units.len(), described(&plan, unit)));
+        print::note(format_args!("training {index} of {}: {}", plan.fits().len(), described(&plan, &training.fit)));
     }
     let interrupted = || Error::InterruptedTraining { path: args.sweep.clone(), index };
     if stop.load(Ordering::Relaxed) {
@@ -77,7 +85,7 @@ fn train(args: &RunArgs) -> Result<(), Error> {
     }
     let mut waiting =
         |owner: &str| print::note(format_args!("{owner} has locked this training; waiting up to a minute to see whether it still runs"));
-    let result = runner.train(unit, experiment, &mut waiting)?.ok_or_else(interrupted)?;
+    let result = training.train(&folder, &data, &stop, &mut waiting)?.ok_or_else(interrupted)?;
     report(&plan, index, &result, false, args.json)
 }
 
@@ -96,32 +104,27 @@ fn cpus_of_task() -> Option<usize> {
     std::env::var("SLURM_CPUS_PER_TASK").ok()?.parse().ok().filter(|cpus| *cpus > 0)
 }
 
-fn described(plan: &Plan, unit: &Unit) -> String {
-    let fold = unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
-    format!("{}, seed {}{fold}", sweep::settings(&plan.trials[unit.trial]), unit.seed)
-}
-
-fn report(plan: &Plan, index: usize, result: &UnitResult, ended_before: bool, json: bool) -> Result<(), Error> {
+fn report(plan: &Plan, index: usize, result: &FitResult, ended_before: bool, json: bool) -> Result<(), Error> {
     if json {
         return print::json(&json!({ "event": "training", "index": index, "ended_before": ended_before, "result": result }));
     }
     let before = if ended_before { "has ended before" } else { "has ended" };
-    if result.state != UnitState::Completed {
+    if result.state != FitState::Completed {
         print::warning(format_args!("training {index} did not complete; the sweep records this as its result"));
     }
-    print::out(format_args!("training {index} ({}) {before}: {}", described(plan, &result.unit), sweep::outcome(result)))
+    print::out(format_args!("training {index} ({}) {before}: {}", described(plan, &result.fit), outcome(result)))
 }
 
 fn collect(args: &CollectArgs) -> Result<(), Error> {
     let (shared, plan) = open(&args.sweep)?;
     let ended = Ended::read(&plan, &shared)?;
     if ended.missing.is_empty() {
-        return sweep::resume(&args.sweep, Some(1), args.json);
+        return go_on(&args.sweep, None, Some(1), Output { format: args.format, json: args.json });
     }
     let (folder, _) = SweepFolder::open(&args.sweep)?;
     ended.write(&plan, &folder)?;
     let (missing, indexes) = (ended.missing.len(), index_ranges(&ended.missing));
-    Err(Error::MissingTrainings { path: args.sweep.clone(), missing, total: plan.units().len(), indexes })
+    Err(Error::MissingTrainings { path: args.sweep.clone(), missing, total: plan.fits().len(), indexes })
 }
 
 /// Slurm's limit of the indexes of an array, unless it is configured.
@@ -181,7 +184,7 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
 
 fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
     let (folder, plan) = open(&args.sweep)?;
-    let (trainings, sweep) = (plan.units().len(), absolute(&args.sweep));
+    let (trainings, sweep) = (plan.fits().len(), absolute(&args.sweep));
     let job = KubernetesJob {
         name: plan.name.clone(),
         trainings,
@@ -201,7 +204,7 @@ fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
         return print::json(&json!({ "event": "kubernetes", "trainings": trainings, "manifest": path.display().to_string() }));
     }
     if let Some(dir) =
-        plan.experiment(&plan.units()[0])?.data.dir.filter(|dir| !job.volumes.iter().any(|volume| dir.starts_with(&volume.path)))
+        plan.experiment(&plan.fits()[0])?.data.dir.filter(|dir| !job.volumes.iter().any(|volume| dir.starts_with(&volume.path)))
     {
         print::warning(format_args!(
             "the images are in `{}`, which is in no volume; the container image must have them there",
@@ -217,7 +220,7 @@ fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn absolute(path: &Path) -> std::path::PathBuf {
+fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
@@ -228,5 +231,7 @@ fn open(path: &Path) -> Result<(SweepFolder, Plan), Error> {
             format!("`{}` is not the folder of a sweep; make one with `regulus sweep plan CONFIG --sweep-dir DIR`", path.display());
         return Err(Error::Usage(problem));
     }
-    SweepFolder::open_shared(path)
+    let (folder, plan) = SweepFolder::open_shared(path)?;
+    check_independent(&plan.sweep)?;
+    Ok((folder, plan))
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, SweepFolder, Unit};
+use super::{Fit, Plan, SweepFolder};
 use crate::atomic;
 use crate::checksum::{sha256, with_checksum};
 use crate::config::{ConfigTable, Experiment};
@@ -28,7 +28,7 @@ pub struct ListedTraining {
     pub index: usize,
     /// The training.
     #[serde(flatten)]
-    pub unit: Unit,
+    pub fit: Fit,
     /// Its config, in the folder of the sweep.
     pub config: PathBuf,
     /// The checksum of the config.
@@ -51,10 +51,10 @@ impl TrainingList {
     pub fn write(plan: &Plan, folder: &SweepFolder) -> Result<Self, Error> {
         let configs = folder.path().join(CONFIGS);
         std::fs::create_dir_all(&configs).map_err(WriteError::at(&configs))?;
-        let listed = plan.units().into_iter().enumerate().map(|(index, unit)| {
-            let (text, config) = (plan.experiment(&unit)?.to_toml(), Path::new(CONFIGS).join(format!("{index:05}.toml")));
+        let listed = plan.fits().into_iter().enumerate().map(|(index, fit)| {
+            let (text, config) = (plan.experiment(&fit)?.to_toml(), Path::new(CONFIGS).join(format!("{index:05}.toml")));
             atomic::write(&folder.path().join(&config), text.as_bytes())?;
-            Ok(ListedTraining { index, unit, config, config_sha256: sha256(text.as_bytes()) })
+            Ok(ListedTraining { index, fit, config, config_sha256: sha256(text.as_bytes()) })
         });
         let list = Self { trainings: listed.collect::<Result<_, Error>>()? };
         atomic::write(&folder.path().join(LIST), with_checksum(&list).as_bytes())?;
@@ -71,10 +71,10 @@ impl TrainingList {
         if !path.is_file() {
             return Ok(None);
         }
-        let list: Self = super::folder::read(&path)?;
-        let units = plan.units();
-        if list.trainings.len() != units.len()
-            || list.trainings.iter().zip(units).enumerate().any(|(at, (listed, unit))| listed.index != at || listed.unit != unit)
+        let list: Self = super::folder::read(&path, "or plan a new sweep")?;
+        let fits = plan.fits();
+        if list.trainings.len() != fits.len()
+            || list.trainings.iter().zip(fits).enumerate().any(|(at, (listed, fit))| listed.index != at || listed.fit != fit)
         {
             let problem = "it does not list the trainings of `sweep.json`; restore both files".to_owned();
             return Err(RunError::Damaged { path, problem }.into());

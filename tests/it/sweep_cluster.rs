@@ -104,7 +104,7 @@ fn an_interrupted_training_goes_on_and_two_processes_do_not_train_the_same_one()
         assert_eq!(child.wait().unwrap().code(), Some(75), "{message}");
         assert_eq!(message, "note: interrupted after saving; go on with `regulus sweep run cut --index 4`");
     }
-    assert!(sandbox.path("cut/units/trial0001-seed3-fold2.checkpoint").is_dir() && !sandbox.path("cut/locks").exists());
+    assert!(sandbox.path("cut/fits/trial0001-seed3-fold2.checkpoint").is_dir() && !sandbox.path("cut/locks").exists());
     // A process that does not go on keeps its lock, as long as it is there. One that was killed does not.
     let (mut child, _lines) = begun();
     send("-STOP", child.id());
@@ -119,7 +119,7 @@ fn an_interrupted_training_goes_on_and_two_processes_do_not_train_the_same_one()
     assert!(code == Some(0) || (code == Some(2) && in_use), "{code:?} {rest:?}");
     assert!(child.wait().unwrap().success());
     let result = |sweep: &str| {
-        let mut result = sandbox.json(&format!("{sweep}/units/trial0001-seed3-fold2.json"));
+        let mut result = sandbox.json(&format!("{sweep}/fits/trial0001-seed3-fold2.json"));
         ["seconds", "sha256"].into_iter().for_each(|key| drop(result.as_object_mut().unwrap().remove(key)));
         result
     };
@@ -194,7 +194,7 @@ fn mistakes_are_named() {
     ];
     insta::assert_snapshot!(messages.join("\n"));
     // A training that can't be resumed from the list is not run from the plan instead.
-    assert!(fs::read_dir(sandbox.path("changed/units")).unwrap().next().is_none());
+    assert!(fs::read_dir(sandbox.path("changed/fits")).unwrap().next().is_none());
 }
 
 #[test]
