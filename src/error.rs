@@ -14,7 +14,7 @@ use crate::train::Diverged;
 pub mod exit_code {
     /// Done.
     pub const DONE: u8 = 0;
-    /// Unexpected failure, such as a full disk.
+    /// Unexpected failure, such as a full disk; trainings of a sweep that are missing.
     pub const FAILURE: u8 = 1;
     /// Bad command line or config.
     pub const USAGE: u8 = 2;
@@ -61,6 +61,34 @@ pub enum Error {
     /// The run was interrupted by a signal, after saving.
     #[error("interrupted after saving; go on with `regulus resume {}`", .0.display())]
     Interrupted(PathBuf),
+    /// A training of a sweep was interrupted by a signal, after saving.
+    #[error("interrupted after saving; go on with `regulus sweep run {} --index {index}`", path.display())]
+    InterruptedTraining {
+        /// The folder of the sweep.
+        path: PathBuf,
+        /// The index of the training.
+        index: usize,
+    },
+    /// A sweep of which some trainings have not ended.
+    #[error("{missing} of {total} trainings have not ended: {indexes}; train each with `regulus sweep run {} --index I`, or all of them here with `regulus resume {}`", path.display(), path.display())]
+    MissingTrainings {
+        /// The folder of the sweep.
+        path: PathBuf,
+        /// The number of missing trainings.
+        missing: usize,
+        /// The number of all trainings.
+        total: usize,
+        /// The indexes of the missing ones, such as `3,7-9`.
+        indexes: String,
+    },
+    /// Another program that failed.
+    #[error("`{program}` has failed: {problem}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// The problem, and what to do.
+        problem: String,
+    },
     /// A sweep in which no trial was completed.
     #[error("no trial was completed; `{}` says why", path.display())]
     NoTrial {
@@ -84,8 +112,8 @@ impl Error {
             Self::Run(error) => error.exit_code(),
             Self::InitialWeights(error) => error.exit_code(),
             Self::Diverged(_) | Self::NoTrial { has_diverged: true, .. } => exit_code::DIVERGED,
-            Self::Write(_) => exit_code::FAILURE,
-            Self::Interrupted(_) => exit_code::INTERRUPTED,
+            Self::Write(_) | Self::MissingTrainings { .. } | Self::Program { .. } => exit_code::FAILURE,
+            Self::Interrupted(_) | Self::InterruptedTraining { .. } => exit_code::INTERRUPTED,
         }
     }
 }

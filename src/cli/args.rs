@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::sweep_args::SweepCommandArgs;
 use crate::config::BackendKind;
 
 /// Train image CNNs with an explicit regularization term.
@@ -33,7 +34,7 @@ pub(super) enum Command {
     /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
     /// Train an experiment with several values of some keys, such as λ, and choose among them by validation
-    Sweep(SweepArgs),
+    Sweep(Box<SweepCommandArgs>),
     /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files, or denoise them

@@ -17,6 +17,8 @@ mod progress;
 mod study;
 mod summary;
 mod sweep;
+mod sweep_args;
+mod sweep_cluster;
 mod table;
 mod train;
 
@@ -46,7 +48,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Init(args) => init::init(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
-        Command::Sweep(args) => sweep::sweep(&args),
+        Command::Sweep(args) => sweep::sweep_or(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),

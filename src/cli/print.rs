@@ -63,7 +63,7 @@ pub(super) fn warning(message: impl Display) {
 /// Prints an error with its causes. An interruption by a signal is printed as a note.
 pub(super) fn error(error: &Error) {
     let (style, word) = match error {
-        Error::Interrupted(_) => (Style::new().bold(), "note"),
+        Error::Interrupted(_) | Error::InterruptedTraining { .. } => (Style::new().bold(), "note"),
         _ => (AnsiColor::Red.on_default().bold(), "error"),
     };
     let causes = causes(error).into_iter().map(|cause| format!("\n  caused by: {cause}"));

@@ -1,5 +1,6 @@
 //! `regulus sweep`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,21 +11,32 @@ use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
 use super::study::{comparison, criterion_title, settings, why};
+use super::sweep_args::SweepCommandArgs;
+use super::sweep_cluster;
 use super::table::{counted, duration, grouped, loss, metrics_listed};
 use super::train::stop_on_signals;
 use crate::config::number::Count;
 use crate::config::{ConfigTable, Criterion, Pruner, Rule, Sweep};
 use crate::error::Error;
-use crate::search::{FitState, Jobs, Progress, Search, Study};
+use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Study};
 
 /// How results are printed.
 #[derive(Clone, Copy)]
-struct Output {
-    format: TableFormatArg,
-    json: bool,
+pub(super) struct Output {
+    pub(super) format: TableFormatArg,
+    pub(super) json: bool,
 }
 
-pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
+/// The command or one of its subcommands.
+pub(super) fn sweep_or(args: &SweepCommandArgs) -> Result<(), Error> {
+    match (&args.command, &args.sweep) {
+        (Some(command), _) => sweep_cluster::run(command),
+        (None, Some(args)) => sweep(args),
+        (None, None) => Err(Error::Usage("`regulus sweep` needs a config, or one of its commands; see `regulus sweep --help`".to_owned())),
+    }
+}
+
+fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
     let sweep = args.search.applied_to(config.sweep()?);
     let work = Work::begin("reading images");
@@ -35,10 +47,15 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
 
 /// Goes on with a sweep.
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
+    go_on(&args.run, args.data_dir.clone(), args.jobs, Output { format: args.format.unwrap_or_default(), json: args.json })
+}
+
+/// Trains what has not ended of the sweep in `path`, and compares.
+pub(super) fn go_on(path: &Path, data_dir: Option<PathBuf>, jobs: Option<u32>, output: Output) -> Result<(), Error> {
     let work = Work::begin("reading images");
-    let search = Search::open(&args.run, args.data_dir.clone(), &|done, total| work.reach(done, total))?;
+    let search = Search::open(path, data_dir, &|done, total| work.reach(done, total))?;
     drop(work);
-    run(search, args.jobs, Output { format: args.format.unwrap_or_default(), json: args.json })
+    run(search, jobs, output)
 }
 
 impl SearchArgs {
@@ -161,25 +178,30 @@ fn report(progress: &Progress, json: bool) -> Result<(), Error> {
     if json {
         return print::json(&json!({ "event": "training", "done": done, "total": total, "seconds_left": seconds_left, "result": result }));
     }
-    let fit = &result.fit;
-    let part = |name: &str, number: Option<usize>| number.map_or(String::new(), |number| format!(", {name} {number}"));
     let pause = if result.state == FitState::Paused { format!("after {}, ", counted(result.epochs, "epoch")) } else { String::new() };
-    let outcome = match (&result.validation_loss, &result.message) {
+    let left = seconds_left.filter(|_| done < total).map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
+    print::note(format_args!("{done}/{total}: {}: {pause}{}{left}", described(plan, &result.fit), outcome(plan.sweep.criterion, result)));
+    Ok(())
+}
+
+/// What a training trains, such as `penalty.0.lambda=0.1, seed 1, fold 2`.
+pub(super) fn described(plan: &Plan, fit: &Fit) -> String {
+    let part = |name: &str, number: Option<usize>| number.map_or(String::new(), |number| format!(", {name} {number}"));
+    let finalist = if fit.is_finalist { ", from initial weights" } else { "" };
+    format!("{}, seed {}{}{}{finalist}", settings(&plan.trials[fit.trial]), fit.seed, part("repeat", fit.repeat), part("fold", fit.fold))
+}
+
+/// How a training ended.
+pub(super) fn outcome(criterion: Criterion, result: &FitResult) -> String {
+    match (&result.validation_loss, &result.message) {
         (_, Some(message)) => message.clone(),
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
         (None, None) => {
-            let criterion = plan.sweep.criterion;
             let ranked = result.loss(criterion).map_or("not defined".to_owned(), loss);
             let gamma = result.criteria.as_ref().and_then(|found| found.gamma).map_or(String::new(), |gamma| format!(", γ {gamma:.1}"));
             format!("{} {ranked}{gamma}", criterion_title(criterion))
         }
-    };
-    let left = seconds_left.filter(|_| done < total).map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
-    let finalist = if fit.is_finalist { ", from initial weights" } else { "" };
-    let (settings, folds) =
-        (settings(&plan.trials[fit.trial]), [part("repeat", fit.repeat), part("fold", fit.fold), finalist.to_owned()].concat());
-    print::note(format_args!("{done}/{total}: {settings}, seed {}{folds}: {pause}{outcome}{left}", fit.seed));
-    Ok(())
+    }
 }
 
 /// Prints the last JSON line.

@@ -90,14 +90,18 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     print_summary(&launch.folder, &summary, launch.manifest.penalties.as_deref().unwrap_or_default(), json)
 }
 
-/// A flag that SIGINT or SIGTERM sets. A second SIGINT ends the process at once. A second SIGTERM has no effect, because some supervisors send it to the
-/// process and to its group.
+/// A flag that SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 sets; cluster managers send one of the last two some time before they end a job. A second SIGINT ends the
+/// process at once. A second one of the others has no effect, because some supervisors send it to the process and to its group.
 pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     bar::leave_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let failed = |error: std::io::Error| Error::Usage(format!("cannot listen for signals: {error}"));
     signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&stop)).map_err(failed)?;
-    for signal in [SIGINT, SIGTERM] {
+    #[cfg(unix)]
+    let of_system = [signal_hook::consts::SIGUSR1, signal_hook::consts::SIGUSR2];
+    #[cfg(not(unix))]
+    let of_system = [];
+    for signal in [SIGINT, SIGTERM].into_iter().chain(of_system) {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
     let flag = Arc::clone(&stop);

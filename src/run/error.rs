@@ -27,6 +27,14 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process has this training of a sweep.
+    #[error("`{}` is being trained by {owner}; wait for it or stop it", path.display())]
+    TrainingInUse {
+        /// The training.
+        path: PathBuf,
+        /// The process.
+        owner: String,
+    },
     /// An output file is a file of the run.
     #[error("`{}` belongs to the run; write to another file", path.display())]
     Own {
@@ -130,6 +138,7 @@ impl RunError {
             | Self::Taken { .. }
             | Self::Own { .. }
             | Self::InUse { .. }
+            | Self::TrainingInUse { .. }
             | Self::NoCheckpoint { .. }
             | Self::Extension { .. }
             | Self::Diverged { .. } => exit_code::USAGE,

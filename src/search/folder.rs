@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! sweep.json       the plan
+//! trainings.json   of a planned sweep: the trainings by index, and in `configs/` the config of each
 //! fits/            the result of each training, written when it has ended, and checkpoints of those that have not
+//! locks/           while it runs: a lock for each training, so that several processes can share the folder
 //! journal.log      the trials that have ended, for Optuna
 //! trials.csv       one line for each training
 //! study.json       the comparison of the trials, the choice, and the result of the chosen one
@@ -25,6 +27,7 @@ use crate::run::{RunError, SWEEP};
 
 const PLAN: &str = SWEEP;
 const FITS: &str = "fits";
+const LOCKS: &str = "locks";
 const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";
 const STUDY: &str = "study.json";
@@ -35,8 +38,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct SweepFolder {
     path: PathBuf,
-    /// The lock of the process that may write to it.
-    _lock: File,
+    /// The lock of the process that may write what belongs to the whole sweep. `None`: it only trains, as others may.
+    _lock: Option<File>,
 }
 
 impl SweepFolder {
@@ -58,7 +61,7 @@ impl SweepFolder {
         }
         std::fs::create_dir_all(&fits).map_err(WriteError::at(&fits))?;
         atomic::write(&path.join(PLAN), with_checksum(plan).as_bytes())?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
     }
 
     /// As [`SweepFolder::create`], with a new folder in `parent` named after the time.
@@ -93,8 +96,16 @@ impl SweepFolder {
     /// When another process has it, or its plan is damaged.
     pub fn open(path: &Path) -> Result<(Self, Plan), Error> {
         let lock = lock(path)?;
-        let plan = read(&path.join(PLAN), "begin a new sweep, or restore the file")?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, plan))
+        Ok((Self { path: path.to_owned(), _lock: Some(lock) }, read_plan(path)?))
+    }
+
+    /// Opens the folder of a sweep to train single trainings of it, beside other processes.
+    ///
+    /// # Errors
+    ///
+    /// When its plan is missing or damaged.
+    pub fn open_shared(path: &Path) -> Result<(Self, Plan), Error> {
+        Ok((Self { path: path.to_owned(), _lock: None }, read_plan(path)?))
     }
 
     /// The path.
@@ -189,6 +200,11 @@ impl SweepFolder {
         })
     }
 
+    /// The lock of a training.
+    pub(super) fn training_lock(&self, fit: &Fit) -> PathBuf {
+        self.path.join(LOCKS).join(fit.file_name()).with_extension("lock")
+    }
+
     /// The folder of the checkpoint of a fit that has not ended.
     pub(super) fn checkpoint(&self, fit: &Fit) -> PathBuf {
         self.path.join(FITS).join(fit.file_name()).with_extension("checkpoint")
@@ -200,13 +216,18 @@ impl SweepFolder {
     ///
     /// When they can't be written.
     pub fn write_study(&self, study: &Study, trials: &str) -> Result<(), WriteError> {
-        atomic::write(&self.path.join(TRIALS), trials.as_bytes())?;
+        self.write_trials(trials)?;
         self.write_study_json(study)
     }
 
     /// Writes `study.json`.
     pub(super) fn write_study_json(&self, study: &Study) -> Result<(), WriteError> {
         self.write_json(Path::new(STUDY), study)
+    }
+
+    /// Writes `trials.csv`.
+    pub(super) fn write_trials(&self, trials: &str) -> Result<(), WriteError> {
+        atomic::write(&self.path.join(TRIALS), trials.as_bytes())
     }
 
     fn write_json(&self, name: &Path, value: &impl Serialize) -> Result<(), WriteError> {
@@ -238,8 +259,12 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
+fn read_plan(path: &Path) -> Result<Plan, Error> {
+    read(&path.join(PLAN), "begin a new sweep, or restore the file")
+}
+
 /// Reads a file. `remedy` says what to do if it is damaged.
-fn read<T: DeserializeOwned>(path: &Path, remedy: &str) -> Result<T, Error> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path, remedy: &str) -> Result<T, Error> {
     let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
     let damaged = |problem: String| RunError::Damaged { path: path.to_owned(), problem: format!("{problem}; {remedy}") };
     let content = without_checksum(&bytes).map_err(damaged)?;

@@ -4,10 +4,13 @@
 //! between them are paired. Nothing but the criterion after the last epoch ranks them. The chosen trial is trained again on all images but the test split, which is
 //! measured once, for it alone.
 
+mod collect;
 mod fit;
 mod fit_checkpoint;
 mod folder;
+mod index_ranges;
 mod journal;
+mod kubernetes;
 mod lambda_range;
 mod path;
 mod plan;
@@ -18,16 +21,26 @@ mod runner;
 #[expect(clippy::module_inception, reason = "the noun of the module")]
 mod search;
 mod selection;
+mod single;
+mod slurm;
 mod space;
 mod study;
 mod tpe;
+mod training_list;
+mod training_lock;
 
+pub use collect::Ended;
 pub use fit::{Fit, FitCriteria, FitResult, FitState};
 pub use folder::SweepFolder;
+pub use index_ranges::index_ranges;
+pub use kubernetes::{KubernetesJob, Volume};
 pub use lambda_range::lambda_grid;
 pub use plan::Plan;
 pub use runner::{Progress, Report};
 pub use search::{Jobs, Search};
 pub use selection::{Choice, Comparison, choose};
+pub use single::{SingleTraining, check_independent};
+pub use slurm::{SlurmScripts, WrittenScripts};
 pub use space::Settings;
 pub use study::{PathCheck, Study, TrialSummary, trials_csv};
+pub use training_list::{ListedTraining, TrainingList};

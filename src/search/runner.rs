@@ -13,7 +13,9 @@ use super::journal::Journal;
 use super::path::continued;
 use super::pruner::{Work, next_work};
 use super::tpe::{self, GENERATION};
+use super::training_lock::TrainingLock;
 use super::{Fit, FitResult, FitState, Plan, SweepFolder, study};
+use crate::config::Experiment;
 use crate::data::Data;
 use crate::error::Error;
 use crate::seed::Seed;
@@ -199,27 +201,45 @@ impl Runner<'_> {
             stop: &self.stop,
             progress: &progress,
         };
-        self.folder.train(plan, fit, self.data, self.threads, &run).transpose()
+        let trained = plan.experiment(fit).map_err(Error::from).and_then(|experiment| {
+            let experiment = match &run.initial_weights {
+                None => experiment,
+                Some(weights) => continued(experiment, plan, weights.clone()),
+            };
+            self.folder.train(fit, experiment, self.data, self.threads, &run, &mut |_| {})
+        });
+        trained.transpose()
     }
 }
 
 impl SweepFolder {
-    /// Trains a fit and writes its result. Returns `Ok(None)` if it was stopped, after saving.
+    /// Trains a fit as `experiment` and writes its result, unless another process has done so. Calls `waiting` with the name of a process that may be training it, and
+    /// waits until that is known. Returns `Ok(None)` if it was stopped, after saving.
     ///
     /// # Errors
     ///
-    /// When its settings can't be used, or a file can't be read or written.
-    pub(super) fn train(&self, plan: &Plan, fit: &Fit, data: &Data, threads: Option<usize>, run: &Run) -> Result<Option<FitResult>, Error> {
-        let mut experiment = plan.experiment(fit)?;
-        if let Some(weights) = &run.initial_weights {
-            experiment = continued(experiment, plan, weights.clone());
+    /// When another process is training it, or a file can't be read or written.
+    pub(super) fn train(
+        &self,
+        fit: &Fit,
+        mut experiment: Experiment,
+        data: &Data,
+        threads: Option<usize>,
+        run: &Run,
+        waiting: &mut dyn FnMut(&str),
+    ) -> Result<Option<FitResult>, Error> {
+        let Some(lock) = TrainingLock::take(&self.training_lock(fit), run.stop, waiting)? else { return Ok(None) };
+        if let Some(result) = self.result(fit)?.filter(|result| result.state != FitState::Paused) {
+            return Ok(Some(result));
         }
         if let Some(threads) = threads {
             experiment.backend.threads = threads;
         }
         let trained = catch_unwind(AssertUnwindSafe(|| fit.run(experiment, data, run)));
         let result = trained.unwrap_or_else(|panic| Ok(Some(fit.failed(&message(&*panic)))))?;
-        result.map(|result| self.write_result(&result).map(|()| result)).transpose().map_err(Error::from)
+        result.iter().try_for_each(|result| self.write_result(result))?;
+        drop(lock);
+        Ok(result)
     }
 }
 

@@ -40,6 +40,7 @@ mod refused_penalties;
 mod sessions;
 mod stopping;
 mod support;
+mod sweep_cluster;
 mod sweep_search;
 mod sweeps;
 mod terminal;

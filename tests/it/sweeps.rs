@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Sandbox, png};
 
 /// The lines of `trials.csv` without the column of seconds.
-fn trials(sandbox: &Sandbox, sweep: &str) -> Vec<String> {
+pub(crate) fn trials(sandbox: &Sandbox, sweep: &str) -> Vec<String> {
     let text = fs::read_to_string(sandbox.path(sweep).join("trials.csv")).unwrap();
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().unwrap().clone();
@@ -20,7 +20,7 @@ fn trials(sandbox: &Sandbox, sweep: &str) -> Vec<String> {
 }
 
 /// The study without seconds.
-fn study(sandbox: &Sandbox, sweep: &str) -> Value {
+pub(crate) fn study(sandbox: &Sandbox, sweep: &str) -> Value {
     let mut study = sandbox.json(&format!("{sweep}/study.json"));
     for key in ["seconds", "sha256"] {
         study.as_object_mut().unwrap().remove(key);
