@@ -119,7 +119,9 @@ pub(super) struct ResumeArgs {
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
     /// The experiment: a TOML file, or `quickstart`, which is built in. Its section `[sweep]` can have most of these options
-    pub config: PathBuf,
+    // `None` beside a subcommand alone.
+    #[arg(required = true)]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub search: SearchArgs,
     /// The number of trainings at once, which share the cores [default: the number of cores, or what fits into memory; on a GPU 1]

@@ -29,15 +29,11 @@ pub(super) struct Output {
 
 /// The command or one of its subcommands.
 pub(super) fn sweep_or(args: &SweepCommandArgs) -> Result<(), Error> {
-    match (&args.command, &args.sweep) {
-        (Some(command), _) => sweep_cluster::run(command),
-        (None, Some(args)) => sweep(args),
-        (None, None) => Err(Error::Usage("`regulus sweep` needs a config, or one of its commands; see `regulus sweep --help`".to_owned())),
-    }
+    args.command.as_ref().map_or_else(|| sweep(&args.sweep), sweep_cluster::run)
 }
 
 fn sweep(args: &SweepArgs) -> Result<(), Error> {
-    let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
+    let config = args.table()?;
     let sweep = args.search.applied_to(config.sweep()?);
     let work = Work::begin("reading images");
     let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
@@ -56,6 +52,18 @@ pub(super) fn go_on(path: &Path, data_dir: Option<PathBuf>, jobs: Option<u32>, o
     let search = Search::open(path, data_dir, &|done, total| work.reach(done, total))?;
     drop(work);
     run(search, jobs, output)
+}
+
+impl SweepArgs {
+    /// The config.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub(super) fn table(&self) -> Result<ConfigTable, Error> {
+        let missing = || Error::Usage("`regulus sweep` needs a config, or one of its commands; see `regulus sweep --help`".to_owned());
+        Ok(ConfigTable::load(self.config.as_ref().ok_or_else(missing)?, &self.unset, &self.set)?)
+    }
 }
 
 impl SearchArgs {

@@ -14,7 +14,7 @@ pub(super) struct SweepCommandArgs {
     #[command(subcommand)]
     pub command: Option<SweepCommand>,
     #[command(flatten)]
-    pub sweep: Option<SweepArgs>,
+    pub sweep: SweepArgs,
 }
 
 #[derive(Debug, Subcommand)]

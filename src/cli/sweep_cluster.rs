@@ -13,7 +13,6 @@ use super::sweep_args::{CollectArgs, KubernetesArgs, RunArgs, SlurmArgs, SweepCo
 use super::table::counted;
 use super::train::stop_on_signals;
 use crate::atomic;
-use crate::config::ConfigTable;
 use crate::error::Error;
 use crate::search::{
     Ended, FitResult, FitState, KubernetesJob, Plan, Search, SingleTraining, SlurmScripts, SweepFolder, TrainingList, check_independent,
@@ -35,7 +34,7 @@ fn plan(args: &SweepArgs) -> Result<(), Error> {
         let problem = "`--jobs` and `--format` are for a sweep in this process; `sweep plan` only plans it, so leave them out";
         return Err(Error::Usage(problem.to_owned()));
     }
-    let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
+    let config = args.table()?;
     let sweep = args.search.applied_to(config.sweep()?);
     check_independent(&sweep)?;
     let work = Work::begin("reading images");

@@ -220,6 +220,8 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     let mut child = sandbox.command(&arguments("stopped")).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     lines.by_ref().find(|line| line.as_ref().unwrap().starts_with("2/6")).unwrap().unwrap();
+    // The next ones have begun by then.
+    std::thread::sleep(std::time::Duration::from_millis(100));
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     lines.for_each(drop);

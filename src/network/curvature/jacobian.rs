@@ -91,7 +91,15 @@ impl<'a> Linearized<'a> {
             let Some(vectors) = sent[index].take() else { continue };
             let features = graph.features_of(Source::Node(index));
             if let (Saved::Inputs(inputs), true) = (&forward.saved[index], wanted.contains(&index)) {
-                each(&Layer { index, samples, columns, outputs: features.channels(), positions: features.area(), inputs, vectors: &vectors });
+                each(&Layer {
+                    index,
+                    samples,
+                    columns,
+                    outputs: features.channels(),
+                    positions: features.area(),
+                    inputs,
+                    vectors: &vectors,
+                });
             }
             // Which input of the node it is, and where that comes from.
             let of_node = |(input, source): (usize, &Source)| if let Source::Node(from) = source { Some((input, *from)) } else { None };
@@ -126,7 +134,8 @@ impl<'a> Linearized<'a> {
         let x = inputs[0];
         let of_windows = |windows: Windows| {
             let largest: Vec<u32> = x.chunks_exact(input.size()).flat_map(|image| windows.largest(image)).collect();
-            let of_channel = |(channel, windows): (&[f32], &[u32])| windows.iter().map(|place| channel[*place as usize]).collect::<Vec<f32>>();
+            let of_channel =
+                |(channel, windows): (&[f32], &[u32])| windows.iter().map(|place| channel[*place as usize]).collect::<Vec<f32>>();
             let value = x.chunks_exact(input.area()).zip(largest.chunks_exact(windows.count())).flat_map(of_channel).collect();
             (value, Saved::Largest(largest))
         };
@@ -146,7 +155,8 @@ impl<'a> Linearized<'a> {
                 let [weight, bias, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
                     .map(|leaf| self.parameter(index, leaf).unwrap_or_else(|| unreachable!("a normalization has `{leaf}`")));
                 #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
-                let scale: Vec<f32> = weight.iter().zip(variance).map(|(weight, variance)| weight / (variance + op.epsilon as f32).sqrt()).collect();
+                let scale: Vec<f32> =
+                    weight.iter().zip(variance).map(|(weight, variance)| weight / (variance + op.epsilon as f32).sqrt()).collect();
                 let mut value = x.to_vec();
                 for (place, channel) in value.chunks_exact_mut(input.area()).enumerate() {
                     let at = place % scale.len();
@@ -310,9 +320,9 @@ mod tests {
     use burn::prelude::Tensor;
     use burn::tensor::TensorData;
     use rand::RngExt;
+    use regulus_model::Values;
     use regulus_model::graph::{self, Parameter};
     use regulus_model::networks::layers;
-    use regulus_model::Values;
 
     use super::*;
     use crate::backend::{any_cpu, numbers};

@@ -101,7 +101,8 @@ impl CurvatureInput<'_> {
             block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += from);
             linearized.extend(strip.linearized);
         }
-        let names: Vec<String> = corrected.layers.iter().flat_map(|layer| ["weight", "bias"].map(|leaf| format!("{}.{leaf}", layer.name))).collect();
+        let names: Vec<String> =
+            corrected.layers.iter().flat_map(|layer| ["weight", "bias"].map(|leaf| format!("{}.{leaf}", layer.name))).collect();
         let penalized = lambdas.iter().filter(|(name, _)| names.contains(name)).map(|(name, lambda)| (name.clone(), *lambda)).collect();
         let inverse = Inverse::of(&block, &corrected, &own, &selection);
         Ok(Some(Posterior { corrected, lambdas: own, penalized, selection, block, inverse, samples: linearized }))
