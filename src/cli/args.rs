@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
     /// Train an experiment with several values of some keys, such as λ, and choose among them by validation
-    Sweep(Box<SweepCommandArgs>),
+    Sweep(SweepCommandArgs),
     /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files, or denoise them
@@ -173,6 +173,9 @@ pub(super) struct SearchArgs {
     /// The rule of the choice [default: minimum]
     #[arg(long, value_enum)]
     pub rule: Option<RuleArg>,
+    /// Go through λ from large to small, each training starting from the weights of the one before, with `sweep.path_epochs` epochs
+    #[arg(long, conflicts_with_all = ["random", "tpe", "pruner", "reshuffle"])]
+    pub path: bool,
     /// Which trials end early [default: none]
     #[arg(long, value_enum)]
     pub pruner: Option<PrunerArg>,

@@ -10,7 +10,7 @@ use super::args::{CriterionArg, PrunerArg, ResumeArgs, RuleArg, SearchArgs, Swee
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
-use super::study::{comparison, settings, why};
+use super::study::{comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
 use super::sweep_cluster;
 use super::table::{counted, duration, grouped, loss, metrics_listed};
@@ -29,10 +29,9 @@ pub(super) struct Output {
 
 /// The command or one of its subcommands.
 pub(super) fn sweep_or(args: &SweepCommandArgs) -> Result<(), Error> {
-    match (&args.command, &args.sweep) {
-        (Some(command), _) => sweep_cluster::run(command),
-        (None, Some(args)) => sweep(args),
-        (None, None) => Err(Error::Usage("`regulus sweep` needs a config, or one of its commands; see `regulus sweep --help`".to_owned())),
+    match args {
+        SweepCommandArgs::Command(command) => sweep_cluster::run(command),
+        SweepCommandArgs::Sweep(args) => sweep(args),
     }
 }
 
@@ -72,6 +71,7 @@ impl SearchArgs {
         sweep.seeds = self.seeds.map_or(sweep.seeds, count);
         sweep.repeats = self.repeats.map_or(sweep.repeats, count);
         sweep.reshuffle |= self.reshuffle;
+        sweep.path |= self.path;
         match self.criterion {
             None => {}
             Some(CriterionArg::ValidationLoss) => sweep.criterion = Criterion::ValidationLoss,
@@ -179,22 +179,29 @@ fn report(progress: &Progress, json: bool) -> Result<(), Error> {
     }
     let pause = if result.state == FitState::Paused { format!("after {}, ", counted(result.epochs, "epoch")) } else { String::new() };
     let left = seconds_left.filter(|_| done < total).map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
-    print::note(format_args!("{done}/{total}: {}: {pause}{}{left}", described(plan, &result.fit), outcome(result)));
+    print::note(format_args!("{done}/{total}: {}: {pause}{}{left}", described(plan, &result.fit), outcome(plan, result)));
     Ok(())
 }
 
 /// What a training trains, such as `penalty.0.lambda=0.1, seed 1, fold 2`.
 pub(super) fn described(plan: &Plan, fit: &Fit) -> String {
     let part = |name: &str, number: Option<usize>| number.map_or(String::new(), |number| format!(", {name} {number}"));
-    format!("{}, seed {}{}{}", settings(&plan.trials[fit.trial]), fit.seed, part("repeat", fit.repeat), part("fold", fit.fold))
+    let finalist = if fit.is_finalist { ", from initial weights" } else { "" };
+    let splits = [part("repeat", fit.repeat), part("fold", fit.fold)].concat();
+    format!("{}, seed {}{splits}{finalist}", settings(&plan.trials[fit.trial]), fit.seed)
 }
 
 /// How a training ended.
-pub(super) fn outcome(result: &FitResult) -> String {
+pub(super) fn outcome(plan: &Plan, result: &FitResult) -> String {
     match (&result.validation_loss, &result.message) {
         (_, Some(message)) => message.clone(),
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
-        (None, None) => format!("train loss {}", result.train_loss.map_or("-".to_owned(), loss)),
+        (None, None) => {
+            let criterion = plan.sweep.criterion;
+            let ranked = result.loss(criterion).map_or("not defined".to_owned(), loss);
+            let gamma = result.criteria.as_ref().and_then(|found| found.gamma).map_or(String::new(), |gamma| format!(", γ {gamma:.1}"));
+            format!("{} {ranked}{gamma}", criterion_title(criterion))
+        }
     }
 }
 
@@ -207,6 +214,11 @@ fn end(search: &Search, study: &Study) -> Result<(), Error> {
 fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -> Result<(), Error> {
     let plan = search.plan();
     let mut lines = vec![format!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen))];
+    for check in &study.path {
+        let (path, start) = (loss(check.on_path), loss(check.from_start));
+        let error = check.standard_error.map_or(String::new(), |error| format!(" (standard error of the difference {})", loss(error)));
+        lines.push(format!("{} from initial weights: {start}, on the path: {path}{error}", settings(&plan.trials[check.trial])));
+    }
     if let Some(test) = study.refit.as_ref().and_then(|summary| summary.test.as_ref()) {
         let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
         lines.push(format!("trained again on all but the test split; test: {measured}"));

@@ -2,19 +2,44 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::args::{SweepArgs, TableFormatArg};
 use crate::search::Volume;
 
 /// `regulus sweep CONFIG`, or one of the subcommands.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(super) struct SweepCommandArgs {
-    #[command(subcommand)]
-    pub command: Option<SweepCommand>,
-    #[command(flatten)]
-    pub sweep: Option<SweepArgs>,
+#[derive(Debug)]
+pub(super) enum SweepCommandArgs {
+    /// A whole sweep.
+    Sweep(Box<SweepArgs>),
+    /// A part of one.
+    Command(Box<SweepCommand>),
+}
+
+// By hand, as clap's derived optional arguments do not work for arguments in several structs.
+impl Args for SweepCommandArgs {
+    fn augment_args(command: Command) -> Command {
+        let command = SweepCommand::augment_subcommands(SweepArgs::augment_args(command));
+        command.args_conflicts_with_subcommands(true).subcommand_negates_reqs(true).subcommand_required(false).arg_required_else_help(false)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SweepCommandArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(_) => Ok(Self::Command(Box::new(SweepCommand::from_arg_matches(matches)?))),
+            None => Ok(Self::Sweep(Box::new(SweepArgs::from_arg_matches(matches)?))),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -112,7 +112,7 @@ fn report(plan: &Plan, index: usize, result: &FitResult, ended_before: bool, jso
     if result.state != FitState::Completed {
         print::warning(format_args!("training {index} did not complete; the sweep records this as its result"));
     }
-    print::out(format_args!("training {index} ({}) {before}: {}", described(plan, &result.fit), outcome(result)))
+    print::out(format_args!("training {index} ({}) {before}: {}", described(plan, &result.fit), outcome(plan, result)))
 }
 
 fn collect(args: &CollectArgs) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::fit::Run;
 use super::{Fit, FitResult, Plan, SweepFolder, TrainingList};
-use crate::config::{Experiment, Pruner, Sweep};
+use crate::config::{Criterion, Experiment, Pruner, Sweep};
 use crate::data::Data;
 use crate::error::Error;
 
@@ -16,6 +16,7 @@ pub struct SingleTraining {
     pub fit: Fit,
     /// What is trained.
     pub experiment: Experiment,
+    criterion: Criterion,
 }
 
 impl SingleTraining {
@@ -37,7 +38,7 @@ impl SingleTraining {
             Some(list) => list.experiment(index, folder)?,
             None => plan.experiment(&fit)?,
         };
-        Ok(Self { fit, experiment })
+        Ok(Self { fit, experiment, criterion: plan.sweep.criterion })
     }
 
     /// Trains it and writes its result, unless another process has done so. Calls `waiting` with the name of a process that may be training it, and waits until that is
@@ -53,7 +54,16 @@ impl SingleTraining {
         stop: &Arc<AtomicBool>,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Option<FitResult>, Error> {
-        let run = Run { checkpoint: folder.checkpoint(&self.fit), until: None, stop, progress: &|_| {} };
+        let criterion = self.criterion;
+        let run = Run {
+            checkpoint: folder.checkpoint(&self.fit),
+            initial_weights: None,
+            weights: None,
+            until: None,
+            criterion,
+            stop,
+            progress: &|_| {},
+        };
         folder.train(&self.fit, self.experiment, data, None, &run, waiting)
     }
 }
@@ -64,13 +74,10 @@ impl SingleTraining {
 ///
 /// When they do.
 pub fn check_independent(sweep: &Sweep) -> Result<(), Error> {
-    let key = match (sweep.tpe, sweep.pruner) {
-        (Some(_), _) => "tpe",
-        (None, Pruner::None) => return Ok(()),
-        _ => "pruner",
-    };
+    let uses = [(sweep.tpe.is_some(), "tpe"), (sweep.pruner != Pruner::None, "pruner"), (sweep.path, "path")];
+    let Some((_, key)) = uses.into_iter().find(|(is_used, _)| *is_used) else { return Ok(()) };
     let problem = format!(
-        "`sweep.{key}` decides by the results of earlier trainings, so they can't be divided among processes; leave it out, or use `regulus sweep`"
+        "`sweep.{key}` needs the results of earlier trainings, so they can't be divided among processes; leave it out, or use `regulus sweep`"
     );
     Err(Error::Usage(problem))
 }
