@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// Resume an interrupted run, bit for bit, or extend a run to more epochs
     Resume(ResumeArgs),
     /// Train an experiment with several values of some keys, such as λ, and choose among them by validation
-    Sweep(Box<SweepCommandArgs>),
+    Sweep(SweepCommandArgs),
     /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
     /// Predict the class of image files, or denoise them
