@@ -150,6 +150,15 @@ def fold_losses(study, lines):
     return np.array([[statistics.mean(found[trial["trial"], fold]) for fold in folds] for trial in study["trials"]])
 
 
+def curves(folder):
+    """The validation losses after each epoch of all trainings of a sweep, by trial and fold; none if the program does not record them."""
+    found = {}
+    for path in sorted(Path(folder).glob("units/*.json")):
+        result = json.loads(path.read_text())
+        found[f"{result['trial']}, {result['fold']}"] = result.get("curve", [])
+    return found
+
+
 # --- results ---
 
 
@@ -174,7 +183,7 @@ def mean_and_error(values, digits=4, scale=1.0):
 
 
 def print_table(titles, rows):
-    print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
+    print("| " + " | ".join(map(str, titles)) + " |\n|" + "---|" * len(titles))
     for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
     print()
