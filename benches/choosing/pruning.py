@@ -10,6 +10,8 @@ missing. The validation losses after each epoch say what a pruner would do:
   a random order, one worker, 20 orders a study;
 - top K: all are trained 1 epoch, the best K to the end.
 
+With later first comparisons, too: where λ is large the loss falls later, so that the first epochs rank trials by λ and not by what they come to.
+
 The winner is the trial with the lowest loss after the last epoch. Saved: epochs not trained. Excess: the test loss with the λ that is chosen after pruning over that with the
 λ that is chosen without.
 
@@ -27,10 +29,10 @@ REDUCTION = 3
 ORDERS = 20
 
 
-def halving(curves):
-    """The last epoch of each trial."""
+def halving(curves, first=1):
+    """The last epoch of each trial, if they are compared after `first` epochs, three times as many, and so on."""
     trials, epochs = curves.shape
-    left, epoch, last = list(range(trials)), 1, np.zeros(trials, int)
+    left, epoch, last = list(range(trials)), first, np.zeros(trials, int)
     while len(left) > 1 and epoch < epochs:
         count = -(-len(left) // REDUCTION)
         ranked = sorted(left, key=lambda trial: (curves[trial, epoch - 1], trial))
@@ -68,11 +70,11 @@ def next_of(arrived, last, epochs):
     return None
 
 
-def top(count):
+def top(count, first=1):
     def prune(curves):
         trials, epochs = curves.shape
-        last = np.ones(trials, int)
-        last[np.argsort(curves[:, 0], kind="stable")[:count]] = epochs
+        last = np.full(trials, first)
+        last[np.argsort(curves[:, first - 1], kind="stable")[:count]] = epochs
         return last
 
     return prune
@@ -118,6 +120,9 @@ def main():
     found = studies(options, given)
     dice = np.random.default_rng(0)
     pruners = {"halving": halving, "asynchronous halving": None, **{f"top {count}": top(count) for count in (1, 2, 3, 5)}}
+    for first in (3, 9, 15):
+        pruners[f"halving from {first} epochs on"] = lambda curves, first=first: halving(curves, first)
+        pruners[f"top 3 after {first} epochs"] = top(3, first)
     winners = np.bincount([int(np.argmin(one["curves"][:, -1])) for one in found], minlength=len(rules.LAMBDAS))
     print(f"{len(found)} studies of {len(rules.LAMBDAS)} λ, {options.epochs} epochs\n")
     rows, by_lambda = [], [("winner without pruning", *winners)]

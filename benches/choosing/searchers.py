@@ -94,7 +94,8 @@ def main():
         results = {}
         for seed in range(options.seeds):
             for way, search in ways.items():
-                path = options.out / f"searchers-{name}-{options.epochs}-{way.split()[0].strip(chr(39)).lower()}-{seed}.json"
+                word = way.split("'")[0].lower()
+                path = options.out / f"searchers-{name}-{options.epochs}-{word}-{seed}.json"
                 if way == "tpe" and not has_tpe and not path.exists():
                     continue
 
