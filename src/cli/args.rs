@@ -101,10 +101,13 @@ pub(super) struct ResumeArgs {
     /// For a sweep: the number of trainings at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+    /// For a sweep: the format of the table of trials
+    #[arg(long, value_enum, conflicts_with = "json")]
+    pub format: Option<TableFormatArg>,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
-    /// The new folder of the run's data, if they were moved
+    /// The new folder of the data, if they were moved
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Print JSON lines to standard output, and no progress
@@ -114,25 +117,11 @@ pub(super) struct ResumeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
-    /// The experiment: a TOML file, or `quickstart`, which is built in
+    /// The experiment: a TOML file, or `quickstart`, which is built in. Its section `[sweep]` can have most of these options
     pub config: PathBuf,
-    /// Values of a key: `penalty.0.lambda=0,0.1,1`, or a range `KEY=log:LOW:HIGH:COUNT` or `KEY=linear:LOW:HIGH:COUNT`; can be given several times. Without any,
-    /// 13 values of λ of the first penalty in a range that is found from the data
-    #[arg(long, value_name = "KEY=VALUES")]
-    pub grid: Vec<String>,
-    /// Try this many random combinations of the values, instead of all
-    #[arg(long, value_name = "TRIALS", requires = "grid", value_parser = clap::value_parser!(u32).range(1..))]
-    pub random: Option<u32>,
-    /// Train each trial with this many seeds, counted from that of the config. The split does not change
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub seeds: u32,
-    /// Cross-validation with this many folds, instead of the validation split of the config
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..))]
-    pub folds: Option<u32>,
-    /// The rule of the choice
-    #[arg(long, value_enum, default_value_t = RuleArg::Minimum)]
-    pub rule: RuleArg,
-    /// The number of trainings at once, which share the cores [default: the number of cores; on a GPU 1]
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// The number of trainings at once, which share the cores [default: the number of cores, or what fits into memory; on a GPU 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// The folder to create, instead of one named after the time in `artifacts`
@@ -144,9 +133,48 @@ pub(super) struct SweepArgs {
     /// Remove a key of the config file, as in `train`
     #[arg(long, value_name = "KEY")]
     pub unset: Vec<String>,
+    /// The format of the table of trials
+    #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
+    pub format: TableFormatArg,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is searched, and how it is chosen. Each option replaces a key of the section `[sweep]`.
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    /// Values of a key: `penalty.0.lambda=0,0.1,1`, or a range `KEY=log:LOW:HIGH:COUNT` or `KEY=linear:LOW:HIGH:COUNT`; can be given several times. Without any,
+    /// 13 values of λ of the first penalty in a range that is found from the data
+    #[arg(long, value_name = "KEY=VALUES")]
+    pub grid: Vec<String>,
+    /// Try this many random combinations of the values, instead of all
+    #[arg(long, value_name = "TRIALS", conflicts_with = "tpe", value_parser = clap::value_parser!(u64).range(1..))]
+    pub random: Option<u64>,
+    /// Try this many combinations that a tree-structured Parzen estimator (TPE) chooses from the results of earlier ones, instead of all
+    #[arg(long, value_name = "TRIALS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub tpe: Option<u64>,
+    /// Train each trial with this many seeds, counted from that of the config. The splits do not change [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
+    /// Cross-validation with this many folds, instead of the validation split of the config
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(2..))]
+    pub folds: Option<u64>,
+    /// Repeat with this many random splits into folds, or into training and validation split [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub repeats: Option<u64>,
+    /// New splits for each trial, instead of the same for all
+    #[arg(long)]
+    pub reshuffle: bool,
+    /// What ranks the trials [default: validation-loss]
+    #[arg(long, value_enum)]
+    pub criterion: Option<CriterionArg>,
+    /// The rule of the choice [default: minimum]
+    #[arg(long, value_enum)]
+    pub rule: Option<RuleArg>,
+    /// Which trials end early [default: none]
+    #[arg(long, value_enum)]
+    pub pruner: Option<PrunerArg>,
 }
 
 /// A trained network and a backend.
@@ -343,8 +371,41 @@ impl ValueEnum for BackendArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum RuleArg {
-    /// The lowest mean validation loss
+    /// The lowest mean
     Minimum,
-    /// The largest λ whose mean validation loss is within one standard error of the lowest
+    /// The largest λ whose mean is within one standard error of the lowest
     OneStandardError,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CriterionArg {
+    /// The data loss on the validation split, or on the folds
+    ValidationLoss,
+    /// The leave-one-out loss, estimated from the training images; needs no validation split
+    Loo,
+    /// The negative log evidence of the training images; needs no validation split
+    Evidence,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum PrunerArg {
+    /// None
+    None,
+    /// Successive halving: the best third goes on after 1 epoch, the best third of those after 3, and so on
+    Halving,
+    /// All but the best 3 end after 1 epoch
+    TopK,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableFormatArg {
+    /// Columns of text
+    #[default]
+    Text,
+    /// A table in Markdown
+    Markdown,
+    /// A `tabular` environment of LaTeX with the lines of the package `booktabs`
+    Latex,
+    /// Comma-separated values, with every digit
+    Csv,
 }

@@ -1,235 +1,200 @@
 //! `regulus sweep`.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use super::args::{RuleArg, SweepArgs};
+use super::args::{CriterionArg, PrunerArg, ResumeArgs, RuleArg, SearchArgs, SweepArgs, TableFormatArg};
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
-use super::table::{counted, duration, grouped, loss, metric_title, metric_value, metrics_listed, percent, table};
+use super::study::{comparison, settings, why};
+use super::table::{counted, duration, grouped, loss, metrics_listed};
 use super::train::stop_on_signals;
-use crate::clock;
-use crate::config::{ConfigTable, Experiment};
-use crate::data::Data;
+use crate::config::number::Count;
+use crate::config::{ConfigTable, Criterion, Pruner, Rule, Sweep};
 use crate::error::Error;
-use crate::search::{
-    Dimension, Plan, PlanOptions, Progress, Rule, Runner, Study, SweepFolder, TrialSummary, UnitState, ended_refit, lambda_grid, refit,
-    trials_csv,
-};
-use crate::session::{Status, Summary};
+use crate::search::{FitState, Jobs, Progress, Search, Study};
+
+/// How results are printed.
+#[derive(Clone, Copy)]
+struct Output {
+    format: TableFormatArg,
+    json: bool,
+}
 
 pub(super) fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let config = ConfigTable::load(&args.config, &args.unset, &args.set)?;
-    let experiment = config.experiment()?;
-    let space: Vec<Dimension> = args.grid.iter().map(|grid| Dimension::parse(grid)).collect::<Result<_, _>>()?;
-    let rule = match args.rule {
-        RuleArg::Minimum => Rule::Minimum,
-        RuleArg::OneStandardError => Rule::OneStandardError,
-    };
-    let [seeds, folds, random] = [Some(args.seeds), args.folds, args.random].map(|number| number.map(|number| number as usize));
-    let options = PlanOptions { space, random, seeds: seeds.unwrap_or(1), folds, rule };
-    let mut loaded = None;
-    let plan = if options.space.is_empty() {
-        // The range of λ is found from the data.
-        let probe = Plan::new(&config, PlanOptions { random: None, ..options.clone() })?;
-        let data = read(&probe)?;
-        let found = lambda_grid(&probe.experiment(&probe.units()[0])?, &data)?;
-        loaded = Some(data);
-        Plan::new(&config, PlanOptions { space: vec![found], random: None, ..options })?
-    } else {
-        Plan::new(&config, options)?
-    };
-    let data = match loaded {
-        Some(data) => data,
-        None => read(&plan)?,
-    };
-    let plan = plan.of_data(&data)?;
-    let path = args.sweep_dir.clone().unwrap_or_else(|| named(&experiment));
-    let folder = SweepFolder::create(&path, &plan)?;
-    run(&folder, &plan, &data, args.jobs, args.json)
-}
-
-/// Goes on with the sweep in `path`.
-pub(super) fn resume(path: &Path, jobs: Option<u32>, json: bool) -> Result<(), Error> {
-    let (folder, plan) = SweepFolder::open(path)?;
-    let data = read(&plan)?;
-    plan.check_data(&data)?;
-    run(&folder, &plan, &data, jobs, json)
-}
-
-/// The folder of a sweep that is not named.
-fn named(experiment: &Experiment) -> PathBuf {
-    let time: String = clock::now().chars().filter(char::is_ascii_alphanumeric).collect();
-    experiment.artifacts.join(&experiment.name).join(format!("sweep-{time}"))
-}
-
-fn read(plan: &Plan) -> Result<Data, Error> {
+    let sweep = args.search.applied_to(config.sweep()?);
     let work = Work::begin("reading images");
-    let data = plan.data(&|done, total| work.reach(done, total))?;
+    let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    Ok(data)
+    run(search, args.jobs, Output { format: args.format, json: args.json })
 }
 
-fn run(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: Option<u32>, json: bool) -> Result<(), Error> {
+/// Goes on with a sweep.
+pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
+    let work = Work::begin("reading images");
+    let search = Search::open(&args.run, args.data_dir.clone(), &|done, total| work.reach(done, total))?;
+    drop(work);
+    run(search, args.jobs, Output { format: args.format.unwrap_or_default(), json: args.json })
+}
+
+impl SearchArgs {
+    /// The section `[sweep]` with these options.
+    pub(super) fn applied_to(&self, mut sweep: Sweep) -> Sweep {
+        let count = |number: u64| Count::try_from(number).unwrap_or_else(|problem| unreachable!("clap has checked it: it {problem}"));
+        if !self.grid.is_empty() {
+            sweep.grid.clone_from(&self.grid);
+        }
+        if self.random.is_some() || self.tpe.is_some() {
+            (sweep.random, sweep.tpe) = (self.random.map(count), self.tpe.map(count));
+        }
+        sweep.folds = self.folds.map(count).or(sweep.folds);
+        sweep.seeds = self.seeds.map_or(sweep.seeds, count);
+        sweep.repeats = self.repeats.map_or(sweep.repeats, count);
+        sweep.reshuffle |= self.reshuffle;
+        match self.criterion {
+            None => {}
+            Some(CriterionArg::ValidationLoss) => sweep.criterion = Criterion::ValidationLoss,
+            Some(CriterionArg::Loo) => sweep.criterion = Criterion::Loo,
+            Some(CriterionArg::Evidence) => sweep.criterion = Criterion::Evidence,
+        }
+        match self.rule {
+            None => {}
+            Some(RuleArg::Minimum) => sweep.rule = Rule::Minimum,
+            Some(RuleArg::OneStandardError) => sweep.rule = Rule::OneStandardError,
+        }
+        match self.pruner {
+            None => {}
+            Some(PrunerArg::None) => sweep.pruner = Pruner::None,
+            Some(PrunerArg::Halving) => sweep.pruner = Pruner::Halving,
+            Some(PrunerArg::TopK) => sweep.pruner = Pruner::TopK,
+        }
+        sweep
+    }
+}
+
+fn run(mut search: Search, jobs: Option<u32>, output: Output) -> Result<(), Error> {
     let stop = stop_on_signals()?;
-    let backend = plan.refit_experiment(0, data)?.backend;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let default = if backend.kind.is_cpu() { (cores / backend.threads.max(1)).max(1) } else { 1 };
-    let jobs = jobs.map_or(default, |jobs| jobs as usize).min(plan.units().len().max(1));
-    let threads = (backend.kind.is_cpu() && backend.threads == 0).then(|| (cores / jobs).max(1));
-    begin(folder, plan, data, jobs, json)?;
-    let runner = Runner { plan, data, folder, jobs, threads, stop: Arc::clone(&stop) };
-    let results = runner.run(&mut |progress| report(plan, progress, json))?;
-    let Some(results) = results else { return Err(Error::Interrupted(folder.path().to_owned())) };
-    let mut study = Study::new(plan, &results);
-    study.refit = ended_refit(folder)?;
-    let csv = trials_csv(plan, &results)?;
-    folder.write_study(&study, &csv)?;
+    let jobs = search.jobs(jobs.map(|jobs| jobs as usize))?;
+    begin(&search, jobs, output)?;
+    let study = train(&mut search, jobs, &stop, output)?;
+    let Some(study) = study else { return interrupted(&search, output) };
+    finish(&search, study, &stop, output)
+}
+
+/// Trains what has not ended. Returns `None` if it was stopped.
+fn train(search: &mut Search, jobs: Jobs, stop: &Arc<AtomicBool>, output: Output) -> Result<Option<Study>, Error> {
+    let epochs = search.refit_epochs(0)? * search.plan().fits().len() as u64;
+    let work = (!output.json).then(|| Work::of("training", epochs));
+    search.run(jobs, stop, &mut |progress| match progress {
+        Progress::Epoch { .. } => {
+            work.iter().for_each(Work::advance);
+            Ok(())
+        }
+        Progress::Fit { .. } => report(progress, output.json),
+    })
+}
+
+/// Prints the comparison of the trials, trains the chosen one again, and prints the result.
+fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Output) -> Result<(), Error> {
+    let json = output.json;
     if !json {
-        print::out(comparison(plan, &study))?;
+        print::out(comparison(search.plan(), &study, output.format)?)?;
     }
     let Some(chosen) = study.chosen else {
         if json {
-            finish(folder, plan, &study, json)?;
+            end(search, &study)?;
         }
-        let has_diverged = study.trials.iter().any(|trial| trial.state == UnitState::Diverged);
-        return Err(Error::NoTrial { path: folder.path().join("trials.csv"), has_diverged });
+        let has_diverged = study.trials.iter().any(|trial| trial.state == FitState::Diverged);
+        return Err(Error::NoTrial { path: search.folder().path().join("trials.csv"), has_diverged });
     };
     if study.refit.is_none() {
-        study.refit = Some(run_refit(folder, plan, chosen, data, &stop, json)?);
-        folder.write_study(&study, &csv)?;
+        if !json {
+            print::note(format_args!("training trial {chosen} again, on all images but the test split"));
+        }
+        let mut reporter = ProgressReporter::new(json, search.refit_epochs(chosen)?, 0);
+        let is_done = search.refit(&mut study, stop, &mut reporter)?;
+        drop(reporter);
+        if !is_done {
+            return interrupted(search, output);
+        }
     }
-    finish(folder, plan, &study, json)
+    if json { end(search, &study) } else { print_choice(search, &study, chosen, output) }
 }
 
-fn run_refit(folder: &SweepFolder, plan: &Plan, chosen: usize, data: &Data, stop: &Arc<AtomicBool>, json: bool) -> Result<Summary, Error> {
-    if !json {
-        print::note(format_args!("training trial {chosen} again, on the validation data too"));
+fn interrupted(search: &Search, output: Output) -> Result<(), Error> {
+    let path = search.folder().path();
+    if output.json {
+        print::json(&json!({ "event": "interrupted", "sweep": path.display().to_string() }))?;
     }
-    let epochs = plan.refit_experiment(chosen, data)?.train.epochs.get() as u64;
-    let mut reporter = ProgressReporter::new(json, epochs, 0);
-    let summary = refit(plan, chosen, data, folder, stop, &mut reporter)?;
-    drop(reporter);
-    if summary.status == Status::Interrupted {
-        return Err(Error::Interrupted(folder.path().to_owned()));
-    }
-    Ok(summary)
+    Err(Error::Interrupted(path.to_owned()))
 }
 
-fn begin(folder: &SweepFolder, plan: &Plan, data: &Data, jobs: usize, json: bool) -> Result<(), Error> {
-    let (trials, units) = (plan.trials.len(), plan.units().len());
-    if json {
+fn begin(search: &Search, jobs: Jobs, output: Output) -> Result<(), Error> {
+    let (plan, path) = (search.plan(), search.folder().path().display());
+    let (trials, fits) = (plan.sweep.tpe.map_or(plan.trials.len(), Count::get), plan.fits().len());
+    if output.json {
         return print::json(
-            &json!({ "event": "begin", "sweep": folder.path().display().to_string(), "plan": plan, "trainings": units, "jobs": jobs, "warnings": data.warnings }),
+            &json!({ "event": "begin", "sweep": path.to_string(), "plan": plan, "trainings": fits, "jobs": jobs.count, "warnings": search.data().warnings }),
         );
     }
-    data.warnings.iter().for_each(print::warning);
-    let folds = plan.folds.map_or(String::new(), |folds| format!(" × {folds} folds"));
+    search.data().warnings.iter().for_each(print::warning);
+    let factors = [(plan.folds(), "folds"), (Some(plan.sweep.repeats.get()).filter(|repeats| *repeats > 1), "repeats")];
+    let splits: String = factors.iter().filter_map(|(count, noun)| count.map(|count| format!(" × {count} {noun}"))).collect();
     print::note(format_args!(
-        "{} × {}{folds} = {}, {} at once",
+        "{} × {}{splits} = {}, {} at once",
         counted(trials as u64, "trial"),
         counted(plan.seeds.len() as u64, "seed"),
-        counted(units as u64, "training"),
-        grouped(jobs as u64)
+        counted((trials * plan.fits_of_trial()) as u64, "training"),
+        grouped(jobs.count as u64)
     ));
-    print::note(format_args!("sweep folder: {}", folder.path().display()));
+    print::note(format_args!("sweep folder: {path}"));
     Ok(())
 }
 
-fn report(plan: &Plan, progress: &Progress, json: bool) -> Result<(), Error> {
-    let Progress { result, done, total, seconds_left } = progress;
+fn report(progress: &Progress, json: bool) -> Result<(), Error> {
+    let Progress::Fit { plan, result, done, total, seconds_left } = progress else { return Ok(()) };
     if json {
         return print::json(&json!({ "event": "training", "done": done, "total": total, "seconds_left": seconds_left, "result": result }));
     }
-    let settings = settings(&plan.trials[result.unit.trial]);
-    let fold = result.unit.fold.map_or(String::new(), |fold| format!(", fold {fold}"));
+    let fit = &result.fit;
+    let part = |name: &str, number: Option<usize>| number.map_or(String::new(), |number| format!(", {name} {number}"));
+    let pause = if result.state == FitState::Paused { format!("after {}, ", counted(result.epochs, "epoch")) } else { String::new() };
     let outcome = match (&result.validation_loss, &result.message) {
+        (_, Some(message)) => message.clone(),
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
-        (_, message) => message.clone().unwrap_or_else(|| "no validation loss".to_owned()),
+        (None, None) => format!("train loss {}", result.train_loss.map_or("-".to_owned(), loss)),
     };
-    let left = if done < total { format!(", {} left", duration(*seconds_left)) } else { String::new() };
-    print::note(format_args!("{done}/{total}: {settings}, seed {}{fold}: {outcome}{left}", result.unit.seed));
+    let left = seconds_left.filter(|_| done < total).map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
+    let (settings, folds) = (settings(&plan.trials[fit.trial]), [part("repeat", fit.repeat), part("fold", fit.fold)].concat());
+    print::note(format_args!("{done}/{total}: {settings}, seed {}{folds}: {pause}{outcome}{left}", fit.seed));
     Ok(())
 }
 
-/// The settings of a trial, such as `penalty.0.lambda=0.1`.
-fn settings(settings: &[(String, toml::Value)]) -> String {
-    settings.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+/// Prints the last JSON line.
+fn end(search: &Search, study: &Study) -> Result<(), Error> {
+    print::json(&json!({ "event": "end", "sweep": search.folder().path().display().to_string(), "study": study }))
 }
 
-fn finish(folder: &SweepFolder, plan: &Plan, study: &Study, json: bool) -> Result<(), Error> {
-    if json {
-        return print::json(&json!({ "event": "end", "sweep": folder.path().display().to_string(), "study": study }));
-    }
-    let Some(chosen) = study.chosen else { return Ok(()) };
-    print::out(format_args!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen)))?;
+/// Prints the choice: after a table for other programs, to standard error.
+fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -> Result<(), Error> {
+    let plan = search.plan();
+    let mut lines = vec![format!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen))];
     if let Some(test) = study.refit.as_ref().and_then(|summary| summary.test.as_ref()) {
         let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
-        print::out(format_args!("trained again on all but the test split; test: {measured}"))?;
+        lines.push(format!("trained again on all but the test split; test: {measured}"));
     }
-    study.refit.iter().flat_map(|summary| &summary.warnings).for_each(print::warning);
-    print::out(format_args!("run folder: {}", folder.refit().display()))
-}
-
-fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
-    match (plan.rule, study.minimum) {
-        (Rule::OneStandardError, Some(minimum)) if minimum == chosen => {
-            "the lowest validation loss; no larger λ is within one standard error of it".to_owned()
+    study.warnings.iter().chain(study.refit.iter().flat_map(|summary| &summary.warnings)).for_each(print::warning);
+    lines.push(format!("run folder: {}", search.folder().refit().display()));
+    lines.iter().try_for_each(|line| {
+        if output.format == TableFormatArg::Text {
+            print::out(line)
+        } else {
+            print::note(line);
+            Ok(())
         }
-        (Rule::OneStandardError, Some(minimum)) => {
-            format!("the largest λ within one standard error of the lowest validation loss, that of {}", settings(&plan.trials[minimum]))
-        }
-        _ => "the lowest validation loss".to_owned(),
-    }
-}
-
-/// The table of the trials.
-fn comparison(plan: &Plan, study: &Study) -> String {
-    let metrics: Vec<String> = study
-        .trials
-        .iter()
-        .find(|trial| !trial.validation.is_empty())
-        .map(|trial| trial.validation.keys().cloned().collect())
-        .unwrap_or_default();
-    let has_zeros = study.trials.iter().any(|trial| trial.zero_weights.is_some_and(|zeros| zeros > 0.0));
-    let keys = plan.space.iter().map(|dimension| dimension.key.clone());
-    let measured = ["validation loss", "difference", "± standard error"].map(str::to_owned);
-    let mut header: Vec<String> = keys.chain(measured).chain(metrics.iter().map(|name| metric_title(name))).collect();
-    header.push("‖w‖²".to_owned());
-    header.extend(has_zeros.then(|| "weights 0".to_owned()));
-    header.push(String::new());
-    let row = |trial: &TrialSummary| {
-        let setting = |key: &String| plan.setting(trial.trial, key).map_or("-".to_owned(), ToString::to_string);
-        let mut cells: Vec<String> = plan.space.iter().map(|dimension| setting(&dimension.key)).collect();
-        match &trial.comparison {
-            Some(found) => {
-                let error = found.standard_error.map_or("-".to_owned(), |error| format!("{error:.4}"));
-                cells.extend([loss(found.mean), format!("{:+.4}", found.difference), error]);
-            }
-            None => cells.extend(["-", "-", "-"].map(str::to_owned)),
-        }
-        cells.extend(metrics.iter().map(|name| trial.validation.get(name).map_or("-".to_owned(), |value| metric_value(name, *value))));
-        cells.push(trial.weight_norm_squared.map_or("-".to_owned(), |norm| format!("{norm:.3}")));
-        if has_zeros {
-            cells.push(trial.zero_weights.map_or("-".to_owned(), percent));
-        }
-        cells.push(mark(trial, study));
-        cells
-    };
-    table(&header.iter().map(String::as_str).collect::<Vec<_>>(), study.trials.iter().map(row))
-}
-
-/// What is special about a trial.
-fn mark(trial: &TrialSummary, study: &Study) -> String {
-    let state = match trial.state {
-        UnitState::Completed => None,
-        UnitState::Diverged => Some("diverged"),
-        UnitState::Failed => Some("failed"),
-    };
-    let marks = [state, (study.minimum == Some(trial.trial)).then_some("minimum"), (study.chosen == Some(trial.trial)).then_some("chosen")];
-    marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    })
 }

@@ -26,6 +26,9 @@ use crate::session::Status;
 
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
+    if experiment.sweep.is_some() && !args.json {
+        print::note("`regulus sweep` uses the section `[sweep]` of the config; `train` does not");
+    }
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
@@ -40,14 +43,14 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
         return Err(DataError::Missing { path: args.run.clone(), hint }.into());
     }
     if SweepFolder::is_sweep(&args.run) {
-        if args.epochs.is_some() || args.data_dir.is_some() {
-            let problem = format!("`--epochs` and `--data-dir` are for runs, but `{}` is a sweep; leave them out", args.run.display());
-            return Err(Error::Usage(problem));
+        if args.epochs.is_some() {
+            return Err(Error::Usage(format!("`--epochs` is for runs, but `{}` is a sweep; leave it out", args.run.display())));
         }
-        return sweep::resume(&args.run, args.jobs, args.json);
+        return sweep::resume(args);
     }
-    if args.jobs.is_some() {
-        return Err(Error::Usage(format!("`--jobs` is for a sweep, but `{}` is a run; leave it out", args.run.display())));
+    if args.jobs.is_some() || args.format.is_some() {
+        let problem = format!("`--jobs` and `--format` are for sweeps, but `{}` is a run; leave them out", args.run.display());
+        return Err(Error::Usage(problem));
     }
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
 use super::schema::inline_schema;
-use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule, Task};
+use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule, Sweep, Task};
 use crate::seed::Seed;
 
 /// What a name consists of.
@@ -70,6 +70,10 @@ pub struct Experiment {
     /// Checkpoints between the ends of epochs.
     #[serde(default)]
     pub checkpoint: Checkpoint,
+    /// What `regulus sweep` tries, and how it chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Sweep", extend("x-see" = "[Choosing λ](choosing-lambda.md) describes sweeps."))]
+    pub sweep: Option<Sweep>,
 }
 
 inline_schema!(Seed, |generator| generator.subschema_for::<u64>());

@@ -3,10 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use super::experiment::{Backend, Checkpoint, EarlyStopping, Train};
-use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule, Task};
+use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule, Sweep, Task};
 
 /// The sections with their keys, in the order of the file. Keys outside of sections have an empty path. Penalties have the index 0.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
     [
         ("", keys_of::<Experiment>()),
         ("backend", keys_of::<Backend>()),
@@ -22,6 +22,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
         ("averaging", keys_of::<Averaging>()),
         ("early_stopping", keys_of::<EarlyStopping>()),
         ("checkpoint", keys_of::<Checkpoint>()),
+        ("sweep", keys_of::<Sweep>()),
     ]
 }
 

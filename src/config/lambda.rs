@@ -46,6 +46,8 @@ pub enum Structure {
     Diagonal,
     /// A Kronecker product for each kernel (Martens and Grosse 2015, arXiv 1503.05671; Grosse and Martens 2016, arXiv 1602.01407).
     Kronecker,
+    /// A Kronecker product's eigenvectors with the curvature along each of them (George et al. 2018, arXiv 1806.03884).
+    Ekfac,
 }
 
 impl Default for Lambda {

@@ -8,7 +8,7 @@ use figment::providers::Serialized;
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set_text};
-use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, key_paths};
+use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, Sweep, key_paths};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -84,6 +84,7 @@ impl Experiment {
         self.resolve_task()?;
         self.check_proximal()?;
         self.check_epochs()?;
+        self.sweep.as_ref().map_or(Ok(()), Sweep::check)?;
         if let Some(has_validation) = self.data.has_validation() {
             self.check_validation(has_validation)?;
         }

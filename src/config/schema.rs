@@ -60,6 +60,18 @@ pub(super) fn number_or_words<Number: JsonSchema>(generator: &mut SchemaGenerato
     schemars::json_schema!({ "anyOf": [generator.subschema_for::<Number>(), { "type": "string", "enum": words }] })
 }
 
+/// Whether a dotted key, such as `model.hidden`, takes no numbers but whole ones.
+pub(super) fn is_whole_number(key: &str) -> bool {
+    let root = Experiment::schema();
+    let find = |schema, part: &str| -> Option<&Value> {
+        let schema: &Value = schema;
+        if part.parse::<usize>().is_ok() { schema.get("items") } else { schema.get("properties")?.get(part) }
+    };
+    let Some(schema) = key.split('.').try_fold(&root, find) else { return false };
+    let is_integer = |schema: &Value| schema["type"] == "integer";
+    is_integer(schema) || schema["anyOf"].as_array().is_some_and(|kinds| kinds.iter().any(is_integer))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -105,6 +117,7 @@ mod tests {
             "[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"l1\"\nlambda = 1\nschedule.kind = \"step\"\n",
             "optimizer.kind = \"rmsprop\"\n[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"decoupled\"\nschedule.kind = \"cpr\"\n",
             "model.kind = \"dncnn\"\n[data]\nsource = \"mnist\"\n[task]\nkind = \"denoise\"\n",
+            "[sweep]\nfolds = 5\n[data]\nsource = \"mnist\"\n",
             "schedule.kind = \"plateau\"\n[data]\nsource = \"mnist\"\nvalidation = 0.1\n[[penalty]]\nkind = \"l2\"\nschedule.kind = \"adaptive\"\n",
         ];
         let mut compared = std::collections::BTreeSet::new();

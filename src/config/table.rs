@@ -2,9 +2,19 @@
 
 use std::path::Path;
 
+use figment::Figment;
+use figment::providers::Serialized;
+use serde::Deserialize;
+
 use super::load::{check_sections, of_added_penalty, read, text_of};
 use super::overrides::{SetArgument, put_value, set, unset};
-use super::{ConfigError, Experiment};
+use super::{ConfigError, Experiment, Sweep};
+
+/// The section `[sweep]` by itself.
+#[derive(Deserialize)]
+struct Section {
+    sweep: Sweep,
+}
 
 /// A config as a TOML table whose values can be set. [`ConfigTable::experiment`] checks it.
 #[derive(Clone, Debug)]
@@ -90,6 +100,57 @@ impl ConfigTable {
             }
         }
         Ok(Self { table, arguments: Vec::new(), penalties: self.penalties })
+    }
+
+    /// As [`ConfigTable::settled`], of a config that is complete only with `values`, which the result has again as they were.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigTable::experiment`], with the values.
+    pub fn settled_with(&self, values: &[(String, toml::Value)]) -> Result<Self, ConfigError> {
+        let mut complete = self.clone();
+        values.iter().try_for_each(|(key, value)| complete.set_value(key, value.clone()))?;
+        let mut settled = complete.settled()?;
+        for (key, _) in values {
+            unset(&mut settled.table, std::slice::from_ref(key))?;
+            if let Some(own) = self.value(key) {
+                settled.set_value(key, own.clone())?;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// The value of a dotted key.
+    fn value(&self, key: &str) -> Option<&toml::Value> {
+        let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+        let step = |value: &'_ toml::Value, part: &str| match value {
+            toml::Value::Array(values) => part.parse::<usize>().ok().filter(|index| *index < values.len()),
+            _ => None,
+        };
+        rest.into_iter().flat_map(|rest| rest.split('.')).try_fold(self.table.get(first)?, |value, part| match step(value, part) {
+            Some(index) => value.get(index),
+            None => value.get(part),
+        })
+    }
+
+    /// The section `[sweep]`, or its defaults. The rest of the config may be incomplete.
+    ///
+    /// # Errors
+    ///
+    /// When the section has an unknown key or an invalid value.
+    pub fn sweep(&self) -> Result<Sweep, ConfigError> {
+        check_sections(&self.table)?;
+        let Some(section) = self.table.get("sweep") else { return Ok(Sweep::default()) };
+        let table = toml::Table::from_iter([("sweep".to_owned(), section.clone())]);
+        let read = Figment::from(Serialized::defaults(table)).extract::<Section>();
+        read.map(|section| section.sweep).map_err(ConfigError::from_figment)
+    }
+
+    /// The same config without the section `[sweep]`.
+    #[must_use]
+    pub fn without_sweep(mut self) -> Self {
+        self.table.remove("sweep");
+        self
     }
 
     /// The table as TOML.

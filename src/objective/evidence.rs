@@ -43,13 +43,13 @@ mod tests {
     #[test]
     fn evidence_of_two_weights_by_hand() {
         // h = 2·3 and 2·0 with λ = 2: γ = 6/8 + 0, Σ ln(1 + h/λ) = ln 4, ‖w‖² = 0.5.
-        let spectrum = Spectrum { left: vec![2.0], right: vec![3.0, 0.0] };
+        let spectrum = Spectrum::Products { left: vec![2.0], right: vec![3.0, 0.0] };
         let found = Evidence::of(2.0, &[&spectrum], 0.5);
         assert!((found.gamma - 0.75).abs() < 1e-12 && (found.lambda - 1.5).abs() < 1e-12);
         assert!((found.log_evidence + 0.5 * (1.0 + 4.0_f64.ln())).abs() < 1e-12);
-        let overflowed = Spectrum { left: vec![f64::NAN], right: vec![3.0, 1.0] };
+        let overflowed = Spectrum::Products { left: vec![f64::NAN], right: vec![3.0, 1.0] };
         assert!(Evidence::of(2.0, &[&overflowed], 0.5).log_evidence.is_nan(), "NaN is reported as divergence");
-        let flat = Spectrum { left: vec![0.0], right: vec![3.0, 1.0] };
+        let flat = Spectrum::Products { left: vec![0.0], right: vec![3.0, 1.0] };
         assert!((Evidence::of(2.0, &[&spectrum], 0.0).lambda - 2.0).abs() < 1e-12);
         assert!((Evidence::of(2.0, &[&flat], 0.5).lambda - 2.0).abs() < 1e-12);
     }

@@ -167,6 +167,20 @@ impl Penalties {
         weights.iter().filter(penalized).map(|(_, values)| host_norm(Norm::Squares, values)).sum()
     }
 
+    /// The precision of the Gaussian prior that the squares among the penalties are, by name of parameter, in a step of `batch` samples: the sum of their λ, for
+    /// the objective summed over the training samples. Without those that are 0.
+    #[must_use]
+    pub fn precisions(&self, batch: usize) -> BTreeMap<String, f64> {
+        let mut precisions = BTreeMap::new();
+        for term in &self.terms {
+            let precision = term.precision(batch);
+            if precision > 0.0 {
+                term.names.iter().for_each(|name| *precisions.entry(name.clone()).or_insert(0.0) += precision);
+            }
+        }
+        precisions
+    }
+
     fn terms_on(&self, name: &str) -> impl Iterator<Item = &Term> {
         self.terms.iter().filter(move |term| term.names.contains(name))
     }

@@ -130,6 +130,12 @@ impl Term {
         self.lambda / m as f64
     }
 
+    /// The second derivative of the term in a weight, for the objective summed over the training samples, in a step of `batch` samples: λ of an L2 penalty.
+    pub(super) fn precision(&self, batch: usize) -> f64 {
+        let of_squares = |(norm, share): (Norm, f64)| if norm == Norm::Squares { 2.0 * share } else { 0.0 };
+        self.train_samples as f64 * self.factor(batch) * self.form.norms().into_iter().map(of_squares).sum::<f64>()
+    }
+
     /// The summands of λ/m·R(w) in a step of `batch` samples, each `[1]`. Autodiff tracks them, unless the term is proximal.
     pub(super) fn on(&self, network: &Network, batch: usize) -> Vec<Tensor<1>> {
         let (factor, tracked) = (self.factor(batch), !self.proximal);

@@ -2,28 +2,29 @@
 //!
 //! ```text
 //! sweep.json       the plan
-//! units/           the result of each training, written when it has ended, and checkpoints of those that have not
+//! fits/            the result of each training, written when it has ended, and checkpoints of those that have not
 //! journal.log      the trials that have ended, for Optuna
 //! trials.csv       one line for each training
 //! study.json       the comparison of the trials, the choice, and the result of the chosen one
 //! refit/           the run of the chosen trial on all images but the test split
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::unit_checkpoint::UnitCheckpoint;
-use super::{Plan, Study, Unit, UnitResult};
+use super::fit_checkpoint::FitCheckpoint;
+use super::{Fit, FitResult, FitState, Plan, Study};
 use crate::atomic;
 use crate::checksum::{with_checksum, without_checksum};
 use crate::error::{Error, WriteError};
 use crate::run::{RunError, SWEEP};
 
 const PLAN: &str = SWEEP;
-const UNITS: &str = "units";
+const FITS: &str = "fits";
 const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";
 const STUDY: &str = "study.json";
@@ -45,7 +46,7 @@ impl SweepFolder {
     ///
     /// When the folder has files or can't be written to.
     pub fn create(path: &Path, plan: &Plan) -> Result<Self, Error> {
-        let units = path.join(UNITS);
+        let fits = path.join(FITS);
         std::fs::create_dir_all(path).map_err(WriteError::at(path))?;
         if !is_free(path).map_err(WriteError::at(path))? {
             return Err(RunError::Taken { path: path.to_owned() }.into());
@@ -55,9 +56,28 @@ impl SweepFolder {
         if Self::is_sweep(path) {
             return Err(RunError::Taken { path: path.to_owned() }.into());
         }
-        std::fs::create_dir_all(&units).map_err(WriteError::at(&units))?;
+        std::fs::create_dir_all(&fits).map_err(WriteError::at(&fits))?;
         atomic::write(&path.join(PLAN), with_checksum(plan).as_bytes())?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// As [`SweepFolder::create`], with a new folder in `parent` named after the time.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written to.
+    pub(super) fn create_named(parent: &Path, time: &str, plan: &Plan) -> Result<Self, Error> {
+        let time: String = time.chars().filter(char::is_ascii_alphanumeric).collect();
+        std::fs::create_dir_all(parent).map_err(WriteError::at(parent))?;
+        for number in 1_u32.. {
+            let path = parent.join(if number == 1 { format!("sweep-{time}") } else { format!("sweep-{time}-{number}") });
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(WriteError { path, source }.into()),
+                Ok(()) => return Self::create(&path, plan),
+            }
+        }
+        unreachable!("one of 2³² names is free")
     }
 
     /// Whether `path` is the folder of a sweep.
@@ -73,7 +93,7 @@ impl SweepFolder {
     /// When another process has it, or its plan is damaged.
     pub fn open(path: &Path) -> Result<(Self, Plan), Error> {
         let lock = lock(path)?;
-        let plan = read(&path.join(PLAN))?;
+        let plan = read(&path.join(PLAN), "begin a new sweep, or restore the file")?;
         Ok((Self { path: path.to_owned(), _lock: lock }, plan))
     }
 
@@ -94,38 +114,64 @@ impl SweepFolder {
         self.path.join(REFIT)
     }
 
-    /// The result of a unit. Returns `None` if it has not ended.
+    /// The results of the fits that have ended or are paused. A checkpoint that a kill left of one that has ended is removed.
+    ///
+    /// # Errors
+    ///
+    /// When a file is damaged.
+    pub fn results(&self, plan: &Plan) -> Result<BTreeMap<Fit, FitResult>, Error> {
+        let mut results = BTreeMap::new();
+        for fit in plan.fits() {
+            let Some(result) = self.result(&fit)? else { continue };
+            if result.state != FitState::Paused {
+                self.remove_checkpoint(&fit)?;
+            }
+            results.insert(fit, result);
+        }
+        Ok(results)
+    }
+
+    /// The result of a fit. Returns `None` if it has not ended and is not paused.
     ///
     /// # Errors
     ///
     /// When its file is damaged.
-    pub fn result(&self, unit: &Unit) -> Result<Option<UnitResult>, Error> {
-        let path = self.path.join(UNITS).join(unit.file_name());
-        if path.is_file() { read(&path).map(Some) } else { Ok(None) }
+    pub fn result(&self, fit: &Fit) -> Result<Option<FitResult>, Error> {
+        let path = self.path.join(FITS).join(fit.file_name());
+        if path.is_file() { read(&path, "remove it to repeat this training").map(Some) } else { Ok(None) }
     }
 
-    /// Writes the result of a unit, and removes its checkpoint.
+    /// Writes the result of a fit, and removes its checkpoint unless it is paused.
     ///
     /// # Errors
     ///
     /// When it can't be written.
-    pub fn write_result(&self, result: &UnitResult) -> Result<(), WriteError> {
-        self.write_json(&Path::new(UNITS).join(result.unit.file_name()), result)?;
-        self.remove_checkpoint(&result.unit)
+    pub fn write_result(&self, result: &FitResult) -> Result<(), WriteError> {
+        self.write_json(&Path::new(FITS).join(result.fit.file_name()), result)?;
+        if result.state == FitState::Paused { Ok(()) } else { self.remove_checkpoint(&result.fit) }
     }
 
-    /// Removes the checkpoint of a unit that has ended.
+    /// Writes the plan with further trials.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub(super) fn write_plan(&self, plan: &Plan) -> Result<(), WriteError> {
+        self.write_json(Path::new(PLAN), plan)
+    }
+
+    /// Removes the checkpoint of a fit that has ended.
     ///
     /// # Errors
     ///
     /// When it can't be removed.
-    pub(super) fn remove_checkpoint(&self, unit: &Unit) -> Result<(), WriteError> {
-        UnitCheckpoint::remove(&self.checkpoint(unit))
+    pub(super) fn remove_checkpoint(&self, fit: &Fit) -> Result<(), WriteError> {
+        FitCheckpoint::remove(&self.checkpoint(fit))
     }
 
-    /// The folder of the checkpoint of a unit that has not ended.
-    pub(super) fn checkpoint(&self, unit: &Unit) -> PathBuf {
-        self.path.join(UNITS).join(unit.file_name()).with_extension("checkpoint")
+    /// The folder of the checkpoint of a fit that has not ended.
+    pub(super) fn checkpoint(&self, fit: &Fit) -> PathBuf {
+        self.path.join(FITS).join(fit.file_name()).with_extension("checkpoint")
     }
 
     /// Writes `trials.csv` and `study.json`.
@@ -135,6 +181,11 @@ impl SweepFolder {
     /// When they can't be written.
     pub fn write_study(&self, study: &Study, trials: &str) -> Result<(), WriteError> {
         atomic::write(&self.path.join(TRIALS), trials.as_bytes())?;
+        self.write_study_json(study)
+    }
+
+    /// Writes `study.json`.
+    pub(super) fn write_study_json(&self, study: &Study) -> Result<(), WriteError> {
         self.write_json(Path::new(STUDY), study)
     }
 
@@ -149,7 +200,7 @@ fn is_free(path: &Path) -> std::io::Result<bool> {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_left =
-            name == LOCK || name.starts_with(&format!(".{PLAN}.")) || (name == UNITS && std::fs::read_dir(entry.path())?.next().is_none());
+            name == LOCK || name.starts_with(&format!(".{PLAN}.")) || (name == FITS && std::fs::read_dir(entry.path())?.next().is_none());
         if !is_left {
             return Ok(false);
         }
@@ -167,9 +218,10 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+/// Reads a file. `remedy` says what to do if it is damaged.
+fn read<T: DeserializeOwned>(path: &Path, remedy: &str) -> Result<T, Error> {
     let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-    let damaged = |problem: String| RunError::Damaged { path: path.to_owned(), problem };
+    let damaged = |problem: String| RunError::Damaged { path: path.to_owned(), problem: format!("{problem}; {remedy}") };
     let content = without_checksum(&bytes).map_err(damaged)?;
     serde_json::from_value(content).map_err(|error| damaged(error.to_string()).into())
 }

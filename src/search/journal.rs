@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Dimension, Plan, UnitResult, UnitState, Values};
+use super::{FitResult, FitState, Plan};
 use crate::clock;
+use crate::config::{Dimension, Values};
 use crate::error::WriteError;
 
 /// Operations of the journal.
@@ -20,6 +21,7 @@ const CREATE_STUDY: u8 = 0;
 const CREATE_TRIAL: u8 = 4;
 /// States of a trial.
 const COMPLETE: u8 = 1;
+const PRUNED: u8 = 2;
 const FAIL: u8 = 3;
 /// The direction of the study.
 const MINIMIZE: u8 = 1;
@@ -55,12 +57,12 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Adds a trial with the results of all its units, unless it is there.
+    /// Adds a trial with the results of all its fits, unless it is there.
     ///
     /// # Errors
     ///
     /// When it can't be written.
-    pub(super) fn add(&mut self, plan: &Plan, trial: usize, results: &[&UnitResult]) -> Result<(), WriteError> {
+    pub(super) fn add(&mut self, plan: &Plan, trial: usize, results: &[&FitResult]) -> Result<(), WriteError> {
         if !self.trials.insert(trial) {
             return Ok(());
         }
@@ -86,11 +88,15 @@ const WORKER: &str = "regulus";
 const TRIAL: &str = "trial";
 
 /// The line of a trial.
-fn line(plan: &Plan, trial: usize, results: &[&UnitResult]) -> Value {
-    let losses: Option<Vec<f64>> = results
-        .iter()
-        .map(|result| result.validation_loss.filter(|loss| result.state == UnitState::Completed && loss.is_finite()))
-        .collect();
+fn line(plan: &Plan, trial: usize, results: &[&FitResult]) -> Value {
+    let state = match results.iter().map(|result| result.state).find(|state| *state != FitState::Completed) {
+        None => COMPLETE,
+        Some(FitState::Pruned) => PRUNED,
+        Some(_) => FAIL,
+    };
+    // Of a pruned trial those of its last epoch.
+    let losses: Option<Vec<f64>> =
+        results.iter().map(|result| result.validation_loss.filter(|loss| state != FAIL && loss.is_finite())).collect();
     let losses = losses.filter(|losses| !losses.is_empty());
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
     let settings: BTreeMap<&str, &toml::Value> = plan.trials[trial].iter().map(|(key, value)| (key.as_str(), value)).collect();
@@ -102,7 +108,8 @@ fn line(plan: &Plan, trial: usize, results: &[&UnitResult]) -> Value {
         params.insert(dimension.key.clone(), internal);
         distributions.insert(dimension.key.clone(), distribution.to_string().into());
     }
-    let mut attributes = json!({ TRIAL: trial, "seeds": plan.seeds, "folds": plan.folds, "seconds": seconds });
+    let mut attributes =
+        json!({ TRIAL: trial, "seeds": plan.seeds, "folds": plan.folds(), "repeats": plan.sweep.repeats, "seconds": seconds });
     if let Some(message) = results.iter().find_map(|result| result.message.as_ref()) {
         attributes["message"] = json!(message);
     }
@@ -111,7 +118,7 @@ fn line(plan: &Plan, trial: usize, results: &[&UnitResult]) -> Value {
         losses.iter().flatten().enumerate().map(|(index, loss)| (index.to_string(), json!(loss))).collect();
     json!({
         "op_code": CREATE_TRIAL, "worker_id": WORKER, "study_id": 0,
-        "state": if value.is_some() { COMPLETE } else { FAIL },
+        "state": if value.is_some() { state } else { FAIL },
         "value": value, "values": null,
         "datetime_start": time(&clock::before(seconds)), "datetime_complete": time(&clock::now()),
         "params": params, "distributions": distributions,
@@ -127,7 +134,12 @@ fn time(utc: &str) -> String {
 /// The value of a parameter as Optuna stores it, and its distribution: a range of numbers, or an index in a list of choices. Returns `None` for a value that
 /// is not in the list.
 fn parameter(dimension: &Dimension, value: &toml::Value) -> Option<(Value, Value)> {
-    if let Values::Range { low, high, is_log, .. } = &dimension.values {
+    if let Values::Range { low, high, is_log, is_whole, .. } = &dimension.values {
+        if *is_whole {
+            let [low, high] = [0.0, 1.0].map(|share| dimension.values.at(share));
+            let attributes = json!({ "step": 1, "low": low?.as_integer(), "high": high?.as_integer(), "log": is_log });
+            return Some((json!(value.as_integer()?), json!({ "name": "IntDistribution", "attributes": attributes })));
+        }
         let attributes = json!({ "step": null, "low": low, "high": high, "log": is_log });
         return Some((json!(value.as_float()?.clamp(*low, *high)), json!({ "name": "FloatDistribution", "attributes": attributes })));
     }

@@ -5,11 +5,9 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use regulus_model::graph::Parameter;
 
-use super::space::rounded;
-use super::{Dimension, Values};
 use crate::backend::numbers;
 use crate::config::number::NonNegative;
-use crate::config::{Experiment, Lambda, Penalty, PenaltyKind, Schedule};
+use crate::config::{Dimension, Experiment, Lambda, Penalty, PenaltyKind, Schedule, Values, rounded};
 use crate::data::{Batcher, Data, DataLoader};
 use crate::error::Error;
 use crate::launch::session_of;

@@ -1,28 +1,32 @@
 //! Sweeps: many trainings of one experiment with other values of some keys, and one choice among them.
 //!
-//! A trial is a set of values. It is trained once for each seed and each fold: a unit. Trials share seeds and folds, so the differences between them are
-//! paired. Nothing but the validation loss of the last epoch ranks them. The chosen trial is trained again on all images but the test split, which is measured
-//! once, for it alone.
+//! A trial is a set of values. It is trained once for each seed and each split. Each of these trainings is a fit. Trials share seeds and splits, so the differences
+//! between them are paired. Nothing but the criterion after the last epoch ranks them. The chosen trial is trained again on all images but the test split, which is
+//! measured once, for it alone.
 
+mod fit;
+mod fit_checkpoint;
 mod folder;
 mod journal;
 mod lambda_range;
 mod plan;
+mod planned;
+mod pruner;
 mod refit;
 mod runner;
+#[expect(clippy::module_inception, reason = "the noun of the module")]
+mod search;
 mod selection;
 mod space;
 mod study;
-mod unit;
-mod unit_checkpoint;
+mod tpe;
 
+pub use fit::{Fit, FitResult, FitState};
 pub use folder::SweepFolder;
 pub use lambda_range::lambda_grid;
-pub use plan::{Plan, PlanOptions, Rule};
-pub use refit::{ended_refit, refit};
-pub use runner::{Progress, Runner};
+pub use plan::Plan;
+pub use runner::{Progress, Report};
+pub use search::{Jobs, Search};
 pub use selection::{Choice, Comparison, choose};
 pub use space::Settings;
-pub use space::{Dimension, Values};
 pub use study::{Study, TrialSummary, trials_csv};
-pub use unit::{Unit, UnitResult, UnitState};

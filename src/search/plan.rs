@@ -1,40 +1,14 @@
-//! The plan of a sweep: its trials, seeds and folds.
+//! The plan of a sweep: its trials, seeds and splits.
 
 use serde::{Deserialize, Serialize};
 
-use super::space::{self, MAX_TRAININGS, Settings};
-use super::{Dimension, Unit};
-use crate::config::{CheckpointKind, ConfigError, ConfigTable, Decay, Experiment, Fold, Validation};
+use super::space::{self, Settings};
+use super::{Fit, planned};
+use crate::config::number::Count;
+use crate::config::{ConfigError, ConfigTable, Criterion, Dimension, MAX_TRAININGS, Pruner, Rule, Sweep, Validation};
 use crate::data::{Data, DataError};
-use crate::error::Error;
-use crate::seed::Seed;
 
-/// The rule of the choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// The lowest mean validation loss.
-    Minimum,
-    /// The largest λ whose mean loss is within one corrected standard error of the lowest.
-    OneStandardError,
-}
-
-/// Options of a plan.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlanOptions {
-    /// The keys and their values.
-    pub space: Vec<Dimension>,
-    /// The number of random trials. `None`: a grid.
-    pub random: Option<usize>,
-    /// The number of training seeds of each trial.
-    pub seeds: usize,
-    /// The number of folds of cross-validation. `None`: the validation split of the config.
-    pub folds: Option<usize>,
-    /// The rule of the choice.
-    pub rule: Rule,
-}
-
-/// The plan of a sweep. It does not change once the sweep has begun.
+/// The plan of a sweep. Once the sweep has begun, it does not change, but for the trials that a tree-structured Parzen estimator adds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The version of Regulus that made it.
@@ -45,109 +19,89 @@ pub struct Plan {
     pub config: String,
     /// The keys and their values.
     pub space: Vec<Dimension>,
+    /// What is searched, and how it is chosen. The values are those of `space`.
+    pub sweep: Sweep,
     /// The settings of each trial.
     pub trials: Vec<Settings>,
     /// The seeds that each trial is trained with.
     pub seeds: Vec<u64>,
-    /// The number of folds of cross-validation. `None`: the validation split of the config.
-    pub folds: Option<usize>,
-    /// The seed of the split.
+    /// The seed of the first split.
     pub split_seed: u64,
-    /// The rule of the choice.
-    pub rule: Rule,
+    /// For a criterion without validation: what makes every image but the test split a training image.
+    pub no_validation: Option<Validation>,
     /// SHA-256 over all images and labels.
     pub dataset_sha256: Option<String>,
 }
 
-/// Checks that a key can be searched: one that leaves the measure and the split as they are, and that a sweep does not set itself.
-fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
-    const OF_DATA: [&str; 5] = ["data.normalization", "data.shuffle", "data.image_size", "data.resize", "data.image_channels"];
-    let key = dimension.key.as_str();
-    let instead = match key {
-        "seed" => "use `--seeds N`",
-        "data.validation" => "set it with `--set`, or use `--folds K`",
-        "train.keep" => "a sweep takes the last epoch",
-        "name" | "artifacts" => "it changes no training",
-        "model.init" => "set it with `--set`",
-        "task" | "task.kind" | "task.sigma" => "losses of different tasks can't be compared",
-        _ if OF_DATA.contains(&key) => return Ok(()),
-        _ if key == "data" || key.starts_with("data.") => {
-            "it changes the images or the split, so losses can't be compared; set it with `--set`"
-        }
-        _ if key == "backend" || key.starts_with("backend.") => "set it with `--set`",
-        _ if key == "early_stopping" || key.starts_with("early_stopping.") => "a sweep has no early stopping",
-        _ => return Ok(()),
-    };
-    Err(ConfigError::Grid { argument: key.to_owned(), problem: format!("can't be searched; {instead}") })
-}
-
-/// Checks that nothing but the last epoch's validation loss decides, as that loss ranks the trials.
-fn check_use_of_validation(experiment: &Experiment) -> Result<(), ConfigError> {
-    let key = match (experiment.early_stopping.patience > 0, &experiment.schedule.decay) {
-        (true, _) => "early_stopping.patience",
-        (false, Decay::Plateau { .. }) => "schedule.kind",
-        _ => return Ok(()),
-    };
-    Err(ConfigError::value(key, "uses the validation loss during training, but a sweep ranks the trials by it; leave it out of a sweep"))
-}
-
-/// Whether a key is a λ.
-fn is_lambda(key: &str) -> bool {
-    key.starts_with("penalty.") && key.ends_with(".lambda")
-}
-
-fn no_validation() -> ConfigError {
-    let problem = "leaves no validation split, but a sweep compares validation losses; set it, such as to 0.2, or use `--folds 5`";
-    ConfigError::value("data.validation", problem)
-}
-
 impl Plan {
-    /// Plans a sweep of the experiment in `config`.
+    /// Plans a sweep of the experiment in `config`. `found`: the values of λ that were found from the data, for a `sweep` without values.
     ///
     /// # Errors
     ///
-    /// When the config or the settings of a trial can't be used, or there is no validation data.
-    pub fn new(config: &ConfigTable, options: PlanOptions) -> Result<Self, ConfigError> {
-        let PlanOptions { space, random, seeds, folds, rule } = options;
-        let (base, config) = (config.experiment()?, config.settled()?);
-        if folds.is_none() && base.data.has_validation() == Some(false) {
-            return Err(no_validation());
-        }
-        space.iter().try_for_each(check_key)?;
-        let per_trial = seeds.saturating_mul(folds.unwrap_or(1));
-        if per_trial.saturating_mul(random.unwrap_or(1)) > MAX_TRAININGS {
-            let problem = format!("the sweep leads to more than {MAX_TRAININGS} trainings; use fewer trials, seeds or folds");
-            return Err(ConfigError::Sweep(problem));
-        }
+    /// When the config or the settings of a trial can't be used, or there is no validation data that the criterion needs.
+    pub fn new(config: &ConfigTable, sweep: &Sweep, found: Option<Dimension>) -> Result<Self, ConfigError> {
+        sweep.check()?;
+        let mut space = sweep.space()?;
+        space.extend(found);
+        space.iter().try_for_each(planned::check_key)?;
         if let Some((_, twice)) = space.iter().enumerate().find(|(index, one)| space[..*index].iter().any(|other| other.key == one.key)) {
             return Err(ConfigError::Grid { argument: twice.key.clone(), problem: "is given twice; list all values at once".to_owned() });
         }
-        let trials = match random {
-            None => space::grid(&space)?,
-            Some(count) => space::random(&space, count, base.seed),
-        };
-        let seeds: Vec<u64> = (0..seeds as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
-        let split_seed = base.data.split_seed.unwrap_or(base.seed).0;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let base = planned::base(config, &space)?;
+        let seeds: Vec<u64> = (0..sweep.seeds.get() as u64).map(|index| base.seed.0.wrapping_add(index)).collect();
         let mut plan = Self {
-            version,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             name: base.name,
-            config: config.to_toml(),
+            config: config.clone().without_sweep().to_toml(),
             space,
-            trials,
+            sweep: sweep.clone(),
+            trials: Vec::new(),
             seeds,
-            folds,
-            split_seed,
-            rule,
+            split_seed: base.data.split_seed.unwrap_or(base.seed).0,
+            no_validation: None,
             dataset_sha256: None,
         };
-        if per_trial.saturating_mul(plan.trials.len()) > MAX_TRAININGS {
-            let problem = format!("the sweep leads to more than {MAX_TRAININGS} trainings; use fewer values, seeds or folds");
-            return Err(ConfigError::Sweep(problem));
+        if plan.needs_validation() && sweep.folds.is_none() && base.data.has_validation() == Some(false) {
+            return Err(planned::no_validation());
         }
+        let count = sweep.random.or(sweep.tpe).map(Count::get);
+        plan.check_size(count.unwrap_or(1))?;
+        plan.trials = match (count, sweep.tpe) {
+            (None, _) => space::grid(&plan.space)?,
+            (Some(count), None) => space::random(&plan.space, count, base.seed),
+            // The others are chosen from the results of these.
+            (Some(count), Some(_)) => space::random(&plan.space, count.min(super::tpe::RANDOM), base.seed),
+        };
+        plan.check_size(plan.trials.len())?;
         plan.leave_out_settings()?;
         plan.check_rule()?;
+        plan.config = planned::settled(&config.clone().without_sweep(), &plan.trials)?;
         Ok(plan)
+    }
+
+    /// Adds trials that are not there yet. Returns whether there are any.
+    ///
+    /// # Errors
+    ///
+    /// When their settings can't be used.
+    pub(super) fn add_trials(&mut self, trials: Vec<Settings>) -> Result<bool, ConfigError> {
+        let before = self.trials.len();
+        for trial in trials {
+            let (settings, experiment) = self.applied(&trial)?;
+            planned::check_use_of_validation(&experiment)?;
+            if !self.trials.contains(&settings) {
+                self.trials.push(settings);
+            }
+        }
+        Ok(self.trials.len() > before)
+    }
+
+    fn check_size(&self, trials: usize) -> Result<(), ConfigError> {
+        if trials.saturating_mul(self.fits_of_trial()) <= MAX_TRAININGS {
+            return Ok(());
+        }
+        let problem = format!("the sweep leads to more than {MAX_TRAININGS} trainings; use fewer values, seeds, folds or repeats");
+        Err(ConfigError::Sweep(problem))
     }
 
     /// Leaves out the settings that do not apply to the others of their trial, such as `channels` with a linear network, and trials that are then the same.
@@ -155,7 +109,7 @@ impl Plan {
         let mut trials: Vec<Settings> = Vec::new();
         for trial in &self.trials {
             let (settings, experiment) = self.applied(trial)?;
-            check_use_of_validation(&experiment)?;
+            planned::check_use_of_validation(&experiment)?;
             if !trials.contains(&settings) {
                 trials.push(settings);
             }
@@ -171,19 +125,26 @@ impl Plan {
         }
     }
 
-    /// Checks that the rule can be applied.
+    /// Checks that the rule can be applied, and the pruner.
     fn check_rule(&self) -> Result<(), ConfigError> {
-        if self.rule == Rule::Minimum {
+        let searched = |key: &str| self.space.iter().any(|dimension| dimension.key == key);
+        if self.sweep.pruner != Pruner::None && ["train.epochs", "train.max_steps"].into_iter().any(searched) {
+            let problem = "compares trials after the same number of epochs; leave `train.epochs` and `train.max_steps` out of the values";
+            return Err(ConfigError::value("sweep.pruner", problem));
+        }
+        if self.sweep.rule == Rule::Minimum {
             return Ok(());
         }
-        let problem =
-            match (self.space.iter().filter(|dimension| is_lambda(&dimension.key)).count(), self.folds.unwrap_or(self.seeds.len())) {
-                // Without any key λ is found from the data.
-                (0, _) if !self.space.is_empty() => "needs a searched λ, such as `--grid penalty.0.lambda=0,0.1,1`",
-                (2.., _) => "takes the largest λ, but several are searched; search one",
-                (_, 1) => "needs several folds or seeds for a standard error; use `--folds 5`",
-                _ => return Ok(()),
-            };
+        let lambdas = self.space.iter().filter(|dimension| is_lambda(&dimension.key)).count();
+        let problem = match (lambdas, self.fits_of_trial(), self.sweep.criterion) {
+            // Without any key λ is found from the data.
+            (0, _, _) if !self.space.is_empty() => "needs a searched λ, such as `--grid penalty.0.lambda=0,0.1,1`",
+            (2.., _, _) => "takes the largest λ, but several are searched; search one",
+            // The images give a standard error.
+            (_, _, Criterion::Loo) => return Ok(()),
+            (_, 1, _) => "needs several folds, repeats or seeds for a standard error; use `--folds 5`",
+            _ => return Ok(()),
+        };
         Err(ConfigError::Rule(problem.to_owned()))
     }
 
@@ -191,13 +152,27 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// When the data have no validation split.
+    /// When the data have no validation split that the criterion needs.
     pub fn of_data(mut self, data: &Data) -> Result<Self, ConfigError> {
-        if data.validation.is_none() {
-            return Err(no_validation());
+        if self.needs_validation() && data.validation.is_none() {
+            return Err(planned::no_validation());
         }
+        self.no_validation = (!self.needs_validation()).then(|| planned::without_validation(true, data));
         self.dataset_sha256 = Some(data.checksum.clone());
         Ok(self)
+    }
+
+    /// Takes the data from another folder.
+    ///
+    /// # Errors
+    ///
+    /// When the source has no folder.
+    pub(super) fn move_data(&mut self, dir: &std::path::Path) -> Result<(), ConfigError> {
+        let mut config = ConfigTable::from_toml(&self.config)?;
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        config.set_value("data.dir", dir.to_string_lossy().into_owned().into())?;
+        self.config = config.to_toml();
+        Ok(())
     }
 
     /// Checks that `data` are those of the plan.
@@ -212,68 +187,42 @@ impl Plan {
         Err(DataError::Dataset("the images have changed since the sweep began; put them back, or begin a new sweep".to_owned()))
     }
 
-    /// Every unit: all trials with the first seed and fold, then with the next fold.
+    /// Whether validation losses rank the trials.
     #[must_use]
-    pub fn units(&self) -> Vec<Unit> {
-        let folds: Vec<Option<usize>> = self.folds.map_or_else(|| vec![None], |folds| (1..=folds).map(Some).collect());
-        let splits = self.seeds.iter().flat_map(|seed| folds.iter().map(move |fold| (*seed, *fold)));
-        splits.flat_map(|(seed, fold)| (0..self.trials.len()).map(move |trial| Unit { trial, seed, fold })).collect()
+    pub fn needs_validation(&self) -> bool {
+        self.sweep.criterion == Criterion::ValidationLoss
     }
 
-    /// The experiment of a unit. The measures are those of the last epoch.
-    ///
-    /// # Errors
-    ///
-    /// When the settings can't be used.
-    pub fn experiment(&self, unit: &Unit) -> Result<Experiment, ConfigError> {
-        let mut experiment = self.with_settings(unit.trial)?;
-        experiment.seed = Seed(unit.seed);
-        experiment.data.split_seed = Some(Seed(self.split_seed));
-        if let (Some(fold), Some(folds)) = (unit.fold, self.folds) {
-            let fold =
-                Fold::new(fold, folds).ok_or_else(|| ConfigError::value("data.validation", format!("has no fold {fold} of {folds}")))?;
-            experiment.data.validation = Some(Validation::Fold(fold));
-        }
-        experiment.train.keep = Some(CheckpointKind::Last);
-        Ok(experiment)
+    /// The number of folds. `None`: the validation split of the config.
+    #[must_use]
+    pub fn folds(&self) -> Option<usize> {
+        self.sweep.folds.map(Count::get)
     }
 
-    /// The experiment in which the chosen trial is trained again: without a validation split.
-    ///
-    /// # Errors
-    ///
-    /// As [`Plan::experiment`].
-    pub fn refit_experiment(&self, trial: usize, data: &Data) -> Result<Experiment, ConfigError> {
-        let mut experiment = self.with_settings(trial)?;
-        experiment.data.split_seed = Some(Seed(self.split_seed));
-        let has_images = self.folds.is_none() && data.held_out == Validation::Folder;
-        experiment.data.validation = Some(if has_images { Validation::Joined } else { Validation::NONE });
-        experiment.train.keep = Some(CheckpointKind::Last);
-        experiment.check_validation(false)?;
-        Ok(experiment)
+    /// The number of trainings of each trial.
+    #[must_use]
+    pub fn fits_of_trial(&self) -> usize {
+        self.seeds.len().saturating_mul(self.splits())
     }
 
-    /// The base experiment with the settings of a trial.
-    fn with_settings(&self, trial: usize) -> Result<Experiment, ConfigError> {
-        Ok(self.applied(&self.trials[trial])?.1)
+    /// The number of splits of each trial: folds and repeats.
+    #[must_use]
+    pub fn splits(&self) -> usize {
+        self.sweep.repeats.get().saturating_mul(self.folds().unwrap_or(1))
     }
 
-    /// The settings that apply, and the experiment with them.
-    fn applied(&self, settings: &Settings) -> Result<(Settings, Experiment), ConfigError> {
-        let mut settings = settings.clone();
-        loop {
-            let mut config = ConfigTable::from_toml(&self.config)?;
-            settings.iter().try_for_each(|(key, value)| config.set_value(key, value.clone()))?;
-            let error = match config.experiment() {
-                Ok(experiment) => return Ok((settings, experiment)),
-                Err(error) => error,
-            };
-            let foreign = settings.iter().position(|(key, _)| error.to_string().starts_with(&format!("`{key}` does not apply")));
-            match foreign {
-                Some(index) => drop(settings.remove(index)),
-                None => return Err(error),
-            }
-        }
+    /// Every training: all trials with the first seed and split, then with the next split.
+    #[must_use]
+    pub fn fits(&self) -> Vec<Fit> {
+        let options = |count: Option<usize>| count.map_or_else(|| vec![None], |count| (1..=count).map(Some).collect::<Vec<_>>());
+        let folds = options(self.folds());
+        let repeats = options(Some(self.sweep.repeats.get()).filter(|repeats| *repeats > 1));
+        let splits = repeats.iter().flat_map(|repeat| folds.iter().map(move |fold| (*repeat, *fold)));
+        let shared: Vec<_> = splits.flat_map(|split| self.seeds.iter().map(move |seed| (split, *seed))).collect();
+        let of_all = |((repeat, fold), seed): ((Option<usize>, Option<usize>), u64)| {
+            (0..self.trials.len()).map(move |trial| Fit { trial, seed, fold, repeat })
+        };
+        shared.into_iter().flat_map(of_all).collect()
     }
 
     /// A setting of a trial. Returns `None` if the key does not apply to it.
@@ -293,15 +242,9 @@ impl Plan {
         };
         (0..self.trials.len()).map(lambda).collect()
     }
+}
 
-    /// The data of the first unit, from which those of the others are made.
-    ///
-    /// # Errors
-    ///
-    /// When they can't be loaded.
-    pub fn data(&self, progress: crate::data::Progress) -> Result<Data, Error> {
-        let first = self.units().first().copied().unwrap_or(Unit { trial: 0, seed: self.split_seed, fold: None });
-        let experiment = self.experiment(&first)?;
-        Ok(crate::data::load_with(&experiment, crate::data::Decoding::Reduced, progress)?)
-    }
+/// Whether a key is a λ.
+fn is_lambda(key: &str) -> bool {
+    key.starts_with("penalty.") && key.ends_with(".lambda")
 }

@@ -16,7 +16,7 @@ use crate::train::Observer;
 /// # Errors
 ///
 /// When it is damaged.
-pub fn ended_refit(folder: &SweepFolder) -> Result<Option<Summary>, Error> {
+pub(super) fn ended(folder: &SweepFolder) -> Result<Option<Summary>, Error> {
     let path = folder.refit();
     let Ok(run) = RunFolder::open(&path) else { return Ok(None) };
     Ok(run.summary()?.filter(|summary| matches!(summary.status, Status::Completed | Status::EarlyStopped)))
@@ -27,7 +27,7 @@ pub fn ended_refit(folder: &SweepFolder) -> Result<Option<Summary>, Error> {
 /// # Errors
 ///
 /// When training diverges, or a file can't be written.
-pub fn refit(
+pub(super) fn refit(
     plan: &Plan,
     trial: usize,
     data: &Data,
@@ -36,6 +36,9 @@ pub fn refit(
     observer: &mut dyn Observer,
 ) -> Result<Summary, Error> {
     let path = folder.refit();
+    if let Some(summary) = ended(folder)? {
+        return Ok(summary);
+    }
     let mut launch = if RunFolder::open(&path).is_ok() {
         let options =
             ResumeOptions { data: Some(data.for_any_experiment(&plan.refit_experiment(trial, data)?)?), ..ResumeOptions::default() };

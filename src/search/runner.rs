@@ -1,100 +1,162 @@
-//! Trains the units of a sweep, several at once.
+//! Trains the fits of a sweep, several at once.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::fit::Run;
 use super::journal::Journal;
-use super::{Plan, SweepFolder, Unit, UnitResult};
+use super::pruner::{Work, next_work};
+use super::tpe::{self, GENERATION};
+use super::{Fit, FitResult, FitState, Plan, SweepFolder, study};
 use crate::data::Data;
 use crate::error::Error;
+use crate::seed::Seed;
 
-/// Trains units and writes their results.
-pub struct Runner<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// The data of one of its units.
-    pub data: &'a Data,
+/// How the fits are trained.
+pub(super) struct Runner<'a> {
+    /// The data of one of them.
+    pub(super) data: &'a Data,
     /// The folder.
-    pub folder: &'a SweepFolder,
-    /// The number of units that are trained at once.
-    pub jobs: usize,
+    pub(super) folder: &'a SweepFolder,
+    /// The number of fits that are trained at once.
+    pub(super) jobs: usize,
     /// The threads of each. `None`: those of the config.
-    pub threads: Option<usize>,
+    pub(super) threads: Option<usize>,
     /// Training stops soon after it is set.
-    pub stop: Arc<AtomicBool>,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 /// Progress of a sweep.
 #[derive(Debug)]
-pub struct Progress<'a> {
-    /// The result of the unit that has ended.
-    pub result: &'a UnitResult,
-    /// The number of ended units.
-    pub done: usize,
-    /// The number of all units.
-    pub total: usize,
-    /// An estimate of the seconds until the last unit ends.
-    pub seconds_left: f64,
+pub enum Progress<'a> {
+    /// A training has completed an epoch.
+    Epoch {
+        /// The training.
+        fit: Fit,
+        /// The number of completed epochs.
+        epoch: u64,
+    },
+    /// A training has ended, or is paused.
+    Fit {
+        /// The plan, which may have more trials than before.
+        plan: &'a Plan,
+        /// The result.
+        result: &'a FitResult,
+        /// The number of ended trainings.
+        done: usize,
+        /// The number of all trainings.
+        total: usize,
+        /// An estimate of the seconds until the last one ends. `None` if it is not known how many epochs are left.
+        seconds_left: Option<f64>,
+    },
+}
+
+/// Receives the progress of a sweep.
+pub type Report<'a> = dyn FnMut(&Progress) -> Result<(), Error> + 'a;
+
+/// What a thread says.
+enum Message {
+    Epoch(Fit, u64),
+    Ended(Box<Result<FitResult, Error>>),
 }
 
 impl Runner<'_> {
-    /// Trains all units that have no result yet. Returns the results of all units, or `None` if it was stopped.
+    /// Trains all fits that have no result yet, and adds the trials of a tree-structured Parzen estimator to the plan. Returns the results of all fits, or `None` if it
+    /// was stopped.
     ///
     /// # Errors
     ///
     /// When a result can't be read or written, or `report` fails.
-    pub fn run(&self, report: &mut dyn FnMut(&Progress) -> Result<(), Error>) -> Result<Option<Vec<UnitResult>>, Error> {
-        let units = self.plan.units();
-        let total = units.len();
-        let mut results = Vec::with_capacity(total);
-        let mut pending = VecDeque::new();
-        for unit in units {
-            match self.folder.result(&unit)? {
-                Some(result) => {
-                    // A kill may have left its checkpoint.
-                    self.folder.remove_checkpoint(&unit)?;
-                    results.push(result);
+    pub(super) fn run(&self, plan: &mut Plan, report: &mut Report) -> Result<Option<Vec<FitResult>>, Error> {
+        let mut journal = Journal::open(&self.folder.journal(), &plan.name)?;
+        let mut results = self.folder.results(plan)?;
+        let epochs =
+            plan.fits().first().map_or(Ok(0), |fit| plan.experiment(fit).map(|experiment| experiment.train.epochs.get() as u64))?;
+        loop {
+            // Also those that a kill left out.
+            (0..plan.trials.len()).try_for_each(|trial| record(&mut journal, plan, &results, trial))?;
+            let work = next_work(plan, &results, epochs);
+            for fit in &work.pruned {
+                if let Some(mut result) = results.remove(fit) {
+                    result.state = FitState::Pruned;
+                    self.folder.write_result(&result)?;
+                    results.insert(*fit, result);
                 }
-                None => pending.push_back(unit),
+            }
+            match (work.fits.is_empty(), work.pruned.is_empty()) {
+                (true, false) => {}
+                (true, true) => {
+                    if !self.add_trials(plan, &results)? {
+                        return Ok(Some(results.into_values().collect()));
+                    }
+                }
+                (false, _) => {
+                    if !self.work(plan, &work, &mut results, &mut journal, report)? {
+                        return Ok(None);
+                    }
+                }
             }
         }
-        let mut journal = Journal::open(&self.folder.journal(), &self.plan.name)?;
-        let per_trial = total / self.plan.trials.len().max(1);
-        let mut record = |results: &[UnitResult], trial: usize| {
-            let mut of_trial: Vec<&UnitResult> = results.iter().filter(|result| result.unit.trial == trial).collect();
-            of_trial.sort_by_key(|result| result.unit);
-            if of_trial.len() == per_trial { journal.add(self.plan, trial, &of_trial) } else { Ok(()) }
-        };
-        (0..self.plan.trials.len()).try_for_each(|trial| record(&results, trial))?;
-        let (earlier, started) = (results.len(), Instant::now());
-        let queue = Mutex::new(pending);
+    }
+
+    /// Adds the next trials of a tree-structured Parzen estimator. Returns whether there are any.
+    fn add_trials(&self, plan: &mut Plan, results: &BTreeMap<Fit, FitResult>) -> Result<bool, Error> {
+        let Some(count) = plan.sweep.tpe.map(|count| count.get().saturating_sub(plan.trials.len())) else { return Ok(false) };
+        let results: Vec<FitResult> = results.values().cloned().collect();
+        let losses = study::mean_losses(plan, &results);
+        let next = tpe::next_trials(&plan.space, &plan.trials, &losses, count.min(GENERATION), Seed(plan.seeds[0]));
+        let added = plan.add_trials(next)?;
+        if added {
+            self.folder.write_plan(plan)?;
+        }
+        Ok(added)
+    }
+
+    /// Does some work, several fits at once. Returns whether it was done to its end.
+    fn work(
+        &self,
+        plan: &Plan,
+        work: &Work,
+        results: &mut BTreeMap<Fit, FitResult>,
+        journal: &mut Journal,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let total = plan.fits().len();
+        let is_staged = plan.sweep.tpe.is_some() || work.until.is_some();
+        let queue = Mutex::new(VecDeque::from(work.fits.clone()));
+        let (started, mut ended) = (Instant::now(), 0);
         let (send, received) = channel();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 let (send, queue) = (send.clone(), &queue);
                 scope.spawn(move || {
-                    while let Some(result) = self.next(queue) {
-                        if send.send(result).is_err() {
+                    while let Some(result) = self.next(plan, work.until, queue, &send) {
+                        if send.send(Message::Ended(Box::new(result))).is_err() {
                             break;
                         }
                     }
                 });
             }
             drop(send);
-            for result in received {
-                let written = result.and_then(|result: UnitResult| {
-                    let trial = result.unit.trial;
-                    results.push(result);
-                    record(&results, trial)?;
-                    let (done, result) = (results.len(), &results[results.len() - 1]);
-                    let seconds_each = started.elapsed().as_secs_f64() / (done - earlier) as f64;
-                    report(&Progress { result, done, total, seconds_left: seconds_each * (total - done) as f64 })
-                });
+            for message in received {
+                let written = match message {
+                    Message::Epoch(fit, epoch) => report(&Progress::Epoch { fit, epoch }),
+                    Message::Ended(result) => (*result).and_then(|result| {
+                        let fit = result.fit;
+                        results.insert(fit, result);
+                        record(journal, plan, results, fit.trial)?;
+                        ended += 1;
+                        let left = work.fits.len() - ended;
+                        let seconds_left = (!is_staged).then(|| started.elapsed().as_secs_f64() / ended as f64 * left as f64);
+                        let done = results.values().filter(|result| result.state != FitState::Paused).count();
+                        report(&Progress::Fit { plan, result: &results[&fit], done, total, seconds_left })
+                    }),
+                };
                 if written.is_err() {
                     self.stop.store(true, Ordering::Relaxed);
                     return written;
@@ -102,31 +164,50 @@ impl Runner<'_> {
             }
             Ok(())
         })?;
-        results.sort_by_key(|result| result.unit);
-        Ok((results.len() == total).then_some(results))
+        Ok(ended == work.fits.len())
     }
 
-    /// Trains the next unit of the queue and writes its result. Returns `None` if there is none, or it was stopped.
-    fn next(&self, queue: &Mutex<VecDeque<Unit>>) -> Option<Result<UnitResult, Error>> {
+    /// Trains the next fit of the queue and writes its result. Returns `None` if there is none, or it was stopped.
+    fn next(
+        &self,
+        plan: &Plan,
+        until: Option<u64>,
+        queue: &Mutex<VecDeque<Fit>>,
+        send: &Sender<Message>,
+    ) -> Option<Result<FitResult, Error>> {
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
-        let unit = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        let mut experiment = match self.plan.experiment(&unit) {
-            Ok(experiment) => experiment,
-            Err(error) => return Some(Err(error.into())),
-        };
-        if let Some(threads) = self.threads {
+        let fit = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        // Nobody listens after an error.
+        let progress = |epoch| drop(send.send(Message::Epoch(fit, epoch)));
+        let run = Run { checkpoint: self.folder.checkpoint(&fit), until, stop: &self.stop, progress: &progress };
+        self.folder.train(plan, &fit, self.data, self.threads, &run).transpose()
+    }
+}
+
+impl SweepFolder {
+    /// Trains a fit and writes its result. Returns `Ok(None)` if it was stopped, after saving.
+    ///
+    /// # Errors
+    ///
+    /// When its settings can't be used, or a file can't be read or written.
+    pub(super) fn train(&self, plan: &Plan, fit: &Fit, data: &Data, threads: Option<usize>, run: &Run) -> Result<Option<FitResult>, Error> {
+        let mut experiment = plan.experiment(fit)?;
+        if let Some(threads) = threads {
             experiment.backend.threads = threads;
         }
-        let run = || unit.run(experiment, self.data, self.folder.checkpoint(&unit), &self.stop);
-        let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Ok(Some(unit.failed(&message(&*panic)))));
-        match outcome {
-            Ok(None) => None,
-            Ok(Some(result)) => Some(self.folder.write_result(&result).map(|()| result).map_err(Error::from)),
-            Err(error) => Some(Err(error)),
-        }
+        let trained = catch_unwind(AssertUnwindSafe(|| fit.run(experiment, data, run)));
+        let result = trained.unwrap_or_else(|panic| Ok(Some(fit.failed(&message(&*panic)))))?;
+        result.map(|result| self.write_result(&result).map(|()| result)).transpose().map_err(Error::from)
     }
+}
+
+/// Adds a trial to the journal when all its fits have ended.
+fn record(journal: &mut Journal, plan: &Plan, results: &BTreeMap<Fit, FitResult>, trial: usize) -> Result<(), Error> {
+    let of_trial: Vec<&FitResult> =
+        results.values().filter(|result| result.fit.trial == trial && result.state != FitState::Paused).collect();
+    if of_trial.len() == plan.fits_of_trial() { Ok(journal.add(plan, trial, &of_trial)?) } else { Ok(()) }
 }
 
 /// The message of a panic.

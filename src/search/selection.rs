@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Rule;
+use crate::config::Rule;
 
 /// A trial compared with the one of the lowest mean loss, over the same folds or seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -11,8 +11,9 @@ pub struct Comparison {
     pub mean: f64,
     /// The mean of the differences to the trial of the lowest mean.
     pub difference: f64,
-    /// The standard error of that mean, s·√(1/J + r) over J splits or seeds, s the standard deviation of the differences. Over k folds r is 1/(k − 1) (Nadeau and
-    /// Bengio 2003): the training splits overlap, so the differences are not independent. Over seeds on one split r is 0. `None` with J = 1.
+    /// The standard error of that mean, s·√(1/J + r) over J splits or seeds, s the standard deviation of the differences. Over splits r is the ratio of validation to
+    /// training samples, over k folds 1/(k − 1) (Nadeau and Bengio 2003): the training splits overlap, so the differences are not independent. Over seeds on one
+    /// split r is 0. `None` with J = 1.
     pub standard_error: Option<f64>,
     /// s/√J, which is too small, for comparison.
     pub naive_standard_error: Option<f64>,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Comparison, Plan, Rule, UnitResult, UnitState, choose};
+use super::{Comparison, FitResult, FitState, Plan, choose};
+use crate::config::{Criterion, Dimension, Rule, Values};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::session::Summary;
@@ -12,19 +13,25 @@ use crate::session::Summary;
 /// The comparison of all trials.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Study {
+    /// What ranks the trials.
+    pub criterion: Criterion,
     /// The rule of the choice.
     pub rule: Rule,
     /// The number of seeds of each trial.
     pub seeds: usize,
     /// The number of folds of each trial. `None`: the validation split of the config.
     pub folds: Option<usize>,
+    /// The number of random splits, or sets of folds.
+    pub repeats: usize,
     /// The trials, in the order of the plan.
     pub trials: Vec<TrialSummary>,
     /// The trial with the lowest mean validation loss. `None` if none was completed.
     pub minimum: Option<usize>,
     /// The chosen trial.
     pub chosen: Option<usize>,
-    /// Seconds of training of all units.
+    /// What is doubtful about the trainings and the choice.
+    pub warnings: Vec<String>,
+    /// Seconds of training of all fits.
     pub seconds: f64,
     /// The summary of the chosen trial's run on all images but the test split.
     pub refit: Option<Summary>,
@@ -37,8 +44,8 @@ pub struct TrialSummary {
     pub trial: usize,
     /// Its settings.
     pub settings: BTreeMap<String, toml::Value>,
-    /// How it ended: completed if all its units were.
-    pub state: UnitState,
+    /// How it ended: completed if all its fits were.
+    pub state: FitState,
     /// Why it was not completed.
     pub message: Option<String>,
     /// Validation loss, and its difference to the lowest one.
@@ -46,6 +53,8 @@ pub struct TrialSummary {
     pub comparison: Option<Comparison>,
     /// The mean of each metric on the validation split.
     pub validation: Metrics,
+    /// The epochs of the shortest training.
+    pub epochs: u64,
     /// The mean of ‖w‖².
     pub weight_norm_squared: Option<f64>,
     /// The mean fraction of kernel weights that are 0.
@@ -53,48 +62,111 @@ pub struct TrialSummary {
 }
 
 impl Study {
-    /// Compares the trials of `plan` by the results of all its units.
+    /// Compares the trials of `plan` by the results of all its fits.
     #[must_use]
-    pub fn new(plan: &Plan, results: &[UnitResult]) -> Self {
-        let by_trial: Vec<Vec<&UnitResult>> =
-            (0..plan.trials.len()).map(|trial| results.iter().filter(|result| result.unit.trial == trial).collect()).collect();
+    pub fn new(plan: &Plan, results: &[FitResult]) -> Self {
+        let by_trial = by_trial(plan, results);
         let losses: Vec<Option<Vec<f64>>> = by_trial.iter().map(|results| losses(plan, results)).collect();
-        let correction = plan.folds.map_or(0.0, |folds| 1.0 / (folds as f64 - 1.0));
+        let correction = correction(plan, results);
         let minimum = choose(&losses, correction, Rule::Minimum, &vec![None; plan.trials.len()]).map(|choice| choice.minimum);
-        let choice = minimum.and_then(|minimum| choose(&losses, correction, plan.rule, &plan.lambdas_beside(minimum)));
+        let choice = minimum.and_then(|minimum| choose(&losses, correction, plan.sweep.rule, &plan.lambdas_beside(minimum)));
         let comparisons = choice.as_ref().map_or_else(|| vec![None; plan.trials.len()], |choice| choice.comparisons.clone());
         let trials = by_trial.iter().zip(comparisons).enumerate();
+        let chosen = choice.map(|choice| choice.chosen);
         Self {
-            rule: plan.rule,
+            criterion: plan.sweep.criterion,
+            rule: plan.sweep.rule,
             seeds: plan.seeds.len(),
-            folds: plan.folds,
+            folds: plan.folds(),
+            repeats: plan.sweep.repeats.get(),
             trials: trials.map(|(trial, (results, comparison))| TrialSummary::new(plan, trial, results, comparison)).collect(),
             minimum,
-            chosen: choice.map(|choice| choice.chosen),
+            chosen,
+            warnings: warnings(plan, results, chosen),
             seconds: results.iter().map(|result| result.seconds).sum(),
             refit: None,
         }
     }
 }
 
-/// The losses of a trial: for each fold the mean over the seeds, or without folds those of all seeds. Returns `None` if a training was not completed.
-fn losses(plan: &Plan, results: &[&UnitResult]) -> Option<Vec<f64>> {
-    let loss = |result: &&&UnitResult| result.validation_loss.filter(|_| result.state == UnitState::Completed);
-    let Some(folds) = plan.folds else {
-        return results.iter().map(|result| loss(&result)).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty());
+/// The results of each trial.
+fn by_trial<'a>(plan: &Plan, results: &'a [FitResult]) -> Vec<Vec<&'a FitResult>> {
+    (0..plan.trials.len()).map(|trial| results.iter().filter(|result| result.fit.trial == trial).collect()).collect()
+}
+
+/// The mean loss of each trial; infinite for one that was not completed.
+pub(super) fn mean_losses(plan: &Plan, results: &[FitResult]) -> Vec<f64> {
+    let mean = |losses: Vec<f64>| losses.iter().sum::<f64>() / losses.len() as f64;
+    by_trial(plan, results).iter().map(|results| losses(plan, results).map_or(f64::INFINITY, mean)).collect()
+}
+
+/// The losses of a trial: for each split the mean over the seeds, or with one split those of all seeds. Returns `None` if a training was not completed.
+fn losses(plan: &Plan, results: &[&FitResult]) -> Option<Vec<f64>> {
+    let loss = |result: &&FitResult| result.validation_loss.filter(|_| result.state == FitState::Completed);
+    if plan.splits() == 1 {
+        return results.iter().map(loss).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty());
+    }
+    let mut by_split: BTreeMap<(Option<usize>, Option<usize>), Vec<f64>> = BTreeMap::new();
+    for result in results {
+        by_split.entry((result.fit.repeat, result.fit.fold)).or_default().push(loss(result)?);
+    }
+    (by_split.len() == plan.splits()).then(|| by_split.values().map(|losses| losses.iter().sum::<f64>() / losses.len() as f64).collect())
+}
+
+/// The ratio of validation to training samples where several splits are compared, which overlap; else 0.
+fn correction(plan: &Plan, results: &[FitResult]) -> f64 {
+    if plan.splits() == 1 {
+        return 0.0;
+    }
+    let of_split = |result: &FitResult| result.validation_samples as f64 / result.train_samples as f64;
+    plan.folds()
+        .map_or_else(|| results.iter().map(of_split).find(|ratio| ratio.is_finite()).unwrap_or(0.0), |folds| 1.0 / (folds as f64 - 1.0))
+}
+
+/// What is doubtful about the trainings and the choice.
+fn warnings(plan: &Plan, results: &[FitResult], chosen: Option<usize>) -> Vec<String> {
+    let mut counts: Vec<(&String, usize)> = Vec::new();
+    for warning in results.iter().flat_map(|result| &result.warnings) {
+        match counts.iter_mut().find(|(known, _)| *known == warning) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((warning, 1)),
+        }
+    }
+    let of_fits = counts.into_iter().map(|(warning, count)| format!("in {count} of {} trainings: {warning}", results.len()));
+    of_fits.chain(chosen.into_iter().flat_map(|chosen| at_an_end(plan, chosen))).collect()
+}
+
+/// The part of a range that counts as its end.
+const END: f64 = 0.03;
+
+/// Warnings about numbers of the chosen trial at an end of the values. λ = 0 has no smaller one.
+fn at_an_end(plan: &Plan, chosen: usize) -> Vec<String> {
+    let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+    let warning = |dimension: &Dimension| {
+        let (key, values) = (&dimension.key, &dimension.values);
+        let setting = plan.setting(chosen, key)?;
+        let value = number(setting)?;
+        let [is_smallest, is_largest] = match (values, values.share_of(setting)) {
+            (Values::List(list), _) => {
+                let others: Vec<f64> = list.iter().filter_map(number).collect();
+                [others.iter().all(|other| *other >= value), others.iter().all(|other| *other <= value)]
+            }
+            (_, share) => [share? < END, share? > 1.0 - END],
+        };
+        let end = match (is_smallest, is_largest) {
+            (false, true) => "largest",
+            (true, false) if value > 0.0 => "smallest",
+            _ => return None,
+        };
+        Some(format!("the chosen {key}={value} is at the {end} end of the values; the best may lie beyond it"))
     };
-    let of_fold = |fold: usize| {
-        let losses: Vec<f64> =
-            results.iter().filter(|result| result.unit.fold == Some(fold)).map(|result| loss(&result)).collect::<Option<_>>()?;
-        (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
-    };
-    (1..=folds).map(of_fold).collect()
+    plan.space.iter().filter_map(warning).collect()
 }
 
 impl TrialSummary {
-    fn new(plan: &Plan, trial: usize, results: &[&UnitResult], comparison: Option<Comparison>) -> Self {
-        let ended_badly = results.iter().find(|result| result.state != UnitState::Completed);
-        let mean = |value: &dyn Fn(&UnitResult) -> Option<f64>| {
+    fn new(plan: &Plan, trial: usize, results: &[&FitResult], comparison: Option<Comparison>) -> Self {
+        let ended_badly = results.iter().find(|result| result.state != FitState::Completed);
+        let mean = |value: &dyn Fn(&FitResult) -> Option<f64>| {
             let values: Option<Vec<f64>> = results.iter().map(|result| value(result)).collect();
             values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
@@ -103,37 +175,39 @@ impl TrialSummary {
         Self {
             trial,
             settings: plan.trials[trial].iter().cloned().collect(),
-            state: ended_badly.map_or(UnitState::Completed, |result| result.state),
+            state: ended_badly.map_or(FitState::Completed, |result| result.state),
             message: ended_badly.and_then(|result| result.message.clone()),
             comparison,
             validation: names.into_iter().filter_map(metric).collect(),
+            epochs: results.iter().map(|result| result.epochs).min().unwrap_or(0),
             weight_norm_squared: mean(&|result| result.weight_norm_squared),
             zero_weights: mean(&|result| result.zero_weights),
         }
     }
 }
 
-/// One line of CSV for each unit.
+/// One line of CSV for each fit.
 ///
 /// # Errors
 ///
 /// When a setting can't be written.
-pub fn trials_csv(plan: &Plan, results: &[UnitResult]) -> Result<String, Error> {
+pub fn trials_csv(plan: &Plan, results: &[FitResult]) -> Result<String, Error> {
     let keys: Vec<&str> = plan.space.iter().map(|dimension| dimension.key.as_str()).collect();
     let metrics: Vec<&String> =
         results.iter().find(|result| !result.validation.is_empty()).map(|result| result.validation.keys().collect()).unwrap_or_default();
     let failed = |error: csv::Error| Error::Usage(format!("can't write trials.csv: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let own = ["trial", "state", "seed", "fold"];
+    let own = ["trial", "state", "seed", "repeat", "fold"];
     let measured = ["validation_loss", "train_loss", "weight_norm_squared", "zero_weights", "epochs", "seconds", "message"];
     let header = own.iter().chain(&keys).copied().chain(metrics.iter().map(|name| name.as_str())).chain(measured);
     writer.write_record(header).map_err(failed)?;
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     for result in results {
-        let state = serde_json::to_value(result.state).ok().and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
-        let mut line = vec![result.unit.trial.to_string(), state, result.unit.seed.to_string()];
-        line.push(result.unit.fold.map_or(String::new(), |fold| fold.to_string()));
-        line.extend(keys.iter().map(|key| match plan.setting(result.unit.trial, key) {
+        let index = |index: Option<usize>| index.map_or(String::new(), |index| index.to_string());
+        let fit = &result.fit;
+        let mut line =
+            vec![fit.trial.to_string(), result.state.name().to_owned(), fit.seed.to_string(), index(fit.repeat), index(fit.fold)];
+        line.extend(keys.iter().map(|key| match plan.setting(result.fit.trial, key) {
             None => String::new(),
             Some(toml::Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The bytes of memory that this process can have: those of the machine, or a smaller limit of its control group (a container's limit). Returns `None`
 /// where they can't be read: on other systems than Linux.
-pub(super) fn machine_memory() -> Option<u64> {
+pub(crate) fn machine_memory() -> Option<u64> {
     memory_under(Path::new("/"))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A session has threads of its own. Several sessions in one process, side by side or one after another, have the same results as each alone.
 
+mod criteria;
 mod machine_memory;
 mod measurement;
 mod memory;
@@ -17,10 +18,11 @@ use regulus_model::graph::Graph;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
 use regulus_model::{Description, Weights};
 
+pub use criteria::Criteria;
 pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 
-use machine_memory::machine_memory;
+pub(crate) use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
 use crate::config::{Average, CheckpointKind, ConfigError, Experiment};

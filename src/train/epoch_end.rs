@@ -10,7 +10,7 @@ use crate::config::Decay;
 use crate::data::Batcher;
 use crate::error::Error;
 use crate::metrics::Measures;
-use crate::network::{Curvature, Predictor, Stopped};
+use crate::network::{CurvatureInput, Predictor, Stopped};
 use crate::objective::{EvidenceUpdate, Penalties, Sparsity};
 use crate::task::Task;
 
@@ -128,7 +128,9 @@ impl Training {
         let network = self.network.valid();
         let reporter = PhaseReporter::new(control);
         let report = |phase, done, total| reporter.report(phase, done, total);
-        let curvature = |structure| Curvature::of(&network, plan.curvature, &plan.data.train, &batcher, structure, &report);
+        let (scope, subset, seed) = (plan.curvature, &plan.data.train, plan.experiment.seed);
+        let input = CurvatureInput { network: &network, scope, subset, batcher: &batcher, seed };
+        let curvature = |structure| input.curvature(structure, &report);
         let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
         reporter.finish()?;
         self.state.seconds += begun.elapsed().as_secs_f64();

@@ -90,7 +90,9 @@ fn an_interrupted_step_of_many_micro_batches_is_repeated() {
     sandbox.ok(&train("whole").collect::<Vec<_>>());
     let took = interrupt(&sandbox, &train("cut").collect::<Vec<_>>(), "epoch 1/2", Duration::from_millis(300));
     assert!(took < SOON, "{took:?}");
-    assert_eq!(position(&sandbox, "cut"), [1, 0, 1]);
+    // On a slow machine the signal arrives in the first epoch's validation, after its only step.
+    let position = position(&sandbox, "cut");
+    assert!(position == [1, 0, 1] || position == [0, 1, 1], "{position:?}");
     sandbox.ok(&["resume", "cut"]);
     assert!(sandbox.results("cut") == sandbox.results("whole"));
 }

@@ -39,6 +39,7 @@ mod refused_penalties;
 mod sessions;
 mod stopping;
 mod support;
+mod sweep_search;
 mod sweeps;
 mod terminal;
 mod trained_network;

@@ -60,8 +60,8 @@ fn a_sweep_is_the_trainings_of_the_command_line_whatever_runs_at_once() {
     sandbox.ok(&[&["train", "small.toml", "--run-dir", "alone"], sets.as_slice()].concat());
     let rows = fs::read_to_string(sandbox.path("alone/metrics.jsonl")).unwrap();
     let last: Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
-    let unit = sandbox.json(&format!("one/units/trial0001-seed{seed}.json"));
-    assert_eq!((&unit["validation_loss"], &unit["validation"]["accuracy"]), (&last["data_loss"], &last["accuracy"]));
+    let fit = sandbox.json(&format!("one/fits/trial0001-seed{seed}.json"));
+    assert_eq!((&fit["validation_loss"], &fit["validation"]["accuracy"]), (&last["data_loss"], &last["accuracy"]));
 
     // The chosen trial is trained again on the validation images, too.
     let refit = sandbox.json("one/refit/manifest.json");
@@ -78,13 +78,13 @@ fn cross_validation_holds_out_every_image_once_and_a_diverged_trial_is_a_row() {
     let arguments = ["sweep", "small.toml", "--grid", "optimizer.learning_rate=0.01,1e30", "--folds", "3", "--sweep-dir", "cv"];
     let ran = sandbox.ok(&arguments);
     assert!(ran.stdout().contains("diverged") && ran.stdout().contains("chosen: optimizer.learning_rate=0.01"), "{}", ran.stdout());
-    let units: Vec<Value> = fs::read_dir(sandbox.path("cv/units"))
+    let fits: Vec<Value> = fs::read_dir(sandbox.path("cv/fits"))
         .unwrap()
         .map(|entry| serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap())
         .collect();
-    assert_eq!(units.len(), 6);
-    let of_first: Vec<&Value> = units.iter().filter(|unit| unit["trial"] == 0).collect();
-    let held_out: u64 = of_first.iter().map(|unit| unit["validation_samples"].as_u64().unwrap()).sum();
+    assert_eq!(fits.len(), 6);
+    let of_first: Vec<&Value> = fits.iter().filter(|fit| fit["trial"] == 0).collect();
+    let held_out: u64 = of_first.iter().map(|fit| fit["validation_samples"].as_u64().unwrap()).sum();
     let all = of_first[0]["validation_samples"].as_u64().unwrap() + of_first[0]["train_samples"].as_u64().unwrap();
     assert_eq!(held_out, all);
     let study = sandbox.json("cv/study.json");
@@ -124,7 +124,7 @@ fn one_standard_error_takes_the_largest_lambda_that_is_near() {
     assert!(expected < 4 && minimum["chosen"] == minimum["minimum"], "λ = 5000 is far too large: {printed}");
     // The error is computed from the folds here: s·√(1/4 + 1/3).
     let loss = |trial: usize, fold: usize| {
-        sandbox.json(&format!("near/units/trial{trial:04}-seed3-fold{fold}.json"))["validation_loss"].as_f64().unwrap()
+        sandbox.json(&format!("near/fits/trial{trial:04}-seed3-fold{fold}.json"))["validation_loss"].as_f64().unwrap()
     };
     let best = usize::try_from(near["minimum"].as_u64().unwrap()).unwrap();
     let other = usize::from(best == 0);
@@ -224,7 +224,7 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     assert!(killed.success());
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(75));
-    let paths: Vec<PathBuf> = fs::read_dir(sandbox.path("stopped/units")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let paths: Vec<PathBuf> = fs::read_dir(sandbox.path("stopped/fits")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let with = |end: &str| paths.iter().filter(|path| path.extension().is_some_and(|own| own == end)).count();
     assert!((2..6).contains(&with("json")) && with("checkpoint") > 0, "{paths:?}");
     assert!(!sandbox.path("stopped/study.json").exists());
@@ -233,11 +233,7 @@ fn an_interrupted_sweep_goes_on_where_it_was() {
     assert_eq!(trials(&sandbox, "stopped"), trials(&sandbox, "whole"));
     assert_eq!(study(&sandbox, "stopped"), study(&sandbox, "whole"));
     assert!(
-        fs::read_dir(sandbox.path("stopped/units")).unwrap().all(|entry| entry
-            .unwrap()
-            .path()
-            .extension()
-            .is_some_and(|end| end == "json"))
+        fs::read_dir(sandbox.path("stopped/fits")).unwrap().all(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "json"))
     );
     let evaluated = sandbox.run(&["evaluate", "stopped"]);
     assert!(

@@ -1,0 +1,279 @@
+//! Laplace's approximation of the posterior: a Gaussian around the trained weights with the precision P = (curvature of the summed data loss) + (that of the
+//! penalty).
+//!
+//! In the directions of [`Corrected`] P is nearly diagonal. The directions in which the data say most about a weight, measured by s/λ, are *selected*: among
+//! them P is the exact Gauss-Newton matrix, elsewhere its diagonal s + λ. With all directions selected it is exact. Directions that no sample reaches have the
+//! variance 1/λ.
+//!
+//! Kernels without a penalty are constants, as they are for the evidence. Biases without one are nearly free: their precision is [`FREE`] times the smallest λ.
+
+use std::collections::BTreeMap;
+
+use regulus_linalg::cholesky::Cholesky;
+use regulus_linalg::eigen::Eigen;
+use regulus_linalg::product::{Matrix, multiply};
+
+use super::corrected::Corrected;
+use super::gradients::{PerDirection, Terms};
+use super::jacobian::Layer;
+use super::pass::{Columns, Gather, Outputs, contrasts, spread};
+use super::progress::{Done, Stopped};
+use super::{Curvature, CurvatureInput, Watch};
+
+/// The precision of a bias without a penalty, as a part of the smallest λ.
+const FREE: f64 = 1e-3;
+/// The most selected directions.
+const SELECTED: usize = 1024;
+/// The most numbers of all samples' features: 256 MiB of float32.
+const FEATURES: usize = 1 << 26;
+/// Rounding of float32 sums may leave the selected block without a Cholesky factor. Then this part of its largest number is added to its diagonal, and so on.
+const ROUNDING: f64 = 1e-7;
+
+/// The posterior of the weights.
+pub struct Posterior {
+    pub(super) corrected: Corrected,
+    /// λ of kernel and bias of each layer.
+    pub(super) precisions: Vec<[f64; 2]>,
+    pub(super) selection: Selection,
+    /// The factor of P among the selected directions.
+    pub(super) block: Cholesky,
+    pub(super) samples: Vec<Linearized>,
+}
+
+/// The selected directions of each layer, and where they begin among all.
+pub(super) struct Selection {
+    pub(super) of_layers: Vec<Vec<usize>>,
+    pub(super) places: Vec<usize>,
+    pub(super) count: usize,
+}
+
+/// What leave-one-out needs of a batch of samples.
+pub(super) struct Linearized {
+    pub(super) outputs: Outputs,
+    /// The Jacobian of the contrasts of the logits in the selected directions, `[sample, contrast, direction]`.
+    pub(super) features: Vec<f32>,
+    /// J·Σ·Jᵀ in the other directions, `[sample, contrast, contrast]`.
+    pub(super) products: Vec<f64>,
+}
+
+impl CurvatureInput<'_> {
+    /// The posterior with the given λ of the penalized parameters, by name. Samples are kept for leave-one-out. Returns `None` if none has a λ above 0.
+    ///
+    /// # Errors
+    ///
+    /// When `watch` returns false.
+    pub fn posterior(&self, lambdas: &BTreeMap<String, f64>, watch: &Watch) -> Result<Option<Posterior>, Stopped> {
+        let smallest = lambdas.values().copied().filter(|lambda| *lambda > 0.0).fold(f64::INFINITY, f64::min);
+        if !smallest.is_finite() || self.scope.layers().is_empty() {
+            return Ok(None);
+        }
+        let mut corrected = self.corrected(watch)?;
+        let lambda = |name: &str, leaf: &str| lambdas.get(&format!("{name}.{leaf}")).copied().filter(|lambda| *lambda > 0.0);
+        corrected.layers.retain(|layer| lambda(&layer.name, "weight").is_some());
+        let of_layer = |name: &str| [lambda(name, "weight").unwrap_or(smallest), lambda(name, "bias").unwrap_or(FREE * smallest)];
+        let precisions: Vec<[f64; 2]> = corrected.layers.iter().map(|layer| of_layer(&layer.name)).collect();
+        let selection = Selection::of(&corrected, &precisions);
+        let variances = variances(&corrected, &precisions, &selection);
+        let samples = self.subset.count();
+        let contrasts = self.network.graph().output_features().size() - 1;
+        let kept = FEATURES / (contrasts * selection.count).max(1);
+        let done = Done::of("leave-one-out", samples as u64, watch);
+        let begin = |first| Strip {
+            corrected: &corrected,
+            selection: &selection,
+            variances: &variances,
+            block: vec![0.0; selection.count * selection.count],
+            roots: Vec::new(),
+            current: None,
+            next: first,
+            kept,
+            all: samples,
+            linearized: Vec::new(),
+        };
+        let layers: Vec<usize> = corrected.layers.iter().map(|layer| layer.basis.index).collect();
+        let mut pass = self.pass(Columns::Contrasts);
+        pass.layers = &layers;
+        let strips = pass.run(&spread(samples, samples), &done, begin)?;
+        let mut block = vec![0.0; selection.count * selection.count];
+        let mut linearized = Vec::new();
+        for strip in strips {
+            block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += from);
+            linearized.extend(strip.linearized);
+        }
+        let block = factored(block, &selection.precisions(&corrected, &precisions));
+        Ok(Some(Posterior { corrected, precisions, selection, block, samples: linearized }))
+    }
+}
+
+impl Posterior {
+    /// The curvature of the data loss, with the eigenvalues of each parameter.
+    #[must_use]
+    pub fn curvature(&self) -> Curvature {
+        self.corrected.curvature()
+    }
+}
+
+impl Selection {
+    /// All biases if they are few, and the kernels' directions with the largest s/λ.
+    fn of(corrected: &Corrected, precisions: &[[f64; 2]]) -> Self {
+        let mut of_layers = vec![Vec::new(); corrected.layers.len()];
+        let biases: usize = corrected.layers.iter().map(|layer| layer.curvature.bias.len()).sum();
+        let with_biases = biases <= SELECTED / 2;
+        let mut ratios = Vec::new();
+        for (place, (layer, [lambda, _])) in corrected.layers.iter().zip(precisions).enumerate() {
+            let largest = layer.curvature.inside.iter().copied().enumerate().filter(|(_, value)| *value > 0.0);
+            ratios.extend(largest.map(|(direction, value)| (value / lambda, place, direction)));
+        }
+        ratios.sort_by(|one, other| other.0.total_cmp(&one.0).then((one.1, one.2).cmp(&(other.1, other.2))));
+        let room = SELECTED - if with_biases { biases } else { 0 };
+        for (_, place, direction) in ratios.into_iter().take(room) {
+            of_layers[place].push(direction);
+        }
+        let mut places = Vec::new();
+        let mut count = 0;
+        for (directions, layer) in of_layers.iter_mut().zip(&corrected.layers) {
+            directions.sort_unstable();
+            let inside = layer.curvature.inside.len();
+            if with_biases {
+                directions.extend(inside..inside + layer.curvature.bias.len());
+            }
+            places.push(count);
+            count += directions.len();
+        }
+        Self { of_layers, places, count }
+    }
+
+    /// λ of each selected direction.
+    fn precisions(&self, corrected: &Corrected, precisions: &[[f64; 2]]) -> Vec<f64> {
+        let of_layers = self.of_layers.iter().zip(&corrected.layers).zip(precisions);
+        let all = of_layers.flat_map(|((directions, layer), [kernel, bias])| {
+            let inside = layer.curvature.inside.len();
+            directions.iter().map(move |direction| if *direction < inside { *kernel } else { *bias })
+        });
+        all.collect()
+    }
+}
+
+/// 1/(s + λ) of each direction, 0 of those selected.
+fn variances(corrected: &Corrected, precisions: &[[f64; 2]], selection: &Selection) -> Vec<PerDirection<f32>> {
+    let of_layers = corrected.layers.iter().zip(precisions).zip(&selection.of_layers);
+    let of_layer = |((layer, [kernel, bias]), selected): ((&super::corrected::CorrectedLayer, &[f64; 2]), &Vec<usize>)| {
+        #[expect(clippy::cast_possible_truncation, reason = "weights of float32 sums")]
+        let variance = |lambda: f64| move |value: f64| (1.0 / (value + lambda)) as f32;
+        let mut variances = layer.curvature.map(variance(*kernel));
+        variances.bias = layer.curvature.map(variance(*bias)).bias;
+        let inside = variances.inside.len();
+        for direction in selected {
+            if *direction < inside { variances.inside[*direction] = 0.0 } else { variances.bias[direction - inside] = 0.0 }
+        }
+        variances
+    };
+    of_layers.map(of_layer).collect()
+}
+
+/// The Cholesky factor of the block plus the precisions on its diagonal.
+fn factored(block: Vec<f64>, precisions: &[f64]) -> Cholesky {
+    let size = precisions.len();
+    let largest = (0..size).map(|index| block[index * size + index]).fold(0.0, f64::max);
+    let mut extra = 0.0;
+    loop {
+        let mut matrix = block.clone();
+        precisions.iter().enumerate().for_each(|(index, precision)| matrix[index * size + index] += precision + extra);
+        if let Some(factor) = Cholesky::of(matrix) {
+            return factor;
+        }
+        extra = if extra == 0.0 { ROUNDING * largest } else { 10.0 * extra };
+    }
+}
+
+/// The Gauss-Newton matrix among the selected directions over some samples, and what leave-one-out needs of them.
+struct Strip<'a> {
+    corrected: &'a Corrected,
+    selection: &'a Selection,
+    variances: &'a [PerDirection<f32>],
+    block: Vec<f64>,
+    /// The root of Qᵀ·H·Q of each sample, Q the contrasts.
+    roots: Vec<f32>,
+    current: Option<Linearized>,
+    next: usize,
+    kept: usize,
+    all: usize,
+    linearized: Vec<Linearized>,
+}
+
+impl Gather for Strip<'_> {
+    fn outputs(&mut self, outputs: Outputs) {
+        let samples = outputs.labels.len();
+        let contrasts = outputs.logits.len() / samples - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "weights of float32 sums")]
+        let roots = outputs.log_probabilities().flat_map(|(logarithms, _)| root(&logarithms)).map(|number| number as f32);
+        self.roots = roots.collect();
+        self.current = Some(Linearized {
+            outputs,
+            features: vec![0.0; samples * contrasts * self.selection.count],
+            products: vec![0.0; samples * contrasts * contrasts],
+        });
+    }
+
+    fn layer(&mut self, layer: Layer) {
+        let place = self.corrected.layers.iter().position(|corrected| corrected.basis.index == layer.index);
+        if let (Some(place), Some(Linearized { features, products, .. })) = (place, &mut self.current) {
+            let (variances, selected) = (&self.variances[place], self.selection.of_layers[place].as_slice());
+            let mut terms = Terms { variances, selected, products, features, place: self.selection.places[place] };
+            self.corrected.layers[place].basis.add_terms(layer, &mut terms);
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(linearized) = self.current.take() else { return };
+        let (samples, size) = (linearized.outputs.labels.len(), self.selection.count);
+        let rows = linearized.features.len() / size.max(1);
+        let contrasts = rows / samples;
+        let mut weighted = vec![0.0_f32; linearized.features.len()];
+        let of_samples =
+            weighted.chunks_exact_mut((contrasts * size).max(1)).zip(linearized.features.chunks_exact((contrasts * size).max(1)));
+        for ((to, features), root) in of_samples.zip(self.roots.chunks_exact(contrasts * contrasts)) {
+            multiply(to, Matrix::new(root, contrasts), Matrix::new(features, contrasts));
+        }
+        let mut product = vec![0.0_f32; size * size];
+        multiply(&mut product, Matrix::new(&weighted, rows).transpose(), Matrix::new(&weighted, rows));
+        self.block.iter_mut().zip(product).for_each(|(to, number)| *to += f64::from(number));
+        // Evenly spread over all samples.
+        if (self.next + samples) * self.kept / self.all.max(self.kept) > self.next * self.kept / self.all.max(self.kept) {
+            self.linearized.push(linearized);
+        }
+        self.next += samples;
+    }
+}
+
+/// The symmetric root of Qᵀ·(diag(p) − p·pᵀ)·Q, Q the contrasts, for ln p.
+pub(super) fn root(logarithms: &[f64]) -> Vec<f64> {
+    let curvature = of_contrasts(logarithms);
+    let size = logarithms.len() - 1;
+    let Eigen { values, vectors } = Eigen::of(&curvature);
+    let weighted: Vec<f64> = vectors
+        .chunks_exact(size)
+        .zip(&values)
+        .flat_map(|(vector, value)| vector.iter().map(|number| number * value.max(0.0).sqrt()).collect::<Vec<f64>>())
+        .collect();
+    let mut root = vec![0.0; size * size];
+    multiply(&mut root, Matrix::new(&weighted, size).transpose(), Matrix::new(&vectors, size));
+    root
+}
+
+/// Qᵀ·(diag(p) − p·pᵀ)·Q.
+fn of_contrasts(logarithms: &[f64]) -> Vec<f64> {
+    let classes = logarithms.len();
+    let q: Vec<f64> = contrasts(classes).into_iter().map(f64::from).collect();
+    let p: Vec<f64> = logarithms.iter().map(|logarithm| logarithm.exp()).collect();
+    let weighted: Vec<f64> = q
+        .chunks_exact(classes)
+        .flat_map(|row| {
+            let mean: f64 = row.iter().zip(&p).map(|(number, p)| number * p).sum();
+            row.iter().zip(&p).map(|(number, p)| p * (number - mean)).collect::<Vec<f64>>()
+        })
+        .collect();
+    let mut product = vec![0.0; (classes - 1) * (classes - 1)];
+    multiply(&mut product, Matrix::new(&weighted, classes - 1), Matrix::new(&q, classes - 1).transpose());
+    product
+}
