@@ -1,14 +1,15 @@
 """Do the intervals difference ± t·SE over folds cover the true difference between two λ, and how often do they claim what is not so?
 
-    python3 benches/choosing/intervals.py [--studies 500] [--folds 5] [--images 200]
+    python3 benches/choosing/intervals.py [--studies 500] [--folds 5] [--repeats 1] [--images 200]
 
 Softmax regression on images of 8×8 pixels from a known distribution: 4 classes, each with its own mean picture, and Gaussian noise; without signal all classes have the
 same mean. A study is `regulus sweep` over 7 λ with k folds on n fresh images. Its estimate for two λ is the mean over the folds of the difference of their validation
 losses. What it estimates is the difference of the expected losses on fresh images of networks trained with these λ on n·(1 − 1/k) images, averaged over training sets and
 seeds. The truth is the mean of that difference over as many independent training sets (the training part of the first fold of n fresh images), measured on 20,000 images.
 
-The interval is difference ± t·s·√(1/k + r), s the standard deviation over the folds, t the 97.5 % quantile of Student's distribution with k − 1 degrees of freedom. r is 1/(k − 1)
-as in `study.json`, or 0, the naive one. Other r, and one s for all studies, tell why a coverage is not 95 %.
+The interval is difference ± t·s·√(1/J + r), s the standard deviation over all J folds of all repeats, t the 97.5 % quantile of Student's distribution with J − 1 degrees of freedom.
+r is 1/(k − 1) as in the program, or 0, the naive one. "The right r" is the one with which the variance is right on average; what is then missing to 95 % comes from the form of the
+distribution.
 """
 
 import itertools
@@ -69,7 +70,8 @@ def study(options, number, signal):
         # The program looks at the test images once.
         write(f"{work}/images", "test", np.random.default_rng([3, number]), 50, signal)
         config = sweeps.write_config(f"{work}/config.toml", f"{work}/images", CONFIG)
-        words = ["--folds", options.folds, "--grid", f"{sweeps.LAMBDA}={sweeps.values_of(LAMBDAS)}", "--set", f"seed={number}"]
+        repeats = ["--repeats", options.repeats] if options.repeats > 1 else []
+        words = ["--folds", options.folds, *repeats, "--grid", f"{sweeps.LAMBDA}={sweeps.values_of(LAMBDAS)}", "--set", f"seed={number}"]
         found, lines = sweeps.sweep(options, config, f"{work}/sweep", *words, "--set", "backend.threads=1", jobs=1)
         losses = sweeps.fold_losses(found, lines)
         minimum = int(found["minimum"])
@@ -94,24 +96,24 @@ def truth(options, number, signal, test):
 
 def corrected(differences, folds, ratio=None):
     ratio = 1 / (folds - 1) if ratio is None else ratio
-    return float(np.std(differences, ddof=1) * math.sqrt(1 / folds + ratio))
+    return float(np.std(differences, ddof=1) * math.sqrt(1 / len(differences) + ratio))
 
 
 def results(options, signal):
     name = f"{'signal' if signal else 'none'}-{options.images}-{options.folds}-{options.studies}"
+    repeated = f"{name}-{options.repeats}" if options.repeats > 1 else name
     with sweeps.temporary(options) as work:
         test = sweeps.Path(work)
         write(test, "test", np.random.default_rng(4), TRUTH_IMAGES, signal)
         numbers = range(options.studies)
         true = sweeps.kept(options.out / f"intervals-truth-{name}.json", lambda: sweeps.in_parallel(options, lambda number: truth(options, number, signal, test), numbers))
-        studies = sweeps.kept(options.out / f"intervals-{name}.json", lambda: sweeps.in_parallel(options, lambda number: study(options, number, signal), numbers))
+        studies = sweeps.kept(options.out / f"intervals-{repeated}.json", lambda: sweeps.in_parallel(options, lambda number: study(options, number, signal), numbers))
     return np.array(true), np.array([one["losses"] for one in studies]), [one["minimum"] for one in studies]
 
 
 def covers(differences, target, quantile, ratio):
     """How often the intervals of all studies (rows; columns are folds) contain the target."""
-    folds = differences.shape[1]
-    errors = np.std(differences, axis=1, ddof=1) * math.sqrt(1 / folds + ratio)
+    errors = np.std(differences, axis=1, ddof=1) * math.sqrt(1 / differences.shape[1] + ratio)
     return float(np.mean(np.abs(differences.mean(axis=1) - target) <= quantile * errors))
 
 
@@ -121,9 +123,9 @@ def share(value, digits=1):
 
 def report(options, title, signal):
     true, losses, minima = results(options, signal)
-    folds, count = options.folds, len(losses)
-    quantile, ratio = QUANTILES[folds - 1], 1 / (folds - 1)
-    print(f"### {title}: {count} studies of {options.images} images, {folds} folds\n")
+    count, splits = len(losses), losses.shape[2]
+    quantile, ratio = QUANTILES[splits - 1], 1 / (options.folds - 1)
+    print(f"### {title}: {count} studies of {options.images} images, {options.folds} folds × {options.repeats}\n")
     rows = []
     for index, value in enumerate(LAMBDAS):
         means = losses[:, index].mean(axis=1)
@@ -134,10 +136,10 @@ def report(options, title, signal):
         differences, target = losses[:, one] - losses[:, other], true[:, one] - true[:, other]
         spread, within = differences.mean(axis=1).std(ddof=1), np.sqrt(np.mean(np.var(differences, axis=1, ddof=1)))
         # The r with which the error would be right on average: Var(mean over folds) = s²·(1/k + r).
-        right = spread**2 / within**2 - 1 / folds
+        right = spread**2 / within**2 - 1 / splits
         all_corrected.append(covers(differences, target.mean(), quantile, ratio))
         all_naive.append(covers(differences, target.mean(), quantile, 0.0))
-        claims = np.abs(differences.mean(axis=1)) > quantile * np.std(differences, axis=1, ddof=1) * math.sqrt(1 / folds + ratio)
+        claims = np.abs(differences.mean(axis=1)) > quantile * np.std(differences, axis=1, ddof=1) * math.sqrt(1 / splits + ratio)
         wrong = claims & (np.sign(differences.mean(axis=1)) != np.sign(target.mean()))
         cells = [f"{LAMBDAS[one]} − {LAMBDAS[other]}", sweeps.mean_and_error(target), sweeps.mean_and_error(differences.mean(axis=1)), f"{spread:.4f}"]
         cells += [share(all_corrected[-1]), share(all_naive[-1]), share(covers(differences, target.mean(), quantile, right)), f"{right:.2f}", share(claims.mean()), share(wrong.mean())]
@@ -181,9 +183,12 @@ def report_minimum(options, true, losses, minima, quantile, ratio):
 def main():
     parser = sweeps.arguments(__doc__)
     parser.add_argument("--studies", type=int, default=500)
-    parser.add_argument("--folds", type=int, default=5, choices=[folds + 1 for folds in QUANTILES])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--images", type=int, default=200)
     options = parser.parse_args()
+    if options.folds * options.repeats - 1 not in QUANTILES:
+        parser.error(f"--folds × --repeats is {options.folds * options.repeats}; expected one of {[count + 1 for count in QUANTILES]}")
     report(options, "With signal", 15.0)
     report(options, "Without signal", 0.0)
 

@@ -7,7 +7,7 @@ Sweeps of the built-in digits (6 values of λ × 2 seeds × 2 folds, one of them
 program save its state, and resumed, until there were that many kills. After each kill:
 
 - every result of a training that there was is still there, with the same bytes;
-- Optuna opens `journal.log`: no trial is in it twice or running, and each has all its trainings in `units`, and the value that the sweep without kills gave it;
+- Optuna opens `journal.log`: no trial is in it twice or running, and each has all its trainings in `fits`, and the value that the sweep without kills gave it;
 
 and after each sweep `trials.csv` (seconds aside), the choice, and the measures of the last training are those of the sweep without kills.
 """
@@ -92,7 +92,7 @@ def killed(options, work, folder, whole, seconds, dice, counts):
         if ending not in (-signal.SIGKILL, -signal.SIGTERM, 75):
             fault(counts, folder, f"`{' '.join(map(str, command(work, folder)))}` ended with {ending}")
             return
-        now = {path.name: path.read_bytes() for path in folder.glob("units/*.json")}
+        now = {path.name: path.read_bytes() for path in folder.glob("fits/*.json")}
         for name, content in before.items():
             if now.get(name) != content:
                 fault(counts, folder, f"{name} was lost or changed")

@@ -142,7 +142,7 @@ def main():
     sweeps.print_table(("λ", *rules.LAMBDAS), by_lambda)
     if options.real and not sweeps.supports(options, "--pruner"):
         sys.exit("the program has no pruner")
-    of_program = {"halving": (halving, ["--pruner", "halving"]), "top 3": (top(3), ["--pruner", "top-k", "--pruner-keep", "3"])}
+    of_program = {"halving": (halving, ["--pruner", "halving"]), "top 3": (top(3), ["--pruner", "top-k"])}
     for name, (prune, words) in of_program.items():
         same, count = 0, 0
         for one in (one for name in given for one in [one for one in found if one["set"] == name][: options.real]):

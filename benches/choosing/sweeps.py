@@ -142,18 +142,19 @@ def supports(options, words):
 
 
 def fold_losses(study, lines):
-    """The validation losses as an array: trials × folds, means over the seeds."""
-    folds = sorted({int(line["fold"]) for line in lines})
+    """The validation losses as an array: trials × folds, of all repeats, means over the seeds."""
+    split = lambda line: (int(line.get("repeat") or 1), int(line["fold"]))
+    splits = sorted({split(line) for line in lines})
     found = {}
     for line in lines:
-        found.setdefault((int(line["trial"]), int(line["fold"])), []).append(float(line["validation_loss"] or "nan"))
-    return np.array([[statistics.mean(found[trial["trial"], fold]) for fold in folds] for trial in study["trials"]])
+        found.setdefault((int(line["trial"]), split(line)), []).append(float(line["validation_loss"] or "nan"))
+    return np.array([[statistics.mean(found[trial["trial"], one]) for one in splits] for trial in study["trials"]])
 
 
 def curves(folder):
     """The validation losses after each epoch of all trainings of a sweep, by trial and fold; none if the program does not record them."""
     found = {}
-    for path in sorted(Path(folder).glob("units/*.json")):
+    for path in sorted(Path(folder).glob("fits/*.json")):
         result = json.loads(path.read_text())
         found[f"{result['trial']}, {result['fold']}"] = result.get("curve", [])
     return found
