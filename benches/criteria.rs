@@ -3,13 +3,16 @@
 use regulus::config::Experiment;
 use regulus::session::Session;
 use regulus::train::Silent;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use std::time::Instant;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let text = format!("name = \"a\"\n[data]\nsource = \"idx\"\ndir = '{}'\nvalidation = 0\ntrain_limit = 1000\n", arguments[0]);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    for lambda in ["0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30", "100"] {
+    let lambdas = std::env::var("LAMBDAS").unwrap_or("0.01,0.1,1,3,10,30,100".into());
+    for lambda in lambdas.split(',') {
         let mut sets = vec![format!("penalty.0={{kind=\"l2\",lambda={lambda}}}")];
         sets.extend(arguments[1..].iter().cloned());
         let experiment = Experiment::load(file.path(), &sets).unwrap();

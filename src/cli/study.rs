@@ -54,7 +54,7 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     };
     let has = |value: &dyn Fn(&TrialSummary) -> bool| study.trials.iter().any(value);
     let mut columns: Vec<Column> = plan.space.iter().map(|dimension| setting(&dimension.key)).collect();
-    columns.push(number(criterion(study.criterion), |trial| Some(trial.comparison?.mean), loss));
+    columns.push(number(criterion_title(study.criterion), |trial| Some(trial.comparison?.mean), loss));
     columns.push(number("difference", |trial| Some(trial.comparison?.difference), signed));
     if has(&|trial| trial.comparison.is_some_and(|found| found.standard_error.is_some())) {
         columns.push(number("± standard error", |trial| trial.comparison?.standard_error, loss));
@@ -68,6 +68,12 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     if has(&|trial| trial.zero_weights.is_some_and(|zeros| zeros > 0.0)) {
         columns.push(number("weights 0", |trial| trial.zero_weights, percent));
     }
+    if has(&|trial| trial.gamma.is_some()) {
+        columns.push(number("γ", |trial| trial.gamma, magnitude));
+    }
+    if study.criterion == Criterion::Loo {
+        columns.push(number("unreliable", |trial| trial.unreliable, percent));
+    }
     if has(&|trial| trial.state == FitState::Pruned) {
         columns.push(Column { title: "epochs".to_owned(), cell: Box::new(|trial, _| Some(trial.epochs.to_string())) });
     }
@@ -76,7 +82,7 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
 }
 
 /// The title of what ranks the trials.
-fn criterion(criterion: Criterion) -> &'static str {
+pub(super) fn criterion_title(criterion: Criterion) -> &'static str {
     match criterion {
         Criterion::ValidationLoss => "validation loss",
         Criterion::Loo => "leave-one-out loss",
@@ -102,7 +108,11 @@ fn magnitude(value: f64) -> String {
 
 /// What is special about a trial.
 fn mark(trial: &TrialSummary, study: &Study) -> String {
-    let state = (trial.state != FitState::Completed).then(|| trial.state.name());
+    let state = match trial.state {
+        FitState::Completed if trial.comparison.is_none() => Some("not defined"),
+        FitState::Completed => None,
+        state => Some(state.name()),
+    };
     let marks = [state, (study.minimum == Some(trial.trial)).then_some("minimum"), (study.chosen == Some(trial.trial)).then_some("chosen")];
     marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -114,7 +124,7 @@ pub(super) fn settings(settings: &[(String, toml::Value)]) -> String {
 
 /// Why a trial was chosen.
 pub(super) fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
-    let lowest = format!("the lowest {}", criterion(study.criterion));
+    let lowest = format!("the lowest {}", criterion_title(study.criterion));
     match (study.rule, study.minimum) {
         (Rule::OneStandardError, Some(minimum)) if minimum == chosen => format!("{lowest}; no larger λ is within one standard error of it"),
         (Rule::OneStandardError, Some(minimum)) => {
@@ -133,7 +143,7 @@ fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
 
 fn latex(header: &[&str], rows: &[Vec<String>]) -> String {
     let escaped = |cell: &str| {
-        let symbols = [("‖w‖²", "$\\lVert w\\rVert^2$"), ("−", "$-$"), ("±", "$\\pm$"), ("λ", "$\\lambda$")];
+        let symbols = [("‖w‖²", "$\\lVert w\\rVert^2$"), ("−", "$-$"), ("±", "$\\pm$"), ("λ", "$\\lambda$"), ("γ", "$\\gamma$")];
         let special = cell.chars().map(|c| if "&%$#_{}".contains(c) { format!("\\{c}") } else { c.to_string() }).collect::<String>();
         symbols.iter().fold(special, |cell, (symbol, command)| cell.replace(symbol, command))
     };

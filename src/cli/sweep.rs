@@ -9,7 +9,7 @@ use super::args::{CriterionArg, PrunerArg, ResumeArgs, RuleArg, SearchArgs, Swee
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
-use super::study::{comparison, settings, why};
+use super::study::{comparison, criterion_title, settings, why};
 use super::table::{counted, duration, grouped, loss, metrics_listed};
 use super::train::stop_on_signals;
 use crate::config::number::Count;
@@ -55,6 +55,7 @@ impl SearchArgs {
         sweep.seeds = self.seeds.map_or(sweep.seeds, count);
         sweep.repeats = self.repeats.map_or(sweep.repeats, count);
         sweep.reshuffle |= self.reshuffle;
+        sweep.path |= self.path;
         match self.criterion {
             None => {}
             Some(CriterionArg::ValidationLoss) => sweep.criterion = Criterion::ValidationLoss,
@@ -166,10 +167,17 @@ fn report(progress: &Progress, json: bool) -> Result<(), Error> {
     let outcome = match (&result.validation_loss, &result.message) {
         (_, Some(message)) => message.clone(),
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
-        (None, None) => format!("train loss {}", result.train_loss.map_or("-".to_owned(), loss)),
+        (None, None) => {
+            let criterion = plan.sweep.criterion;
+            let ranked = result.loss(criterion).map_or("not defined".to_owned(), loss);
+            let gamma = result.criteria.as_ref().and_then(|found| found.gamma).map_or(String::new(), |gamma| format!(", γ {gamma:.1}"));
+            format!("{} {ranked}{gamma}", criterion_title(criterion))
+        }
     };
     let left = seconds_left.filter(|_| done < total).map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
-    let (settings, folds) = (settings(&plan.trials[fit.trial]), [part("repeat", fit.repeat), part("fold", fit.fold)].concat());
+    let finalist = if fit.is_finalist { ", from initial weights" } else { "" };
+    let (settings, folds) =
+        (settings(&plan.trials[fit.trial]), [part("repeat", fit.repeat), part("fold", fit.fold), finalist.to_owned()].concat());
     print::note(format_args!("{done}/{total}: {settings}, seed {}{folds}: {pause}{outcome}{left}", fit.seed));
     Ok(())
 }
@@ -183,6 +191,11 @@ fn end(search: &Search, study: &Study) -> Result<(), Error> {
 fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -> Result<(), Error> {
     let plan = search.plan();
     let mut lines = vec![format!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen))];
+    for check in &study.path {
+        let (path, start) = (loss(check.on_path), loss(check.from_start));
+        let error = check.standard_error.map_or(String::new(), |error| format!(" (standard error of the difference {})", loss(error)));
+        lines.push(format!("{} from initial weights: {start}, on the path: {path}{error}", settings(&plan.trials[check.trial])));
+    }
     if let Some(test) = study.refit.as_ref().and_then(|summary| summary.test.as_ref()) {
         let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
         lines.push(format!("trained again on all but the test split; test: {measured}"));

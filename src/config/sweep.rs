@@ -35,6 +35,12 @@ pub struct Sweep {
     pub criterion: Criterion,
     /// The rule of the choice.
     pub rule: Rule,
+    /// Whether λ goes from large to small, each training starting from the weights of the one before.
+    pub path: bool,
+    /// Epochs of each training of the path but the first, which has `train.epochs`.
+    pub path_epochs: Count,
+    /// The trials of a path that are trained again from initial weights, before the choice.
+    pub path_finalists: Count,
     /// Which trials end early.
     pub pruner: Pruner,
     /// Epochs before the first decision of the pruner.
@@ -91,6 +97,9 @@ impl Default for Sweep {
             reshuffle: false,
             criterion: Criterion::ValidationLoss,
             rule: Rule::Minimum,
+            path: false,
+            path_epochs: Count::literal(1),
+            path_finalists: Count::literal(1),
             pruner: Pruner::None,
             pruner_epochs: Count::literal(1),
             pruner_factor: Count::literal(3),
@@ -131,6 +140,9 @@ impl Sweep {
         }
         if self.pruner_factor.get() < 2 {
             return refuse("pruner_factor", "is 1; expected a whole number >= 2");
+        }
+        if self.path && (self.random.is_some() || self.tpe.is_some() || self.pruner != Pruner::None || self.reshuffle) {
+            return refuse("path", "goes through a grid of λ; leave it out, or `random`, `tpe`, `pruner` and `reshuffle`");
         }
         if self.pruner != Pruner::None && self.tpe.is_some() {
             return refuse("pruner", "compares all trials with each other, but `tpe` chooses them one after another; leave one out");

@@ -72,11 +72,6 @@ impl BatchNorm {
         (result.output, BatchStatistics { mean: result.mean.inner(), variance })
     }
 
-    /// What an input is multiplied by: γ/√(variance + epsilon).
-    pub(super) fn scale(&self) -> Tensor<1> {
-        self.weight.val() / self.running_var.val().add_scalar(self.op.epsilon).sqrt()
-    }
-
     /// The same with running statistics that have taken a batch in.
     pub(super) fn updated(self, batch: &BatchStatistics) -> Self {
         let momentum = self.op.momentum;

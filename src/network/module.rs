@@ -247,11 +247,6 @@ impl Network {
         }
     }
 
-    /// One node in evaluation.
-    pub(super) fn evaluated(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output) -> Output {
-        self.node(index, op, next, &mut Mode::Evaluation)
-    }
-
     /// One node by itself, with stock operations.
     fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
         let x = next();

@@ -1,5 +1,6 @@
 //! One training of a sweep: a trial with one seed on one split.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::fit_checkpoint::{FitCheckpoint, Record};
-use crate::config::Experiment;
+use crate::atomic;
+use crate::config::{Criterion, Experiment};
 use crate::data::{self, Data};
 use crate::error::Error;
 use crate::launch::session_of;
 use crate::metrics::Metrics;
-use crate::session::Session;
+use crate::network::LeaveOneOut;
+use crate::session::{Criteria, Session};
 use crate::train::{Ending, Event, Observer, Split};
 
 /// A training of a trial.
@@ -28,6 +31,9 @@ pub struct Fit {
     /// The repeat, from 1. `None` if there is one split, or one set of folds.
     #[serde(default)]
     pub repeat: Option<usize>,
+    /// Whether it trains a finalist of a path again, from initial weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_finalist: bool,
 }
 
 /// How a training ended.
@@ -74,6 +80,9 @@ pub struct FitResult {
     pub train_samples: usize,
     /// Validation samples.
     pub validation_samples: usize,
+    /// Whether it started from the weights of another training, on a path.
+    #[serde(default)]
+    pub is_warm: bool,
     /// Completed epochs.
     pub epochs: u64,
     /// Mean data loss of the last epoch's steps.
@@ -91,6 +100,9 @@ pub struct FitResult {
     pub zero_weights: Option<f64>,
     /// λ of each penalty.
     pub lambdas: Vec<f64>,
+    /// What the training images say, if the criterion needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<FitCriteria>,
     /// What is doubtful about the training, such as a class that is never predicted.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -98,7 +110,48 @@ pub struct FitResult {
     pub seconds: f64,
 }
 
+/// Measures on the training images. `None` where λ is 0: they are not defined.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FitCriteria {
+    /// ln p(data | λ) in nats.
+    pub log_evidence: Option<f64>,
+    /// γ, the effective number of parameters.
+    pub gamma: Option<f64>,
+    /// The leave-one-out loss of each training image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leave_one_out: Vec<f32>,
+    /// The fraction of training images whose leave-one-out loss is not reliable.
+    pub unreliable: Option<f64>,
+}
+
+impl FitCriteria {
+    fn of(criteria: Criteria, criterion: Criterion) -> Self {
+        let Criteria { log_evidence, gamma, leave_one_out, .. } = criteria;
+        let unreliable = leave_one_out.as_ref().map(|found| found.unreliable as f64 / found.losses.len() as f64);
+        #[expect(clippy::cast_possible_truncation, reason = "a loss for the comparison of trials")]
+        let losses = |found: LeaveOneOut| found.losses.into_iter().map(|loss| loss as f32).collect();
+        let losses = leave_one_out.filter(|_| criterion == Criterion::Loo).map_or_else(Vec::new, losses);
+        Self { log_evidence, gamma, leave_one_out: losses, unreliable }
+    }
+}
+
 impl FitResult {
+    /// What ranks the training among those with other settings: less is better. `None` if it was not completed, or it is not defined.
+    #[must_use]
+    pub fn loss(&self, criterion: Criterion) -> Option<f64> {
+        if self.state != FitState::Completed {
+            return None;
+        }
+        match criterion {
+            Criterion::ValidationLoss => self.validation_loss,
+            Criterion::Evidence => Some(-self.criteria.as_ref()?.log_evidence? / self.train_samples as f64),
+            Criterion::Loo => {
+                let losses = &self.criteria.as_ref()?.leave_one_out;
+                (!losses.is_empty()).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
+            }
+        }
+    }
+
     /// The validation loss after an epoch, from 1; after a training that ended earlier, the last one.
     pub(super) fn loss_at(&self, epoch: u64) -> Option<f64> {
         let index = usize::try_from(epoch).unwrap_or(usize::MAX).min(self.curve.len());
@@ -110,8 +163,14 @@ impl FitResult {
 pub(super) struct Run<'a> {
     /// The folder of its checkpoint, which need not exist.
     pub(super) checkpoint: PathBuf,
+    /// Where its last weights are written, for the next one of a path.
+    pub(super) weights: Option<PathBuf>,
+    /// The last weights of another training, from which it starts.
+    pub(super) initial_weights: Option<PathBuf>,
     /// The epoch until which it is trained. `None`: the last.
     pub(super) until: Option<u64>,
+    /// What ranks the trials.
+    pub(super) criterion: Criterion,
     /// Training stops soon after it is set.
     pub(super) stop: &'a Arc<AtomicBool>,
     /// Called after each epoch with the number of completed ones.
@@ -151,6 +210,7 @@ impl Fit {
             message: None,
             train_samples: 0,
             validation_samples: 0,
+            is_warm: false,
             epochs: 0,
             train_loss: None,
             validation_loss: None,
@@ -159,6 +219,7 @@ impl Fit {
             weight_norm_squared: None,
             zero_weights: None,
             lambdas: Vec::new(),
+            criteria: None,
             warnings: Vec::new(),
             seconds: 0.0,
         }
@@ -172,7 +233,8 @@ impl Fit {
     /// The name of its file.
     pub(super) fn file_name(&self) -> String {
         let part = |name: &str, number: Option<usize>| number.map_or(String::new(), |number| format!("-{name}{number}"));
-        format!("trial{:04}-seed{}{}{}.json", self.trial, self.seed, part("repeat", self.repeat), part("fold", self.fold))
+        let finalist = if self.is_finalist { "-finalist" } else { "" };
+        format!("trial{:04}-seed{}{}{}{finalist}.json", self.trial, self.seed, part("repeat", self.repeat), part("fold", self.fold))
     }
 
     /// Trains, from the checkpoint if there is one. Returns `Ok(None)` if it was stopped, after saving.
@@ -181,7 +243,7 @@ impl Fit {
     ///
     /// When a checkpoint can't be read or written.
     pub(super) fn run(&self, experiment: Experiment, data: &Data, run: &Run) -> Result<Option<FitResult>, Error> {
-        let mut result = self.blank();
+        let mut result = FitResult { is_warm: run.initial_weights.is_some(), ..self.blank() };
         let mut recorder = Recorder { record: Record::default(), checkpoint: FitCheckpoint::new(run.checkpoint.clone()), run };
         match train(experiment, data, &mut recorder, &mut result) {
             Ok(Ending::Paused) if run.until.is_some() => result.state = FitState::Paused,
@@ -237,5 +299,15 @@ fn train(experiment: Experiment, data: &Data, recorder: &mut Recorder, result: &
     };
     result.warnings = session.warnings().to_vec();
     session.stop_by(Arc::clone(recorder.run.stop));
-    session.run_until(recorder.run.until.unwrap_or(u64::MAX), recorder)
+    let run = recorder.run;
+    let ending = session.run_until(run.until.unwrap_or(u64::MAX), recorder)?;
+    if let (Some(path), Ending::Completed) = (&run.weights, ending) {
+        atomic::write(path, &session.network().weights().to_safetensors(&BTreeMap::new()))?;
+    }
+    if run.criterion == Criterion::ValidationLoss || !matches!(ending, Ending::Completed | Ending::EarlyStopped) {
+        return Ok(ending);
+    }
+    let Some(criteria) = session.criteria()? else { return Ok(Ending::Interrupted) };
+    result.criteria = Some(FitCriteria::of(criteria, run.criterion));
+    Ok(ending)
 }

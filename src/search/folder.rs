@@ -169,6 +169,26 @@ impl SweepFolder {
         FitCheckpoint::remove(&self.checkpoint(fit))
     }
 
+    /// The file with the last weights of a fit of a path.
+    pub(super) fn weights(&self, fit: &Fit) -> PathBuf {
+        self.path.join(FITS).join(fit.file_name()).with_extension("safetensors")
+    }
+
+    /// Removes the weights of all fits.
+    ///
+    /// # Errors
+    ///
+    /// When one can't be removed.
+    pub(super) fn remove_weights(&self, plan: &Plan) -> Result<(), WriteError> {
+        plan.fits().iter().try_for_each(|fit| {
+            let path = self.weights(fit);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(WriteError { path, source: error }),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// The folder of the checkpoint of a fit that has not ended.
     pub(super) fn checkpoint(&self, fit: &Fit) -> PathBuf {
         self.path.join(FITS).join(fit.file_name()).with_extension("checkpoint")

@@ -95,8 +95,8 @@ fn line(plan: &Plan, trial: usize, results: &[&FitResult]) -> Value {
         Some(_) => FAIL,
     };
     // Of a pruned trial those of its last epoch.
-    let losses: Option<Vec<f64>> =
-        results.iter().map(|result| result.validation_loss.filter(|loss| state != FAIL && loss.is_finite())).collect();
+    let loss = |result: &&FitResult| if state == PRUNED { result.validation_loss } else { result.loss(plan.sweep.criterion) };
+    let losses: Option<Vec<f64>> = results.iter().map(|result| loss(result).filter(|loss| state != FAIL && loss.is_finite())).collect();
     let losses = losses.filter(|losses| !losses.is_empty());
     let seconds: f64 = results.iter().map(|result| result.seconds).sum();
     let settings: BTreeMap<&str, &toml::Value> = plan.trials[trial].iter().map(|(key, value)| (key.as_str(), value)).collect();

@@ -27,6 +27,9 @@ pub struct Plan {
     pub seeds: Vec<u64>,
     /// The seed of the first split.
     pub split_seed: u64,
+    /// The trials of a path that are trained again from initial weights. Empty until the path is done.
+    #[serde(default)]
+    pub finalists: Vec<usize>,
     /// For a criterion without validation: what makes every image but the test split a training image.
     pub no_validation: Option<Validation>,
     /// SHA-256 over all images and labels.
@@ -58,6 +61,7 @@ impl Plan {
             trials: Vec::new(),
             seeds,
             split_seed: base.data.split_seed.unwrap_or(base.seed).0,
+            finalists: Vec::new(),
             no_validation: None,
             dataset_sha256: None,
         };
@@ -75,6 +79,7 @@ impl Plan {
         plan.check_size(plan.trials.len())?;
         plan.leave_out_settings()?;
         plan.check_rule()?;
+        plan.check_path()?;
         plan.config = planned::settled(&config.clone().without_sweep(), &plan.trials)?;
         Ok(plan)
     }
@@ -211,7 +216,7 @@ impl Plan {
         self.sweep.repeats.get().saturating_mul(self.folds().unwrap_or(1))
     }
 
-    /// Every training: all trials with the first seed and split, then with the next split.
+    /// Every training: all trials with the first seed and split, then with the next split; at last those of the finalists of a path.
     #[must_use]
     pub fn fits(&self) -> Vec<Fit> {
         let options = |count: Option<usize>| count.map_or_else(|| vec![None], |count| (1..=count).map(Some).collect::<Vec<_>>());
@@ -220,9 +225,12 @@ impl Plan {
         let splits = repeats.iter().flat_map(|repeat| folds.iter().map(move |fold| (*repeat, *fold)));
         let shared: Vec<_> = splits.flat_map(|split| self.seeds.iter().map(move |seed| (split, *seed))).collect();
         let of_all = |((repeat, fold), seed): ((Option<usize>, Option<usize>), u64)| {
-            (0..self.trials.len()).map(move |trial| Fit { trial, seed, fold, repeat })
+            (0..self.trials.len()).map(move |trial| Fit { trial, seed, fold, repeat, is_finalist: false })
         };
-        shared.into_iter().flat_map(of_all).collect()
+        let of_finalists = |((repeat, fold), seed): ((Option<usize>, Option<usize>), u64)| {
+            self.finalists.iter().map(move |trial| Fit { trial: *trial, seed, fold, repeat, is_finalist: true })
+        };
+        shared.iter().copied().flat_map(of_all).chain(shared.iter().copied().flat_map(of_finalists)).collect()
     }
 
     /// A setting of a trial. Returns `None` if the key does not apply to it.

@@ -138,7 +138,8 @@ impl Plan {
     ///
     /// When they can't be loaded.
     pub fn data(&self, progress: crate::data::Progress) -> Result<Data, Error> {
-        let first = self.fits().first().copied().unwrap_or(Fit { trial: 0, seed: self.split_seed, fold: None, repeat: None });
+        let first =
+            self.fits().first().copied().unwrap_or(Fit { trial: 0, seed: self.split_seed, fold: None, repeat: None, is_finalist: false });
         let experiment = self.experiment(&first)?;
         Ok(crate::data::load_with(&experiment, crate::data::Decoding::Reduced, progress)?)
     }

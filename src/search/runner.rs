@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::fit::Run;
 use super::journal::Journal;
+use super::path::continued;
 use super::pruner::{Work, next_work};
 use super::tpe::{self, GENERATION};
 use super::{Fit, FitResult, FitState, Plan, SweepFolder, study};
@@ -91,7 +92,8 @@ impl Runner<'_> {
             match (work.fits.is_empty(), work.pruned.is_empty()) {
                 (true, false) => {}
                 (true, true) => {
-                    if !self.add_trials(plan, &results)? {
+                    if !self.add_trials(plan, &results)? && !self.add_finalists(plan, &results)? {
+                        self.folder.remove_weights(plan)?;
                         return Ok(Some(results.into_values().collect()));
                     }
                 }
@@ -117,6 +119,16 @@ impl Runner<'_> {
         Ok(added)
     }
 
+    /// Adds the finalists of a path that is done. Returns whether there are any.
+    fn add_finalists(&self, plan: &mut Plan, results: &BTreeMap<Fit, FitResult>) -> Result<bool, Error> {
+        if !plan.sweep.path || !plan.finalists.is_empty() {
+            return Ok(false);
+        }
+        plan.finalists = plan.finalists_of(&results.values().cloned().collect::<Vec<_>>());
+        self.folder.write_plan(plan)?;
+        Ok(!plan.finalists.is_empty())
+    }
+
     /// Does some work, several fits at once. Returns whether it was done to its end.
     fn work(
         &self,
@@ -128,16 +140,19 @@ impl Runner<'_> {
     ) -> Result<bool, Error> {
         let total = plan.fits().len();
         let is_staged = plan.sweep.tpe.is_some() || work.until.is_some();
-        let queue = Mutex::new(VecDeque::from(work.fits.clone()));
+        let queue = Mutex::new(VecDeque::from(plan.chains(&work.fits)));
         let (started, mut ended) = (Instant::now(), 0);
         let (send, received) = channel();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 let (send, queue) = (send.clone(), &queue);
                 scope.spawn(move || {
-                    while let Some(result) = self.next(plan, work.until, queue, &send) {
-                        if send.send(Message::Ended(Box::new(result))).is_err() {
-                            break;
+                    while let Some(chain) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                        for fit in chain {
+                            let Some(result) = self.train(plan, work.until, &fit, &send) else { return };
+                            if send.send(Message::Ended(Box::new(result))).is_err() {
+                                return;
+                            }
                         }
                     }
                 });
@@ -167,22 +182,24 @@ impl Runner<'_> {
         Ok(ended == work.fits.len())
     }
 
-    /// Trains the next fit of the queue and writes its result. Returns `None` if there is none, or it was stopped.
-    fn next(
-        &self,
-        plan: &Plan,
-        until: Option<u64>,
-        queue: &Mutex<VecDeque<Fit>>,
-        send: &Sender<Message>,
-    ) -> Option<Result<FitResult, Error>> {
+    /// Trains a fit and writes its result. Returns `None` if it was stopped.
+    fn train(&self, plan: &Plan, until: Option<u64>, fit: &Fit, send: &Sender<Message>) -> Option<Result<FitResult, Error>> {
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
-        let fit = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
         // Nobody listens after an error.
-        let progress = |epoch| drop(send.send(Message::Epoch(fit, epoch)));
-        let run = Run { checkpoint: self.folder.checkpoint(&fit), until, stop: &self.stop, progress: &progress };
-        self.folder.train(plan, &fit, self.data, self.threads, &run).transpose()
+        let progress = |epoch| drop(send.send(Message::Epoch(*fit, epoch)));
+        let run = Run {
+            checkpoint: self.folder.checkpoint(fit),
+            // After one that has failed, the path begins anew.
+            initial_weights: plan.fit_before(fit).map(|before| self.folder.weights(&before)).filter(|path| path.is_file()),
+            weights: (plan.sweep.path && !fit.is_finalist).then(|| self.folder.weights(fit)),
+            until,
+            criterion: plan.sweep.criterion,
+            stop: &self.stop,
+            progress: &progress,
+        };
+        self.folder.train(plan, fit, self.data, self.threads, &run).transpose()
     }
 }
 
@@ -194,6 +211,9 @@ impl SweepFolder {
     /// When its settings can't be used, or a file can't be read or written.
     pub(super) fn train(&self, plan: &Plan, fit: &Fit, data: &Data, threads: Option<usize>, run: &Run) -> Result<Option<FitResult>, Error> {
         let mut experiment = plan.experiment(fit)?;
+        if let Some(weights) = &run.initial_weights {
+            experiment = continued(experiment, plan, weights.clone());
+        }
         if let Some(threads) = threads {
             experiment.backend.threads = threads;
         }
@@ -203,10 +223,15 @@ impl SweepFolder {
     }
 }
 
-/// Adds a trial to the journal when all its fits have ended.
+/// Adds a trial to the journal when all its fits have ended. Of a finalist of a path those from initial weights count.
 fn record(journal: &mut Journal, plan: &Plan, results: &BTreeMap<Fit, FitResult>, trial: usize) -> Result<(), Error> {
-    let of_trial: Vec<&FitResult> =
-        results.values().filter(|result| result.fit.trial == trial && result.state != FitState::Paused).collect();
+    if plan.sweep.path && plan.finalists.is_empty() {
+        return Ok(());
+    }
+    let is_finalist = plan.finalists.contains(&trial);
+    let counts =
+        |result: &&FitResult| result.fit.trial == trial && result.fit.is_finalist == is_finalist && result.state != FitState::Paused;
+    let of_trial: Vec<&FitResult> = results.values().filter(counts).collect();
     if of_trial.len() == plan.fits_of_trial() { Ok(journal.add(plan, trial, &of_trial)?) } else { Ok(()) }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Comparison, FitResult, FitState, Plan, choose};
+use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, choose};
 use crate::config::{Criterion, Dimension, Rule, Values};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -29,12 +29,28 @@ pub struct Study {
     pub minimum: Option<usize>,
     /// The chosen trial.
     pub chosen: Option<usize>,
+    /// The finalists of a path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<PathCheck>,
     /// What is doubtful about the trainings and the choice.
     pub warnings: Vec<String>,
     /// Seconds of training of all fits.
     pub seconds: f64,
     /// The summary of the chosen trial's run on all images but the test split.
     pub refit: Option<Summary>,
+}
+
+/// A trial of a path that was trained again from initial weights: warm starts can lead to other networks (Ash and Adams 2020, arXiv 1910.08475).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PathCheck {
+    /// The trial.
+    pub trial: usize,
+    /// Its mean loss on the path.
+    pub on_path: f64,
+    /// Its mean loss from initial weights, with all epochs.
+    pub from_start: f64,
+    /// The standard error of their difference over splits or seeds. `None` for one training.
+    pub standard_error: Option<f64>,
 }
 
 /// The results of one trial over its seeds and folds.
@@ -59,20 +75,25 @@ pub struct TrialSummary {
     pub weight_norm_squared: Option<f64>,
     /// The mean fraction of kernel weights that are 0.
     pub zero_weights: Option<f64>,
+    /// The mean of γ, the effective number of parameters.
+    pub gamma: Option<f64>,
+    /// The mean fraction of training images whose leave-one-out loss is not reliable.
+    pub unreliable: Option<f64>,
 }
 
 impl Study {
     /// Compares the trials of `plan` by the results of all its fits.
     #[must_use]
     pub fn new(plan: &Plan, results: &[FitResult]) -> Self {
-        let by_trial = by_trial(plan, results);
-        let losses: Vec<Option<Vec<f64>>> = by_trial.iter().map(|results| losses(plan, results)).collect();
-        let correction = correction(plan, results);
-        let minimum = choose(&losses, correction, Rule::Minimum, &vec![None; plan.trials.len()]).map(|choice| choice.minimum);
-        let choice = minimum.and_then(|minimum| choose(&losses, correction, plan.sweep.rule, &plan.lambdas_beside(minimum)));
+        let by_trial = by_trial(plan, results, false);
+        let losses = losses_of_trials(plan, results);
+        let choice = chosen(plan, results, &losses);
         let comparisons = choice.as_ref().map_or_else(|| vec![None; plan.trials.len()], |choice| choice.comparisons.clone());
+        let finalists = finalists(plan, results);
+        let chosen = if plan.finalists.is_empty() { choice.as_ref() } else { finalists.as_ref() }.map(|choice| choice.chosen);
+        let minimum = choice.map(|choice| choice.minimum);
         let trials = by_trial.iter().zip(comparisons).enumerate();
-        let chosen = choice.map(|choice| choice.chosen);
+        let path = check_of_path(plan, results);
         Self {
             criterion: plan.sweep.criterion,
             rule: plan.sweep.rule,
@@ -82,35 +103,85 @@ impl Study {
             trials: trials.map(|(trial, (results, comparison))| TrialSummary::new(plan, trial, results, comparison)).collect(),
             minimum,
             chosen,
-            warnings: warnings(plan, results, chosen),
+            warnings: [warnings(plan, results, chosen), off_path(plan, &path)].concat(),
+            path,
             seconds: results.iter().map(|result| result.seconds).sum(),
             refit: None,
         }
     }
 }
 
-/// The results of each trial.
-fn by_trial<'a>(plan: &Plan, results: &'a [FitResult]) -> Vec<Vec<&'a FitResult>> {
-    (0..plan.trials.len()).map(|trial| results.iter().filter(|result| result.fit.trial == trial).collect()).collect()
+/// The results of each trial: those of the plan, or those from initial weights of the finalists of a path.
+fn by_trial<'a>(plan: &Plan, results: &'a [FitResult], of_finalists: bool) -> Vec<Vec<&'a FitResult>> {
+    let counts = |result: &&FitResult, trial: usize| result.fit.trial == trial && result.fit.is_finalist == of_finalists;
+    (0..plan.trials.len()).map(|trial| results.iter().filter(|result| counts(result, trial)).collect()).collect()
+}
+
+/// The losses of each trial. `None` for one that was not completed.
+fn losses_of_trials(plan: &Plan, results: &[FitResult]) -> Vec<Option<Vec<f64>>> {
+    by_trial(plan, results, false).iter().map(|results| losses(plan, results)).collect()
+}
+
+/// The choice among trials with these losses.
+fn chosen(plan: &Plan, results: &[FitResult], losses: &[Option<Vec<f64>>]) -> Option<Choice> {
+    let correction = correction(plan, results);
+    let minimum = choose(losses, correction, Rule::Minimum, &vec![None; plan.trials.len()])?.minimum;
+    choose(losses, correction, plan.sweep.rule, &plan.lambdas_beside(minimum))
+}
+
+/// The choice among the trials of `plan`.
+pub(super) fn choice(plan: &Plan, results: &[FitResult]) -> Option<Choice> {
+    chosen(plan, results, &losses_of_trials(plan, results))
+}
+
+/// The choice among the finalists of a path, by the losses from initial weights. `None` without finalists.
+fn finalists(plan: &Plan, results: &[FitResult]) -> Option<Choice> {
+    let losses: Vec<Option<Vec<f64>>> = by_trial(plan, results, true).iter().map(|results| losses(plan, results)).collect();
+    chosen(plan, results, &losses)
+}
+
+/// The losses of the finalists of a path, from initial weights and on the path.
+fn check_of_path(plan: &Plan, results: &[FitResult]) -> Vec<PathCheck> {
+    let (on_path, from_start) = (by_trial(plan, results, false), by_trial(plan, results, true));
+    let check = |trial: &usize| {
+        let [path, start] = [&on_path[*trial], &from_start[*trial]].map(|results| losses(plan, results));
+        let choice = choose(&[path, start], correction(plan, results), Rule::Minimum, &[None; 2])?;
+        let [path, start] = [choice.comparisons[0]?, choice.comparisons[1]?];
+        // That of the lower one to itself is 0.
+        let standard_error = [start, path].iter().filter_map(|found| found.standard_error).reduce(f64::max);
+        Some(PathCheck { trial: *trial, on_path: path.mean, from_start: start.mean, standard_error })
+    };
+    plan.finalists.iter().filter_map(check).collect()
 }
 
 /// The mean loss of each trial; infinite for one that was not completed.
 pub(super) fn mean_losses(plan: &Plan, results: &[FitResult]) -> Vec<f64> {
     let mean = |losses: Vec<f64>| losses.iter().sum::<f64>() / losses.len() as f64;
-    by_trial(plan, results).iter().map(|results| losses(plan, results).map_or(f64::INFINITY, mean)).collect()
+    by_trial(plan, results, false).iter().map(|results| losses(plan, results).map_or(f64::INFINITY, mean)).collect()
 }
 
-/// The losses of a trial: for each split the mean over the seeds, or with one split those of all seeds. Returns `None` if a training was not completed.
+/// The losses of a trial that are compared with those of others: for each split the mean over the seeds, or with one split those of all seeds. Leave-one-out losses
+/// are those of the images, each the mean over the seeds. Returns `None` if a training was not completed, or its loss is not defined.
 fn losses(plan: &Plan, results: &[&FitResult]) -> Option<Vec<f64>> {
-    let loss = |result: &&FitResult| result.validation_loss.filter(|_| result.state == FitState::Completed);
+    let criterion = plan.sweep.criterion;
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    if criterion == Criterion::Loo {
+        let first = results.first()?.criteria.as_ref()?;
+        results.iter().try_for_each(|result| result.loss(criterion).map(drop))?;
+        let of_image = |image: usize| {
+            let losses = results.iter().filter_map(|result| result.criteria.as_ref()?.leave_one_out.get(image));
+            mean(&losses.map(|loss| f64::from(*loss)).collect::<Vec<_>>())
+        };
+        return Some((0..first.leave_one_out.len()).map(of_image).collect());
+    }
     if plan.splits() == 1 {
-        return results.iter().map(loss).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty());
+        return results.iter().map(|result| result.loss(criterion)).collect::<Option<Vec<f64>>>().filter(|losses| !losses.is_empty());
     }
     let mut by_split: BTreeMap<(Option<usize>, Option<usize>), Vec<f64>> = BTreeMap::new();
     for result in results {
-        by_split.entry((result.fit.repeat, result.fit.fold)).or_default().push(loss(result)?);
+        by_split.entry((result.fit.repeat, result.fit.fold)).or_default().push(result.loss(criterion)?);
     }
-    (by_split.len() == plan.splits()).then(|| by_split.values().map(|losses| losses.iter().sum::<f64>() / losses.len() as f64).collect())
+    (by_split.len() == plan.splits()).then(|| by_split.values().map(|losses| mean(losses)).collect())
 }
 
 /// The ratio of validation to training samples where several splits are compared, which overlap; else 0.
@@ -138,6 +209,19 @@ fn warnings(plan: &Plan, results: &[FitResult], chosen: Option<usize>) -> Vec<St
 
 /// The part of a range that counts as its end.
 const END: f64 = 0.03;
+
+/// Warnings about finalists of a path whose loss from initial weights is another one.
+fn off_path(plan: &Plan, checks: &[PathCheck]) -> Vec<String> {
+    let is_far = |check: &&PathCheck| (check.from_start - check.on_path).abs() > 2.0 * check.standard_error.unwrap_or(f64::INFINITY);
+    let warning = |check: &PathCheck| {
+        let settings: Vec<String> = plan.trials[check.trial].iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let (settings, start, path) = (settings.join(" "), check.from_start, check.on_path);
+        format!(
+            "{settings} has the loss {start:.4} from initial weights, but {path:.4} on the path; increase `sweep.path_epochs`, or leave out the path"
+        )
+    };
+    checks.iter().filter(is_far).map(warning).collect()
+}
 
 /// Warnings about numbers of the chosen trial at an end of the values. λ = 0 has no smaller one.
 fn at_an_end(plan: &Plan, chosen: usize) -> Vec<String> {
@@ -182,6 +266,8 @@ impl TrialSummary {
             epochs: results.iter().map(|result| result.epochs).min().unwrap_or(0),
             weight_norm_squared: mean(&|result| result.weight_norm_squared),
             zero_weights: mean(&|result| result.zero_weights),
+            gamma: mean(&|result| result.criteria.as_ref()?.gamma),
+            unreliable: mean(&|result| result.criteria.as_ref()?.unreliable),
         }
     }
 }
@@ -197,9 +283,13 @@ pub fn trials_csv(plan: &Plan, results: &[FitResult]) -> Result<String, Error> {
         results.iter().find(|result| !result.validation.is_empty()).map(|result| result.validation.keys().collect()).unwrap_or_default();
     let failed = |error: csv::Error| Error::Usage(format!("can't write trials.csv: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let own = ["trial", "state", "seed", "repeat", "fold"];
+    let own: &[&str] = &["trial", "state", "seed", "repeat", "fold"];
+    let of_path: &[&str] = if plan.sweep.path { &["start"] } else { &[] };
+    let own = [own, of_path].concat();
     let measured = ["validation_loss", "train_loss", "weight_norm_squared", "zero_weights", "epochs", "seconds", "message"];
-    let header = own.iter().chain(&keys).copied().chain(metrics.iter().map(|name| name.as_str())).chain(measured);
+    let of_training: &[&str] = if plan.needs_validation() { &[] } else { &["criterion", "log_evidence", "gamma", "unreliable"] };
+    let header =
+        own.iter().chain(&keys).copied().chain(metrics.iter().map(|name| name.as_str())).chain(of_training.iter().copied()).chain(measured);
     writer.write_record(header).map_err(failed)?;
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     for result in results {
@@ -207,12 +297,18 @@ pub fn trials_csv(plan: &Plan, results: &[FitResult]) -> Result<String, Error> {
         let fit = &result.fit;
         let mut line =
             vec![fit.trial.to_string(), result.state.name().to_owned(), fit.seed.to_string(), index(fit.repeat), index(fit.fold)];
+        line.extend(plan.sweep.path.then(|| if result.is_warm { "warm" } else { "cold" }.to_owned()));
         line.extend(keys.iter().map(|key| match plan.setting(result.fit.trial, key) {
             None => String::new(),
             Some(toml::Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         }));
         line.extend(metrics.iter().map(|name| number(result.validation.get(*name).copied())));
+        if !plan.needs_validation() {
+            let of = |value: fn(&FitCriteria) -> Option<f64>| result.criteria.as_ref().and_then(value);
+            let criteria = [of(|found| found.log_evidence), of(|found| found.gamma), of(|found| found.unreliable)];
+            line.extend(std::iter::once(result.loss(plan.sweep.criterion)).chain(criteria).map(number));
+        }
         line.extend([result.validation_loss, result.train_loss, result.weight_norm_squared, result.zero_weights].map(number));
         line.extend([result.epochs.to_string(), result.seconds.to_string(), result.message.clone().unwrap_or_default()]);
         writer.write_record(line).map_err(failed)?;

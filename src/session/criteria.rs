@@ -1,15 +1,17 @@
-//! Measures of a trained network by which λ can be chosen without validation data.
+//! What the curvature at the end of training says: measures by which λ can be chosen without validation data, and how the weights change with λ.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use regulus_model::Weights;
+
 use super::Session;
-use crate::data::Batcher;
+use crate::data::{Batcher, Subset};
 use crate::error::Error;
-use crate::network::{CurvatureInput, LeaveOneOut, Scope};
+use crate::network::{CurvatureInput, LeaveOneOut, Network, Posterior, Scope};
 use crate::objective::Evidence;
 
-/// Measures of a trained network on its training data, without λ-dependent constants left out: they can be compared between trainings with different λ.
+/// Measures of a trained network on its training data, which can be compared between trainings with different λ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Criteria {
     /// ln p(data | λ) in Laplace's approximation, in nats. `None` if no L2 penalty has a λ above 0.
@@ -22,37 +24,89 @@ pub struct Criteria {
     pub leave_one_out: Option<LeaveOneOut>,
 }
 
+/// A trained network with the posterior of its weights.
+pub struct TrainedPosterior<'a> {
+    session: &'a Session,
+    network: Network,
+    weights: Weights,
+    scope: Scope,
+    /// λ of each penalized parameter.
+    lambdas: BTreeMap<String, f64>,
+    posterior: Option<Posterior>,
+}
+
 impl Session {
-    /// The criteria for the network after the last step, or its average if there is one. Returns `None` if it was stopped by the flag of
+    /// The posterior for the network after the last step, or for its average if there is one. Returns `None` if it was stopped by the flag of
     /// [`Session::stop_by`].
     ///
     /// # Errors
     ///
     /// When the network gives images.
-    pub fn criteria(&self) -> Result<Option<Criteria>, Error> {
+    pub fn posterior(&self) -> Result<Option<TrainedPosterior<'_>>, Error> {
         let network = self.training.measured_network();
         let scope = Scope::all(network.graph()).map_err(Error::Usage)?;
-        let subset = &self.data.train;
-        let batcher = Batcher::new(&self.data.normalizer, &self.opened.device.clone().inner().device);
-        let input = CurvatureInput { network: &network, scope: &scope, subset, batcher: &batcher, seed: self.experiment.seed };
-        let lambdas = self.penalties().precisions(self.experiment.train.batch(subset.count()));
-        let watch = |_: &'static str, _, _| !self.stop.load(Ordering::Relaxed);
-        let Ok(posterior) = input.posterior(&lambdas, &watch) else { return Ok(None) };
-        let Some(posterior) = posterior else {
-            return Ok(Some(Criteria { log_evidence: None, gamma: None, gammas: BTreeMap::new(), leave_one_out: None }));
+        let lambdas = self.penalties().precisions(self.experiment.train.batch(self.data.train.count()));
+        let weights = network.weights();
+        let mut trained = TrainedPosterior { session: self, network, weights, scope, lambdas, posterior: None };
+        let found = trained.on(&self.data.train, |input, watch| input.posterior(&trained.lambdas, &watch));
+        let Ok(posterior) = found else { return Ok(None) };
+        trained.posterior = posterior;
+        Ok(Some(trained))
+    }
+
+    /// The criteria of [`TrainedPosterior::criteria`]. Returns `None` if it was stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::posterior`].
+    pub fn criteria(&self) -> Result<Option<Criteria>, Error> {
+        Ok(self.posterior()?.map(|trained| trained.criteria()))
+    }
+}
+
+impl TrainedPosterior<'_> {
+    /// Calls `compute` with the network on some samples, and with what says whether to go on.
+    fn on<R>(&self, subset: &Subset, compute: impl FnOnce(&CurvatureInput, &(dyn Fn(&'static str, u64, u64) -> bool + Sync)) -> R) -> R {
+        let Session { data, experiment, opened, stop, .. } = self.session;
+        let batcher = Batcher::new(&data.normalizer, &opened.device.clone().inner().device);
+        let Self { network, weights, scope, .. } = self;
+        let input = CurvatureInput { network, weights, scope, subset, batcher: &batcher, seed: experiment.seed };
+        compute(&input, &|_, _, _| !stop.load(Ordering::Relaxed))
+    }
+
+    /// The measures by which λ can be chosen.
+    #[must_use]
+    pub fn criteria(&self) -> Criteria {
+        let Some(posterior) = &self.posterior else {
+            return Criteria { log_evidence: None, gamma: None, gammas: BTreeMap::new(), leave_one_out: None };
         };
-        let leave_one_out = network.threads().run(|| posterior.leave_one_out());
-        let (curvature, weights) = (posterior.curvature(), network.weights());
+        let leave_one_out = self.network.threads().run(|| posterior.leave_one_out());
+        let curvature = posterior.curvature();
         let mut log_evidence = -curvature.loss;
         let mut gammas = BTreeMap::new();
         for (name, spectrum) in &curvature.spectra {
-            let (Some(lambda), Some(values)) = (lambdas.get(name), weights.get(name)) else { continue };
+            let (Some(lambda), Some(values)) = (self.lambdas.get(name), self.weights.get(name)) else { continue };
             let squared_norm = values.numbers.iter().map(|number| f64::from(*number) * f64::from(*number)).sum();
             let evidence = Evidence::of(*lambda, &[spectrum], squared_norm);
             log_evidence += evidence.log_evidence;
             gammas.insert(name.clone(), evidence.gamma);
         }
         let gamma = gammas.values().sum();
-        Ok(Some(Criteria { log_evidence: Some(log_evidence), gamma: Some(gamma), gammas, leave_one_out: Some(leave_one_out) }))
+        Criteria { log_evidence: Some(log_evidence), gamma: Some(gamma), gammas, leave_one_out: Some(leave_one_out) }
+    }
+
+    /// The weights that training is expected to end with when every λ is multiplied by `factor`. Returns `None` if no L2 penalty has a λ above 0.
+    #[must_use]
+    pub fn predicted_weights(&self, factor: f64) -> Option<Weights> {
+        self.posterior.as_ref().map(|posterior| posterior.predicted_weights(&self.weights, factor))
+    }
+
+    /// The derivative of the validation loss with the logarithm of a factor of every λ: λ·dL/dλ for one penalty. Returns `None` without a validation split, if no
+    /// L2 penalty has a λ above 0, or if it was stopped.
+    #[must_use]
+    pub fn validation_slope(&self) -> Option<f64> {
+        let (posterior, validation) = (self.posterior.as_ref()?, self.session.data.validation.as_ref()?);
+        let gradient = self.on(validation, |input, watch| input.gradient(&watch)).ok()?;
+        Some(posterior.slope_by_log_lambda(&self.weights, &gradient))
     }
 }

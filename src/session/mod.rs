@@ -18,7 +18,7 @@ use regulus_model::graph::Graph;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
 use regulus_model::{Description, Weights};
 
-pub use criteria::Criteria;
+pub use criteria::{Criteria, TrainedPosterior};
 pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 

@@ -129,7 +129,7 @@ impl Training {
         let reporter = PhaseReporter::new(control);
         let report = |phase, done, total| reporter.report(phase, done, total);
         let (scope, subset, seed) = (plan.curvature, &plan.data.train, plan.experiment.seed);
-        let input = CurvatureInput { network: &network, scope, subset, batcher: &batcher, seed };
+        let input = CurvatureInput { network: &network, weights: &snapshot.weights, scope, subset, batcher: &batcher, seed };
         let curvature = |structure| input.curvature(structure, &report);
         let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
         reporter.finish()?;

@@ -12,6 +12,7 @@ macro_rules! say {
 mod backends;
 mod commands;
 mod configs;
+mod criteria;
 mod data;
 mod denoise;
 mod determinism;

@@ -12,7 +12,8 @@ use burn::prelude::*;
 use regulus::backend;
 use regulus::config::Experiment;
 use regulus::data::{self, Batcher, Data, DataLoader};
-use regulus::network::{Curvature, Network, ParamVisitor};
+use regulus::network::{CurvatureInput, Network, ParamVisitor};
+use regulus::seed::Seed;
 use regulus::objective::Penalties;
 use regulus::schedule::RunLength;
 use regulus::task;
@@ -366,15 +367,17 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let network = network.valid().with_weights(&weights, &path).unwrap();
             let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
             let scope = penalties.curvature_scope(network.graph()).unwrap();
-            let curvature = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true);
+            let (subset, batcher) = (&data.train, &batcher);
+            let input = CurvatureInput { network: &network, weights: &weights, scope: &scope, subset, batcher, seed: Seed(0) };
+            let curvature = |structure| input.curvature(structure, &|_, _, _| true);
             assert!(penalties.update_by_evidence(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;
             let curvature = |structure| {
-                let found = Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| true)?;
+                let found = input.curvature(structure, &|_, _, _| true)?;
                 loss = found.loss;
                 Ok(found)
             };
-            let stopped = |structure| Curvature::of(&network, &scope, &data.train, &batcher, structure, &|_, _, _| false);
+            let stopped = |structure| input.curvature(structure, &|_, _, _| false);
             let before = penalties.clone();
             assert!(penalties.update_by_evidence(5, &weights, stopped).is_err() && penalties == before, "a stopped update changes nothing");
             let found = penalties.update_by_evidence(5, &weights, curvature).unwrap().unwrap();

@@ -75,6 +75,8 @@ fn a_section_that_can_not_be_used_is_refused() {
         refused(&["--grid", "train.epochs=2,3", "--pruner", "halving"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--criterion", "loo", "--folds", "3"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--criterion", "evidence", "--rule", "one-standard-error"]),
+        refused(&["--grid", "penalty.0.lambda=0,1", "--path", "--random", "3"]),
+        refused(&["--grid", "model.hidden=4,8", "--path"]),
         refused(&["--set", "sweep=3"]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
@@ -188,6 +190,62 @@ fn repeats_are_other_splits_and_their_error_is_corrected() {
     sandbox.ok(&[twice.as_slice(), &["own", "--reshuffle"]].concat());
     let (shared, own) = (losses("shared"), losses("own"));
     assert!(shared[0] == shared[1] && own[0] == shared[0] && own[0] != own[1], "{shared:?} {own:?}");
+}
+
+#[test]
+fn a_path_starts_from_the_weights_of_the_larger_lambda() {
+    let sandbox = Sandbox::new();
+    let sweep = |dir: &str, jobs: &str| {
+        let base = ["sweep", "small.toml", "--path", "--folds", "2", "--set", "sweep.path_finalists=2", "--jobs", jobs, "--sweep-dir", dir];
+        sandbox.ok(&[base.as_slice(), &["--grid", "penalty.0.lambda=0,1,100", "--format", "markdown"]].concat()).stderr()
+    };
+    let printed = sweep("one", "1");
+    sweep("three", "3");
+    let found = study(&sandbox, "one");
+    assert_eq!(found, study(&sandbox, "three"));
+    let fit = |name: &str| sandbox.json(&format!("one/fits/{name}.json"));
+    let (first, second) = (fit("trial0002-seed3-fold1"), fit("trial0001-seed3-fold1"));
+    assert_eq!((&first["is_warm"], &first["epochs"]), (&false.into(), &3.into()));
+    assert_eq!((&second["is_warm"], &second["epochs"]), (&true.into(), &1.into()));
+    // The same by hand.
+    let train = |dir: &str, sets: &[&str]| {
+        let base = [
+            "train",
+            "small.toml",
+            "--run-dir",
+            dir,
+            "--set",
+            "data.validation=fold 1/2",
+            "--set",
+            "data.split_seed=3",
+            "--set",
+            "train.keep=last",
+        ];
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        sandbox.ok(&[base.as_slice(), &sets].concat());
+        let rows = fs::read_to_string(sandbox.path(&format!("{dir}/metrics.jsonl"))).unwrap();
+        serde_json::from_str::<Value>(rows.lines().last().unwrap()).unwrap()["data_loss"].clone()
+    };
+    assert_eq!(train("large", &["penalty.0.lambda=100"]), first["validation_loss"]);
+    sandbox.ok(&["export", "large", "--output", "large.safetensors"]);
+    assert_eq!(train("next", &["penalty.0.lambda=1", "model.init=large.safetensors", "train.epochs=1"]), second["validation_loss"]);
+    // The finalists, from initial weights.
+    let checks = found["path"].as_array().unwrap();
+    assert_eq!(checks.len(), 2, "{found}");
+    let of = |check: &Value| usize::try_from(check["trial"].as_u64().unwrap()).unwrap();
+    let mean = |trial: usize, end: &str| {
+        (1..=2).map(|fold| fit(&format!("trial{trial:04}-seed3-fold{fold}{end}"))["validation_loss"].as_f64().unwrap()).sum::<f64>() / 2.0
+    };
+    for check in checks {
+        assert!((check["from_start"].as_f64().unwrap() - mean(of(check), "-finalist")).abs() < 1e-12);
+        assert!((check["on_path"].as_f64().unwrap() - mean(of(check), "")).abs() < 1e-12);
+    }
+    let best = checks.iter().map(of).min_by(|one, other| mean(*one, "-finalist").total_cmp(&mean(*other, "-finalist"))).unwrap();
+    assert_eq!(found["chosen"], best);
+    assert!(printed.contains("from initial weights: "), "{printed}");
+    let left =
+        fs::read_dir(sandbox.path("one/fits")).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() != "json");
+    assert_eq!(left.count(), 0, "the weights are removed");
 }
 
 #[test]

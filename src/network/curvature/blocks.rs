@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use burn::prelude::*;
 use rayon::prelude::*;
-use regulus_linalg::product::{Matrix, multiply};
+use regulus_linalg::product::{Matrix, multiply, multiply_add};
 
 use super::eigen::{decomposed, work};
 use super::jacobian::Layer;
 use super::pass::{Gather, Outputs, Pass};
 use super::progress::{Done, Stopped};
 use super::{Curvature, Spectrum, Watch};
-use crate::backend::numbers;
 
 /// Whether only the diagonal is wanted.
 #[derive(Clone, Copy, PartialEq)]
@@ -50,11 +48,11 @@ struct Strip {
 }
 
 impl Gather for Strip {
-    fn outputs(&mut self, outputs: Outputs) {
+    fn outputs(&mut self, outputs: &Outputs) {
         self.loss += outputs.loss();
     }
 
-    fn layer(&mut self, layer: Layer) {
+    fn layer(&mut self, layer: &Layer) {
         self.layers.entry(layer.index).or_default().add(self.blocks, layer, self.samples);
     }
 }
@@ -91,31 +89,42 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, blocks: Blocks, layer: Layer, all_samples: usize) {
-        let Layer { inputs, vectors, .. } = layer;
-        let [samples, count, outputs, positions] = vectors.dims();
-        let width = inputs.dims()[1];
+    fn add(&mut self, blocks: Blocks, layer: &Layer, all_samples: usize) {
+        let Layer { samples, columns, outputs, positions, inputs, vectors, .. } = *layer;
+        let width = inputs.len() / (samples * positions);
         (self.positions, self.width) = (positions, width);
+        let of_sample = |sample: usize| Matrix::new(&inputs[sample * width * positions..][..width * positions], width);
         match blocks {
-            Blocks::Diagonal if positions == 1 => {
-                let squares = vectors.square().sum_dim(1).reshape([samples, outputs]);
-                add(&mut self.first, squares.clone().transpose().matmul(inputs.reshape([samples, width]).square()));
-                add(&mut self.second, squares.sum_dim(0));
-            }
             Blocks::Diagonal => {
-                let gradients = vectors.clone().reshape([samples, count * outputs, positions]).matmul(inputs.swap_dims(1, 2));
-                add(&mut self.first, gradients.square().reshape([samples * count, outputs * width]).sum_dim(0));
-                let biases = vectors.sum_dim(3).square();
-                add(&mut self.second, biases.reshape([samples * count, outputs]).sum_dim(0));
+                let [mut kernel, mut bias] = [vec![0.0_f32; outputs * width], vec![0.0_f32; outputs]];
+                let mut gradient = vec![0.0_f32; outputs * width];
+                for (row, vectors) in vectors.chunks_exact(outputs * positions).enumerate() {
+                    multiply(&mut gradient, Matrix::new(vectors, outputs), of_sample(row / columns).transpose());
+                    kernel.iter_mut().zip(&gradient).for_each(|(to, number)| *to += number * number);
+                    let sums = vectors.chunks_exact(positions).map(|positions| positions.iter().sum::<f32>());
+                    bias.iter_mut().zip(sums).for_each(|(to, number)| *to += number * number);
+                }
+                add(&mut self.first, &kernel);
+                add(&mut self.second, &bias);
             }
             Blocks::Kronecker => {
-                let inputs = inputs.swap_dims(1, 2).reshape([samples * positions, width]);
-                let vectors = vectors.swap_dims(2, 3).reshape([samples * count * positions, outputs]);
-                add(&mut self.first, vectors.clone().transpose().matmul(vectors));
+                let mut product = vec![0.0_f32; outputs * outputs];
+                for vectors in vectors.chunks_exact(outputs * positions) {
+                    multiply_add(&mut product, Matrix::new(vectors, outputs), Matrix::new(vectors, outputs).transpose());
+                }
+                add(&mut self.first, &product);
                 if all_samples * positions < width {
-                    self.rows.extend(numbers(inputs));
+                    // `[sample, position, width]`.
+                    let place = |place: usize, input: usize| inputs[(place / positions * width + input) * positions + place % positions];
+                    self.rows.extend((0..samples * positions).flat_map(|at| (0..width).map(move |input| place(at, input))));
                 } else {
-                    add(&mut self.second, inputs.clone().transpose().matmul(inputs));
+                    let mut product = vec![0.0_f32; width * width];
+                    if positions == 1 {
+                        multiply(&mut product, Matrix::new(inputs, samples).transpose(), Matrix::new(inputs, samples));
+                    } else {
+                        (0..samples).for_each(|sample| multiply_add(&mut product, of_sample(sample), of_sample(sample).transpose()));
+                    }
+                    add(&mut self.second, &product);
                 }
             }
         }
@@ -162,9 +171,8 @@ fn gram(rows: Vec<f32>, count: usize) -> Vec<f64> {
     gram
 }
 
-/// Adds a tensor's numbers to float64 sums.
-fn add<const D: usize>(sums: &mut Vec<f64>, tensor: Tensor<D>) {
-    let numbers = numbers(tensor);
+/// Adds numbers to float64 sums.
+fn add(sums: &mut Vec<f64>, numbers: &[f32]) {
     sums.resize(numbers.len(), 0.0);
-    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += f64::from(number));
+    sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += f64::from(*number));
 }

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::prelude::*;
 use rayon::prelude::*;
+use regulus_linalg::product::{Matrix, multiply_add};
 use regulus_model::graph::Op;
 
 use super::eigen::{Basis, Factor, work};
@@ -18,7 +18,6 @@ use super::jacobian::Layer;
 use super::pass::{Columns, Gather, Outputs, spread};
 use super::progress::{Done, Stopped};
 use super::{Curvature, CurvatureInput, Spectrum, Watch};
-use crate::backend::numbers;
 
 /// The most rows of a factor that is decomposed as it is: 512 rows take a twentieth of a second.
 const FULL: usize = 512;
@@ -27,7 +26,7 @@ const ROWS: usize = 512;
 /// The most samples that bases are made of.
 const BASIS_SAMPLES: usize = 512;
 /// The columns over all samples, at least, where H's root is sampled.
-const COLUMNS: usize = 4096;
+const COLUMNS: usize = 2048;
 
 /// The curvature in the directions of both bases of each layer.
 #[derive(Clone, Debug)]
@@ -140,11 +139,11 @@ struct SquareSums<'a> {
 }
 
 impl Gather for SquareSums<'_> {
-    fn outputs(&mut self, outputs: Outputs) {
+    fn outputs(&mut self, outputs: &Outputs) {
         self.loss += outputs.loss();
     }
 
-    fn layer(&mut self, layer: Layer) {
+    fn layer(&mut self, layer: &Layer) {
         let of_layer = self.bases.iter().zip(&mut self.sums).find(|(basis, _)| basis.index == layer.index);
         if let Some((basis, sums)) = of_layer {
             basis.add_squares(layer, sums);
@@ -162,20 +161,17 @@ struct FactorSums {
 }
 
 impl Gather for FactorSums {
-    fn outputs(&mut self, outputs: Outputs) {
+    fn outputs(&mut self, outputs: &Outputs) {
         self.first = self.next;
         self.next += outputs.indices.len();
     }
 
-    fn layer(&mut self, layer: Layer) {
-        let Layer { index, inputs, vectors } = layer;
-        let [samples, columns, outputs, positions] = vectors.dims();
-        let width = inputs.dims()[1];
-        let inputs = inputs.swap_dims(1, 2).reshape([samples * positions, width]);
-        let vectors = vectors.swap_dims(2, 3).reshape([samples * columns * positions, outputs]);
+    fn layer(&mut self, layer: &Layer) {
+        let Layer { index, samples, columns, outputs, positions, inputs, vectors } = *layer;
+        let width = inputs.len() / (samples * positions);
         let [of_inputs, of_outputs] = self.layers.entry(index).or_insert_with(|| [FactorSum::new(width), FactorSum::new(outputs)]);
-        of_inputs.add(inputs, self.first * positions, self.samples * positions);
-        of_outputs.add(vectors, self.first * columns * positions, self.samples * columns * positions);
+        of_inputs.add(inputs, positions, self.first * positions, self.samples * positions);
+        of_outputs.add(vectors, positions, self.first * columns * positions, self.samples * columns * positions);
     }
 }
 
@@ -199,19 +195,23 @@ impl FactorSum {
         }
     }
 
-    /// Adds vectors, the first of which is at the place `first` of `all`.
-    fn add(&mut self, vectors: Tensor<2>, first: usize, all: usize) {
+    /// Adds vectors `[sample, width, position]`, the first of which is at the place `first` of `all`.
+    fn add(&mut self, vectors: &[f32], positions: usize, first: usize, all: usize) {
+        let width = self.width;
         match &mut self.factor {
             Factor::Sum(sum) => {
-                let product = numbers(vectors.clone().transpose().matmul(vectors));
+                let mut product = vec![0.0_f32; width * width];
+                for vectors in vectors.chunks_exact(width * positions) {
+                    multiply_add(&mut product, Matrix::new(vectors, width), Matrix::new(vectors, width).transpose());
+                }
                 sum.iter_mut().zip(product).for_each(|(sum, number)| *sum += f64::from(number));
             }
             Factor::Rows(rows) => {
                 let kept = ROWS.min(all);
-                let vectors = numbers(vectors);
-                for (place, vector) in (first..).zip(vectors.chunks_exact(self.width)) {
-                    if (place + 1) * kept / all > place * kept / all {
-                        rows.extend(vector);
+                for place in 0..vectors.len() / width {
+                    if (first + place + 1) * kept / all > (first + place) * kept / all {
+                        let sample = &vectors[place / positions * width * positions..][..width * positions];
+                        rows.extend(sample.iter().skip(place % positions).step_by(positions));
                     }
                 }
             }

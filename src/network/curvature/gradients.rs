@@ -5,7 +5,6 @@ use regulus_linalg::product::{Matrix, multiply};
 
 use super::eigen::Basis;
 use super::jacobian::Layer;
-use crate::backend::numbers;
 
 /// The two bases of a layer.
 #[derive(Clone, Debug)]
@@ -69,24 +68,7 @@ struct Conv {
     outputs_outside: Vec<f32>,
 }
 
-/// What reaches a layer, in memory.
-struct HostLayer {
-    samples: usize,
-    columns: usize,
-    positions: usize,
-    outputs: usize,
-    /// `[sample, input, position]`.
-    inputs: Vec<f32>,
-    /// `[sample, column, output, position]`.
-    vectors: Vec<f32>,
-}
-
-impl HostLayer {
-    fn of(layer: Layer) -> Self {
-        let [samples, columns, outputs, positions] = layer.vectors.dims();
-        Self { samples, columns, positions, outputs, inputs: numbers(layer.inputs), vectors: numbers(layer.vectors) }
-    }
-
+impl Layer<'_> {
     /// The gradients of the bias, `[sample, column, output]`.
     fn biases(&self) -> Vec<f32> {
         self.vectors.chunks_exact(self.positions).map(|positions| positions.iter().sum()).collect()
@@ -129,14 +111,13 @@ impl LayerBasis {
     }
 
     /// Adds the squared gradients to `sums`, those outside of a basis summed over its directions.
-    pub(super) fn add_squares(&self, layer: Layer, sums: &mut PerDirection<f64>) {
-        let host = HostLayer::of(layer);
-        for bias in host.biases().chunks_exact(host.outputs) {
+    pub(super) fn add_squares(&self, layer: &Layer, sums: &mut PerDirection<f64>) {
+        for bias in layer.biases().chunks_exact(layer.outputs) {
             add_squares(&mut sums.bias, bias);
         }
         let [outputs, inputs] = self.ranks();
         if !self.is_dense {
-            self.each_conv(&host, |_, found| {
+            self.each_conv(layer, |_, found| {
                 found.inside.chunks_exact(outputs * inputs).for_each(|column| add_squares(&mut sums.inside, column));
                 for (place, row) in found.inputs_outside.chunks_exact(self.inputs.width).enumerate() {
                     sums.inputs_outside[place % outputs] += squares(row);
@@ -145,17 +126,17 @@ impl LayerBasis {
             });
             return;
         }
-        let dense = self.dense(&host);
+        let dense = self.dense(layer);
         sums.outputs_outside += squares(&dense.outputs_outside);
         // Σ over columns, `[sample, output direction]`.
-        let mut of_outputs = vec![0.0_f32; host.samples * outputs];
+        let mut of_outputs = vec![0.0_f32; layer.samples * outputs];
         for (place, column) in dense.outputs.chunks_exact(outputs).enumerate() {
-            let to = &mut of_outputs[place / host.columns * outputs..][..outputs];
+            let to = &mut of_outputs[place / layer.columns * outputs..][..outputs];
             to.iter_mut().zip(column).for_each(|(to, number)| *to += number * number);
         }
         let of_inputs: Vec<f32> = dense.inputs.iter().map(|number| number * number).collect();
         let mut product = vec![0.0_f32; outputs * inputs];
-        multiply(&mut product, Matrix::new(&of_outputs, host.samples).transpose(), Matrix::new(&of_inputs, host.samples));
+        multiply(&mut product, Matrix::new(&of_outputs, layer.samples).transpose(), Matrix::new(&of_inputs, layer.samples));
         sums.inside.iter_mut().zip(&product).for_each(|(sum, number)| *sum += f64::from(*number));
         for (of_outputs, outside) in of_outputs.chunks_exact(outputs).zip(&dense.inputs_outside) {
             sums.inputs_outside.iter_mut().zip(of_outputs).for_each(|(sum, square)| *sum += f64::from(square * outside));
@@ -163,13 +144,12 @@ impl LayerBasis {
     }
 
     /// Adds what a posterior needs of the gradients.
-    pub(super) fn add_terms(&self, layer: Layer, terms: &mut Terms) {
-        let host = HostLayer::of(layer);
-        let columns = host.columns;
+    pub(super) fn add_terms(&self, layer: &Layer, terms: &mut Terms) {
+        let columns = layer.columns;
         let [outputs, inputs] = self.ranks();
-        let size = terms.features.len() / (host.samples * columns);
-        let (biases, inside) = (host.biases(), outputs * inputs);
-        for (sample, bias) in biases.chunks_exact(columns * host.outputs).enumerate() {
+        let size = terms.features.len() / (layer.samples * columns);
+        let (biases, inside) = (layer.biases(), outputs * inputs);
+        for (sample, bias) in biases.chunks_exact(columns * layer.outputs).enumerate() {
             let products = &mut terms.products[sample * columns * columns..][..columns * columns];
             if self.has_bias {
                 add_weighted(products, bias, &terms.variances.bias);
@@ -177,13 +157,13 @@ impl LayerBasis {
         }
         let put = |features: &mut [f32], row: usize, gradient: &dyn Fn(usize) -> f32| {
             let to = &mut features[row * size + terms.place..][..terms.selected.len()];
-            let bias = &biases[row * host.outputs..][..host.outputs];
+            let bias = &biases[row * layer.outputs..][..layer.outputs];
             for (to, direction) in to.iter_mut().zip(terms.selected) {
                 *to = if *direction < inside { gradient(*direction) } else { bias[direction - inside] };
             }
         };
         if !self.is_dense {
-            self.each_conv(&host, |sample, found| {
+            self.each_conv(layer, |sample, found| {
                 let products = &mut terms.products[sample * columns * columns..][..columns * columns];
                 add_weighted(products, &found.inside, &terms.variances.inside);
                 if !found.inputs_outside.is_empty() {
@@ -201,20 +181,20 @@ impl LayerBasis {
             });
             return;
         }
-        let dense = self.dense(&host);
+        let dense = self.dense(layer);
         let squared: Vec<f32> = dense.inputs.iter().map(|number| number * number).collect();
         // The variance of each output direction, summed over the inputs: `[sample, output direction]`.
-        let mut variances = vec![0.0_f32; host.samples * outputs];
+        let mut variances = vec![0.0_f32; layer.samples * outputs];
         let all = Matrix::new(&terms.variances.inside, outputs);
-        multiply(&mut variances, Matrix::new(&squared, host.samples), all.transpose());
+        multiply(&mut variances, Matrix::new(&squared, layer.samples), all.transpose());
         for (sample, variances) in variances.chunks_exact_mut(outputs).enumerate() {
             let outside = dense.inputs_outside[sample];
             variances.iter_mut().zip(&terms.variances.inputs_outside).for_each(|(to, variance)| *to += outside * variance);
             let products = &mut terms.products[sample * columns * columns..][..columns * columns];
             add_weighted(products, &dense.outputs[sample * columns * outputs..][..columns * outputs], variances);
             if !dense.outputs_outside.is_empty() {
-                let each = vec![terms.variances.outputs_outside; host.outputs];
-                add_weighted(products, &dense.outputs_outside[sample * columns * host.outputs..][..columns * host.outputs], &each);
+                let each = vec![terms.variances.outputs_outside; layer.outputs];
+                add_weighted(products, &dense.outputs_outside[sample * columns * layer.outputs..][..columns * layer.outputs], &each);
             }
             let of_inputs = &dense.inputs[sample * inputs..][..inputs];
             for row in sample * columns..(sample + 1) * columns {
@@ -224,26 +204,26 @@ impl LayerBasis {
         }
     }
 
-    fn dense(&self, host: &HostLayer) -> Dense {
+    fn dense(&self, layer: &Layer) -> Dense {
         let [outputs, inputs] = self.ranks();
-        let mut of_inputs = vec![0.0; host.samples * inputs];
-        multiply(&mut of_inputs, Matrix::new(&host.inputs, host.samples), self.inputs.matrix().transpose());
-        let rows = host.samples * host.columns;
+        let mut of_inputs = vec![0.0; layer.samples * inputs];
+        multiply(&mut of_inputs, Matrix::new(layer.inputs, layer.samples), self.inputs.matrix().transpose());
+        let rows = layer.samples * layer.columns;
         let mut of_outputs = vec![0.0; rows * outputs];
-        multiply(&mut of_outputs, Matrix::new(&host.vectors, rows), self.outputs.matrix().transpose());
-        let lengths: Vec<f64> = host.inputs.chunks_exact(self.inputs.width).map(squares).collect();
+        multiply(&mut of_outputs, Matrix::new(layer.vectors, rows), self.outputs.matrix().transpose());
+        let lengths: Vec<f64> = layer.inputs.chunks_exact(self.inputs.width).map(squares).collect();
         #[expect(clippy::cast_possible_truncation, reason = "float32 numbers")]
         let outside =
             |(length, inside): (&f64, &[f32])| if self.inputs.is_complete() { 0.0 } else { (length - squares(inside)).max(0.0) as f32 };
         let inputs_outside = lengths.iter().zip(of_inputs.chunks_exact(inputs.max(1))).map(outside).collect();
         let mut outputs_outside = Vec::new();
         if !self.outputs.is_complete() {
-            let mut inside = vec![0.0; host.vectors.len()];
+            let mut inside = vec![0.0; layer.vectors.len()];
             multiply(&mut inside, Matrix::new(&of_outputs, rows), self.outputs.matrix());
-            outputs_outside = host.vectors.iter().zip(inside).map(|(all, inside)| all - inside).collect();
-            for (place, row) in outputs_outside.chunks_exact_mut(host.outputs).enumerate() {
+            outputs_outside = layer.vectors.iter().zip(inside).map(|(all, inside)| all - inside).collect();
+            for (place, row) in outputs_outside.chunks_exact_mut(layer.outputs).enumerate() {
                 #[expect(clippy::cast_possible_truncation, reason = "float32 numbers")]
-                let length = lengths[place / host.columns].sqrt() as f32;
+                let length = lengths[place / layer.columns].sqrt() as f32;
                 row.iter_mut().for_each(|number| *number *= length);
             }
         }
@@ -251,8 +231,8 @@ impl LayerBasis {
     }
 
     /// Calls `each` with the gradients of every sample of a convolution.
-    fn each_conv(&self, host: &HostLayer, mut each: impl FnMut(usize, &Conv)) {
-        let HostLayer { columns, positions, outputs: of_layer, .. } = *host;
+    fn each_conv(&self, layer: &Layer, mut each: impl FnMut(usize, &Conv)) {
+        let Layer { columns, positions, outputs: of_layer, .. } = *layer;
         let ([outputs, inputs], width) = (self.ranks(), self.inputs.width);
         let mut found = Conv { inside: vec![0.0; columns * outputs * inputs], inputs_outside: Vec::new(), outputs_outside: Vec::new() };
         let is_complete = self.inputs.is_complete() && self.outputs.is_complete();
@@ -261,15 +241,15 @@ impl LayerBasis {
         let mut turned = vec![0.0; if turns_inputs { inputs * positions } else { 0 }];
         let mut outputs_turned = vec![0.0; outputs * positions.max(width)];
         let mut gradient = vec![0.0; if turns_inputs { 0 } else { of_layer * width }];
-        for sample in 0..host.samples {
-            let of_inputs = Matrix::new(&host.inputs[sample * width * positions..][..width * positions], width);
+        for sample in 0..layer.samples {
+            let of_inputs = Matrix::new(&layer.inputs[sample * width * positions..][..width * positions], width);
             if turns_inputs {
                 multiply(&mut turned, self.inputs.matrix(), of_inputs);
             }
             found.inputs_outside.clear();
             found.outputs_outside.clear();
             for column in 0..columns {
-                let vectors = &host.vectors[(sample * columns + column) * of_layer * positions..][..of_layer * positions];
+                let vectors = &layer.vectors[(sample * columns + column) * of_layer * positions..][..of_layer * positions];
                 let vectors = Matrix::new(vectors, of_layer);
                 let inside = &mut found.inside[column * outputs * inputs..][..outputs * inputs];
                 if turns_inputs {

@@ -1,67 +1,97 @@
 //! A network as a linear map of its parameters around their values: what curvature is made of.
 //!
-//! The forward pass saves of each node what the backward pass needs; then vectors go back from the output, node by node. All of it is stock operations, without
-//! dropout, normalized by the running statistics, on a device without autodiff.
+//! The forward pass saves of each node what the backward pass needs; then vectors go back from the output, node by node. All of it is in memory and on the
+//! caller's thread, without dropout and normalized by the running statistics.
 
-use burn::prelude::*;
-use burn::tensor::IndexingUpdateOp;
-use burn::tensor::module::{conv_transpose2d, max_pool2d_with_indices};
-use burn::tensor::ops::{ConvTransposeOptions, MaxPoolOptions, PadMode};
-use regulus_model::graph::{Conv, Features, Graph, Op, Source};
+use regulus_linalg::product::{Matrix, multiply};
+use regulus_model::Weights;
+use regulus_model::graph::{Conv, Features, Graph, Op, Shape, Source};
 
-use crate::network::Network;
-use crate::network::output::Output;
-use crate::network::pool;
+use super::windows::Windows;
 
-/// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one vector is Σ over positions of
+/// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one column is Σ over positions of
 /// vector · inputᵀ, that of its bias Σ of vectors.
-pub(super) struct Layer {
+pub(super) struct Layer<'a> {
     /// Its index in the graph.
     pub(super) index: usize,
+    pub(super) samples: usize,
+    pub(super) columns: usize,
+    pub(super) outputs: usize,
+    pub(super) positions: usize,
     /// `[sample, input, position]`; an input of a convolution is a channel and a position in the kernel, a dense layer has one position.
-    pub(super) inputs: Tensor<3>,
-    /// `[sample, vector, output, position]`.
-    pub(super) vectors: Tensor<4>,
+    pub(super) inputs: &'a [f32],
+    /// `[sample, column, output, position]`.
+    pub(super) vectors: &'a [f32],
 }
 
 /// What of a node the backward pass needs.
 enum Saved {
     /// `[sample, input, position]`.
-    Inputs(Tensor<3>),
-    /// 1 where something gets through, 0 elsewhere: of the shape of one sample, flat.
-    Mask(Tensor<2>),
-    /// For each window, where in its channel the largest number was: `[sample, channel, window]`.
-    Largest(Tensor<3, Int>),
+    Inputs(Vec<f32>),
+    /// Where something gets through, `[sample, number]`.
+    Mask(Vec<bool>),
+    /// Where in its channel each window's largest number was, `[sample, channel, window]`.
+    Largest(Vec<u32>),
     /// γ/√(variance + epsilon): `[channel]`.
-    Scale(Tensor<1>),
+    Scale(Vec<f32>),
     Nothing,
 }
 
-impl Network {
-    /// Sends vectors back from the output for `images`, and shows `each` of the layers at `wanted`, from the last on, what reaches it. `vectors` makes
-    /// `[sample, vector, class]` of the logits `[sample, class]`.
-    pub(super) fn linearized(
-        &self,
-        images: &Tensor<4>,
-        wanted: &[usize],
-        vectors: impl FnOnce(Tensor<2>) -> Tensor<3>,
-        mut each: impl FnMut(Layer),
-    ) {
-        let graph = self.graph();
+/// A network in memory.
+pub(super) struct Linearized<'a> {
+    graph: &'a Graph,
+    weights: &'a Weights,
+}
+
+/// The outputs for some samples, and what the backward pass needs.
+pub(super) struct Forward {
+    samples: usize,
+    saved: Vec<Saved>,
+    /// `[sample, output]`.
+    pub(super) outputs: Vec<f32>,
+}
+
+impl<'a> Linearized<'a> {
+    pub(super) fn new(graph: &'a Graph, weights: &'a Weights) -> Self {
+        Self { graph, weights }
+    }
+
+    /// The outputs for images `[sample, channel, row, column]`.
+    pub(super) fn forward(&self, images: Vec<f32>) -> Forward {
+        let graph = self.graph;
+        let samples = images.len() / graph.input().size();
+        let mut values: Vec<Vec<f32>> = Vec::new();
+        let mut saved = Vec::new();
+        for index in 0..graph.nodes().len() {
+            let inputs: Vec<&[f32]> = graph
+                .sources(index)
+                .iter()
+                .map(|source| match source {
+                    Source::Image => images.as_slice(),
+                    Source::Node(from) => values[*from].as_slice(),
+                })
+                .collect();
+            let (value, left) = self.node(index, &inputs, samples);
+            values.push(value);
+            saved.push(left);
+        }
+        Forward { samples, saved, outputs: std::mem::take(&mut values[graph.output()]) }
+    }
+
+    /// Sends `vectors`, `[sample, column, output]`, back from the output, and shows `each` of the layers at `wanted`, from the last on, what reaches it.
+    pub(super) fn backward(&self, forward: &Forward, vectors: Vec<f32>, wanted: &[usize], mut each: impl FnMut(&Layer)) {
+        let graph = self.graph;
         let Some(first) = wanted.iter().min().copied() else { return };
-        let (logits, mut saved) = self.forward_saving(images);
-        let vectors = vectors(logits);
-        let [batch, count, outputs] = vectors.dims();
-        // What is sent back to each node's output: `[sample · vector, number]`.
-        let mut sent: Vec<Option<Tensor<2>>> = vec![None; graph.nodes().len()];
-        sent[graph.output()] = Some(vectors.reshape([batch * count, outputs]));
+        let samples = forward.samples;
+        let columns = vectors.len() / (samples * graph.output_features().size()).max(1);
+        // What is sent back to each node's output: `[sample, column, number]`.
+        let mut sent: Vec<Option<Vec<f32>>> = vec![None; graph.nodes().len()];
+        sent[graph.output()] = Some(vectors);
         for index in (first..graph.nodes().len()).rev() {
             let Some(vectors) = sent[index].take() else { continue };
-            let saved = std::mem::replace(&mut saved[index], Saved::Nothing);
-            if let (Saved::Inputs(inputs), true) = (&saved, wanted.contains(&index)) {
-                let features = graph.features_of(Source::Node(index));
-                let vectors = vectors.clone().reshape([batch, count, features.channels(), features.area()]);
-                each(Layer { index, inputs: inputs.clone(), vectors });
+            let features = graph.features_of(Source::Node(index));
+            if let (Saved::Inputs(inputs), true) = (&forward.saved[index], wanted.contains(&index)) {
+                each(&Layer { index, samples, columns, outputs: features.channels(), positions: features.area(), inputs, vectors: &vectors });
             }
             // Which input of the node it is, and where that comes from.
             let of_node = |(input, source): (usize, &Source)| if let Source::Node(from) = source { Some((input, *from)) } else { None };
@@ -69,191 +99,225 @@ impl Network {
             if sources.iter().all(|(_, from)| *from < first) {
                 continue;
             }
-            let back = self.back(index, vectors, saved, count);
+            let back = self.back(index, vectors, &forward.saved[index], samples);
             for (input, from) in sources {
-                let is_negative = input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_));
-                let back = if is_negative { back.clone().neg() } else { back.clone() };
-                sent[from] = Some(match sent[from].take() {
-                    None => back,
-                    Some(other) => other + back,
-                });
+                let sign = if input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_)) { -1.0 } else { 1.0 };
+                match &mut sent[from] {
+                    Some(other) => other.iter_mut().zip(&back).for_each(|(to, number)| *to += sign * number),
+                    empty => *empty = Some(if sign < 0.0 { back.iter().map(|number| -number).collect() } else { back.clone() }),
+                }
             }
         }
     }
 
-    /// The logits, and what is saved of each node.
-    fn forward_saving(&self, images: &Tensor<4>) -> (Tensor<2>, Vec<Saved>) {
-        let graph = self.graph();
-        let mut values: Vec<Output> = Vec::new();
-        let mut saved = Vec::new();
-        for index in 0..graph.nodes().len() {
-            let value = |source: &Source| match source {
-                Source::Image => Output::Map(images.clone()),
-                Source::Node(from) => values[*from].clone(),
-            };
-            let mut inputs = graph.sources(index).iter().map(value);
-            let (value, left) = self.node_saving(index, &mut inputs);
-            values.push(value);
-            saved.push(left);
-        }
-        (values.swap_remove(graph.output()).vector(), saved)
+    /// A parameter of a node.
+    fn parameter(&self, index: usize, leaf: &str) -> Option<&[f32]> {
+        self.weights.get(&format!("{}.{leaf}", self.graph.nodes()[index].name)).map(|values| values.numbers.as_slice())
     }
 
-    fn node_saving(&self, index: usize, inputs: &mut dyn Iterator<Item = Output>) -> (Output, Saved) {
-        let op = &self.graph().nodes()[index].op;
-        let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
-        match op {
-            Op::Conv(conv) => self.convolved(index, conv, next().map()),
+    fn kernel(&self, index: usize) -> &[f32] {
+        self.parameter(index, "weight").unwrap_or_else(|| unreachable!("weights that fit a graph have those of each layer"))
+    }
+
+    /// The value of a node, and what is saved of it.
+    fn node(&self, index: usize, inputs: &[&[f32]], samples: usize) -> (Vec<f32>, Saved) {
+        let graph = self.graph;
+        let (input, output) = (graph.input_of(index), graph.features_of(Source::Node(index)));
+        let x = inputs[0];
+        let of_windows = |windows: Windows| {
+            let largest: Vec<u32> = x.chunks_exact(input.size()).flat_map(|image| windows.largest(image)).collect();
+            let of_channel = |(channel, windows): (&[f32], &[u32])| windows.iter().map(|place| channel[*place as usize]).collect::<Vec<f32>>();
+            let value = x.chunks_exact(input.area()).zip(largest.chunks_exact(windows.count())).flat_map(of_channel).collect();
+            (value, Saved::Largest(largest))
+        };
+        let sums = |sign: f32| x.iter().zip(inputs[1]).map(|(one, other)| one + sign * other).collect();
+        match &graph.nodes()[index].op {
+            Op::Conv(op) => self.convolved(index, op, x, samples),
             Op::Dense(_) => {
-                let x = next().vector();
-                (Output::Vector(self.dense[self.slot(index)].forward(x.clone())), Saved::Inputs(x.unsqueeze_dim(2)))
+                let weights = Matrix::new(self.kernel(index), output.size());
+                let mut value = vec![0.0; samples * output.size()];
+                multiply(&mut value, Matrix::new(x, samples), weights.transpose());
+                if let Some(bias) = self.parameter(index, "bias") {
+                    value.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(to, bias)| *to += bias));
+                }
+                (value, Saved::Inputs(x.to_vec()))
             }
-            Op::MaxPool(op) => {
-                let (value, largest) = max_pool2d_with_indices(next().map(), pool::max_options(op));
-                (Output::Map(value), Saved::Largest(flat(largest)))
+            Op::BatchNorm(op) => {
+                let [weight, bias, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
+                    .map(|leaf| self.parameter(index, leaf).unwrap_or_else(|| unreachable!("a normalization has `{leaf}`")));
+                #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
+                let scale: Vec<f32> = weight.iter().zip(variance).map(|(weight, variance)| weight / (variance + op.epsilon as f32).sqrt()).collect();
+                let mut value = x.to_vec();
+                for (place, channel) in value.chunks_exact_mut(input.area()).enumerate() {
+                    let at = place % scale.len();
+                    channel.iter_mut().for_each(|number| *number = (*number - mean[at]) * scale[at] + bias[at]);
+                }
+                (value, Saved::Scale(scale))
             }
+            Op::Relu(_) => (x.iter().map(|number| number.max(0.0)).collect(), Saved::Mask(x.iter().map(|number| *number > 0.0).collect())),
+            Op::Relu6(_) => {
+                let mask = x.iter().map(|number| *number > 0.0 && *number < 6.0).collect();
+                (x.iter().map(|number| number.clamp(0.0, 6.0)).collect(), Saved::Mask(mask))
+            }
+            Op::MaxPool(_) => of_windows(self.windows(index)),
             Op::GlobalMaxPool(_) => {
-                let x = next().map();
-                let [batch, channels, height, width] = x.dims();
-                let (value, largest) = max_pool2d_with_indices(x, MaxPoolOptions::new([height, width]));
-                (Output::Vector(value.reshape([batch, channels])), Saved::Largest(flat(largest)))
+                let input = map_shape(input);
+                let kernel = [input.height, input.width];
+                of_windows(Windows { input, output: [1, 1], kernel, stride: [1, 1], padding: [0, 0] })
             }
-            op => {
-                let value = self.evaluated(index, op, &mut next);
-                let saved = match op {
-                    Op::Relu(_) => Saved::Mask(vectors_of(value.clone()).greater_elem(0.0).float()),
-                    Op::Relu6(_) => {
-                        let x = vectors_of(value.clone());
-                        Saved::Mask(x.clone().greater_elem(0.0).float() * x.lower_elem(6.0).float())
-                    }
-                    Op::BatchNorm(_) => Saved::Scale(self.batch_norm[self.slot(index)].scale()),
-                    _ => Saved::Nothing,
-                };
-                (value, saved)
+            Op::AveragePool(_) => {
+                let windows = self.windows(index);
+                let mut value = vec![0.0; samples * output.size()];
+                for (channel, to) in x.chunks_exact(input.area()).zip(value.chunks_exact_mut(windows.count())) {
+                    windows.each(|_, window, place| to[window] += channel[place] / windows.area() as f32);
+                }
+                (value, Saved::Nothing)
             }
+            Op::GlobalAveragePool(_) => {
+                let mean = |channel: &[f32]| channel.iter().sum::<f32>() / channel.len() as f32;
+                (x.chunks_exact(input.area()).map(mean).collect(), Saved::Nothing)
+            }
+            Op::Add(_) => (sums(1.0), Saved::Nothing),
+            Op::Subtract(_) => (sums(-1.0), Saved::Nothing),
+            Op::Flatten(_) | Op::Dropout(_) => (x.to_vec(), Saved::Nothing),
         }
     }
 
     /// A convolution as a matrix product, so that what each position of the kernel sees is there.
-    fn convolved(&self, index: usize, op: &Conv, images: Tensor<4>) -> (Output, Saved) {
-        let conv = &self.conv[self.slot(index)];
-        if op.groups > 1 {
-            return (Output::Map(conv.forward(images)), Saved::Nothing);
+    fn convolved(&self, index: usize, op: &Conv, images: &[f32], samples: usize) -> (Vec<f32>, Saved) {
+        let windows = self.windows(index);
+        let (positions, width) = (windows.count(), windows.input.channels * windows.area());
+        let mut patches = vec![0.0; samples * width * positions];
+        let mut value = vec![0.0; samples * op.outputs * positions];
+        let kernel = self.kernel(index);
+        let of_images = images.chunks_exact(windows.input.size()).zip(patches.chunks_exact_mut(width * positions));
+        for ((image, patches), to) in of_images.zip(value.chunks_exact_mut(op.outputs * positions)) {
+            windows.patches(image, patches);
+            let [of_group, to_group] = [patches.len() / op.groups, to.len() / op.groups];
+            for group in 0..op.groups {
+                let weights = &kernel[group * kernel.len() / op.groups..][..kernel.len() / op.groups];
+                let weights = Matrix::new(weights, op.outputs / op.groups);
+                let patches = Matrix::new(&patches[group * of_group..][..of_group], width / op.groups);
+                multiply(&mut to[group * to_group..][..to_group], weights, patches);
+            }
         }
-        let [batch, channels, height, width] = images.dims();
-        let weights = conv.weight.val();
-        let ([outputs, ..], [kernel_rows, kernel_columns]) = (weights.dims(), op.kernel);
-        let [above, left] = op.padding;
-        let padded = if op.padding == [0, 0] { images } else { images.pad((left, left, above, above), PadMode::Constant(0.0)) };
-        let rows = (height + 2 * above - kernel_rows) / op.stride[0] + 1;
-        let columns = (width + 2 * left - kernel_columns) / op.stride[1] + 1;
-        let shifted = (0..kernel_rows * kernel_columns).map(|at| {
-            let (down, right) = (at / kernel_columns, at % kernel_columns);
-            let [down_end, right_end] = [down + (rows - 1) * op.stride[0] + 1, right + (columns - 1) * op.stride[1] + 1];
-            padded.clone().slice(s![0..batch, 0..channels, down..down_end;op.stride[0], right..right_end;op.stride[1]])
-        });
-        let inputs = Tensor::stack::<5>(shifted.collect(), 2).reshape([batch, channels * kernel_rows * kernel_columns, rows * columns]);
-        let product = weights.reshape([1, outputs, channels * kernel_rows * kernel_columns]).repeat_dim(0, batch).matmul(inputs.clone());
-        let mut out = product.reshape([batch, outputs, rows, columns]);
-        if let Some(bias) = &conv.bias {
-            out = out + bias.val().reshape([1, outputs, 1, 1]);
+        if let Some(bias) = self.parameter(index, "bias") {
+            for (place, channel) in value.chunks_exact_mut(positions).enumerate() {
+                channel.iter_mut().for_each(|number| *number += bias[place % bias.len()]);
+            }
         }
-        (Output::Map(out), Saved::Inputs(inputs))
+        (value, Saved::Inputs(patches))
     }
 
-    /// What reaches a node's input, where `vectors` reaches its output; each sample has `count` of them.
-    ///
-    /// # Shapes
-    ///
-    /// - vectors: `[sample · vector, number of the output]`
-    /// - output: `[sample · vector, number of the input]`
-    fn back(&self, index: usize, vectors: Tensor<2>, saved: Saved, count: usize) -> Tensor<2> {
-        let graph = self.graph();
-        let input = graph.input_of(index);
-        let [all, _] = vectors.dims();
+    /// The windows of a convolution or a pool.
+    fn windows(&self, index: usize) -> Windows {
+        let (kernel, stride, padding) = match &self.graph.nodes()[index].op {
+            Op::Conv(op) => (op.kernel, op.stride, op.padding),
+            Op::MaxPool(op) => (op.kernel, op.stride, op.padding),
+            Op::AveragePool(op) => (op.kernel, op.stride, op.padding),
+            _ => unreachable!("convolutions and pools have windows"),
+        };
+        let output = map_shape(self.graph.features_of(Source::Node(index)));
+        Windows { input: map_shape(self.graph.input_of(index)), output: [output.height, output.width], kernel, stride, padding }
+    }
+
+    /// What reaches a node's input, `[sample, column, number]`, where `vectors` reaches its output.
+    fn back(&self, index: usize, mut vectors: Vec<f32>, saved: &Saved, samples: usize) -> Vec<f32> {
+        let graph = self.graph;
+        let (input, output) = (graph.input_of(index), graph.features_of(Source::Node(index)));
+        let (size, channels) = (output.size(), output.channels());
+        let rows = vectors.len() / size;
+        let columns = rows / samples;
         match (&graph.nodes()[index].op, saved) {
-            (Op::Dense(_), _) => vectors.matmul(self.dense[self.slot(index)].weight.val().transpose()),
-            (Op::Conv(conv), _) => {
-                let [_, height, width] = map_dims(input);
-                let extra = [0, 1].map(|axis| ([height, width][axis] + 2 * conv.padding[axis] - conv.kernel[axis]) % conv.stride[axis]);
-                let options = ConvTransposeOptions::new(conv.stride, conv.padding, extra, [1, 1], conv.groups);
-                let [channels, rows, columns] = map_dims(graph.features_of(Source::Node(index)));
-                let vectors = vectors.reshape([all, channels, rows, columns]);
-                conv_transpose2d(vectors, self.conv[self.slot(index)].weight.val(), None, options).reshape([all, input.size()])
+            (Op::Dense(_), _) => {
+                let mut back = vec![0.0; rows * input.size()];
+                multiply(&mut back, Matrix::new(&vectors, rows), Matrix::new(self.kernel(index), size));
+                back
             }
-            (_, Saved::Mask(mask)) => vectors * repeated(mask, count),
+            (Op::Conv(op), _) => self.convolved_back(index, op, &vectors),
+            (_, Saved::Mask(mask)) => {
+                for (row, numbers) in vectors.chunks_exact_mut(size).enumerate() {
+                    let mask = &mask[row / columns * size..][..size];
+                    numbers.iter_mut().zip(mask).for_each(|(number, passes)| *number = if *passes { *number } else { 0.0 });
+                }
+                vectors
+            }
             (_, Saved::Largest(largest)) => {
-                let [batch, channels, windows] = largest.dims();
-                let largest = largest.reshape([batch, 1, channels, windows]).repeat_dim(1, count).reshape([all, channels, windows]);
-                let zeros = Tensor::<3>::zeros([all, channels, input.area()], &vectors.device());
-                let vectors = vectors.reshape([all, channels, windows]);
-                zeros.scatter(2, largest, vectors, IndexingUpdateOp::Add).reshape([all, input.size()])
+                let mut back = vec![0.0; rows * input.size()];
+                for (row, (to, from)) in back.chunks_exact_mut(input.size()).zip(vectors.chunks_exact(size)).enumerate() {
+                    let largest = &largest[row / columns * size..][..size];
+                    for (window, (place, number)) in largest.iter().zip(from).enumerate() {
+                        to[window / output.area() * input.area() + *place as usize] += number;
+                    }
+                }
+                back
             }
             (_, Saved::Scale(scale)) => {
-                let channels = input.channels();
-                (vectors.reshape([all, channels, input.area()]) * scale.reshape([1, channels, 1])).reshape([all, input.size()])
+                for (place, channel) in vectors.chunks_exact_mut(output.area()).enumerate() {
+                    channel.iter_mut().for_each(|number| *number *= scale[place % channels]);
+                }
+                vectors
             }
             (Op::GlobalAveragePool(_), _) => {
-                let spread = vectors.reshape([all, input.channels(), 1]).repeat_dim(2, input.area());
-                spread.div_scalar(input.area() as f64).reshape([all, input.size()])
+                let each = 1.0 / input.area() as f32;
+                vectors.iter().flat_map(|number| std::iter::repeat_n(number * each, input.area())).collect()
             }
-            (Op::AveragePool(op), _) => average_back(graph, index, op, vectors),
+            (Op::AveragePool(_), _) => {
+                let windows = self.windows(index);
+                let mut back = vec![0.0; rows * input.size()];
+                for (to, from) in back.chunks_exact_mut(input.area()).zip(vectors.chunks_exact(windows.count())) {
+                    windows.each(|_, window, place| to[place] += from[window] / windows.area() as f32);
+                }
+                back
+            }
             _ => vectors,
         }
     }
+
+    fn convolved_back(&self, index: usize, op: &Conv, vectors: &[f32]) -> Vec<f32> {
+        let windows = self.windows(index);
+        let positions = windows.count();
+        let width = windows.input.channels * windows.area();
+        let rows = vectors.len() / (op.outputs * positions);
+        let mut back = vec![0.0; rows * windows.input.size()];
+        let mut patches = vec![0.0; width * positions];
+        let kernel = self.kernel(index);
+        for (to, from) in back.chunks_exact_mut(windows.input.size()).zip(vectors.chunks_exact(op.outputs * positions)) {
+            let [of_group, to_group] = [from.len() / op.groups, patches.len() / op.groups];
+            for group in 0..op.groups {
+                let weights = &kernel[group * kernel.len() / op.groups..][..kernel.len() / op.groups];
+                let weights = Matrix::new(weights, op.outputs / op.groups);
+                let from = Matrix::new(&from[group * of_group..][..of_group], op.outputs / op.groups);
+                multiply(&mut patches[group * to_group..][..to_group], weights.transpose(), from);
+            }
+            windows.add_patches(&patches, to);
+        }
+        back
+    }
 }
 
-/// The transpose of an average-pool: each channel's windows spread evenly, a transposed convolution of one channel.
-fn average_back(graph: &Graph, index: usize, op: &regulus_model::graph::AveragePool, vectors: Tensor<2>) -> Tensor<2> {
-    let ([all, _], input) = (vectors.dims(), graph.input_of(index));
-    let [channels, height, width] = map_dims(input);
-    let [_, rows, columns] = map_dims(graph.features_of(Source::Node(index)));
-    let extra = [0, 1].map(|axis| ([height, width][axis] + 2 * op.padding[axis] - op.kernel[axis]) % op.stride[axis]);
-    let area = (op.kernel[0] * op.kernel[1]) as f64;
-    let kernel = Tensor::<4>::ones([1, 1, op.kernel[0], op.kernel[1]], &vectors.device()).div_scalar(area);
-    let options = ConvTransposeOptions::new(op.stride, op.padding, extra, [1, 1], 1);
-    conv_transpose2d(vectors.reshape([all * channels, 1, rows, columns]), kernel, None, options).reshape([all, input.size()])
-}
-
-fn map_dims(features: Features) -> [usize; 3] {
+fn map_shape(features: Features) -> Shape {
     match features {
-        Features::Map(shape) => [shape.channels, shape.height, shape.width],
-        Features::Vector(length) => [length, 1, 1],
+        Features::Map(shape) => shape,
+        Features::Vector(length) => Shape { channels: length, height: 1, width: 1 },
     }
-}
-
-/// `[sample, number]` as `[sample · vector, number]`, the same for every vector.
-fn repeated(of_samples: Tensor<2>, count: usize) -> Tensor<2> {
-    let [batch, numbers] = of_samples.dims();
-    of_samples.reshape([batch, 1, numbers]).repeat_dim(1, count).reshape([batch * count, numbers])
-}
-
-fn vectors_of(value: Output) -> Tensor<2> {
-    match value {
-        Output::Map(map) => map.flatten(1, 3),
-        Output::Vector(vector) => vector,
-    }
-}
-
-fn flat(largest: Tensor<4, Int>) -> Tensor<3, Int> {
-    let [batch, channels, height, width] = largest.dims();
-    largest.reshape([batch, channels, height * width])
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::module::{Module, ParamId};
+    use burn::module::ParamId;
     use burn::optim::GradientsParams;
+    use burn::prelude::Tensor;
     use burn::tensor::TensorData;
     use rand::RngExt;
-    use regulus_model::graph::{Layer, Parameter, Shape};
+    use regulus_model::graph::{self, Parameter};
     use regulus_model::networks::layers;
-    use regulus_model::{Values, Weights};
+    use regulus_model::Values;
 
     use super::*;
     use crate::backend::{any_cpu, numbers};
     use crate::config::Init;
-    use crate::network::ParamVisitor;
+    use crate::network::{Network, ParamVisitor};
     use crate::seed::Seed;
 
     /// The gradients of kernels and biases, in Burn's layout.
@@ -270,7 +334,7 @@ mod tests {
 
     /// Whether what is sent back to each layer gives the gradient that autodiff has, summed over the samples, of each logit.
     fn compare(lines: &[&str]) {
-        let lines: Vec<Layer> = lines.iter().map(|line| Layer::new(line).unwrap()).collect();
+        let lines: Vec<graph::Layer> = lines.iter().map(|line| graph::Layer::new(line).unwrap()).collect();
         let graph = layers(&lines, Shape { channels: 2, height: 9, width: 8 }, 3).unwrap();
         let device = any_cpu().autodiff();
         // Running statistics that are not those of the start.
@@ -285,46 +349,61 @@ mod tests {
         let network = Network::of_weights(&graph, &weights, &device);
         let mut chance = Seed(2).stream("images", 0);
         let pixels: Vec<f32> = (0..4 * 2 * 9 * 8).map(|_| chance.random_range(-1.0..1.0)).collect();
-        let images = Tensor::<4>::from_data(TensorData::new(pixels, [4, 2, 9, 8]), &device.device);
+        let images = Tensor::<4>::from_data(TensorData::new(pixels.clone(), [4, 2, 9, 8]), &device.device);
         let wanted: Vec<usize> = (0..graph.nodes().len())
             .filter(|index| matches!(graph.nodes()[*index].op, Op::Dense(_) | Op::Conv(Conv { groups: 1, .. })))
             .collect();
+        let flat = network.weights();
+        let linearized = Linearized::new(&graph, &flat);
+        let forward = linearized.forward(pixels);
+        let expected = numbers(network.forward(images.clone()));
+        assert!(forward.outputs.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-4), "{:?}", forward.outputs);
+        let each_logit: Vec<f32> = (0..4 * 9).map(|at| if at % 9 % 4 == 0 { 1.0 } else { 0.0 }).collect();
         let mut found = Vec::new();
-        let each_logit = |logits: Tensor<2>| Tensor::<2>::eye(3, &logits.device()).unsqueeze::<3>().repeat_dim(0, 4);
-        network.valid().linearized(&images.clone().inner(), &wanted, each_logit, |layer| found.push(layer));
+        linearized.backward(&forward, each_logit, &wanted, |layer| found.push(Gradient::of(layer)));
         assert_eq!(found.len(), wanted.len());
         for class in 0..3 {
             let sum = network.forward(images.clone()).slice([0..4, class..class + 1]).sum();
             let gradients = GradientsParams::from_grads(sum.backward(), &network);
             let mut expected = Gradients(&gradients, Vec::new());
             network.visit_parameters(&mut expected);
-            for Jacobian { index, inputs, vectors } in found.iter().map(|layer| Jacobian::of(layer, class)) {
-                let name = &graph.nodes()[index].name;
-                let near = |leaf: &str, found: Tensor<2>| {
+            for Gradient { index, kernel, bias } in &found {
+                let name = &graph.nodes()[*index].name;
+                let near = |leaf: &str, found: &[f32]| {
                     let Some((_, expected)) = expected.1.iter().find(|(other, _)| *other == format!("{name}.{leaf}")) else { return };
                     let largest = expected.iter().fold(1e-6_f32, |largest, number| largest.max(number.abs()));
-                    for (found, expected) in numbers(found).iter().zip(expected) {
+                    assert_eq!(found.len(), expected.len());
+                    for (found, expected) in found.iter().zip(expected) {
                         assert!((found - expected).abs() <= 1e-4 * largest, "{name}.{leaf}, logit {class}: {found} against {expected}");
                     }
                 };
-                near("weight", vectors.clone().matmul(inputs.swap_dims(1, 2)).sum_dim(0).squeeze_dim::<2>(0));
-                near("bias", vectors.sum_dim(2).sum_dim(0).squeeze_dim::<2>(0));
+                near("weight", &kernel[class]);
+                near("bias", &bias[class]);
             }
         }
     }
 
-    /// What reaches a layer for one logit: `[sample, input, position]` and `[sample, output, position]`.
-    struct Jacobian {
+    /// The gradients of a layer for each logit, summed over the samples.
+    struct Gradient {
         index: usize,
-        inputs: Tensor<3>,
-        vectors: Tensor<3>,
+        kernel: Vec<Vec<f32>>,
+        bias: Vec<Vec<f32>>,
     }
 
-    impl Jacobian {
-        fn of(layer: &super::Layer, class: usize) -> Self {
-            let [samples, _, outputs, positions] = layer.vectors.dims();
-            let vectors = layer.vectors.clone().slice([0..samples, class..class + 1, 0..outputs, 0..positions]);
-            Self { index: layer.index, inputs: layer.inputs.clone(), vectors: vectors.squeeze_dim::<3>(1) }
+    impl Gradient {
+        fn of(layer: &Layer) -> Self {
+            let Layer { index, samples, columns, outputs, positions, inputs, vectors } = *layer;
+            let width = inputs.len() / samples / positions;
+            let mut kernel = vec![vec![0.0; outputs * width]; columns];
+            let mut bias = vec![vec![0.0; outputs]; columns];
+            for (row, vectors) in vectors.chunks_exact(outputs * positions).enumerate() {
+                let inputs = Matrix::new(&inputs[row / columns * width * positions..][..width * positions], width);
+                regulus_linalg::product::multiply_add(&mut kernel[row % columns], Matrix::new(vectors, outputs), inputs.transpose());
+                for (to, vector) in bias[row % columns].iter_mut().zip(vectors.chunks_exact(positions)) {
+                    *to += vector.iter().sum::<f32>();
+                }
+            }
+            Self { index, kernel, bias }
         }
     }
 

@@ -56,19 +56,19 @@ impl Posterior {
         let count = outputs.labels.len();
         let size = products.len().checked_div(count).unwrap_or(0).isqrt();
         let mut solved: Vec<f64> = features.iter().map(|number| f64::from(*number)).collect();
-        self.block.solve_lower(&mut solved);
+        self.inverse.block.solve_lower(&mut solved);
         let of_sample = |(sample, (logarithms, label)): (usize, (Vec<f64>, usize))| {
-            let mut covariance = products[sample * size * size..][..size * size].to_vec();
+            let mut covariance = vec![0.0; size * size];
             let rows = Matrix::new(&solved[sample * size * self.selection.count..][..size * self.selection.count], size);
-            regulus_linalg::product::multiply_add(&mut covariance, rows, rows.transpose());
-            left_out(&logarithms, label, &covariance)
+            multiply(&mut covariance, rows, rows.transpose());
+            left_out(&logarithms, label, &covariance, &products[sample * size * size..][..size * size])
         };
         outputs.log_probabilities().enumerate().map(of_sample).collect()
     }
 }
 
 /// The loss without the sample, for ln p and the covariance of the contrasts; and whether it is unreliable.
-fn left_out(logarithms: &[f64], label: usize, covariance: &[f64]) -> (f64, bool) {
+fn left_out(logarithms: &[f64], label: usize, covariance: &[f64], others: &[f64]) -> (f64, bool) {
     let classes = logarithms.len();
     let size = classes - 1;
     let q: Vec<f64> = contrasts(classes).into_iter().map(f64::from).collect();
@@ -90,7 +90,8 @@ fn left_out(logarithms: &[f64], label: usize, covariance: &[f64]) -> (f64, bool)
         .map(|place| coefficients.iter().zip(vectors.chunks_exact(size)).map(|(number, vector)| number * vector[place]).sum())
         .collect();
     let second = times(covariance, &times(&root, &inner));
-    let change: Vec<f64> = first.iter().zip(second).map(|(first, second)| first + second).collect();
+    let third = times(others, &times(&q, &error));
+    let change: Vec<f64> = first.iter().zip(second).zip(third).map(|((first, second), third)| first + second + third).collect();
     let logits = logarithms.iter().enumerate().map(|(class, logarithm)| {
         logarithm + change.iter().zip(q.chunks_exact(classes)).map(|(number, row)| number * row[class]).sum::<f64>()
     });

@@ -5,13 +5,16 @@ mod blocks;
 mod corrected;
 mod eigen;
 mod gradients;
+mod inverse;
 mod jacobian;
 mod leave_one_out;
 mod pass;
 mod posterior;
 mod progress;
 mod scope;
+mod sensitivity;
 mod spectrum;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +26,8 @@ pub use spectrum::Spectrum;
 
 use blocks::Blocks;
 use pass::{Columns, Pass};
+
+use regulus_model::Weights;
 
 use super::Network;
 use crate::config::Structure;
@@ -41,13 +46,15 @@ pub struct Curvature {
 /// What a curvature is computed of.
 #[derive(Clone, Copy)]
 pub struct CurvatureInput<'a> {
-    /// The network, on a device without autodiff. It is linearized without dropout.
+    /// The network. It is linearized without dropout.
     pub network: &'a Network,
+    /// Its weights.
+    pub weights: &'a Weights,
     /// The layers.
     pub scope: &'a Scope,
     /// The samples.
     pub subset: &'a Subset,
-    /// Assembles them, for the device of the network.
+    /// Normalizes them.
     pub batcher: &'a Batcher,
     /// Of what is sampled.
     pub seed: Seed,
@@ -68,7 +75,7 @@ impl<'a> CurvatureInput<'a> {
     }
 
     fn pass(&self, columns: Columns) -> Pass<'a> {
-        let Self { network, scope, subset, batcher, .. } = *self;
-        Pass { network, layers: scope.layers(), subset, batcher, columns }
+        let Self { network, weights, scope, subset, batcher, .. } = *self;
+        Pass { network, weights, layers: scope.layers(), subset, batcher, columns }
     }
 }

@@ -1,25 +1,22 @@
 //! A pass over samples in which vectors are sent back from the output.
 
-use burn::prelude::*;
-use burn::tensor::TensorData;
-use burn::tensor::activation::softmax;
 use rand::RngExt;
 use rayon::prelude::*;
+use regulus_linalg::product::{Matrix, multiply};
+use regulus_model::Weights;
 use regulus_model::graph::Op;
 
-use super::jacobian::Layer;
+use super::jacobian::{Layer, Linearized};
 use super::progress::{Done, Stopped};
-use crate::backend::numbers;
-use crate::config::Implementation;
-use crate::data::{Batch, Batcher, Subset};
+use crate::data::{Batcher, HostBatch, Subset};
 use crate::network::Network;
 use crate::seed::Seed;
 
-/// Numbers in the largest tensor of a batch, at most: 64 MiB of float32.
-const NUMBERS: usize = 1 << 24;
+/// Numbers of the largest list of a batch, at most: 16 MiB of float32, which stay in a processor's cache.
+const NUMBERS: usize = 1 << 22;
 /// Samples of a batch, at most.
-const BATCH: usize = 32;
-/// Parts whose sums are made side by side on a CPU. Fixed, so that sums do not depend on threads.
+const BATCH: usize = 16;
+/// Parts whose sums are made side by side. Fixed, so that sums do not depend on threads.
 const STRIPS: usize = 4;
 
 /// The vectors that are sent back for each sample.
@@ -31,6 +28,8 @@ pub(super) enum Columns {
     Signs(Seed, usize),
     /// An orthonormal basis of the logits whose sum is 0, see [`contrasts`].
     Contrasts,
+    /// p − y: one, the gradient of the cross-entropy.
+    Errors,
 }
 
 impl Columns {
@@ -40,26 +39,28 @@ impl Columns {
             Self::Roots => classes,
             Self::Signs(_, count) => count,
             Self::Contrasts => classes - 1,
+            Self::Errors => 1,
         }
     }
 
-    /// The vectors for logits `[sample, class]`, `[sample, column, class]`. `first` is the index of the first sample.
-    fn vectors(self, logits: Tensor<2>, first: u32) -> Tensor<3> {
-        let device = logits.device();
-        let [batch, classes] = logits.dims();
+    /// The vectors for some outputs, `[sample, column, class]`.
+    fn vectors(self, outputs: &Outputs) -> Vec<f32> {
+        let classes = outputs.classes();
         match self {
-            Self::Roots => roots(logits),
+            Self::Roots => outputs.log_probabilities().flat_map(|(logarithms, _)| roots(&logarithms)).collect(),
             Self::Signs(seed, count) => {
-                let mut chance = seed.stream("curvature", u64::from(first));
                 let size = (count as f32).sqrt().recip();
-                let signs: Vec<f32> = (0..batch * count * classes).map(|_| if chance.random::<bool>() { size } else { -size }).collect();
-                let signs = Tensor::<3>::from_data(TensorData::new(signs, [batch, count, classes]), &device);
-                signs.matmul(roots(logits))
+                let mut chance = seed.stream("curvature", u64::from(outputs.indices[0]));
+                let of_sample = |(logarithms, _): (Vec<f64>, usize)| {
+                    let signs: Vec<f32> = (0..count * classes).map(|_| if chance.random::<bool>() { size } else { -size }).collect();
+                    let mut vectors = vec![0.0; count * classes];
+                    multiply(&mut vectors, Matrix::new(&signs, count), Matrix::new(&roots(&logarithms), classes));
+                    vectors
+                };
+                outputs.log_probabilities().flat_map(of_sample).collect()
             }
-            Self::Contrasts => {
-                let contrasts = TensorData::new(contrasts(classes), [1, classes - 1, classes]);
-                Tensor::<3>::from_data(contrasts, &device).repeat_dim(0, batch)
-            }
+            Self::Contrasts => contrasts(classes).repeat(outputs.labels.len()),
+            Self::Errors => outputs.log_probabilities().flat_map(|(logarithms, label)| errors(&logarithms, label)).collect(),
         }
     }
 }
@@ -81,13 +82,21 @@ pub(super) fn contrasts(classes: usize) -> Vec<f32> {
     (1..classes).flat_map(row).collect()
 }
 
-/// The columns of a root of diag(p) − p·pᵀ, `[sample, column, class]` of logits `[sample, class]`.
-fn roots(logits: Tensor<2>) -> Tensor<3> {
-    let device = logits.device();
-    let [batch, classes] = logits.dims();
-    let p = softmax(logits, 1);
-    let identity = Tensor::<2>::eye(classes, &device).unsqueeze::<3>().repeat_dim(0, batch);
-    (identity - p.clone().unsqueeze_dim::<3>(1)) * p.sqrt().unsqueeze_dim::<3>(2)
+/// The columns √p·(e − p) of a root of diag(p) − p·pᵀ, `[column, class]`, for ln p.
+#[expect(clippy::cast_possible_truncation, reason = "vectors of float32 numbers")]
+fn roots(logarithms: &[f64]) -> Vec<f32> {
+    let p: Vec<f64> = logarithms.iter().map(|logarithm| logarithm.exp()).collect();
+    let column = |(place, own): (usize, &f64)| {
+        let root = own.sqrt();
+        p.iter().enumerate().map(|(class, p)| (root * (f64::from(u8::from(class == place)) - p)) as f32).collect::<Vec<f32>>()
+    };
+    p.iter().enumerate().flat_map(column).collect()
+}
+
+/// p − y, for ln p.
+#[expect(clippy::cast_possible_truncation, reason = "vectors of float32 numbers")]
+fn errors(logarithms: &[f64], label: usize) -> Vec<f32> {
+    logarithms.iter().enumerate().map(|(class, logarithm)| (logarithm.exp() - f64::from(u8::from(class == label))) as f32).collect()
 }
 
 /// The outputs for some samples.
@@ -101,6 +110,10 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
+    fn classes(&self) -> usize {
+        self.logits.len() / self.labels.len().max(1)
+    }
+
     /// ln p and the label of each sample.
     pub(super) fn log_probabilities(&self) -> impl Iterator<Item = (Vec<f64>, usize)> {
         let classes = self.logits.len() / self.labels.len().max(1);
@@ -126,17 +139,18 @@ pub(super) fn log_softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64>
 /// What is gathered over the samples of a strip.
 pub(super) trait Gather: Send {
     /// The outputs for the next samples.
-    fn outputs(&mut self, outputs: Outputs);
+    fn outputs(&mut self, outputs: &Outputs);
     /// What reaches a layer for these samples.
-    fn layer(&mut self, layer: Layer);
+    fn layer(&mut self, layer: &Layer);
     /// All layers were shown.
-    fn end(&mut self) {}
+    fn end(&mut self, _outputs: Outputs) {}
 }
 
 /// What all strips read.
-#[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub(super) network: &'a Network,
+    /// Those of the network.
+    pub(super) weights: &'a Weights,
     pub(super) layers: &'a [usize],
     pub(super) subset: &'a Subset,
     pub(super) batcher: &'a Batcher,
@@ -149,31 +163,27 @@ impl Pass<'_> {
         let length = indices.len().div_ceil(STRIPS).max(1);
         let strips: Vec<&[u32]> = indices.chunks(length).collect();
         let gathered = |(strip, indices): (usize, &&[u32])| self.strip(indices, done, begin(strip * length));
-        // A GPU's queue belongs to one thread.
-        self.network.threads().run(|| match self.network.implementation() {
-            Implementation::Fused => strips.par_iter().enumerate().map(gathered).collect(),
-            Implementation::Stock => strips.iter().enumerate().map(gathered).collect(),
-        })
+        self.network.threads().run(|| strips.par_iter().enumerate().map(gathered).collect())
     }
 
     fn strip<G: Gather>(&self, indices: &[u32], done: &Done, mut gather: G) -> Result<G, Stopped> {
+        let linearized = Linearized::new(self.network.graph(), self.weights);
         for chunk in indices.chunks((NUMBERS / self.largest()).clamp(1, BATCH)) {
-            let Batch { images, .. } = self.batcher.batch(self.subset, chunk);
+            let HostBatch { images, .. } = self.batcher.assemble(self.subset, chunk);
+            let images = images.try_into_vec().unwrap_or_else(|error| unreachable!("images are float32 numbers: {error:?}"));
+            let mut forward = linearized.forward(images);
             let labels = chunk.iter().map(|index| self.subset.label(*index as usize) as usize).collect();
-            let vectors = |logits: Tensor<2>| {
-                gather.outputs(Outputs { indices: chunk.to_vec(), logits: numbers(logits.clone()), labels });
-                self.columns.vectors(logits, chunk[0])
-            };
-            let mut layers = Vec::new();
-            self.network.linearized(&images, self.layers, vectors, |layer| layers.push(layer));
-            layers.into_iter().for_each(|layer| gather.layer(layer));
-            gather.end();
+            let outputs = Outputs { indices: chunk.to_vec(), logits: std::mem::take(&mut forward.outputs), labels };
+            gather.outputs(&outputs);
+            let vectors = self.columns.vectors(&outputs);
+            linearized.backward(&forward, vectors, self.layers, |layer| gather.layer(layer));
+            gather.end(outputs);
             done.add(chunk.len() as u64)?;
         }
         Ok(gather)
     }
 
-    /// The numbers in the largest tensor that one sample becomes: a vector for each column, or a patch for each position.
+    /// The numbers in the largest list that one sample becomes: a vector for each column, or a patch for each position.
     fn largest(&self) -> usize {
         let graph = self.network.graph();
         let kernels = graph.nodes().iter().filter_map(|node| match &node.op {

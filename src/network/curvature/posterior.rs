@@ -9,12 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use regulus_linalg::cholesky::Cholesky;
 use regulus_linalg::eigen::Eigen;
 use regulus_linalg::product::{Matrix, multiply};
 
 use super::corrected::Corrected;
 use super::gradients::{PerDirection, Terms};
+use super::inverse::{Inverse, variances};
 use super::jacobian::Layer;
 use super::pass::{Columns, Gather, Outputs, contrasts, spread};
 use super::progress::{Done, Stopped};
@@ -26,17 +26,18 @@ const FREE: f64 = 1e-3;
 const SELECTED: usize = 1024;
 /// The most numbers of all samples' features: 256 MiB of float32.
 const FEATURES: usize = 1 << 26;
-/// Rounding of float32 sums may leave the selected block without a Cholesky factor. Then this part of its largest number is added to its diagonal, and so on.
-const ROUNDING: f64 = 1e-7;
 
 /// The posterior of the weights.
 pub struct Posterior {
     pub(super) corrected: Corrected,
     /// λ of kernel and bias of each layer.
-    pub(super) precisions: Vec<[f64; 2]>,
+    pub(super) lambdas: Vec<[f64; 2]>,
+    /// λ of each penalized parameter, by name.
+    pub(super) penalized: BTreeMap<String, f64>,
     pub(super) selection: Selection,
-    /// The factor of P among the selected directions.
-    pub(super) block: Cholesky,
+    /// The Gauss-Newton matrix among the selected directions.
+    pub(super) block: Vec<f64>,
+    pub(super) inverse: Inverse,
     pub(super) samples: Vec<Linearized>,
 }
 
@@ -71,9 +72,9 @@ impl CurvatureInput<'_> {
         let lambda = |name: &str, leaf: &str| lambdas.get(&format!("{name}.{leaf}")).copied().filter(|lambda| *lambda > 0.0);
         corrected.layers.retain(|layer| lambda(&layer.name, "weight").is_some());
         let of_layer = |name: &str| [lambda(name, "weight").unwrap_or(smallest), lambda(name, "bias").unwrap_or(FREE * smallest)];
-        let precisions: Vec<[f64; 2]> = corrected.layers.iter().map(|layer| of_layer(&layer.name)).collect();
-        let selection = Selection::of(&corrected, &precisions);
-        let variances = variances(&corrected, &precisions, &selection);
+        let own: Vec<[f64; 2]> = corrected.layers.iter().map(|layer| of_layer(&layer.name)).collect();
+        let selection = Selection::of(&corrected, &own);
+        let variances = variances(&corrected, &own, &selection);
         let samples = self.subset.count();
         let contrasts = self.network.graph().output_features().size() - 1;
         let kept = FEATURES / (contrasts * selection.count).max(1);
@@ -100,8 +101,10 @@ impl CurvatureInput<'_> {
             block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += from);
             linearized.extend(strip.linearized);
         }
-        let block = factored(block, &selection.precisions(&corrected, &precisions));
-        Ok(Some(Posterior { corrected, precisions, selection, block, samples: linearized }))
+        let names: Vec<String> = corrected.layers.iter().flat_map(|layer| ["weight", "bias"].map(|leaf| format!("{}.{leaf}", layer.name))).collect();
+        let penalized = lambdas.iter().filter(|(name, _)| names.contains(name)).map(|(name, lambda)| (name.clone(), *lambda)).collect();
+        let inverse = Inverse::of(&block, &corrected, &own, &selection);
+        Ok(Some(Posterior { corrected, lambdas: own, penalized, selection, block, inverse, samples: linearized }))
     }
 }
 
@@ -115,12 +118,12 @@ impl Posterior {
 
 impl Selection {
     /// All biases if they are few, and the kernels' directions with the largest s/λ.
-    fn of(corrected: &Corrected, precisions: &[[f64; 2]]) -> Self {
+    fn of(corrected: &Corrected, lambdas: &[[f64; 2]]) -> Self {
         let mut of_layers = vec![Vec::new(); corrected.layers.len()];
         let biases: usize = corrected.layers.iter().map(|layer| layer.curvature.bias.len()).sum();
         let with_biases = biases <= SELECTED / 2;
         let mut ratios = Vec::new();
-        for (place, (layer, [lambda, _])) in corrected.layers.iter().zip(precisions).enumerate() {
+        for (place, (layer, [lambda, _])) in corrected.layers.iter().zip(lambdas).enumerate() {
             let largest = layer.curvature.inside.iter().copied().enumerate().filter(|(_, value)| *value > 0.0);
             ratios.extend(largest.map(|(direction, value)| (value / lambda, place, direction)));
         }
@@ -144,45 +147,13 @@ impl Selection {
     }
 
     /// λ of each selected direction.
-    fn precisions(&self, corrected: &Corrected, precisions: &[[f64; 2]]) -> Vec<f64> {
-        let of_layers = self.of_layers.iter().zip(&corrected.layers).zip(precisions);
+    pub(super) fn lambdas(&self, corrected: &Corrected, lambdas: &[[f64; 2]]) -> Vec<f64> {
+        let of_layers = self.of_layers.iter().zip(&corrected.layers).zip(lambdas);
         let all = of_layers.flat_map(|((directions, layer), [kernel, bias])| {
             let inside = layer.curvature.inside.len();
             directions.iter().map(move |direction| if *direction < inside { *kernel } else { *bias })
         });
         all.collect()
-    }
-}
-
-/// 1/(s + λ) of each direction, 0 of those selected.
-fn variances(corrected: &Corrected, precisions: &[[f64; 2]], selection: &Selection) -> Vec<PerDirection<f32>> {
-    let of_layers = corrected.layers.iter().zip(precisions).zip(&selection.of_layers);
-    let of_layer = |((layer, [kernel, bias]), selected): ((&super::corrected::CorrectedLayer, &[f64; 2]), &Vec<usize>)| {
-        #[expect(clippy::cast_possible_truncation, reason = "weights of float32 sums")]
-        let variance = |lambda: f64| move |value: f64| (1.0 / (value + lambda)) as f32;
-        let mut variances = layer.curvature.map(variance(*kernel));
-        variances.bias = layer.curvature.map(variance(*bias)).bias;
-        let inside = variances.inside.len();
-        for direction in selected {
-            if *direction < inside { variances.inside[*direction] = 0.0 } else { variances.bias[direction - inside] = 0.0 }
-        }
-        variances
-    };
-    of_layers.map(of_layer).collect()
-}
-
-/// The Cholesky factor of the block plus the precisions on its diagonal.
-fn factored(block: Vec<f64>, precisions: &[f64]) -> Cholesky {
-    let size = precisions.len();
-    let largest = (0..size).map(|index| block[index * size + index]).fold(0.0, f64::max);
-    let mut extra = 0.0;
-    loop {
-        let mut matrix = block.clone();
-        precisions.iter().enumerate().for_each(|(index, precision)| matrix[index * size + index] += precision + extra);
-        if let Some(factor) = Cholesky::of(matrix) {
-            return factor;
-        }
-        extra = if extra == 0.0 { ROUNDING * largest } else { 10.0 * extra };
     }
 }
 
@@ -202,20 +173,20 @@ struct Strip<'a> {
 }
 
 impl Gather for Strip<'_> {
-    fn outputs(&mut self, outputs: Outputs) {
+    fn outputs(&mut self, outputs: &Outputs) {
         let samples = outputs.labels.len();
         let contrasts = outputs.logits.len() / samples - 1;
         #[expect(clippy::cast_possible_truncation, reason = "weights of float32 sums")]
         let roots = outputs.log_probabilities().flat_map(|(logarithms, _)| root(&logarithms)).map(|number| number as f32);
         self.roots = roots.collect();
         self.current = Some(Linearized {
-            outputs,
+            outputs: Outputs { indices: Vec::new(), logits: Vec::new(), labels: Vec::new() },
             features: vec![0.0; samples * contrasts * self.selection.count],
             products: vec![0.0; samples * contrasts * contrasts],
         });
     }
 
-    fn layer(&mut self, layer: Layer) {
+    fn layer(&mut self, layer: &Layer) {
         let place = self.corrected.layers.iter().position(|corrected| corrected.basis.index == layer.index);
         if let (Some(place), Some(Linearized { features, products, .. })) = (place, &mut self.current) {
             let (variances, selected) = (&self.variances[place], self.selection.of_layers[place].as_slice());
@@ -224,8 +195,9 @@ impl Gather for Strip<'_> {
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, outputs: Outputs) {
         let Some(linearized) = self.current.take() else { return };
+        let linearized = Linearized { outputs, ..linearized };
         let (samples, size) = (linearized.outputs.labels.len(), self.selection.count);
         let rows = linearized.features.len() / size.max(1);
         let contrasts = rows / samples;

@@ -1,0 +1,100 @@
+//! The windows of convolutions and pools over feature maps in memory.
+
+use regulus_model::graph::Shape;
+
+/// The windows over one image of feature maps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    pub(super) input: Shape,
+    /// Rows and columns of windows.
+    pub(super) output: [usize; 2],
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) padding: [usize; 2],
+}
+
+impl Windows {
+    /// The number of windows.
+    pub(super) fn count(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// The numbers of a window in one channel.
+    pub(super) fn area(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Calls `each` with the place in the kernel, the window, and the place in the channel, of all that lie in the image.
+    pub(super) fn each(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let Shape { height, width, .. } = self.input;
+        for at in 0..self.area() {
+            for row in 0..self.output[0] {
+                let Some(y) = inside(row, self.stride[0], at / self.kernel[1], self.padding[0], height) else { continue };
+                for column in 0..self.output[1] {
+                    if let Some(x) = inside(column, self.stride[1], at % self.kernel[1], self.padding[1], width) {
+                        each(at, row * self.output[1] + column, y * width + x);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs of numbers side by side, for stride 1 without padding: calls `each` with the place in the kernel, the first window and the first place in the
+    /// channel.
+    fn each_run(&self, mut each: impl FnMut(usize, usize, usize)) -> bool {
+        if self.stride != [1, 1] || self.padding != [0, 0] {
+            return false;
+        }
+        for at in 0..self.area() {
+            for row in 0..self.output[0] {
+                each(at, row * self.output[1], (row + at / self.kernel[1]) * self.input.width + at % self.kernel[1]);
+            }
+        }
+        true
+    }
+
+    /// What each place of the kernel sees, `[channel and place in the kernel, window]`, of an image `[channel, height, width]`.
+    pub(super) fn patches(&self, image: &[f32], to: &mut [f32]) {
+        let [count, run] = [self.count(), self.output[1]];
+        for (channel, to) in image.chunks_exact(self.input.height * self.input.width).zip(to.chunks_exact_mut(self.area() * count)) {
+            let copied = self.each_run(|at, window, place| to[at * count + window..][..run].copy_from_slice(&channel[place..][..run]));
+            if !copied {
+                to.fill(0.0);
+                self.each(|at, window, place| to[at * count + window] = channel[place]);
+            }
+        }
+    }
+
+    /// The transpose of [`Windows::patches`]: adds patches to an image.
+    pub(super) fn add_patches(&self, patches: &[f32], image: &mut [f32]) {
+        let [count, run] = [self.count(), self.output[1]];
+        for (channel, from) in image.chunks_exact_mut(self.input.height * self.input.width).zip(patches.chunks_exact(self.area() * count)) {
+            let added = self.each_run(|at, window, place| {
+                channel[place..][..run].iter_mut().zip(&from[at * count + window..][..run]).for_each(|(to, number)| *to += number);
+            });
+            if !added {
+                self.each(|at, window, place| channel[place] += from[at * count + window]);
+            }
+        }
+    }
+
+    /// The place in its channel of the largest number of each window, `[channel, window]`; of equal ones the first.
+    pub(super) fn largest(&self, image: &[f32]) -> Vec<u32> {
+        let mut found = Vec::with_capacity(self.input.channels * self.count());
+        for channel in image.chunks_exact(self.input.height * self.input.width) {
+            let mut best = vec![None; self.count()];
+            self.each(|_, window, place| {
+                if best[window].is_none_or(|other: usize| channel[place] > channel[other]) {
+                    best[window] = Some(place);
+                }
+            });
+            found.extend(best.into_iter().map(|place| u32::try_from(place.unwrap_or(0)).unwrap_or(0)));
+        }
+        found
+    }
+}
+
+/// Where window `index` has place `at` of its kernel. Returns `None` in the padding.
+fn inside(index: usize, stride: usize, at: usize, padding: usize, size: usize) -> Option<usize> {
+    (index * stride + at).checked_sub(padding).filter(|place| *place < size)
+}

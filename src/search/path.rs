@@ -1,0 +1,67 @@
+//! A path through λ, from large to small, each training starting from the weights of the one before; and its finalists, trained again from initial weights.
+
+use super::{Fit, FitResult, Plan, study};
+use crate::config::{CheckpointKind, ConfigError, Experiment};
+
+impl Plan {
+    /// The trials from the largest λ to the smallest. `None` without a path.
+    pub(super) fn path(&self) -> Option<Vec<usize>> {
+        let lambdas = self.lambdas_beside(0);
+        let mut trials: Vec<usize> = (0..self.trials.len()).collect();
+        trials.sort_by(|one, other| lambdas[*other].unwrap_or(0.0).total_cmp(&lambdas[*one].unwrap_or(0.0)));
+        self.sweep.path.then_some(trials)
+    }
+
+    /// The fit before this one on a path.
+    pub(super) fn fit_before(&self, fit: &Fit) -> Option<Fit> {
+        let path = self.path().filter(|_| !fit.is_finalist)?;
+        let position = path.iter().position(|trial| *trial == fit.trial)?;
+        Some(Fit { trial: path[position.checked_sub(1)?], ..*fit })
+    }
+
+    /// Fits that are trained one after another: those of a path with the same seed and split; else each by itself.
+    pub(super) fn chains(&self, fits: &[Fit]) -> Vec<Vec<Fit>> {
+        let Some(path) = self.path() else { return fits.iter().map(|fit| vec![*fit]).collect() };
+        let mut chains: Vec<Vec<Fit>> = Vec::new();
+        let mut ordered = fits.to_vec();
+        ordered.sort_by_key(|fit| path.iter().position(|trial| *trial == fit.trial));
+        for fit in ordered {
+            let is_same = |chain: &&mut Vec<Fit>| chain.first().is_some_and(|first| Fit { trial: fit.trial, ..*first } == fit);
+            match chains.iter_mut().find(is_same).filter(|_| !fit.is_finalist) {
+                Some(chain) => chain.push(fit),
+                None => chains.push(vec![fit]),
+            }
+        }
+        chains
+    }
+
+    /// The finalists of a path: the choice of the rule, and the trials with the lowest losses.
+    pub(super) fn finalists_of(&self, results: &[FitResult]) -> Vec<usize> {
+        let Some(choice) = study::choice(self, results) else { return Vec::new() };
+        let mut ranked: Vec<(usize, f64)> =
+            choice.comparisons.iter().enumerate().filter_map(|(trial, found)| Some((trial, found.as_ref()?.mean))).collect();
+        ranked.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        let others = ranked.into_iter().map(|(trial, _)| trial).filter(|trial| *trial != choice.chosen);
+        std::iter::once(choice.chosen).chain(others).take(self.sweep.path_finalists.get()).collect()
+    }
+
+    /// Checks that a path can be gone: one λ is searched, and nothing else.
+    pub(super) fn check_path(&self) -> Result<(), ConfigError> {
+        let is_path = self.space.is_empty() || (self.space.len() == 1 && self.lambdas_beside(0).iter().all(Option::is_some));
+        if !self.sweep.path || is_path {
+            return Ok(());
+        }
+        Err(ConfigError::value(
+            "sweep.path",
+            "needs the values of one λ, such as `--grid penalty.0.lambda=0,log:0.01:100:9`, and no other key",
+        ))
+    }
+}
+
+/// The experiment of a fit that starts from the weights in a file.
+pub(super) fn continued(mut experiment: Experiment, plan: &Plan, weights: std::path::PathBuf) -> Experiment {
+    experiment.model.init = Some(weights);
+    experiment.train.epochs = plan.sweep.path_epochs;
+    experiment.train.keep = Some(CheckpointKind::Last);
+    experiment
+}
