@@ -7,8 +7,8 @@ same mean. A study is `regulus sweep` over 7 λ with k folds on n fresh images. 
 losses. What it estimates is the difference of the expected losses on fresh images of networks trained with these λ on n·(1 − 1/k) images, averaged over training sets and
 seeds. The truth is the mean of that difference over as many independent training sets (the training part of the first fold of n fresh images), measured on 20,000 images.
 
-The interval is difference ± t·s·√(1/J + r), s the standard deviation over all J folds of all repeats, t the 97.5 % quantile of Student's distribution with J − 1 degrees of freedom.
-r is 1/(k − 1) as in the program, or 0, the naive one. "The right r" is the one with which the variance is right on average; what is then missing to 95 % comes from the form of the
+The interval is difference ± t·s·√(1/J + r), s the standard deviation over all J folds of all repeats, t the 97.5 % quantile of Student's distribution with k − 1 degrees of freedom:
+repeats use the same images again, and with J − 1 the intervals are too short. r is 1/(k − 1) as in the program, or 0, the naive one. "The right r" is the one with which the variance is right on average; what is then missing to 95 % comes from the form of the
 distribution.
 """
 
@@ -124,7 +124,7 @@ def share(value, digits=1):
 def report(options, title, signal):
     true, losses, minima = results(options, signal)
     count, splits = len(losses), losses.shape[2]
-    quantile, ratio = QUANTILES[splits - 1], 1 / (options.folds - 1)
+    quantile, ratio = QUANTILES[options.folds - 1], 1 / (options.folds - 1)
     print(f"### {title}: {count} studies of {options.images} images, {options.folds} folds × {options.repeats}\n")
     rows = []
     for index, value in enumerate(LAMBDAS):
@@ -183,12 +183,10 @@ def report_minimum(options, true, losses, minima, quantile, ratio):
 def main():
     parser = sweeps.arguments(__doc__)
     parser.add_argument("--studies", type=int, default=500)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=5, choices=[degrees + 1 for degrees in QUANTILES])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--images", type=int, default=200)
     options = parser.parse_args()
-    if options.folds * options.repeats - 1 not in QUANTILES:
-        parser.error(f"--folds × --repeats is {options.folds * options.repeats}; expected one of {[count + 1 for count in QUANTILES]}")
     report(options, "With signal", 15.0)
     report(options, "Without signal", 0.0)
 
