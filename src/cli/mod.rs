@@ -14,6 +14,7 @@ mod man;
 mod predict;
 mod print;
 mod progress;
+mod search_args;
 mod study;
 mod summary;
 mod sweep;

@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use super::args::{CriterionArg, PrunerArg, ResumeArgs, RuleArg, SearchArgs, SweepArgs, TableFormatArg};
+use super::args::{ResumeArgs, SweepArgs, TableFormatArg};
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
+use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
 use super::study::{comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
 use super::sweep_cluster;
