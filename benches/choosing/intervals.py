@@ -8,8 +8,8 @@ losses. What it estimates is the difference of the expected losses on fresh imag
 seeds. The truth is the mean of that difference over as many independent training sets (the training part of the first fold of n fresh images), measured on 20,000 images.
 
 The interval is difference ± t·s·√(1/J + r), s the standard deviation over all J folds of all repeats, t the 97.5 % quantile of Student's distribution with k − 1 degrees of freedom:
-repeats use the same images again, and with J − 1 the intervals are too short. r is 1/(k − 1) as in the program, or 0, the naive one. "The right r" is the one with which the variance is right on average; what is then missing to 95 % comes from the form of the
-distribution.
+repeats use the same images again, and with J − 1 the intervals are too short. r is 1/(k − 1) as in the program, or 0, the naive one. "The right r" is the one with which the variance is
+right on average; what is then missing to 95 % comes from the form of the distribution.
 """
 
 import itertools
