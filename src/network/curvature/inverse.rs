@@ -91,8 +91,7 @@ impl Turned {
         }
         let mut beyond = vec![0.0; self.all.len()];
         multiply(&mut beyond, outputs.matrix().transpose(), Matrix::new(&self.outputs, outputs.rank()));
-        let mut kernel: Vec<f32> =
-            self.all.iter().zip(beyond).map(|(all, inside)| (all - inside) * variances.outputs_outside).collect();
+        let mut kernel: Vec<f32> = self.all.iter().zip(beyond).map(|(all, inside)| (all - inside) * variances.outputs_outside).collect();
         self.inside.iter_mut().zip(&variances.inside).for_each(|(number, variance)| *number *= variance);
         self.bias.iter_mut().zip(&variances.bias).for_each(|(number, variance)| *number *= variance);
         let inside = self.inside.len();
