@@ -16,7 +16,7 @@ fn linear(folder: &Path, lambda: f64, sets: &[&str]) -> Session {
     let text = format!(
         "name = \"a\"\n[data]\nsource = \"idx\"\ndir = '{}'\ntrain_images = \"images.idx\"\ntrain_labels = \"labels.idx\"\n\
          [model]\nkind = \"linear\"\n[[penalty]]\nkind = \"l2\"\nlambda = {lambda}\n[optimizer]\nkind = \"sgd\"\nlearning_rate = 0.05\n\
-         momentum = 0.9\n[train]\nepochs = 1000\nbatch_size = \"full\"\n",
+         momentum = 0.9\n[train]\nepochs = 1000\nbatch_size = \"full\"\nkeep = \"last\"\n",
         folder.display()
     );
     std::fs::write(&file, text).unwrap();
