@@ -107,3 +107,35 @@ fn the_slope_of_the_validation_loss_by_lambda_is_that_of_finite_differences() {
     let [predicted, old] = [distance(&trained.predicted_weights(2.0).unwrap()), distance(&session.weights())];
     assert!(predicted < 0.1 * old, "{predicted} against {old}");
 }
+
+/// The reference network after one epoch.
+fn reference(lambda: f64, sets: &[&str]) -> Session {
+    let text = format!(
+        "name = \"a\"\n[data]\nsource = \"mnist_mini\"\ntrain_limit = 60\nvalidation = 0\n[model]\nchannels = [4, 6]\nhidden = 20\n\
+         [[penalty]]\nkind = \"l2\"\nlambda = {lambda}\n[train]\nepochs = 1\n"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    let experiment = Experiment::load(file.path(), &sets).unwrap();
+    let data = data::load(&experiment).unwrap();
+    let mut session = Session::new(experiment, data).unwrap();
+    session.run(&mut Silent).unwrap();
+    session
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_the_criteria() {
+    let [one, three] = [1, 3].map(|threads| reference(2.0, &[&format!("backend.threads={threads}")]).criteria().unwrap().unwrap());
+    assert_eq!(one, three);
+}
+
+#[test]
+fn there_are_criteria_for_a_collapsed_network_but_none_without_a_penalty() {
+    let collapsed = reference(1e6, &["train.epochs=20", "optimizer.learning_rate=0.01"]).criteria().unwrap().unwrap();
+    let found = collapsed.leave_one_out.unwrap();
+    assert!(found.loss.is_finite() && (found.loss - 10.0_f64.ln()).abs() < 0.5, "{found:?}");
+    assert!(collapsed.log_evidence.unwrap().is_finite() && collapsed.gamma.unwrap() < 1.0);
+    let none = reference(0.0, &[]).criteria().unwrap().unwrap();
+    assert!(none.leave_one_out.is_none() && none.log_evidence.is_none() && none.gamma.is_none() && none.gammas.is_empty());
+}

@@ -42,9 +42,10 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     fn view(self) -> MatRef<'a, T> {
-        match self.transposed {
-            false => MatRef::from_row_major_slice(self.numbers, self.rows, self.columns),
-            true => MatRef::from_column_major_slice(self.numbers, self.rows, self.columns),
+        if self.transposed {
+            MatRef::from_column_major_slice(self.numbers, self.rows, self.columns)
+        } else {
+            MatRef::from_row_major_slice(self.numbers, self.rows, self.columns)
         }
     }
 }
