@@ -19,6 +19,8 @@ const NARROWEST: usize = 10;
 const DELAY: Duration = Duration::from_secs(1);
 /// The time between two lines of progress, if there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest remaining time that is shown, in seconds: a year.
+const LONGEST: f64 = 3.2e7;
 /// The time between two updates of a bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -57,7 +59,11 @@ fn literal(text: &str) -> String {
 
 /// The remaining time, as text.
 pub(super) fn time_left(bar: &ProgressBar) -> String {
-    format!("{} left", duration(bar.eta().as_secs_f64()))
+    match bar.eta().as_secs_f64() {
+        // Nothing is done yet, so it is not known.
+        seconds if seconds > LONGEST => "time left unknown".to_owned(),
+        seconds => format!("{} left", duration(seconds)),
+    }
 }
 
 /// The `details` that fit on a line of `width` columns beside `title` and a bar. Returns `None` if the bar does not fit.

@@ -55,9 +55,9 @@ pub(super) enum CriterionArg {
 pub(super) enum PrunerArg {
     /// None
     None,
-    /// Successive halving: the best third goes on after 1 epoch, the best third of those after 3, and so on
+    /// Successive halving: the best third goes on after half of the epochs, the best third of those after 3 times as many, and so on
     Halving,
-    /// All but the best 3 end after 1 epoch
+    /// All but the best 3 end after half of the epochs
     TopK,
 }
 

@@ -45,8 +45,10 @@ pub struct Sweep {
     pub path_finalists: Count,
     /// Which trials end early.
     pub pruner: Pruner,
-    /// Epochs before the first decision of the pruner.
-    pub pruner_epochs: Count,
+    /// Epochs before the first decision of the pruner. Early losses favor small λ, whichever is best in the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Count", extend("x-default" = "half of `train.epochs`"))]
+    pub pruner_epochs: Option<Count>,
     /// `halving`: the inverse of the fraction of trials that go on at each decision, and the factor between the epochs of decisions; at least 2.
     pub pruner_factor: Count,
     /// `top_k`: the number of trials that are trained to the end.
@@ -104,7 +106,7 @@ impl Default for Sweep {
             path_prediction: false,
             path_finalists: Count::literal(1),
             pruner: Pruner::None,
-            pruner_epochs: Count::literal(1),
+            pruner_epochs: None,
             pruner_factor: Count::literal(3),
             pruner_keep: Count::literal(3),
         }

@@ -21,7 +21,7 @@ pub(super) struct Work {
 
 /// The epochs after which trials are compared, and how many of `trials` go on: fewer than before.
 fn decisions(sweep: &Sweep, trials: usize, epochs: u64) -> Vec<(u64, usize)> {
-    let (first, factor) = (sweep.pruner_epochs.get() as u64, sweep.pruner_factor.get());
+    let (first, factor) = (sweep.pruner_epochs.map_or(epochs.div_ceil(2), |epochs| epochs.get() as u64), sweep.pruner_factor.get());
     let mut decisions = match sweep.pruner {
         Pruner::None => Vec::new(),
         Pruner::TopK => vec![(first, sweep.pruner_keep.get().min(trials))],
@@ -78,11 +78,13 @@ mod tests {
     fn decisions_by_hand() {
         let sweep = |text: &str| toml::from_str::<Sweep>(text).unwrap();
         // 13, 5, 2 and 1 trials, after 1, 3 and 9 epochs.
-        assert_eq!(decisions(&sweep("pruner = \"halving\""), 13, 50), [(1, 5), (3, 2), (9, 1)]);
-        assert_eq!(decisions(&sweep("pruner = \"halving\""), 13, 9), [(1, 5), (3, 2)], "all are trained to the last epoch");
+        let halving = sweep("pruner = \"halving\"\npruner_epochs = 1");
+        assert_eq!(decisions(&halving, 13, 50), [(1, 5), (3, 2), (9, 1)]);
+        assert_eq!(decisions(&halving, 13, 9), [(1, 5), (3, 2)], "all are trained to the last epoch");
+        assert_eq!(decisions(&sweep("pruner = \"halving\""), 13, 31), [(16, 5)], "half of the epochs");
         assert_eq!(decisions(&sweep("pruner = \"halving\"\npruner_epochs = 2\npruner_factor = 2"), 5, 10), [(2, 3), (4, 2), (8, 1)]);
-        assert_eq!(decisions(&sweep("pruner = \"top_k\"\npruner_keep = 4"), 13, 50), [(1, 4)]);
-        assert_eq!(decisions(&sweep("pruner = \"top_k\""), 2, 50), [(1, 2)]);
+        assert_eq!(decisions(&sweep("pruner = \"top_k\"\npruner_keep = 4"), 13, 50), [(25, 4)]);
+        assert_eq!(decisions(&sweep("pruner = \"top_k\""), 2, 50), [(25, 2)]);
         assert!(decisions(&sweep(""), 13, 50).is_empty());
     }
 }

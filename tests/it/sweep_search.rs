@@ -94,6 +94,8 @@ fn halving_trains_the_best_further_to_the_same_bits() {
             "sweep",
             "small.toml",
             "--set",
+            "sweep.pruner_epochs=1",
+            "--set",
             "train.epochs=5",
             "--grid",
             grid,

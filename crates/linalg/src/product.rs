@@ -1,17 +1,26 @@
 //! Matrix products.
 
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 
 /// A matrix: numbers row by row, or their transpose.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Matrix<'a, T> {
     numbers: &'a [T],
     rows: usize,
     columns: usize,
     transposed: bool,
 }
+
+impl<T> Clone for Matrix<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Matrix<'_, T> {}
 
 impl<'a, T> Matrix<'a, T> {
     /// The matrix of `rows` rows, stored one after another.
@@ -33,9 +42,10 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     fn view(self) -> MatRef<'a, T> {
-        match self.transposed {
-            false => MatRef::from_row_major_slice(self.numbers, self.rows, self.columns),
-            true => MatRef::from_column_major_slice(self.numbers, self.rows, self.columns),
+        if self.transposed {
+            MatRef::from_column_major_slice(self.numbers, self.rows, self.columns)
+        } else {
+            MatRef::from_row_major_slice(self.numbers, self.rows, self.columns)
         }
     }
 }
@@ -60,6 +70,18 @@ pub fn multiply_add<T: ComplexField>(to: &mut [T], left: Matrix<T>, right: Matri
     matmul(to, Accum::Add, left.view(), right.view(), faer::traits::math_utils::one(), Par::Seq);
 }
 
+/// Adds the lower triangle of `left`·`leftᵀ` to `to`, row by row.
+///
+/// # Panics
+///
+/// When the sizes do not fit.
+pub fn add_lower_square<T: ComplexField>(to: &mut [T], left: Matrix<T>) {
+    let to = MatMut::from_row_major_slice_mut(to, left.rows, left.rows);
+    let (whole, one) = (BlockStructure::Rectangular, faer::traits::math_utils::one());
+    let right = left.transpose().view();
+    triangular::matmul(to, BlockStructure::TriangularLower, Accum::Add, left.view(), whole, right, whole, one, Par::Seq);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +94,8 @@ mod tests {
         assert_eq!(to, [14.0, 32.0, 32.0, 77.0]);
         multiply_add(&mut to, Matrix::new(&left[..2], 2), Matrix::new(&left[..2], 1));
         assert_eq!(to, [15.0, 34.0, 34.0, 81.0]);
+        let mut to = [1.0, 7.0, 1.0, 1.0];
+        add_lower_square(&mut to, Matrix::new(&left, 2));
+        assert_eq!(to, [15.0, 7.0, 33.0, 78.0]);
     }
 }

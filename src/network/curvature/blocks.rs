@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use regulus_linalg::product::{Matrix, multiply, multiply_add};
 
 use super::eigen::{decomposed, work};
+use super::gradients::sum;
 use super::jacobian::Layer;
 use super::pass::{Gather, Outputs, Pass};
 use super::progress::{Done, Stopped};
@@ -101,7 +102,7 @@ impl Sums {
                 for (row, vectors) in vectors.chunks_exact(outputs * positions).enumerate() {
                     multiply(&mut gradient, Matrix::new(vectors, outputs), of_sample(row / columns).transpose());
                     kernel.iter_mut().zip(&gradient).for_each(|(to, number)| *to += number * number);
-                    let sums = vectors.chunks_exact(positions).map(|positions| positions.iter().sum::<f32>());
+                    let sums = vectors.chunks_exact(positions).map(sum);
                     bias.iter_mut().zip(sums).for_each(|(to, number)| *to += number * number);
                 }
                 add(&mut self.first, &kernel);

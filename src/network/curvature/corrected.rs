@@ -26,7 +26,7 @@ const ROWS: usize = 512;
 /// The most samples that bases are made of.
 const BASIS_SAMPLES: usize = 512;
 /// The columns over all samples, at least, where H's root is sampled.
-const COLUMNS: usize = 2048;
+const COLUMNS: usize = 1024;
 
 /// The curvature in the directions of both bases of each layer.
 #[derive(Clone, Debug)]

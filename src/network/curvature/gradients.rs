@@ -71,7 +71,7 @@ struct Conv {
 impl Layer<'_> {
     /// The gradients of the bias, `[sample, column, output]`.
     fn biases(&self) -> Vec<f32> {
-        self.vectors.chunks_exact(self.positions).map(|positions| positions.iter().sum()).collect()
+        self.vectors.chunks_exact(self.positions).map(sum).collect()
     }
 }
 
@@ -278,9 +278,27 @@ impl LayerBasis {
     }
 }
 
+/// Numbers summed side by side, so that they fit vector instructions.
+const LANES: usize = 16;
+
+/// Σ of numbers.
+pub(super) fn sum(numbers: &[f32]) -> f32 {
+    let (lanes, rest) = numbers.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for lane in lanes {
+        sums.iter_mut().zip(lane).for_each(|(sum, number)| *sum += number);
+    }
+    sums.iter().chain(rest).sum()
+}
+
 /// Σ of squares.
 fn squares(numbers: &[f32]) -> f64 {
-    numbers.iter().map(|number| f64::from(*number) * f64::from(*number)).sum()
+    let (lanes, rest) = numbers.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for lane in lanes {
+        sums.iter_mut().zip(lane).for_each(|(sum, number)| *sum += f64::from(*number) * f64::from(*number));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>()
 }
 
 /// Adds squares to float64 sums; there may be no sums.
@@ -291,8 +309,10 @@ fn add_squares(sums: &mut [f64], numbers: &[f32]) {
 /// Adds rows·diag(weights)·rowsᵀ to `products`, as many rows as `products` has.
 fn add_weighted(products: &mut [f64], rows: &[f32], weights: &[f32]) {
     let count = products.len().isqrt();
-    let weighted: Vec<f32> =
-        rows.chunks_exact(weights.len().max(1)).flat_map(|row| row.iter().zip(weights).map(|(number, weight)| number * weight)).collect();
+    let mut weighted = rows.to_vec();
+    for row in weighted.chunks_exact_mut(weights.len().max(1)) {
+        row.iter_mut().zip(weights).for_each(|(number, weight)| *number *= weight);
+    }
     let mut product = vec![0.0_f32; count * count];
     multiply(&mut product, Matrix::new(&weighted, count), Matrix::new(rows, count).transpose());
     products.iter_mut().zip(product).for_each(|(to, number)| *to += f64::from(number));

@@ -28,8 +28,8 @@ pub(super) struct Layer<'a> {
 enum Saved {
     /// `[sample, input, position]`.
     Inputs(Vec<f32>),
-    /// Where something gets through, `[sample, number]`.
-    Mask(Vec<bool>),
+    /// 1 where something gets through, 0 elsewhere: `[sample, number]`.
+    Mask(Vec<f32>),
     /// Where in its channel each window's largest number was, `[sample, channel, window]`.
     Largest(Vec<u32>),
     /// γ/√(variance + epsilon): `[channel]`.
@@ -108,11 +108,16 @@ impl<'a> Linearized<'a> {
                 continue;
             }
             let back = self.back(index, vectors, &forward.saved[index], samples);
-            for (input, from) in sources {
-                let sign = if input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_)) { -1.0 } else { 1.0 };
-                match &mut sent[from] {
-                    Some(other) => other.iter_mut().zip(&back).for_each(|(to, number)| *to += sign * number),
-                    empty => *empty = Some(if sign < 0.0 { back.iter().map(|number| -number).collect() } else { back.clone() }),
+            let mut back = Some(back);
+            for (place, (input, from)) in sources.iter().enumerate() {
+                let last = place + 1 == sources.len();
+                let mut own = if last { back.take() } else { back.clone() }.unwrap_or_default();
+                if *input == 1 && matches!(graph.nodes()[index].op, Op::Subtract(_)) {
+                    own.iter_mut().for_each(|number| *number = -*number);
+                }
+                match &mut sent[*from] {
+                    Some(other) => other.iter_mut().zip(&own).for_each(|(to, number)| *to += number),
+                    empty => *empty = Some(own),
                 }
             }
         }
@@ -133,10 +138,12 @@ impl<'a> Linearized<'a> {
         let (input, output) = (graph.input_of(index), graph.features_of(Source::Node(index)));
         let x = inputs[0];
         let of_windows = |windows: Windows| {
-            let largest: Vec<u32> = x.chunks_exact(input.size()).flat_map(|image| windows.largest(image)).collect();
-            let of_channel =
-                |(channel, windows): (&[f32], &[u32])| windows.iter().map(|place| channel[*place as usize]).collect::<Vec<f32>>();
-            let value = x.chunks_exact(input.area()).zip(largest.chunks_exact(windows.count())).flat_map(of_channel).collect();
+            let mut largest = Vec::with_capacity(samples * output.size());
+            x.chunks_exact(input.size()).for_each(|image| windows.add_largest(image, &mut largest));
+            let mut value = Vec::with_capacity(largest.len());
+            for (channel, places) in x.chunks_exact(input.area()).zip(largest.chunks_exact(windows.count())) {
+                value.extend(places.iter().map(|place| channel[*place as usize]));
+            }
             (value, Saved::Largest(largest))
         };
         let sums = |sign: f32| x.iter().zip(inputs[1]).map(|(one, other)| one + sign * other).collect();
@@ -164,9 +171,12 @@ impl<'a> Linearized<'a> {
                 }
                 (value, Saved::Scale(scale))
             }
-            Op::Relu(_) => (x.iter().map(|number| number.max(0.0)).collect(), Saved::Mask(x.iter().map(|number| *number > 0.0).collect())),
+            Op::Relu(_) => (
+                x.iter().map(|number| number.max(0.0)).collect(),
+                Saved::Mask(x.iter().map(|number| f32::from(u8::from(*number > 0.0))).collect()),
+            ),
             Op::Relu6(_) => {
-                let mask = x.iter().map(|number| *number > 0.0 && *number < 6.0).collect();
+                let mask = x.iter().map(|number| f32::from(u8::from(*number > 0.0 && *number < 6.0))).collect();
                 (x.iter().map(|number| number.clamp(0.0, 6.0)).collect(), Saved::Mask(mask))
             }
             Op::MaxPool(_) => of_windows(self.windows(index)),
@@ -248,7 +258,7 @@ impl<'a> Linearized<'a> {
             (_, Saved::Mask(mask)) => {
                 for (row, numbers) in vectors.chunks_exact_mut(size).enumerate() {
                     let mask = &mask[row / columns * size..][..size];
-                    numbers.iter_mut().zip(mask).for_each(|(number, passes)| *number = if *passes { *number } else { 0.0 });
+                    numbers.iter_mut().zip(mask).for_each(|(number, passes)| *number *= passes);
                 }
                 vectors
             }
@@ -256,8 +266,9 @@ impl<'a> Linearized<'a> {
                 let mut back = vec![0.0; rows * input.size()];
                 for (row, (to, from)) in back.chunks_exact_mut(input.size()).zip(vectors.chunks_exact(size)).enumerate() {
                     let largest = &largest[row / columns * size..][..size];
-                    for (window, (place, number)) in largest.iter().zip(from).enumerate() {
-                        to[window / output.area() * input.area() + *place as usize] += number;
+                    let channels = to.chunks_exact_mut(input.area()).zip(from.chunks_exact(output.area()));
+                    for ((to, from), largest) in channels.zip(largest.chunks_exact(output.area())) {
+                        largest.iter().zip(from).for_each(|(place, number)| to[*place as usize] += number);
                     }
                 }
                 back

@@ -12,8 +12,8 @@ use crate::data::{Batcher, HostBatch, Subset};
 use crate::network::Network;
 use crate::seed::Seed;
 
-/// Numbers of the largest list of a batch, at most: 16 MiB of float32, which stay in a processor's cache.
-const NUMBERS: usize = 1 << 22;
+/// Numbers of the largest list of a batch, at most: 4 MiB of float32, which stay in a processor's cache.
+const NUMBERS: usize = 1 << 20;
 /// Samples of a batch, at most.
 const BATCH: usize = 16;
 /// Parts whose sums are made side by side. Fixed, so that sums do not depend on threads.

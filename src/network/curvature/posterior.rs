@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use regulus_linalg::eigen::Eigen;
-use regulus_linalg::product::{Matrix, multiply};
+use regulus_linalg::product::{Matrix, add_lower_square, multiply};
 
 use super::corrected::Corrected;
 use super::gradients::{PerDirection, Terms};
@@ -24,6 +24,8 @@ use super::{Curvature, CurvatureInput, Watch};
 const FREE: f64 = 1e-3;
 /// The most selected directions.
 const SELECTED: usize = 1024;
+/// Rows whose outer products are added at once.
+const ROWS: usize = 512;
 /// The most numbers of all samples' features: 256 MiB of float32.
 const FEATURES: usize = 1 << 26;
 
@@ -35,7 +37,7 @@ pub struct Posterior {
     /// λ of each penalized parameter, by name.
     pub(super) penalized: BTreeMap<String, f64>,
     pub(super) selection: Selection,
-    /// The Gauss-Newton matrix among the selected directions.
+    /// The Gauss-Newton matrix among the selected directions, of which the lower triangle is read.
     pub(super) block: Vec<f64>,
     pub(super) inverse: Inverse,
     pub(super) samples: Vec<Linearized>,
@@ -85,6 +87,7 @@ impl CurvatureInput<'_> {
             variances: &variances,
             block: vec![0.0; selection.count * selection.count],
             roots: Vec::new(),
+            weighted: Vec::new(),
             current: None,
             next: first,
             kept,
@@ -97,7 +100,8 @@ impl CurvatureInput<'_> {
         let strips = pass.run(&spread(samples, samples), &done, begin)?;
         let mut block = vec![0.0; selection.count * selection.count];
         let mut linearized = Vec::new();
-        for strip in strips {
+        for mut strip in strips {
+            strip.add_weighted();
             block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += from);
             linearized.extend(strip.linearized);
         }
@@ -166,11 +170,25 @@ struct Strip<'a> {
     block: Vec<f64>,
     /// The root of Qᵀ·H·Q of each sample, Q the contrasts.
     roots: Vec<f32>,
+    /// The features times the roots, `[sample and contrast, direction]`: rows whose outer products are not added yet.
+    weighted: Vec<f32>,
     current: Option<Linearized>,
     next: usize,
     kept: usize,
     all: usize,
     linearized: Vec<Linearized>,
+}
+
+impl Strip<'_> {
+    /// Adds the outer products of the rows so far to the block.
+    fn add_weighted(&mut self) {
+        let size = self.selection.count;
+        let weighted = std::mem::take(&mut self.weighted);
+        let rows = Matrix::new(&weighted, weighted.len() / size.max(1));
+        let mut product = vec![0.0_f32; size * size];
+        add_lower_square(&mut product, rows.transpose());
+        self.block.iter_mut().zip(product).for_each(|(to, number)| *to += f64::from(number));
+    }
 }
 
 impl Gather for Strip<'_> {
@@ -202,15 +220,16 @@ impl Gather for Strip<'_> {
         let (samples, size) = (linearized.outputs.labels.len(), self.selection.count);
         let rows = linearized.features.len() / size.max(1);
         let contrasts = rows / samples;
-        let mut weighted = vec![0.0_f32; linearized.features.len()];
-        let of_samples =
-            weighted.chunks_exact_mut((contrasts * size).max(1)).zip(linearized.features.chunks_exact((contrasts * size).max(1)));
+        let begin = self.weighted.len();
+        self.weighted.resize(begin + linearized.features.len(), 0.0);
+        let of_sample = (contrasts * size).max(1);
+        let of_samples = self.weighted[begin..].chunks_exact_mut(of_sample).zip(linearized.features.chunks_exact(of_sample));
         for ((to, features), root) in of_samples.zip(self.roots.chunks_exact(contrasts * contrasts)) {
             multiply(to, Matrix::new(root, contrasts), Matrix::new(features, contrasts));
         }
-        let mut product = vec![0.0_f32; size * size];
-        multiply(&mut product, Matrix::new(&weighted, rows).transpose(), Matrix::new(&weighted, rows));
-        self.block.iter_mut().zip(product).for_each(|(to, number)| *to += f64::from(number));
+        if self.weighted.len() > ROWS * size {
+            self.add_weighted();
+        }
         // Evenly spread over all samples.
         if (self.next + samples) * self.kept / self.all.max(self.kept) > self.next * self.kept / self.all.max(self.kept) {
             self.linearized.push(linearized);

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use regulus_linalg::product::{Matrix, multiply_add};
 use regulus_model::{Values, Weights};
 
+use super::gradients::sum;
 use super::inverse::Inverse;
 use super::jacobian::Layer;
 use super::pass::{Columns, Gather, Outputs, spread};
@@ -111,7 +112,7 @@ impl Gather for GradientSums {
         let [kernel, bias] = self.0.entry(index).or_insert_with(|| [vec![0.0; outputs * width], vec![0.0; outputs]]);
         for (vectors, inputs) in vectors.chunks_exact(outputs * positions).zip(inputs.chunks_exact(width * positions)) {
             multiply_add(kernel, Matrix::new(vectors, outputs), Matrix::new(inputs, width).transpose());
-            bias.iter_mut().zip(vectors.chunks_exact(positions)).for_each(|(to, vector)| *to += vector.iter().sum::<f32>());
+            bias.iter_mut().zip(vectors.chunks_exact(positions)).for_each(|(to, vector)| *to += sum(vector));
         }
     }
 }

@@ -78,19 +78,19 @@ impl Windows {
         }
     }
 
-    /// The place in its channel of the largest number of each window, `[channel, window]`; of equal ones the first.
-    pub(super) fn largest(&self, image: &[f32]) -> Vec<u32> {
-        let mut found = Vec::with_capacity(self.input.channels * self.count());
+    /// Adds the place in its channel of the largest number of each window, `[channel, window]`; of equal ones the first.
+    pub(super) fn add_largest(&self, image: &[f32], to: &mut Vec<u32>) {
+        // A window that lies in the padding alone does not occur.
+        let mut best = vec![(f32::NEG_INFINITY, 0); self.count()];
         for channel in image.chunks_exact(self.input.height * self.input.width) {
-            let mut best = vec![None; self.count()];
+            best.fill((f32::NEG_INFINITY, 0));
             self.each(|_, window, place| {
-                if best[window].is_none_or(|other: usize| channel[place] > channel[other]) {
-                    best[window] = Some(place);
+                if channel[place] > best[window].0 {
+                    best[window] = (channel[place], u32::try_from(place).unwrap_or(u32::MAX));
                 }
             });
-            found.extend(best.into_iter().map(|place| u32::try_from(place.unwrap_or(0)).unwrap_or(0)));
+            to.extend(best.iter().map(|(_, place)| *place));
         }
-        found
     }
 }
 
