@@ -51,7 +51,7 @@ pub fn choose(losses: &[Option<Vec<f64>>], correction: f64, rule: Rule, lambdas:
             mean: mean(losses),
             difference,
             standard_error: deviation.map(|deviation| deviation * (1.0 / count + correction).sqrt()),
-            naive_standard_error: deviation.map(|deviation| deviation / count.sqrt()),
+            naive_standard_error: deviation.map(|deviation| deviation * (1.0 / count).sqrt()),
         }
     };
     let comparisons: Vec<Option<Comparison>> = losses.iter().map(|losses| losses.as_ref().map(compare)).collect();
