@@ -93,7 +93,7 @@ impl Penalties {
             let widest = scope.widest(graph);
             if matches!(term.rule, Rule::Evidence { structure: Structure::Kronecker, .. }) && widest > WIDEST {
                 let problem = format!(
-                    "is \"kronecker\", for which a layer of {widest} inputs or outputs is too wide; expected at most {WIDEST}; use \"diagonal\""
+                    "is \"kronecker\", for which a layer of {widest} inputs or outputs is too wide; expected at most {WIDEST}; use \"ekfac\" or \"diagonal\""
                 );
                 return Err(ConfigError::value(format!("penalty.{index}.schedule.structure"), problem));
             }

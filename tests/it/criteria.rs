@@ -128,6 +128,9 @@ fn reference(lambda: f64, sets: &[&str]) -> Session {
 fn the_number_of_threads_changes_no_bit_of_the_criteria() {
     let [one, three] = [1, 3].map(|threads| reference(2.0, &[&format!("backend.threads={threads}")]).criteria().unwrap().unwrap());
     assert_eq!(one, three);
+    // The rows of the exact block are added in parts; here the last part of a strip is empty.
+    let whole = reference(2.0, &["data.train_limit=240"]).criteria().unwrap().unwrap();
+    assert_eq!(whole.leave_one_out.unwrap().losses.len(), 240);
 }
 
 #[test]

@@ -38,8 +38,14 @@ fn near(found: &Weights, expected: &Weights, tolerance: f32) {
 /// Resumes, evaluates and exports the run of a fixture. On a processor with AVX-512, on which the fixtures were made, the results must be the same; other
 /// instructions round differently.
 fn check(name: &str, variables: &[(&str, &str)]) {
-    let is_exact = regulus_kernels::simd::Path::all()[0].name == "avx512";
-    let tolerance = if is_exact { 0.0 } else { 1e-3 };
+    let is_avx512 = regulus_kernels::simd::Path::all()[0].name == "avx512";
+    // The curvature is computed in another order than then, so that λ by evidence differs in its last digits.
+    let is_exact = is_avx512 && name != "cnn_evidence";
+    let tolerance = match (is_exact, is_avx512) {
+        (true, _) => 0.0,
+        (false, true) => 1e-6,
+        (false, false) => 1e-3,
+    };
     let sandbox = Sandbox::new();
     let ok = |arguments: &[&str]| {
         let ran = sandbox.run_with(variables, arguments);

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "small whole numbers")]
     fn products_by_hand() {
         let left = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
         let mut to = [0.0; 4];

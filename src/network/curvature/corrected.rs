@@ -1,7 +1,7 @@
 //! Kronecker factors with corrected eigenvalues (EKFAC: George et al. 2018, arXiv 1806.03884).
 //!
 //! The eigenvectors of the two Kronecker factors of a kernel span its directions; the curvature in direction (j, k) is not the product of the factors'
-//! eigenvalues, but s_jk = Σ over samples and columns of (U_G·G·U_Aᵀ)_jk², with G the gradient of the kernel for one column of H's root.
+//! eigenvalues, but the sum over samples and columns of the squares of `(U_G·G·U_Aᵀ)_jk`, with G the gradient of the kernel for one column of H's root.
 //!
 //! A factor with more than [`FULL`] rows is replaced by [`ROWS`] of the vectors that it is the sum of; the eigenvectors are those of their Gram matrix. The
 //! directions outside of it share one number for each output direction: the mean of their squares.
@@ -26,7 +26,7 @@ const ROWS: usize = 512;
 /// The most samples that bases are made of.
 const BASIS_SAMPLES: usize = 512;
 /// The columns over all samples, at least, where H's root is sampled.
-const COLUMNS: usize = 1024;
+const COLUMNS: usize = 1000;
 
 /// The curvature in the directions of both bases of each layer.
 #[derive(Clone, Debug)]

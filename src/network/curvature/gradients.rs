@@ -1,4 +1,4 @@
-//! The gradients of single samples in the directions of two bases: G̃ = U_G·G·U_Aᵀ, where G = Σ over positions of g·aᵀ is the gradient of a kernel for one
+//! The gradients of single samples in the directions of two bases: `U_G·G·U_Aᵀ`, where G = Σ over positions of g·aᵀ is the gradient of a kernel for one
 //! vector that is sent back. What lies outside of the bases is kept beside it.
 
 use regulus_linalg::product::{Matrix, multiply};
@@ -15,9 +15,9 @@ pub(super) struct LayerBasis {
     pub(super) has_bias: bool,
     /// Whether it has one position, as a dense layer has.
     pub(super) is_dense: bool,
-    /// U_A.
+    /// `U_A`.
     pub(super) inputs: Basis,
-    /// U_G.
+    /// `U_G`.
     pub(super) outputs: Basis,
 }
 
@@ -48,11 +48,11 @@ impl<T: Copy> PerDirection<T> {
 
 /// The gradients of some samples of a layer with one position.
 struct Dense {
-    /// U_A·a, `[sample, input direction]`.
+    /// `U_A·a`, `[sample, input direction]`.
     inputs: Vec<f32>,
     /// The squared length of a outside of the basis, `[sample]`.
     inputs_outside: Vec<f32>,
-    /// U_G·g, `[sample, column, output direction]`.
+    /// `U_G·g`, `[sample, column, output direction]`.
     outputs: Vec<f32>,
     /// g·‖a‖ outside of the basis, `[sample, column, output]`. Empty if there is nothing outside.
     outputs_outside: Vec<f32>,

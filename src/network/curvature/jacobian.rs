@@ -5,9 +5,9 @@
 
 use regulus_linalg::product::{Matrix, multiply};
 use regulus_model::Weights;
-use regulus_model::graph::{Conv, Features, Graph, Op, Shape, Source};
+use regulus_model::graph::{Conv, Graph, Op, Source};
 
-use super::windows::Windows;
+use super::windows::{Windows, map_shape};
 
 /// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one column is Σ over positions of
 /// vector · inputᵀ, that of its bias Σ of vectors.
@@ -25,7 +25,7 @@ pub(super) struct Layer<'a> {
 }
 
 /// What of a node the backward pass needs.
-enum Saved {
+pub(super) enum Saved {
     /// `[sample, input, position]`.
     Inputs(Vec<f32>),
     /// 1 where something gets through, 0 elsewhere: `[sample, number]`.
@@ -39,7 +39,7 @@ enum Saved {
 
 /// A network in memory.
 pub(super) struct Linearized<'a> {
-    graph: &'a Graph,
+    pub(super) graph: &'a Graph,
     weights: &'a Weights,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Linearized<'a> {
     }
 
     /// The outputs for images `[sample, channel, row, column]`.
-    pub(super) fn forward(&self, images: Vec<f32>) -> Forward {
+    pub(super) fn forward(&self, images: &[f32]) -> Forward {
         let graph = self.graph;
         let samples = images.len() / graph.input().size();
         let mut values: Vec<Vec<f32>> = Vec::new();
@@ -67,7 +67,7 @@ impl<'a> Linearized<'a> {
                 .sources(index)
                 .iter()
                 .map(|source| match source {
-                    Source::Image => images.as_slice(),
+                    Source::Image => images,
                     Source::Node(from) => values[*from].as_slice(),
                 })
                 .collect();
@@ -128,7 +128,7 @@ impl<'a> Linearized<'a> {
         self.weights.get(&format!("{}.{leaf}", self.graph.nodes()[index].name)).map(|values| values.numbers.as_slice())
     }
 
-    fn kernel(&self, index: usize) -> &[f32] {
+    pub(super) fn kernel(&self, index: usize) -> &[f32] {
         self.parameter(index, "weight").unwrap_or_else(|| unreachable!("weights that fit a graph have those of each layer"))
     }
 
@@ -230,7 +230,7 @@ impl<'a> Linearized<'a> {
     }
 
     /// The windows of a convolution or a pool.
-    fn windows(&self, index: usize) -> Windows {
+    pub(super) fn windows(&self, index: usize) -> Windows {
         let (kernel, stride, padding) = match &self.graph.nodes()[index].op {
             Op::Conv(op) => (op.kernel, op.stride, op.padding),
             Op::MaxPool(op) => (op.kernel, op.stride, op.padding),
@@ -239,88 +239,6 @@ impl<'a> Linearized<'a> {
         };
         let output = map_shape(self.graph.features_of(Source::Node(index)));
         Windows { input: map_shape(self.graph.input_of(index)), output: [output.height, output.width], kernel, stride, padding }
-    }
-
-    /// What reaches a node's input, `[sample, column, number]`, where `vectors` reaches its output.
-    fn back(&self, index: usize, mut vectors: Vec<f32>, saved: &Saved, samples: usize) -> Vec<f32> {
-        let graph = self.graph;
-        let (input, output) = (graph.input_of(index), graph.features_of(Source::Node(index)));
-        let (size, channels) = (output.size(), output.channels());
-        let rows = vectors.len() / size;
-        let columns = rows / samples;
-        match (&graph.nodes()[index].op, saved) {
-            (Op::Dense(_), _) => {
-                let mut back = vec![0.0; rows * input.size()];
-                multiply(&mut back, Matrix::new(&vectors, rows), Matrix::new(self.kernel(index), size));
-                back
-            }
-            (Op::Conv(op), _) => self.convolved_back(index, op, &vectors),
-            (_, Saved::Mask(mask)) => {
-                for (row, numbers) in vectors.chunks_exact_mut(size).enumerate() {
-                    let mask = &mask[row / columns * size..][..size];
-                    numbers.iter_mut().zip(mask).for_each(|(number, passes)| *number *= passes);
-                }
-                vectors
-            }
-            (_, Saved::Largest(largest)) => {
-                let mut back = vec![0.0; rows * input.size()];
-                for (row, (to, from)) in back.chunks_exact_mut(input.size()).zip(vectors.chunks_exact(size)).enumerate() {
-                    let largest = &largest[row / columns * size..][..size];
-                    let channels = to.chunks_exact_mut(input.area()).zip(from.chunks_exact(output.area()));
-                    for ((to, from), largest) in channels.zip(largest.chunks_exact(output.area())) {
-                        largest.iter().zip(from).for_each(|(place, number)| to[*place as usize] += number);
-                    }
-                }
-                back
-            }
-            (_, Saved::Scale(scale)) => {
-                for (place, channel) in vectors.chunks_exact_mut(output.area()).enumerate() {
-                    channel.iter_mut().for_each(|number| *number *= scale[place % channels]);
-                }
-                vectors
-            }
-            (Op::GlobalAveragePool(_), _) => {
-                let each = 1.0 / input.area() as f32;
-                vectors.iter().flat_map(|number| std::iter::repeat_n(number * each, input.area())).collect()
-            }
-            (Op::AveragePool(_), _) => {
-                let windows = self.windows(index);
-                let mut back = vec![0.0; rows * input.size()];
-                for (to, from) in back.chunks_exact_mut(input.area()).zip(vectors.chunks_exact(windows.count())) {
-                    windows.each(|_, window, place| to[place] += from[window] / windows.area() as f32);
-                }
-                back
-            }
-            _ => vectors,
-        }
-    }
-
-    fn convolved_back(&self, index: usize, op: &Conv, vectors: &[f32]) -> Vec<f32> {
-        let windows = self.windows(index);
-        let positions = windows.count();
-        let width = windows.input.channels * windows.area();
-        let rows = vectors.len() / (op.outputs * positions);
-        let mut back = vec![0.0; rows * windows.input.size()];
-        let mut patches = vec![0.0; width * positions];
-        let kernel = self.kernel(index);
-        for (to, from) in back.chunks_exact_mut(windows.input.size()).zip(vectors.chunks_exact(op.outputs * positions)) {
-            let [of_group, to_group] = [from.len() / op.groups, patches.len() / op.groups];
-            for group in 0..op.groups {
-                let weights = &kernel[group * kernel.len() / op.groups..][..kernel.len() / op.groups];
-                let weights = Matrix::new(weights, op.outputs / op.groups);
-                let from = Matrix::new(&from[group * of_group..][..of_group], op.outputs / op.groups);
-                multiply(&mut patches[group * to_group..][..to_group], weights.transpose(), from);
-            }
-            windows.add_patches(&patches, to);
-        }
-        back
-    }
-}
-
-fn map_shape(features: Features) -> Shape {
-    match features {
-        Features::Map(shape) => shape,
-        Features::Vector(length) => Shape { channels: length, height: 1, width: 1 },
     }
 }
 
@@ -332,7 +250,7 @@ mod tests {
     use burn::tensor::TensorData;
     use rand::RngExt;
     use regulus_model::Values;
-    use regulus_model::graph::{self, Parameter};
+    use regulus_model::graph::{self, Parameter, Shape};
     use regulus_model::networks::layers;
 
     use super::*;
@@ -376,7 +294,7 @@ mod tests {
             .collect();
         let flat = network.weights();
         let linearized = Linearized::new(&graph, &flat);
-        let forward = linearized.forward(pixels);
+        let forward = linearized.forward(&pixels);
         let expected = numbers(network.forward(images.clone()));
         assert!(forward.outputs.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-4), "{:?}", forward.outputs);
         let each_logit: Vec<f32> = (0..4 * 9).map(|at| if at % 9 % 4 == 0 { 1.0 } else { 0.0 }).collect();

@@ -14,6 +14,7 @@ mod progress;
 mod scope;
 mod sensitivity;
 mod spectrum;
+mod transpose;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! A pass over samples in which vectors are sent back from the output.
 
+use std::cmp::Ordering;
+
 use rand::RngExt;
 use rayon::prelude::*;
 use regulus_linalg::product::{Matrix, multiply};
@@ -69,14 +71,10 @@ impl Columns {
 pub(super) fn contrasts(classes: usize) -> Vec<f32> {
     let row = |k: usize| {
         let scale = ((k * (k + 1)) as f32).sqrt().recip();
-        (0..classes).map(move |class| {
-            if class < k {
-                scale
-            } else if class == k {
-                -(k as f32) * scale
-            } else {
-                0.0
-            }
+        (0..classes).map(move |class| match class.cmp(&k) {
+            Ordering::Less => scale,
+            Ordering::Equal => -(k as f32) * scale,
+            Ordering::Greater => 0.0,
         })
     };
     (1..classes).flat_map(row).collect()
@@ -170,8 +168,8 @@ impl Pass<'_> {
         let linearized = Linearized::new(self.network.graph(), self.weights);
         for chunk in indices.chunks((NUMBERS / self.largest()).clamp(1, BATCH)) {
             let HostBatch { images, .. } = self.batcher.assemble(self.subset, chunk);
-            let images = images.try_into_vec().unwrap_or_else(|error| unreachable!("images are float32 numbers: {error:?}"));
-            let mut forward = linearized.forward(images);
+            let images: Vec<f32> = images.try_into_vec().unwrap_or_else(|error| unreachable!("images are float32 numbers: {error:?}"));
+            let mut forward = linearized.forward(&images);
             let labels = chunk.iter().map(|index| self.subset.label(*index as usize) as usize).collect();
             let outputs = Outputs { indices: chunk.to_vec(), logits: std::mem::take(&mut forward.outputs), labels };
             gather.outputs(&outputs);

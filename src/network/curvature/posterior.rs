@@ -184,6 +184,9 @@ impl Strip<'_> {
     fn add_weighted(&mut self) {
         let size = self.selection.count;
         let weighted = std::mem::take(&mut self.weighted);
+        if weighted.is_empty() {
+            return;
+        }
         let rows = Matrix::new(&weighted, weighted.len() / size.max(1));
         let mut product = vec![0.0_f32; size * size];
         add_lower_square(&mut product, rows.transpose());

@@ -6,7 +6,7 @@
 //! dL_val/dλ = ∇L_val·dw/dλ = −∇L_val·P⁻¹·w
 //! ```
 //!
-//! (Lorraine, Vicol and Duvenaud 2020, arXiv 1911.02590; with A = P/m the curvature of the mean objective this is −(1/m)·∇L_val·A⁻¹·w). In place of the inverse by a
+//! (Lorraine, Vicol and Duvenaud 2020, arXiv 1911.02590; with A = P/m the curvature of the mean objective this is `−(1/m)·∇L_val·A⁻¹·w`). In place of the inverse by a
 //! Neumann series it is that of [`Posterior`].
 
 use std::collections::BTreeMap;

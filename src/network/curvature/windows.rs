@@ -1,6 +1,6 @@
 //! The windows of convolutions and pools over feature maps in memory.
 
-use regulus_model::graph::Shape;
+use regulus_model::graph::{Features, Shape};
 
 /// The windows over one image of feature maps.
 #[derive(Clone, Copy, Debug)]
@@ -97,4 +97,12 @@ impl Windows {
 /// Where window `index` has place `at` of its kernel. Returns `None` in the padding.
 fn inside(index: usize, stride: usize, at: usize, padding: usize, size: usize) -> Option<usize> {
     (index * stride + at).checked_sub(padding).filter(|place| *place < size)
+}
+
+/// The shape of features as maps; a vector has channels of one number.
+pub(super) fn map_shape(features: Features) -> Shape {
+    match features {
+        Features::Map(shape) => shape,
+        Features::Vector(length) => Shape { channels: length, height: 1, width: 1 },
+    }
 }
