@@ -149,7 +149,9 @@ impl Runner<'_> {
             for _ in 0..self.jobs.max(1) {
                 let (send, queue) = (send.clone(), &queue);
                 scope.spawn(move || {
-                    while let Some(chain) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                    // The lock is not held during training.
+                    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    while let Some(chain) = next() {
                         for fit in chain {
                             let Some(result) = self.train(plan, work.until, &fit, &send) else { return };
                             if send.send(Message::Ended(Box::new(result))).is_err() {

@@ -95,10 +95,11 @@ impl TrainedPosterior<'_> {
         Criteria { log_evidence: Some(log_evidence), gamma: Some(gamma), gammas, leave_one_out: Some(leave_one_out) }
     }
 
-    /// The weights that training is expected to end with when every λ is multiplied by `factor`. Returns `None` if no L2 penalty has a λ above 0.
+    /// The weights that training is expected to end with when every λ is multiplied by `factor`. Returns `None` if no L2 penalty has a λ above 0, or a
+    /// number is not finite.
     #[must_use]
     pub fn predicted_weights(&self, factor: f64) -> Option<Weights> {
-        self.posterior.as_ref().map(|posterior| posterior.predicted_weights(&self.weights, factor))
+        self.posterior.as_ref()?.predicted_weights(&self.weights, factor)
     }
 
     /// The derivative of the validation loss with the logarithm of a factor of every λ: λ·dL/dλ for one penalty. Returns `None` without a validation split, if no

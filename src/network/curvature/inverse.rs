@@ -23,10 +23,10 @@ pub(super) struct Inverse {
 
 impl Inverse {
     /// The inverse of the Gauss-Newton matrix `block` among the selected directions, and of the corrected eigenvalues elsewhere, with λ of kernel and bias of
-    /// each layer.
-    pub(super) fn of(block: &[f64], corrected: &Corrected, lambdas: &[[f64; 2]], selection: &Selection) -> Self {
-        let block = factored(block, &selection.lambdas(corrected, lambdas));
-        Self { block, variances: variances(corrected, lambdas, selection) }
+    /// each layer. Returns `None` if a number is not finite.
+    pub(super) fn of(block: &[f64], corrected: &Corrected, lambdas: &[[f64; 2]], selection: &Selection) -> Option<Self> {
+        let block = factored(block, &selection.lambdas(corrected, lambdas))?;
+        Some(Self { block, variances: variances(corrected, lambdas, selection) })
     }
 
     /// The covariance times some vectors, one for each parameter of the layers by its name; 0 for other parameters.
@@ -123,17 +123,29 @@ pub(super) fn variances(corrected: &Corrected, lambdas: &[[f64; 2]], selection: 
     of_layers.map(of_layer).collect()
 }
 
-/// The Cholesky factor of the block plus the precisions on its diagonal.
-fn factored(block: &[f64], precisions: &[f64]) -> Cholesky {
+/// The Cholesky factor of the block plus the precisions on its diagonal. Returns `None` if a number is not finite.
+fn factored(block: &[f64], precisions: &[f64]) -> Option<Cholesky> {
     let size = precisions.len();
-    let largest = (0..size).map(|index| block[index * size + index]).fold(0.0, f64::max);
-    let mut extra = 0.0;
-    loop {
+    let diagonal = (0..size).map(|index| block[index * size + index] + precisions[index]);
+    let largest = diagonal.fold(f64::MIN_POSITIVE, f64::max);
+    let with = |extra: f64| {
         let mut matrix = block.to_vec();
         precisions.iter().enumerate().for_each(|(index, precision)| matrix[index * size + index] += precision + extra);
-        if let Some(factor) = Cholesky::of(matrix) {
-            return factor;
-        }
-        extra = if extra == 0.0 { ROUNDING * largest } else { 10.0 * extra };
+        Cholesky::of(matrix)
+    };
+    let extras = std::iter::successors(Some(ROUNDING * largest), |extra| Some(10.0 * extra).filter(|extra| *extra <= largest));
+    std::iter::once(0.0).chain(extras).find_map(with)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::factored;
+
+    #[test]
+    fn a_block_that_is_not_definite_up_to_rounding_has_a_factor_and_one_with_nan_has_none() {
+        assert!(factored(&[1.0, 1.0, 1.0, 1.0], &[0.0, 0.0]).is_some());
+        assert!(factored(&[0.0; 4], &[0.0, 0.0]).is_some(), "no curvature and λ = 0");
+        assert!(factored(&[f64::NAN, 0.0, 0.0, 1.0], &[1.0, 1.0]).is_none());
+        assert!(factored(&[f64::INFINITY, 0.0, 0.0, 1.0], &[1.0, 1.0]).is_none());
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Linearized {
 }
 
 impl CurvatureInput<'_> {
-    /// The posterior with the given λ of the penalized parameters, by name. Samples are kept for leave-one-out. Returns `None` if none has a λ above 0.
+    /// The posterior with the given λ of the penalized parameters, by name. Samples are kept for leave-one-out. Returns `None` if none has a λ above 0, or a number is not finite.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl CurvatureInput<'_> {
         let names: Vec<String> =
             corrected.layers.iter().flat_map(|layer| ["weight", "bias"].map(|leaf| format!("{}.{leaf}", layer.name))).collect();
         let penalized = lambdas.iter().filter(|(name, _)| names.contains(name)).map(|(name, lambda)| (name.clone(), *lambda)).collect();
-        let inverse = Inverse::of(&block, &corrected, &own, &selection);
+        let Some(inverse) = Inverse::of(&block, &corrected, &own, &selection) else { return Ok(None) };
         Ok(Some(Posterior { corrected, lambdas: own, penalized, selection, block, inverse, samples: linearized }))
     }
 }

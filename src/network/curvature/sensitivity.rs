@@ -33,17 +33,18 @@ impl Posterior {
     /// The weights that training is expected to end with when every λ is multiplied by `factor`: w − (P + (factor − 1)·λ)⁻¹·(factor − 1)·λ·w, one step of
     /// Newton's method, which is exact for a quadratic loss and equals w + dw/dλ·Δλ to first order.
     #[must_use]
-    pub fn predicted_weights(&self, weights: &Weights, factor: f64) -> Weights {
+    pub fn predicted_weights(&self, weights: &Weights, factor: f64) -> Option<Weights> {
         let lambdas: Vec<[f64; 2]> = self.lambdas.iter().map(|lambdas| lambdas.map(|lambda| factor * lambda)).collect();
-        let inverse = Inverse::of(&self.block, &self.corrected, &lambdas, &self.selection);
+        let inverse = Inverse::of(&self.block, &self.corrected, &lambdas, &self.selection)?;
         let change = inverse.times(&self.corrected, &self.selection, &self.pull(weights, 1.0 - factor));
-        weights.map(|name, old| match change.get(name) {
+        let changed = |name: &str, old: &Values| match change.get(name) {
             Some(change) => {
                 let numbers = old.numbers.iter().zip(&change.numbers).map(|(old, change)| old + change).collect();
                 Values { numbers, ..old.clone() }
             }
             None => old.clone(),
-        })
+        };
+        Some(weights.map(changed))
     }
 
     /// The derivative of the loss whose gradient is `gradient` with the logarithm of a factor of every λ.
