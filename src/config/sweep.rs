@@ -39,8 +39,6 @@ pub struct Sweep {
     pub path: bool,
     /// Epochs of each training of the path but the first, which has `train.epochs`.
     pub path_epochs: Count,
-    /// Whether each training of the path starts from the weights that a first-order prediction by the curvature gives for its λ.
-    pub path_prediction: bool,
     /// The trials of a path that are trained again from initial weights, before the choice.
     pub path_finalists: Count,
     /// Which trials end early.
@@ -103,7 +101,6 @@ impl Default for Sweep {
             rule: Rule::Minimum,
             path: false,
             path_epochs: Count::literal(1),
-            path_prediction: false,
             path_finalists: Count::literal(1),
             pruner: Pruner::None,
             pruner_epochs: None,

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use regulus_model::Weights;
 use serde::{Deserialize, Serialize};
 
 use super::fit_checkpoint::{FitCheckpoint, Record};
@@ -160,20 +159,12 @@ impl FitResult {
     }
 }
 
-/// Where the weights for the next training of a path are written.
-pub(super) struct Next {
-    /// The file.
-    pub(super) weights: PathBuf,
-    /// λ of the next training divided by that of this one: the weights are predicted for it. `None`: the last weights of this one.
-    pub(super) lambda_ratio: Option<f64>,
-}
-
 /// Where and how long a training runs.
 pub(super) struct Run<'a> {
     /// The folder of its checkpoint, which need not exist.
     pub(super) checkpoint: PathBuf,
-    /// What the next one of a path starts from.
-    pub(super) next: Option<Next>,
+    /// The file for its last weights, from which the next one of a path starts.
+    pub(super) weights: Option<PathBuf>,
     /// The last weights of another training, from which it starts.
     pub(super) initial_weights: Option<PathBuf>,
     /// The epoch until which it is trained. `None`: the last.
@@ -310,9 +301,8 @@ fn train(experiment: Experiment, data: &Data, recorder: &mut Recorder, result: &
     session.stop_by(Arc::clone(recorder.run.stop));
     let run = recorder.run;
     let ending = session.run_until(run.until.unwrap_or(u64::MAX), recorder)?;
-    if let (Some(next), Ending::Completed) = (&run.next, ending) {
-        let Some(weights) = weights_for(next, &session)? else { return Ok(Ending::Interrupted) };
-        atomic::write(&next.weights, &weights.to_safetensors(&BTreeMap::new()))?;
+    if let (Some(path), Ending::Completed) = (&run.weights, ending) {
+        atomic::write(path, &session.network().weights().to_safetensors(&BTreeMap::new()))?;
     }
     if run.criterion == Criterion::ValidationLoss || !matches!(ending, Ending::Completed | Ending::EarlyStopped) {
         return Ok(ending);
@@ -320,13 +310,4 @@ fn train(experiment: Experiment, data: &Data, recorder: &mut Recorder, result: &
     let Some(criteria) = session.criteria()? else { return Ok(Ending::Interrupted) };
     result.criteria = Some(FitCriteria::of(criteria, run.criterion));
     Ok(ending)
-}
-
-/// The weights that the next training of a path starts from. Returns `None` if it was stopped.
-fn weights_for(next: &Next, session: &Session) -> Result<Option<Weights>, Error> {
-    let last = session.network().weights();
-    let Some(ratio) = next.lambda_ratio else { return Ok(Some(last)) };
-    let Some(posterior) = session.posterior()? else { return Ok(None) };
-    let is_finite = |weights: &Weights| weights.iter().all(|(_, values)| values.numbers.iter().all(|number| number.is_finite()));
-    Ok(Some(posterior.predicted_weights(ratio).filter(is_finite).unwrap_or(last)))
 }

@@ -19,14 +19,6 @@ impl Plan {
         Some(Fit { trial: path[position.checked_sub(1)?], ..*fit })
     }
 
-    /// With prediction, λ of the next trial of a path divided by that of this one.
-    pub(super) fn lambda_ratio_after(&self, fit: &Fit) -> Option<f64> {
-        let path = self.path().filter(|_| self.sweep.path_prediction)?;
-        let position = path.iter().position(|trial| *trial == fit.trial)?;
-        let lambdas = self.lambdas_beside(0);
-        Some(lambdas[*path.get(position + 1)?]? / lambdas[fit.trial]?)
-    }
-
     /// Fits that are trained one after another: those of a path with the same seed and split; else each by itself.
     pub(super) fn chains(&self, fits: &[Fit]) -> Vec<Vec<Fit>> {
         let Some(path) = self.path() else { return fits.iter().map(|fit| vec![*fit]).collect() };

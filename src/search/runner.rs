@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::fit::{Next, Run};
+use super::fit::Run;
 use super::journal::Journal;
 use super::path::continued;
 use super::pruner::{Work, next_work};
@@ -197,8 +197,7 @@ impl Runner<'_> {
             checkpoint: self.folder.checkpoint(fit),
             // After one that has failed, the path begins anew.
             initial_weights: plan.fit_before(fit).map(|before| self.folder.weights(&before)).filter(|path| path.is_file()),
-            next: (plan.sweep.path && !fit.is_finalist)
-                .then(|| Next { weights: self.folder.weights(fit), lambda_ratio: plan.lambda_ratio_after(fit) }),
+            weights: (plan.sweep.path && !fit.is_finalist).then(|| self.folder.weights(fit)),
             until,
             criterion: plan.sweep.criterion,
             stop: &self.stop,

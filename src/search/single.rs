@@ -58,7 +58,7 @@ impl SingleTraining {
         let run = Run {
             checkpoint: folder.checkpoint(&self.fit),
             initial_weights: None,
-            next: None,
+            weights: None,
             until: None,
             criterion: self.criterion,
             stop,

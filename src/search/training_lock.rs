@@ -90,7 +90,11 @@ impl TrainingLock {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut seen: Option<(Vec<u8>, Instant)> = None;
         loop {
-            std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
+            match std::fs::create_dir_all(folder) {
+                // Another owner has removed it in the meantime.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !folder.is_file() => continue,
+                created => created.map_err(WriteError::at(folder))?,
+            }
             match OpenOptions::new().write(true).create_new(true).open(path) {
                 Ok(file) => return Self::begin(path, file).map(Some).map_err(|source| WriteError { path: path.to_owned(), source }.into()),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

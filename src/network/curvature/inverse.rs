@@ -128,6 +128,9 @@ fn factored(block: &[f64], precisions: &[f64]) -> Option<Cholesky> {
     let size = precisions.len();
     let diagonal = (0..size).map(|index| block[index * size + index] + precisions[index]);
     let largest = diagonal.fold(f64::MIN_POSITIVE, f64::max);
+    if !largest.is_finite() {
+        return None;
+    }
     let with = |extra: f64| {
         let mut matrix = block.to_vec();
         precisions.iter().enumerate().for_each(|(index, precision)| matrix[index * size + index] += precision + extra);
