@@ -71,7 +71,7 @@ pub struct Experiment {
     #[serde(default)]
     pub checkpoint: Checkpoint,
     /// What `regulus sweep` tries, and how it chooses.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Sweep", extend("x-see" = "[Choosing λ](choosing-lambda.md) describes sweeps."))]
     pub sweep: Option<Sweep>,
 }
