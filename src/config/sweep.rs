@@ -120,6 +120,12 @@ impl Sweep {
         self.grid.iter().map(|text| Dimension::parse(text)).collect()
     }
 
+    /// The epoch after which the pruner decides first, of `epochs`.
+    #[must_use]
+    pub fn first_decision(&self, epochs: u64) -> u64 {
+        self.pruner_epochs.map_or(epochs.div_ceil(2), |epochs| epochs.get() as u64)
+    }
+
     /// Checks conditions on several keys.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_manifest_of_a_sweep() {
-        insta::assert_snapshot!(serde_json::to_string_pretty(&job("/work/sweep").manifest().unwrap()).unwrap());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&job("/data/sweep").manifest().unwrap()).unwrap());
     }
 
     #[test]

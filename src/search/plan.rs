@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::space::{self, Settings};
 use super::{Fit, planned};
 use crate::config::number::Count;
-use crate::config::{ConfigError, ConfigTable, Criterion, Dimension, MAX_TRAININGS, Pruner, Rule, Sweep, Validation};
+use crate::config::{
+    ConfigError, ConfigTable, Criterion, Dimension, Lambda, MAX_TRAININGS, Penalty, PenaltyKind, Pruner, Rule, Sweep, Validation,
+};
 use crate::data::{Data, DataError};
 
 /// The plan of a sweep. Once the sweep has begun, it does not change, but for the trials that a tree-structured Parzen estimator adds.
@@ -137,6 +139,17 @@ impl Plan {
             let problem = "compares trials after the same number of epochs; leave `train.epochs` and `train.max_steps` out of the values";
             return Err(ConfigError::value("sweep.pruner", problem));
         }
+        if let Some(fit) = self.fits().first().filter(|_| self.sweep.pruner != Pruner::None) {
+            let epochs = self.experiment(fit)?.train.epochs.get() as u64;
+            if self.sweep.first_decision(epochs) >= epochs {
+                let problem = format!(
+                    "decides after {} of {epochs} epochs, so that nothing ends early; train for more, or leave the pruner out",
+                    self.sweep.first_decision(epochs)
+                );
+                return Err(ConfigError::value("sweep.pruner", problem));
+            }
+        }
+        self.check_criterion()?;
         if self.sweep.rule == Rule::Minimum {
             return Ok(());
         }
@@ -151,6 +164,25 @@ impl Plan {
             _ => return Ok(()),
         };
         Err(ConfigError::Rule(problem.to_owned()))
+    }
+
+    /// Checks that the criterion is defined for a trial: on the training images it needs a prior, which squares are.
+    fn check_criterion(&self) -> Result<(), ConfigError> {
+        if self.needs_validation() {
+            return Ok(());
+        }
+        let is_zero = |penalty: &Penalty| matches!(penalty.schedule, Lambda::Scheduled(_)) && penalty.lambda.get() == 0.0;
+        // Without any key λ is found from the data.
+        let is_prior = |penalty: &Penalty| {
+            matches!(penalty.kind, PenaltyKind::L2 | PenaltyKind::ElasticNet { .. }) && (self.space.is_empty() || !is_zero(penalty))
+        };
+        for trial in &self.trials {
+            if self.applied(trial)?.1.penalty.iter().any(is_prior) {
+                return Ok(());
+            }
+        }
+        let problem = "is not defined for any trial: it needs a penalty `l2` (or `elastic_net`) with λ above 0; add one, or rank by validation losses";
+        Err(ConfigError::value("sweep.criterion", problem))
     }
 
     /// The plan with the checksum of its data, and a check that there is validation data.

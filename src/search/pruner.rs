@@ -21,7 +21,7 @@ pub(super) struct Work {
 
 /// The epochs after which trials are compared, and how many of `trials` go on: fewer than before.
 fn decisions(sweep: &Sweep, trials: usize, epochs: u64) -> Vec<(u64, usize)> {
-    let (first, factor) = (sweep.pruner_epochs.map_or(epochs.div_ceil(2), |epochs| epochs.get() as u64), sweep.pruner_factor.get());
+    let (first, factor) = (sweep.first_decision(epochs), sweep.pruner_factor.get());
     let mut decisions = match sweep.pruner {
         Pruner::None => Vec::new(),
         Pruner::TopK => vec![(first, sweep.pruner_keep.get().min(trials))],

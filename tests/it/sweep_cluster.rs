@@ -193,7 +193,7 @@ fn mistakes_are_named() {
         refused(&["sweep", "plan", "small.toml", "--path", "--grid", "penalty.0.lambda=0,3"]),
         refused(&["sweep", "slurm", "s", "--time", "1 hour"]),
         refused(&["sweep", "slurm", "s", "--sbatch-option", "gres=gpu:1"]),
-        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--container-dir", "/work/s"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--container-dir", "/data/s"]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
     // A training that can't be resumed from the list is not run from the plan instead.
