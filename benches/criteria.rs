@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use regulus::config::{Experiment, Structure};
-use regulus::data::{self, Batcher};
+use regulus::data;
 use regulus::network::{CurvatureInput, Scope};
 use regulus::session::Session;
 use regulus::train::Silent;
@@ -34,9 +34,9 @@ fn main() {
         let summary = session.train(&mut Silent).unwrap();
         let trained = begun.elapsed().as_secs_f64();
         let (network, weights, scope) = (session.network().valid(), session.network().weights(), Scope::all(session.graph()).unwrap());
-        let batcher = Batcher::new(&session.data().normalizer, &session.opened().device.device);
         let (subset, seed) = (&session.data().train, session.experiment().seed);
-        let input = CurvatureInput { network: &network, weights: &weights, scope: &scope, subset, batcher: &batcher, seed };
+        let input =
+            CurvatureInput { network: &network, weights: &weights, scope: &scope, subset, normalizer: &session.data().normalizer, seed };
         let [diagonal, kronecker, ekfac] = [Structure::Diagonal, Structure::Kronecker, Structure::Ekfac].map(|structure| {
             let begun = Instant::now();
             input.curvature(structure, &|_, _, _| true).unwrap();

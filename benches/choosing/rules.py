@@ -7,7 +7,7 @@ rule chooses one of the 13 without the test images:
 
 - hold-out: the lowest validation loss of the first of five folds (800 images to train, 200 to validate);
 - 5-fold, minimum, and 5-fold, one standard error: the rules of `regulus sweep --folds 5`;
-- leave-one-out and evidence: `--criterion loo` and `evidence` of the sweep, if the program has them; they train on all images, and need no validation split;
+- leave-one-out and evidence: `--criterion loo` and `evidence` of the sweep; they train on all images, and need no validation split;
 - evidence in training: one training with the schedule `evidence`, which finds λ itself, and is measured as it is.
 
 The excess is the test loss of the network trained on all 1,000 images with the chosen λ, over the lowest of the 13. It contains the noise of one training, for all rules alike.
@@ -45,7 +45,6 @@ batch_size = 32
 threads = 1
 """
 GRID = f"{sweeps.LAMBDA}={sweeps.values_of(LAMBDAS)}"
-CRITERIA = {"leave-one-out": "loo", "evidence": "evidence"}
 
 
 def open_draw(options, work, source, draw):
@@ -86,12 +85,23 @@ def tested(options, source, draw):
         return {"test": losses[:-1], "seconds": seconds[:-1], "evidence_test": losses[-1], "evidence_seconds": seconds[-1]}
 
 
-def by_criterion(options, source, draw, criterion):
-    """What a criterion chooses without validation data."""
+def without_validation(options, source, draw):
+    """What leave-one-out and evidence choose, from one sweep: each training gives both."""
     with sweeps.temporary(options) as work:
         config = open_draw(options, work, source, draw)
-        study, lines = sweeps.sweep(options, config, f"{work}/sweep", "--criterion", criterion, "--grid", GRID, "--set", f"seed={draw}")
-        return {"chosen": study["chosen"], "study": study["trials"], "seconds": sum(float(line["seconds"]) for line in lines)}
+        study, lines = sweeps.sweep(options, config, f"{work}/sweep", "--criterion", "loo", "--grid", GRID, "--set", f"seed={draw}")
+        by_trial = {int(line["trial"]): line for line in lines}
+        evidence = [float(by_trial[index]["log_evidence"] or "-inf") for index in range(len(LAMBDAS))]
+        unreliable = [float(by_trial[index]["unreliable"] or "nan") for index in range(len(LAMBDAS))]
+        return {
+            "leave-one-out": study["minimum"],
+            "evidence": int(np.argmax(evidence)),
+            # Neither is defined for λ = 0.
+            "losses": [trial.get("mean") for trial in study["trials"]],
+            "log_evidence": [value if np.isfinite(value) else None for value in evidence],
+            "unreliable": [value if np.isfinite(value) else None for value in unreliable],
+            "seconds": sum(float(line["seconds"]) for line in lines),
+        }
 
 
 def of_draw(options, name, source, draw):
@@ -108,11 +118,9 @@ def of_draw(options, name, source, draw):
         "5-fold, minimum": (folds["minimum"], count * FOLDS * part + 1, folds["seconds"] + once),
         "5-fold, one standard error": (folds["one_standard_error"], count * FOLDS * part + 1, folds["seconds"] + once),
     }
-    for rule, criterion in CRITERIA.items():
-        path = options.out / f"rules-{criterion}-{end}"
-        if path.exists() or sweeps.supports(options, "--criterion"):
-            found = sweeps.kept(path, lambda: by_criterion(options, source, draw, criterion))
-            chosen[rule] = (found["chosen"], count, found["seconds"])
+    without = sweeps.kept(options.out / f"rules-criteria-{end}", lambda: without_validation(options, source, draw))
+    for rule in ["leave-one-out", "evidence"]:
+        chosen[rule] = (without[rule], count, without["seconds"])
     result = {}
     for rule, (index, trainings, seconds) in chosen.items():
         result[rule] = {"chosen": LAMBDAS[index], "excess": test["test"][index] - best, "cost": trainings, "seconds": seconds / once}

@@ -107,7 +107,7 @@ keys! {
         /// The final λ as a fraction of `lambda`.
         final_fraction: Fraction = Fraction::literal(0.0), for Cosine | Linear;
         /// The approximation of the curvature.
-        structure: Structure = Structure::Kronecker, for Evidence;
+        structure: Structure = Structure::Ekfac, for Evidence;
         /// The epoch after which λ is updated first, less than `train.epochs`.
         burn_in_epochs: Count = Count::literal(5), for Evidence;
         /// The ratio r.

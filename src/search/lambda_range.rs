@@ -5,6 +5,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use regulus_model::graph::Parameter;
 
+use super::zero_weights::smallest_lambda_of_zeros;
 use crate::backend::numbers;
 use crate::config::number::NonNegative;
 use crate::config::{Dimension, Experiment, Lambda, Penalty, PenaltyKind, Schedule, Values, rounded};
@@ -25,8 +26,9 @@ const RANGE: f64 = 1e5;
 /// The samples of the gradient of the data loss, or a batch.
 const SAMPLES: usize = 1000;
 
-/// λ of the first penalty: 0, and 12 values with the same ratio up to `λ_max`, five powers of ten. `λ_max` is the λ at which, with the initial weights, the gradient of
-/// the penalty is as large as that of the data loss over the penalized parameters. Both are computed for up to 1,000 samples.
+/// λ of the first penalty: 0, and 12 values with the same ratio up to `λ_max`, five powers of ten. For L1, elastic net and group lasso on a linear network, `λ_max`
+/// is the smallest λ with which all weights are 0. Otherwise it is the λ at which, with the initial weights, the gradient of the penalty is as large as that of the data loss over
+/// the penalized parameters. Both are computed for up to 1,000 samples.
 ///
 /// # Errors
 ///
@@ -66,6 +68,9 @@ fn largest_lambda(experiment: &Experiment, data: &Data) -> Result<f64, Error> {
     experiment.optimizer.clip_norm = None;
     let data = data.for_any_experiment(&experiment)?;
     let session = session_of(experiment, data)?;
+    if let Some(found) = smallest_lambda_of_zeros(&session, &penalty) {
+        return Ok(found);
+    }
     session.opened().device.threads.clone().run(|| ratio_of_gradients(&session, &penalty))
 }
 

@@ -28,6 +28,7 @@ mod study;
 mod tpe;
 mod training_list;
 mod training_lock;
+mod zero_weights;
 
 pub use collect::Ended;
 pub use fit::{Fit, FitCriteria, FitResult, FitState};

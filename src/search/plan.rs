@@ -103,6 +103,11 @@ impl Plan {
         Ok(self.trials.len() > before)
     }
 
+    /// The settings of a trial that apply to it; all where they can't be used.
+    pub(super) fn without_unused(&self, settings: Settings) -> Settings {
+        self.applied(&settings).map_or(settings, |(used, _)| used)
+    }
+
     fn check_size(&self, trials: usize) -> Result<(), ConfigError> {
         if trials.saturating_mul(self.fits_of_trial()) <= MAX_TRAININGS {
             return Ok(());

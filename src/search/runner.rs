@@ -113,7 +113,9 @@ impl Runner<'_> {
         let Some(count) = plan.sweep.tpe.map(|count| count.get().saturating_sub(plan.trials.len())) else { return Ok(false) };
         let results: Vec<FitResult> = results.values().cloned().collect();
         let losses = study::mean_losses(plan, &results);
-        let next = tpe::next_trials(&plan.space, &plan.trials, &losses, count.min(GENERATION), Seed(plan.seeds[0]));
+        let next = tpe::next_trials(&plan.space, &plan.trials, &losses, count.min(GENERATION), Seed(plan.seeds[0]), |settings| {
+            plan.without_unused(settings)
+        });
         let added = plan.add_trials(next)?;
         if added {
             self.folder.write_plan(plan)?;

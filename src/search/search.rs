@@ -120,7 +120,8 @@ impl Search {
     /// How many trainings fit into memory, at least one.
     fn fitting(&self) -> usize {
         let memory = || {
-            let experiment = self.plan.experiment(&self.plan.fits()[0]).ok()?;
+            let mut experiment = self.plan.experiment(&self.plan.fits()[0]).ok()?;
+            experiment.sweep = Some(self.plan.sweep.clone());
             let data = self.data.for_any_experiment(&experiment).ok()?;
             let memory = *session_of(experiment, data).ok()?.memory();
             // They share the images.

@@ -16,8 +16,16 @@ pub(super) const GENERATION: usize = 4;
 /// How often a trial is drawn that is there already, before another key is chosen at random, and before the values count as exhausted.
 const DRAWS: usize = 50;
 
-/// Up to `count` further trials. `losses` has the loss of each of the `trials`, infinite where it has failed. Returns none if every combination was tried.
-pub(super) fn next_trials(space: &[Dimension], trials: &[Settings], losses: &[f64], count: usize, seed: Seed) -> Vec<Settings> {
+/// Up to `count` further trials. `losses` has the loss of each of the `trials`, infinite where it has failed; `without_unused` leaves out the keys that do not
+/// apply to a trial. Returns none if every combination was tried.
+pub(super) fn next_trials(
+    space: &[Dimension],
+    trials: &[Settings],
+    losses: &[f64],
+    count: usize,
+    seed: Seed,
+    without_unused: impl Fn(Settings) -> Settings,
+) -> Vec<Settings> {
     let mut optimizers: Vec<TpeOptimizer> = space.iter().map(optimizer).collect();
     for (settings, loss) in trials.iter().zip(losses) {
         for (dimension, optimizer) in space.iter().zip(&mut optimizers) {
@@ -40,6 +48,7 @@ pub(super) fn next_trials(space: &[Dimension], trials: &[Settings], losses: &[f6
             } else {
                 random_point(space, &mut rng)
             };
+            let settings = without_unused(settings);
             (!trials.contains(&settings) && !found.contains(&settings)).then_some(settings)
         });
         found.extend(settings);
@@ -89,8 +98,8 @@ mod tests {
             let mut trials = super::super::space::random(&space, RANDOM, Seed(seed));
             while trials.len() < 50 {
                 let losses: Vec<f64> = trials.iter().map(loss).collect();
-                let next = next_trials(&space, &trials, &losses, GENERATION, Seed(seed));
-                assert_eq!(next, next_trials(&space, &trials, &losses, GENERATION, Seed(seed)));
+                let next = next_trials(&space, &trials, &losses, GENERATION, Seed(seed), |settings| settings);
+                assert_eq!(next, next_trials(&space, &trials, &losses, GENERATION, Seed(seed), |settings| settings));
                 trials.extend(next);
             }
             let random = super::super::space::random(&space, trials.len(), Seed(seed));
@@ -103,7 +112,17 @@ mod tests {
     fn it_ends_when_every_combination_was_tried() {
         let space = [Dimension::parse("y=0,3,9").unwrap()];
         let trials: Vec<Settings> = ["0", "3"].map(|value| vec![("y".to_owned(), value.parse::<toml::Value>().unwrap())]).into();
-        let next = next_trials(&space, &trials, &[1.0, f64::INFINITY], 4, Seed(1));
+        let next = next_trials(&space, &trials, &[1.0, f64::INFINITY], 4, Seed(1), |settings| settings);
         assert_eq!(next, [vec![("y".to_owned(), toml::Value::Integer(9))]]);
+    }
+
+    #[test]
+    fn trials_that_differ_in_unused_keys_alone_are_drawn_once() {
+        let space = [Dimension::parse("x=linear:0:1").unwrap(), Dimension::parse("y=0,3,9").unwrap()];
+        let only_y = |settings: Settings| settings.into_iter().filter(|(key, _)| key == "y").collect::<Settings>();
+        let mut next = next_trials(&space, &[], &[], 9, Seed(1), only_y);
+        next.sort_by_key(|settings| settings[0].1.as_integer());
+        let of = |value: i64| vec![("y".to_owned(), toml::Value::Integer(value))];
+        assert_eq!(next, [of(0), of(3), of(9)]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use regulus_model::Weights;
 
 use super::Session;
-use crate::data::{Batcher, Subset};
+use crate::data::Subset;
 use crate::error::Error;
 use crate::network::{CurvatureInput, LeaveOneOut, Network, Posterior, Scope};
 use crate::objective::Evidence;
@@ -67,10 +67,9 @@ impl Session {
 impl TrainedPosterior<'_> {
     /// Calls `compute` with the network on some samples, and with what says whether to go on.
     fn on<R>(&self, subset: &Subset, compute: impl FnOnce(&CurvatureInput, &(dyn Fn(&'static str, u64, u64) -> bool + Sync)) -> R) -> R {
-        let Session { data, experiment, opened, stop, .. } = self.session;
-        let batcher = Batcher::new(&data.normalizer, &opened.device.clone().inner().device);
+        let Session { data, experiment, stop, .. } = self.session;
         let Self { network, weights, scope, .. } = self;
-        let input = CurvatureInput { network, weights, scope, subset, batcher: &batcher, seed: experiment.seed };
+        let input = CurvatureInput { network, weights, scope, subset, normalizer: &data.normalizer, seed: experiment.seed };
         compute(&input, &|_, _, _| !stop.load(Ordering::Relaxed))
     }
 

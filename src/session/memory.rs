@@ -3,9 +3,9 @@
 use regulus_model::graph::{Graph, Parameter, Source};
 use serde::Serialize;
 
-use crate::config::{Average, Experiment};
+use crate::config::{Average, Criterion, Experiment, Lambda};
 use crate::data::Data;
-use crate::network::Network;
+use crate::network::{Network, Scope};
 
 /// The bytes of a float32 number.
 const FLOAT: u64 = 4;
@@ -25,13 +25,15 @@ pub struct TrainingMemory {
     pub activations: u64,
     /// In a checkpoint: copies of parameters and optimizer state, and the weights as a file.
     pub checkpoint: u64,
-    /// Images, parameters and optimizer state, with a step or a checkpoint, whichever is larger.
+    /// While a curvature is computed: for a λ that is updated by evidence, or for the criterion of a sweep. 0 without.
+    pub curvature: u64,
+    /// Images, parameters and optimizer state, with a step, a checkpoint or a curvature, whichever is larger.
     pub total: u64,
 }
 
 impl TrainingMemory {
     /// The estimate for a network that is trained as `experiment` says.
-    pub(super) fn of(experiment: &Experiment, network: &Network, data: &Data) -> Self {
+    pub(super) fn of(experiment: &Experiment, network: &Network, by_evidence: &Scope, data: &Data) -> Self {
         let (graph, train) = (network.graph(), &experiment.train);
         let batch = train.batch(data.train.count());
         let at_once = batch.min(train.micro_batch.get());
@@ -47,15 +49,19 @@ impl TrainingMemory {
         let activations = FLOAT * at_once as u64 * numbers_of_a_step(network);
         // The weights are put into the order of the file before they are written as bytes.
         let checkpoint = (1 + averages) * all + optimizer_state + 2 * all;
-        let total = images + parameters + optimizer_state + checkpoint.max(gradients + activations);
-        Self { images, parameters, optimizer_state, gradients, activations, checkpoint, total }
+        let curvature = bytes_of_curvature(experiment, graph, by_evidence, data.train.count());
+        let total = images + parameters + optimizer_state + checkpoint.max(gradients + activations).max(curvature);
+        Self { images, parameters, optimizer_state, gradients, activations, checkpoint, curvature, total }
     }
 
     /// A warning if it is more than the `available` bytes.
     pub(super) fn warning(&self, available: u64, graph: &Graph) -> Option<String> {
-        let is_step = self.gradients + self.activations >= self.checkpoint;
-        let parameters = self.parameters + self.optimizer_state + if is_step { self.gradients } else { self.checkpoint };
+        let is_curvature = self.curvature > self.checkpoint.max(self.gradients + self.activations);
+        let is_step = !is_curvature && self.gradients + self.activations >= self.checkpoint;
+        let of_parameters = if is_curvature { 0 } else { self.checkpoint };
+        let parameters = self.parameters + self.optimizer_state + if is_step { self.gradients } else { of_parameters };
         let activations = if is_step { self.activations } else { 0 };
+        let curvature = if is_curvature { self.curvature } else { 0 };
         let (largest, remedy) = [
             (self.images, "the images: use fewer, or, with source `folder` and classes, a smaller `data.image_size`".to_owned()),
             (parameters, {
@@ -66,6 +72,7 @@ impl TrainingMemory {
                 let node = largest_node(graph, |index| output_size(graph, index));
                 format!("activations of a batch: lower `train.batch_size` or `train.micro_batch`, or make layer `{node}` smaller")
             }),
+            (curvature, "the curvature: use `structure = \"ekfac\"` for the schedule, or smaller layers".to_owned()),
         ]
         .into_iter()
         .max_by_key(|(bytes, _)| *bytes)?;
@@ -85,8 +92,21 @@ impl std::fmt::Display for TrainingMemory {
             shares.iter().map(|(name, bytes)| format!("{name} {}", in_words(*bytes))).collect::<Vec<_>>().join(", ")
         };
         let [total, checkpoint] = [self.total, self.checkpoint].map(in_words);
-        write!(formatter, "at least {total}: {}; in a step {}; in a checkpoint {checkpoint}", listed(&always), listed(&step))
+        write!(formatter, "at least {total}: {}; in a step {}; in a checkpoint {checkpoint}", listed(&always), listed(&step))?;
+        if self.curvature > 0 { write!(formatter, "; for the curvature {}", in_words(self.curvature)) } else { Ok(()) }
     }
+}
+
+/// The bytes of the curvatures that are computed of the training samples, or of the largest one.
+fn bytes_of_curvature(experiment: &Experiment, graph: &Graph, by_evidence: &Scope, samples: usize) -> u64 {
+    let structures = experiment.penalty.iter().filter_map(|penalty| match penalty.schedule {
+        Lambda::Evidence { structure, .. } => Some(structure),
+        _ => None,
+    });
+    let of_updates = structures.map(|structure| by_evidence.memory(graph, structure, samples)).max().unwrap_or(0);
+    let has_criterion = experiment.sweep.as_ref().is_some_and(|sweep| sweep.criterion != Criterion::ValidationLoss);
+    let of_criterion = Scope::all(graph).ok().filter(|_| has_criterion).map_or(0, |scope| scope.posterior_memory(graph, samples));
+    of_updates.max(of_criterion)
 }
 
 /// How many numbers a training step holds for one sample.
@@ -144,8 +164,16 @@ mod tests {
         let activations = 4 * 32 * (784 + 5408 + 1600 + 1600 + 128 + 10 + 5408 + 1600);
         let (parameters, checkpoint) = (4 * 225_034, 4 * 5 * 225_034);
         let total = images + 3 * parameters + checkpoint;
-        let expected =
-            TrainingMemory { images, parameters, optimizer_state: 2 * parameters, gradients: parameters, activations, checkpoint, total };
+        let expected = TrainingMemory {
+            images,
+            parameters,
+            optimizer_state: 2 * parameters,
+            gradients: parameters,
+            activations,
+            checkpoint,
+            curvature: 0,
+            total,
+        };
         assert_eq!(fused, expected);
         let (stock, _) = memory(&["backend.kernels=stock"]);
         // Convolutions and ReLU have outputs of their own: 2·32·26·26 and 2·64·11·11, and the hidden layer's ReLU 128. The gradients are those of the

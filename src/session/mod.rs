@@ -371,7 +371,7 @@ impl Prepared {
     fn session(self, training: Training) -> Session {
         let Self { experiment, task, data, opened, curvature, keep, .. } = self;
         let graph = training.network().graph();
-        let memory = TrainingMemory::of(&experiment, training.network(), &data);
+        let memory = TrainingMemory::of(&experiment, training.network(), &curvature, &data);
         // The memory of a GPU is not known.
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));

@@ -7,7 +7,6 @@ use burn::module::Module;
 use super::average::Average;
 use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
 use crate::config::Decay;
-use crate::data::Batcher;
 use crate::error::Error;
 use crate::metrics::Measures;
 use crate::network::{CurvatureInput, Predictor, Stopped};
@@ -124,12 +123,12 @@ impl Training {
         }
         control.send(&Event::UpdatingLambda)?;
         let begun = Instant::now();
-        let batcher = Batcher::new(&plan.data.normalizer, &plan.device.clone().inner());
         let network = self.network.valid();
         let reporter = PhaseReporter::new(control);
         let report = |phase, done, total| reporter.report(phase, done, total);
         let (scope, subset, seed) = (plan.curvature, &plan.data.train, plan.experiment.seed);
-        let input = CurvatureInput { network: &network, weights: &snapshot.weights, scope, subset, batcher: &batcher, seed };
+        let input =
+            CurvatureInput { network: &network, weights: &snapshot.weights, scope, subset, normalizer: &plan.data.normalizer, seed };
         let curvature = |structure| input.curvature(structure, &report);
         let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
         reporter.finish()?;

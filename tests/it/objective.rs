@@ -365,10 +365,9 @@ fn the_evidence_and_its_lambda_are_those_of_laplace_torch() {
             let Setting { network, data, mut penalties, .. } = Setting::new(backend, &[table, schedule]);
             let weights = Weights::from_file(&path).unwrap();
             let network = network.valid().with_weights(&weights, &path).unwrap();
-            let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
             let scope = penalties.curvature_scope(network.graph()).unwrap();
-            let (subset, batcher) = (&data.train, &batcher);
-            let input = CurvatureInput { network: &network, weights: &weights, scope: &scope, subset, batcher, seed: Seed(0) };
+            let (subset, normalizer) = (&data.train, &data.normalizer);
+            let input = CurvatureInput { network: &network, weights: &weights, scope: &scope, subset, normalizer, seed: Seed(0) };
             let curvature = |structure| input.curvature(structure, &|_, _, _| true);
             assert!(penalties.update_by_evidence(4, &weights, curvature).unwrap().is_none(), "the burn-in is 5 epochs");
             let mut loss = 0.0;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use regulus_linalg::product::{Matrix, multiply_add};
+use regulus_linalg::product::{Matrix, add_lower_square};
 use regulus_model::graph::Op;
 
 use super::eigen::{Basis, Factor, work};
@@ -20,11 +20,13 @@ use super::progress::{Done, Stopped};
 use super::{Curvature, CurvatureInput, Spectrum, Watch};
 
 /// The most rows of a factor that is decomposed as it is: 512 rows take a twentieth of a second.
-const FULL: usize = 512;
+pub(super) const FULL: usize = 512;
 /// The most vectors that stand for a wider factor.
-const ROWS: usize = 512;
+pub(super) const ROWS: usize = 512;
 /// The most samples that bases are made of.
 const BASIS_SAMPLES: usize = 512;
+/// The vectors of the products that a smaller factor is the sum of, at most, up to those of one sample.
+const PRODUCTS: usize = 1 << 15;
 /// The columns over all samples, at least, where H's root is sampled.
 const COLUMNS: usize = 1000;
 
@@ -55,17 +57,22 @@ impl CurvatureInput<'_> {
         // Exact where it costs little: the roots of H are as many as the classes.
         let count = COLUMNS.div_ceil(samples.max(1));
         let columns = if 2 * count >= classes { Columns::Roots } else { Columns::Signs(self.seed, count) };
-        let done = Done::of("curvature of the loss", samples as u64, watch);
+        let (indices, each) = self.sampled(columns.count(classes));
+        let done = Done::of("curvature of the loss", indices.len() as u64, watch);
         let begin = |_| SquareSums { bases: &bases, loss: 0.0, sums: bases.iter().map(LayerBasis::zeros).collect() };
-        let strips = self.pass(columns).run(&spread(samples, samples), &done, begin)?;
+        let strips = self.pass(columns).run(&indices, &done, begin)?;
         let mut strips = strips.into_iter().map(|strip| (strip.loss, strip.sums));
         let (mut loss, mut sums) = strips.next().unwrap_or_default();
         for (other_loss, others) in strips {
             loss += other_loss;
             sums.iter_mut().zip(&others).for_each(|(to, from)| to.add(from));
         }
+        if indices.len() < samples {
+            loss = self.loss(watch)?;
+        }
         let graph = self.network.graph();
-        let layer = |(basis, mut curvature): (LayerBasis, PerDirection<f64>)| {
+        let layer = |(basis, curvature): (LayerBasis, PerDirection<f64>)| {
+            let mut curvature = curvature.map(|sum| each * sum);
             let [inputs, outputs] = basis.outside_counts();
             curvature.inputs_outside.iter_mut().for_each(|sum| *sum /= inputs.max(1) as f64);
             curvature.outputs_outside /= outputs.max(1) as f64;
@@ -170,8 +177,8 @@ impl Gather for FactorSums {
         let Layer { index, samples, columns, outputs, positions, inputs, vectors } = *layer;
         let width = inputs.len() / (samples * positions);
         let [of_inputs, of_outputs] = self.layers.entry(index).or_insert_with(|| [FactorSum::new(width), FactorSum::new(outputs)]);
-        of_inputs.add(inputs, positions, self.first * positions, self.samples * positions);
-        of_outputs.add(vectors, positions, self.first * columns * positions, self.samples * columns * positions);
+        of_inputs.add(inputs, positions, self.first, self.samples);
+        of_outputs.add(vectors, positions, self.first * columns, self.samples * columns);
     }
 }
 
@@ -195,21 +202,23 @@ impl FactorSum {
         }
     }
 
-    /// Adds vectors `[sample, width, position]`, the first of which is at the place `first` of `all`.
+    /// Adds vectors `[sample, width, position]`. The first sample is at the place `first` of `all`. Many vectors are represented by those of some samples.
     fn add(&mut self, vectors: &[f32], positions: usize, first: usize, all: usize) {
         let width = self.width;
         match &mut self.factor {
             Factor::Sum(sum) => {
                 let mut product = vec![0.0_f32; width * width];
-                for vectors in vectors.chunks_exact(width * positions) {
-                    multiply_add(&mut product, Matrix::new(vectors, width), Matrix::new(vectors, width).transpose());
+                let most = (PRODUCTS / positions).max(1);
+                for (place, vectors) in vectors.chunks_exact(width * positions).enumerate() {
+                    if is_chosen(first + place, most, all) {
+                        add_lower_square(&mut product, Matrix::new(vectors, width));
+                    }
                 }
                 sum.iter_mut().zip(product).for_each(|(sum, number)| *sum += f64::from(number));
             }
             Factor::Rows(rows) => {
-                let kept = ROWS.min(all);
                 for place in 0..vectors.len() / width {
-                    if (first + place + 1) * kept / all > (first + place) * kept / all {
+                    if is_chosen(first * positions + place, ROWS, all * positions) {
                         let sample = &vectors[place / positions * width * positions..][..width * positions];
                         rows.extend(sample.iter().skip(place % positions).step_by(positions));
                     }
@@ -225,4 +234,10 @@ impl FactorSum {
             _ => unreachable!("the kind of a factor depends on the layer alone"),
         }
     }
+}
+
+/// Whether the one at `place` is among at most `most` of `all`, evenly spread.
+fn is_chosen(place: usize, most: usize, all: usize) -> bool {
+    let count = most.min(all);
+    (place + 1) * count / all > place * count / all
 }

@@ -8,6 +8,7 @@ mod gradients;
 mod inverse;
 mod jacobian;
 mod leave_one_out;
+mod memory;
 mod pass;
 mod posterior;
 mod progress;
@@ -17,6 +18,7 @@ mod spectrum;
 mod transpose;
 mod windows;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use leave_one_out::LeaveOneOut;
@@ -26,14 +28,23 @@ pub use scope::Scope;
 pub use spectrum::Spectrum;
 
 use blocks::Blocks;
-use pass::{Columns, Pass};
+use pass::{Columns, Outputs, Pass, spread};
+use progress::Done;
 
 use regulus_model::Weights;
 
-use super::Network;
+use super::{Network, Predictor};
 use crate::config::Structure;
-use crate::data::{Batcher, Subset};
+use crate::data::{Normalizer, Subset};
 use crate::seed::Seed;
+
+/// The most samples that corrected eigenvalues and a posterior are computed of. More samples are represented by this many, evenly spread, and the curvature is
+/// multiplied by the ratio.
+const SAMPLES: usize = 1 << 14;
+/// The most vectors that are sent back from the output for them.
+const VECTORS: usize = 1 << 16;
+/// The images whose loss is computed at once.
+const BATCH: usize = 1024;
 
 /// The curvature around some weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +67,7 @@ pub struct CurvatureInput<'a> {
     /// The samples.
     pub subset: &'a Subset,
     /// Normalizes them.
-    pub batcher: &'a Batcher,
+    pub normalizer: &'a Normalizer,
     /// Of what is sampled.
     pub seed: Seed,
 }
@@ -75,8 +86,31 @@ impl<'a> CurvatureInput<'a> {
         }
     }
 
+    /// The samples that represent all where so many vectors are sent back for each, and how many samples each of them stands for.
+    fn sampled(&self, columns: usize) -> (Vec<u32>, f64) {
+        let all = self.subset.count();
+        let indices = spread(all, SAMPLES.min(VECTORS / columns.max(1)));
+        let each = all as f64 / indices.len().max(1) as f64;
+        (indices, each)
+    }
+
+    /// Σ of the cross-entropy of all samples, in nats.
+    fn loss(&self, watch: &Watch) -> Result<f64, Stopped> {
+        let predictor = Predictor::new(self.network, self.normalizer);
+        let done = Done::of("loss", self.subset.count() as u64, watch);
+        let mut loss = 0.0;
+        for indices in spread(self.subset.count(), self.subset.count()).chunks(BATCH) {
+            let images: Vec<Cow<[u8]>> = indices.iter().map(|index| self.subset.pixels(*index as usize)).collect();
+            let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
+            let labels = indices.iter().map(|index| self.subset.label(*index as usize) as usize).collect();
+            loss += Outputs { indices: indices.to_vec(), logits: predictor.logits(&images), labels }.loss();
+            done.add(indices.len() as u64)?;
+        }
+        Ok(loss)
+    }
+
     fn pass(&self, columns: Columns) -> Pass<'a> {
-        let Self { network, weights, scope, subset, batcher, .. } = *self;
-        Pass { network, weights, layers: scope.layers(), subset, batcher, columns }
+        let Self { network, weights, scope, subset, normalizer, .. } = *self;
+        Pass { network, weights, layers: scope.layers(), subset, tables: normalizer.table(), columns }
     }
 }

@@ -6,11 +6,10 @@ use rand::RngExt;
 use rayon::prelude::*;
 use regulus_linalg::product::{Matrix, multiply};
 use regulus_model::Weights;
-use regulus_model::graph::Op;
 
 use super::jacobian::{Layer, Linearized};
 use super::progress::{Done, Stopped};
-use crate::data::{Batcher, HostBatch, Subset};
+use crate::data::Subset;
 use crate::network::Network;
 use crate::seed::Seed;
 
@@ -19,7 +18,7 @@ const NUMBERS: usize = 1 << 20;
 /// Samples of a batch, at most.
 const BATCH: usize = 16;
 /// Parts whose sums are made side by side. Fixed, so that sums do not depend on threads.
-const STRIPS: usize = 4;
+pub(super) const STRIPS: usize = 4;
 
 /// The vectors that are sent back for each sample.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +150,8 @@ pub(super) struct Pass<'a> {
     pub(super) weights: &'a Weights,
     pub(super) layers: &'a [usize],
     pub(super) subset: &'a Subset,
-    pub(super) batcher: &'a Batcher,
+    /// The normalized number of each byte, channel by channel.
+    pub(super) tables: Vec<[f32; 256]>,
     pub(super) columns: Columns,
 }
 
@@ -166,10 +166,8 @@ impl Pass<'_> {
 
     fn strip<G: Gather>(&self, indices: &[u32], done: &Done, mut gather: G) -> Result<G, Stopped> {
         let linearized = Linearized::new(self.network.graph(), self.weights);
-        for chunk in indices.chunks((NUMBERS / self.largest()).clamp(1, BATCH)) {
-            let HostBatch { images, .. } = self.batcher.assemble(self.subset, chunk);
-            let images: Vec<f32> = images.try_into_vec().unwrap_or_else(|error| unreachable!("images are float32 numbers: {error:?}"));
-            let mut forward = linearized.forward(&images);
+        for chunk in indices.chunks((NUMBERS / linearized.largest(self.columns.count(self.classes()))).clamp(1, BATCH)) {
+            let mut forward = linearized.forward(&self.images(chunk));
             let labels = chunk.iter().map(|index| self.subset.label(*index as usize) as usize).collect();
             let outputs = Outputs { indices: chunk.to_vec(), logits: std::mem::take(&mut forward.outputs), labels };
             gather.outputs(&outputs);
@@ -181,15 +179,20 @@ impl Pass<'_> {
         Ok(gather)
     }
 
-    /// The numbers in the largest list that one sample becomes: a vector for each column, or a patch for each position.
-    fn largest(&self) -> usize {
-        let graph = self.network.graph();
-        let kernels = graph.nodes().iter().filter_map(|node| match &node.op {
-            Op::Conv(conv) => Some(conv.kernel[0] * conv.kernel[1]),
-            _ => None,
-        });
-        let kernel = kernels.max().unwrap_or(1);
-        graph.largest_features() * self.columns.count(graph.output_features().size()).max(kernel)
+    /// The normalized images of some samples, `[sample, channel, row, column]`.
+    fn images(&self, indices: &[u32]) -> Vec<f32> {
+        let area = self.subset.shape().height * self.subset.shape().width;
+        let mut images = Vec::with_capacity(indices.len() * self.subset.shape().size());
+        for index in indices {
+            for (plane, table) in self.subset.pixels(*index as usize).chunks_exact(area).zip(&self.tables) {
+                images.extend(plane.iter().map(|pixel| table[usize::from(*pixel)]));
+            }
+        }
+        images
+    }
+
+    fn classes(&self) -> usize {
+        self.network.graph().output_features().size()
     }
 }
 

@@ -16,18 +16,16 @@ use super::corrected::Corrected;
 use super::gradients::{PerDirection, Terms};
 use super::inverse::{Inverse, variances};
 use super::jacobian::Layer;
-use super::pass::{Columns, Gather, Outputs, contrasts, spread};
+use super::pass::{Columns, Gather, Outputs, contrasts};
 use super::progress::{Done, Stopped};
 use super::{Curvature, CurvatureInput, Watch};
 
 /// The precision of a bias without a penalty, as a part of the smallest λ.
 const FREE: f64 = 1e-3;
 /// The most selected directions.
-const SELECTED: usize = 1024;
+pub(super) const SELECTED: usize = 1024;
 /// Rows whose outer products are added at once.
 const ROWS: usize = 512;
-/// The most numbers of all samples' features: 256 MiB of float32.
-const FEATURES: usize = 1 << 26;
 
 /// The posterior of the weights.
 pub struct Posterior {
@@ -60,7 +58,8 @@ pub(super) struct Linearized {
 }
 
 impl CurvatureInput<'_> {
-    /// The posterior with the given λ of the penalized parameters, by name. Samples are kept for leave-one-out. Returns `None` if none has a λ above 0, or a number is not finite.
+    /// The posterior with the given λ of the penalized parameters, by name. Where the samples are many it is computed of some of them, which are kept for
+    /// leave-one-out: at most 256 MiB of float32. Returns `None` if none has a λ above 0, or a number is not finite.
     ///
     /// # Errors
     ///
@@ -77,11 +76,10 @@ impl CurvatureInput<'_> {
         let own: Vec<[f64; 2]> = corrected.layers.iter().map(|layer| of_layer(&layer.name)).collect();
         let selection = Selection::of(&corrected, &own);
         let variances = variances(&corrected, &own, &selection);
-        let samples = self.subset.count();
-        let contrasts = self.network.graph().output_features().size() - 1;
-        let kept = FEATURES / (contrasts * selection.count).max(1);
-        let done = Done::of("leave-one-out", samples as u64, watch);
-        let begin = |first| Strip {
+        let columns = Columns::Contrasts;
+        let (indices, each) = self.sampled(columns.count(self.network.graph().output_features().size()));
+        let done = Done::of("leave-one-out", indices.len() as u64, watch);
+        let begin = |_| Strip {
             corrected: &corrected,
             selection: &selection,
             variances: &variances,
@@ -89,20 +87,17 @@ impl CurvatureInput<'_> {
             roots: Vec::new(),
             weighted: Vec::new(),
             current: None,
-            next: first,
-            kept,
-            all: samples,
             linearized: Vec::new(),
         };
         let layers: Vec<usize> = corrected.layers.iter().map(|layer| layer.basis.index).collect();
-        let mut pass = self.pass(Columns::Contrasts);
+        let mut pass = self.pass(columns);
         pass.layers = &layers;
-        let strips = pass.run(&spread(samples, samples), &done, begin)?;
+        let strips = pass.run(&indices, &done, begin)?;
         let mut block = vec![0.0; selection.count * selection.count];
         let mut linearized = Vec::new();
         for mut strip in strips {
             strip.add_weighted();
-            block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += from);
+            block.iter_mut().zip(strip.block).for_each(|(to, from)| *to += each * from);
             linearized.extend(strip.linearized);
         }
         let names: Vec<String> =
@@ -173,9 +168,6 @@ struct Strip<'a> {
     /// The features times the roots, `[sample and contrast, direction]`: rows whose outer products are not added yet.
     weighted: Vec<f32>,
     current: Option<Linearized>,
-    next: usize,
-    kept: usize,
-    all: usize,
     linearized: Vec<Linearized>,
 }
 
@@ -233,11 +225,7 @@ impl Gather for Strip<'_> {
         if self.weighted.len() > ROWS * size {
             self.add_weighted();
         }
-        // Evenly spread over all samples.
-        if (self.next + samples) * self.kept / self.all.max(self.kept) > self.next * self.kept / self.all.max(self.kept) {
-            self.linearized.push(linearized);
-        }
-        self.next += samples;
+        self.linearized.push(linearized);
     }
 }
 

@@ -24,6 +24,11 @@ impl Windows {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// The numbers of all that the windows see.
+    pub(super) fn patches_size(&self) -> usize {
+        self.input.channels * self.area() * self.count()
+    }
+
     /// Calls `each` with the place in the kernel, the window, and the place in the channel, of all that lie in the image.
     pub(super) fn each(&self, mut each: impl FnMut(usize, usize, usize)) {
         let Shape { height, width, .. } = self.input;
@@ -80,18 +85,43 @@ impl Windows {
 
     /// Adds the place in its channel of the largest number of each window, `[channel, window]`; of equal ones the first.
     pub(super) fn add_largest(&self, image: &[f32], to: &mut Vec<u32>) {
+        let Shape { height, width, .. } = self.input;
+        if self.kernel == [2, 2] && self.stride == [2, 2] && self.padding == [0, 0] {
+            for channel in image.chunks_exact(height * width) {
+                for (row, numbers) in channel.chunks_exact(2 * width).enumerate() {
+                    add_largest_of_four(numbers, 2 * row * width, self.output[1], to);
+                }
+            }
+            return;
+        }
         // A window that lies in the padding alone does not occur.
         let mut best = vec![(f32::NEG_INFINITY, 0); self.count()];
-        for channel in image.chunks_exact(self.input.height * self.input.width) {
+        for channel in image.chunks_exact(height * width) {
             best.fill((f32::NEG_INFINITY, 0));
             self.each(|_, window, place| {
                 if channel[place] > best[window].0 {
-                    best[window] = (channel[place], u32::try_from(place).unwrap_or(u32::MAX));
+                    best[window] = (channel[place], index(place));
                 }
             });
             to.extend(best.iter().map(|(_, place)| *place));
         }
     }
+}
+
+/// [`Windows::add_largest`] for windows of 2×2 in two rows, of which the first begins at the place `first` of the channel.
+fn add_largest_of_four(rows: &[f32], first: usize, windows: usize, to: &mut Vec<u32>) {
+    let (first, width) = (index(first), index(rows.len() / 2));
+    let (upper, lower) = rows.split_at(rows.len() / 2);
+    let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2)).take(windows);
+    to.extend(pairs.zip((first..).step_by(2)).map(|((upper, lower), place)| {
+        let larger = |one: (f32, u32), other: (f32, u32)| if other.0 > one.0 { other } else { one };
+        let upper = larger((upper[0], place), (upper[1], place + 1));
+        larger(upper, larger((lower[0], place + width), (lower[1], place + width + 1))).1
+    }));
+}
+
+fn index(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// Where window `index` has place `at` of its kernel. Returns `None` in the padding.
