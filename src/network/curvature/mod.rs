@@ -7,6 +7,8 @@ mod eigen;
 mod gradients;
 mod inverse;
 mod jacobian;
+#[cfg(test)]
+mod laplace_torch;
 mod leave_one_out;
 mod pass;
 mod posterior;
