@@ -94,7 +94,7 @@ fn evidence(session: &Session, structure: Structure, lambda: f64) -> [f64; 2] {
     let batcher = Batcher::new(&data.normalizer, &network.devices()[0]);
     let scope = regulus::network::Scope::all(network.graph()).unwrap();
     let seed = session.experiment().seed;
-    let input = CurvatureInput { network: &network, weights: &weights, scope: &scope, subset: &data.train, batcher: &batcher, seed };
+    let input = CurvatureInput { network, weights: &weights, scope: &scope, subset: &data.train, batcher: &batcher, seed };
     let curvature = input.curvature(structure, &|_, _, _| true).unwrap();
     let precisions = session.penalties().precisions(data.train.count());
     let penalized = |name: &&String| precisions.contains_key(*name);
