@@ -109,6 +109,7 @@ fn magnitude(value: f64) -> String {
 /// What is special about a trial.
 fn mark(trial: &TrialSummary, study: &Study) -> String {
     let state = match trial.state {
+        FitState::Completed if trial.comparison.is_none() && trial.unreliable.is_some_and(|fraction| fraction > 0.0) => Some("unreliable"),
         FitState::Completed if trial.comparison.is_none() => Some("not defined"),
         FitState::Completed => None,
         state => Some(state.name()),

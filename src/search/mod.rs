@@ -31,7 +31,7 @@ mod training_lock;
 mod zero_weights;
 
 pub use collect::Ended;
-pub use fit::{Fit, FitCriteria, FitResult, FitState};
+pub use fit::{Fit, FitCriteria, FitResult, FitState, UNRELIABLE};
 pub use folder::SweepFolder;
 pub use index_ranges::index_ranges;
 pub use kubernetes::{KubernetesJob, Volume};
