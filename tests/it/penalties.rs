@@ -157,7 +157,7 @@ fn invalid_penalties_are_refused() {
         (&["averaging.kind=swa", "averaging.from_epoch=9"], "`averaging.from_epoch` is 9, but `train.epochs` is 3"),
         (&["averaging.kind=swa"], "`averaging.from_epoch` is missing"),
         (
-            &["model={kind=\"mlp\", hidden=17000}", "penalty.0.schedule={kind=\"evidence\", burn_in_epochs=1}"],
+            &["model={kind=\"mlp\", hidden=17000}", "penalty.0.schedule={kind=\"evidence\", structure=\"kronecker\", burn_in_epochs=1}"],
             "`penalty.0.schedule.structure` is \"kronecker\", for which a layer of 17000 inputs or outputs is too wide",
         ),
         (&["augment.rotation=200"], "`augment.rotation` is 200; expected a number in [0, 180]"),

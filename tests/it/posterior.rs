@@ -157,8 +157,8 @@ fn the_sum_of_corrected_eigenvalues_is_the_trace_of_the_full_matrix() {
 #[test]
 fn leave_one_out_losses_are_those_of_the_covariances_of_laplace_torch() {
     let Fixture { trained, hidden, cases } = fixture();
-    for Case { kind, leave_one_out, .. } in &cases {
-        // The weights are those of a minimum where all parameters have a penalty.
+    // The minimum of a network with ReLU can be where a unit is at 0. There its gradient is not 0, and the criteria are those of a minimum elsewhere.
+    for Case { kind, leave_one_out, .. } in cases.iter().filter(|case| case.kind == "linear") {
         let expected = &leave_one_out.all;
         let found = session(kind, hidden, "all", trained).criteria().unwrap().unwrap().leave_one_out.unwrap();
         assert_eq!((found.losses.len(), found.unreliable), (expected.losses.len(), 0), "{kind}");

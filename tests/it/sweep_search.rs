@@ -202,7 +202,21 @@ fn repeats_are_other_splits_and_their_error_is_corrected() {
 fn a_path_starts_from_the_weights_of_the_smaller_lambda() {
     let sandbox = Sandbox::new();
     let sweep = |dir: &str, jobs: &str| {
-        let base = ["sweep", "small.toml", "--path", "--folds", "2", "--set", "sweep.path_finalists=2", "--jobs", jobs, "--sweep-dir", dir];
+        let base = [
+            "sweep",
+            "small.toml",
+            "--path",
+            "--folds",
+            "2",
+            "--set",
+            "sweep.path_finalists=2",
+            "--set",
+            "sweep.path_epochs=1",
+            "--jobs",
+            jobs,
+            "--sweep-dir",
+            dir,
+        ];
         sandbox.ok(&[base.as_slice(), &["--grid", "penalty.0.lambda=100,1,0", "--format", "markdown"]].concat()).stderr()
     };
     let printed = sweep("one", "1");
