@@ -60,13 +60,14 @@ impl Posterior {
         let size = products.len().checked_div(count).unwrap_or(0).isqrt();
         let mut solved: Vec<f64> = features.iter().map(|number| f64::from(*number)).collect();
         self.inverse.block.solve_lower(&mut solved);
-        let of_sample = |(sample, ((trained, _), (logarithms, label))): (usize, ((Vec<f64>, usize), &(Vec<f64>, usize)))| {
+        let of_sample = |sample: usize, trained: &[f64], logarithms: &[f64], label: usize| {
             let mut covariance = vec![0.0; size * size];
             let rows = Matrix::new(&solved[sample * size * self.selection.count..][..size * self.selection.count], size);
             multiply(&mut covariance, rows, rows.transpose());
-            left_out(&root(&trained), (logarithms, *label), &covariance, &products[sample * size * size..][..size * size])
+            left_out(&root(trained), (logarithms, label), &covariance, &products[sample * size * size..][..size * size])
         };
-        outputs.log_probabilities().zip(at_minimum).enumerate().map(of_sample).collect()
+        let both = outputs.log_probabilities().zip(at_minimum).enumerate();
+        both.map(|(sample, ((trained, _), (logarithms, label)))| of_sample(sample, &trained, logarithms, *label)).collect()
     }
 }
 
