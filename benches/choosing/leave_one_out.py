@@ -65,23 +65,24 @@ def draw(options, source):
 
 
 def swept(options, source, value, work):
-    """A sweep of one λ on all images."""
+    """A sweep of one λ on all images. It ends with an error if the loss is unreliable, and has no last training then."""
     images, labels = draw(options, source)
     everyone = np.arange(options.images)
     write(work / "all", images, labels, everyone, everyone)
     config = sweeps.write_config(work / "config.toml", work / "all", CONFIG)
-    keys = {sweeps.LAMBDA: value, "seed": 0}
-    return sweeps.sweep(options, config, work / "sweep", "--criterion", "loo", "--grid", f"{sweeps.LAMBDA}={value:g}", *sweeps.sets(keys))
+    words = ["--sweep-dir", work / "sweep", "--grid", f"{sweeps.LAMBDA}={value:g}", *sweeps.sets({sweeps.LAMBDA: value, "seed": 0})]
+    sweeps.call(options, "sweep", config, "--criterion", "loo", *words, check=False)
+    (fit,) = (json.loads(path.read_text()) for path in work.glob("sweep/fits/*.json"))
+    return fit
 
 
 def approximate(options, source, value):
     """The approximate losses of all images."""
     with sweeps.temporary(options) as work:
-        study, _ = swept(options, source, value, Path(work))
-        (fit,) = (json.loads(path.read_text()) for path in Path(work).glob("sweep/fits/*.json"))
+        fit = swept(options, source, value, Path(work))
         criteria = fit["criteria"]
         losses = {"approximate": criteria["leave_one_out"], "unreliable": criteria["unreliable"], "gamma": criteria["gamma"]}
-        return {**losses, "train": study["refit"]["test"]["data_loss"] if study["refit"] else fit["train_loss"]}
+        return {**losses, "train": fit["train_loss"]}
 
 
 def retrained(options, source, value, start, begin):
@@ -92,8 +93,9 @@ def retrained(options, source, value, start, begin):
     with sweeps.temporary(options) as work:
         work = Path(work)
         if start == "trained":
-            swept(options, source, value, work)
-            keys.update({**AGAIN, "model.init": work / "sweep/refit"})
+            write(work / "all", images, labels, everyone, everyone)
+            sweeps.train(options, sweeps.write_config(work / "config.toml", work / "all", CONFIG), work / "run", keys)
+            keys.update({**AGAIN, "model.init": work / "run"})
 
         def without(index):
             folder = work / f"{index}"
