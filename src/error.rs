@@ -89,8 +89,8 @@ pub enum Error {
         /// The problem, and what to do.
         problem: String,
     },
-    /// A sweep in which no trial was completed.
-    #[error("no trial was completed; `{}` says why", path.display())]
+    /// A sweep in which no trial can be ranked: none was completed, or the criterion is not defined or unreliable for all.
+    #[error("no trial was completed with a loss that ranks it; `{}` says why", path.display())]
     NoTrial {
         /// The file with the message of each training.
         path: PathBuf,

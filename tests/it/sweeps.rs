@@ -169,7 +169,11 @@ fn a_validation_folder_is_joined_with_the_training_images_and_other_image_sizes_
 fn a_sweep_in_which_all_diverge_says_so() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&["sweep", "small.toml", "--grid", "optimizer.learning_rate=1e30,1e35", "--sweep-dir", "s"]);
-    assert!(ran.code() == 4 && ran.stderr().contains("no trial was completed; `s/trials.csv` says why"), "{}", ran.stderr());
+    assert!(
+        ran.code() == 4 && ran.stderr().contains("no trial was completed with a loss that ranks it; `s/trials.csv` says why"),
+        "{}",
+        ran.stderr()
+    );
     assert!(ran.stdout().contains("diverged") && sandbox.json("s/study.json")["chosen"].is_null(), "{}", ran.stdout());
 }
 
