@@ -27,8 +27,8 @@ const RANGE: f64 = 1e5;
 const SAMPLES: usize = 1000;
 
 /// λ of the first penalty: 0, and 12 values with the same ratio up to `λ_max`, five powers of ten. For L1, elastic net and group lasso on a linear network, `λ_max`
-/// is the smallest λ with which all weights are 0. Otherwise it is the λ at which, with the initial weights, the gradient of the penalty is as large as that of the data loss over
-/// the penalized parameters. Both are computed for up to 1,000 samples.
+/// is the smallest λ with which all weights are 0, from all samples. Otherwise it is the λ at which, with the initial weights, the gradient of the penalty is as large as
+/// that of the data loss over the penalized parameters, computed for up to 1,000 samples.
 ///
 /// # Errors
 ///

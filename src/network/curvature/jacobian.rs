@@ -56,19 +56,6 @@ impl<'a> Linearized<'a> {
         Self { graph, weights }
     }
 
-    /// The numbers in the largest list that one sample becomes when so many vectors are sent back.
-    pub(super) fn largest(&self, columns: usize) -> usize {
-        let of_node = |index: usize| {
-            let (input, output) = (self.graph.input_of(index).size(), self.graph.features_of(Source::Node(index)).size());
-            let patches = match &self.graph.nodes()[index].op {
-                Op::Conv(_) => self.windows(index).patches_size(),
-                _ => 0,
-            };
-            patches.max(columns * input.max(output))
-        };
-        (0..self.graph.nodes().len()).map(of_node).max().unwrap_or(1)
-    }
-
     /// The outputs for images `[sample, channel, row, column]`.
     pub(super) fn forward(&self, images: &[f32]) -> Forward {
         let graph = self.graph;
@@ -240,18 +227,6 @@ impl<'a> Linearized<'a> {
             }
         }
         (value, Saved::Inputs(patches))
-    }
-
-    /// The windows of a convolution or a pool.
-    pub(super) fn windows(&self, index: usize) -> Windows {
-        let (kernel, stride, padding) = match &self.graph.nodes()[index].op {
-            Op::Conv(op) => (op.kernel, op.stride, op.padding),
-            Op::MaxPool(op) => (op.kernel, op.stride, op.padding),
-            Op::AveragePool(op) => (op.kernel, op.stride, op.padding),
-            _ => unreachable!("convolutions and pools have windows"),
-        };
-        let output = map_shape(self.graph.features_of(Source::Node(index)));
-        Windows { input: map_shape(self.graph.input_of(index)), output: [output.height, output.width], kernel, stride, padding }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The windows of convolutions and pools over feature maps in memory.
 
-use regulus_model::graph::{Features, Shape};
+use regulus_model::graph::{Features, Op, Shape, Source};
+
+use super::jacobian::Linearized;
 
 /// The windows over one image of feature maps.
 #[derive(Clone, Copy, Debug)]
@@ -134,5 +136,32 @@ pub(super) fn map_shape(features: Features) -> Shape {
     match features {
         Features::Map(shape) => shape,
         Features::Vector(length) => Shape { channels: length, height: 1, width: 1 },
+    }
+}
+
+impl Linearized<'_> {
+    /// The numbers in the largest list that one sample becomes when so many vectors are sent back.
+    pub(super) fn largest(&self, columns: usize) -> usize {
+        let of_node = |index: usize| {
+            let (input, output) = (self.graph.input_of(index).size(), self.graph.features_of(Source::Node(index)).size());
+            let patches = match &self.graph.nodes()[index].op {
+                Op::Conv(_) => self.windows(index).patches_size(),
+                _ => 0,
+            };
+            patches.max(columns * input.max(output))
+        };
+        (0..self.graph.nodes().len()).map(of_node).max().unwrap_or(1)
+    }
+
+    /// The windows of a convolution or a pool.
+    pub(super) fn windows(&self, index: usize) -> Windows {
+        let (kernel, stride, padding) = match &self.graph.nodes()[index].op {
+            Op::Conv(op) => (op.kernel, op.stride, op.padding),
+            Op::MaxPool(op) => (op.kernel, op.stride, op.padding),
+            Op::AveragePool(op) => (op.kernel, op.stride, op.padding),
+            _ => unreachable!("convolutions and pools have windows"),
+        };
+        let output = map_shape(self.graph.features_of(Source::Node(index)));
+        Windows { input: map_shape(self.graph.input_of(index)), output: [output.height, output.width], kernel, stride, padding }
     }
 }
