@@ -37,6 +37,7 @@ mod penalties;
 mod readme;
 mod reference;
 mod refused_penalties;
+mod report;
 mod sessions;
 mod stopping;
 mod support;
