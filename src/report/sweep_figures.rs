@@ -100,8 +100,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     let means = line.points(|trial| Some(trial.comparison?.mean));
     let values: Vec<f64> = means.iter().map(|point| point[1]).collect();
     let marks = |value: fn(&Comparison) -> f64| {
-        let mark =
-            |trial: Option<usize>| line.points(|found| value(found.comparison.as_ref()?).into().filter(|_| Some(found.trial) == trial));
+        let mark = |trial: Option<usize>| line.points(|found| found.comparison.as_ref().filter(|_| Some(found.trial) == trial).map(value));
         [
             Series { name: "lowest".to_owned(), look: Look::Dots(2), points: mark(study.minimum) },
             Series { name: "chosen".to_owned(), look: Look::Dots(1), points: mark(study.chosen) },
