@@ -114,7 +114,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     if low > 0.0 && high > 4.0 * low {
         plot.y.scale = Scale::log(values);
     }
-    let Some(quantile) = t975(sweep.units().saturating_sub(1)) else {
+    let Some(quantile) = t975(sweep.degrees()) else {
         plot.note = "With one training of each trial there is no standard error; use folds, repeats or seeds.".to_owned();
         return vec![plot.figure()];
     };
@@ -147,11 +147,8 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     let Some(mut plot) = line.plot(sweep, &title, "paired difference", false, series) else { return figures };
     plot.rules.push(Rule::Y(0.0));
     plot.bands.extend(near);
-    plot.note = format!(
-        "Paired over {} {}, t = {quantile:.3}. Only trials whose interval reaches 0, and those between, are shown.",
-        sweep.units(),
-        units_in_words(sweep)
-    );
+    plot.note =
+        format!("Paired over {}; t = {quantile:.3}. Only trials whose interval reaches 0, and those between, are shown.", sweep.units());
     figures.push(plot.figure());
     figures
 }
@@ -162,14 +159,6 @@ fn within(line: &Line) -> Option<Band> {
     let near: Vec<f64> = line.trials.iter().filter(|at| is_near(at.trial)).map(|at| at.value).collect();
     let (from, to) = (*near.first()?, *near.last()?);
     Some(Band { name: "within one standard error of the lowest".to_owned(), from, to })
-}
-
-fn units_in_words(sweep: &SweepFiles) -> &'static str {
-    match sweep.study.criterion {
-        Criterion::Loo => "images",
-        _ if sweep.plan.splits() > 1 => "splits",
-        _ => "seeds",
-    }
 }
 
 /// The mean over the trainings of a trial. `None` if one has no value.

@@ -56,12 +56,23 @@ impl SweepFiles {
         self.results_of(trial).count() == self.plan.fits_of_trial()
     }
 
-    /// The number of splits, seeds or images whose paired differences are compared.
-    pub(super) fn units(&self) -> usize {
+    /// The degrees of freedom of the paired differences. Those of k folds are k − 1, also with repeats.
+    pub(super) fn degrees(&self) -> usize {
+        let count = match (self.plan.sweep.criterion, self.plan.folds()) {
+            (Criterion::Loo, _) => self.results.first().map_or(0, |result| result.train_samples),
+            (_, Some(folds)) => folds,
+            (_, None) if self.plan.splits() > 1 => self.plan.splits(),
+            (_, None) => self.plan.seeds.len(),
+        };
+        count.saturating_sub(1)
+    }
+
+    /// What the paired differences are over.
+    pub(super) fn units(&self) -> String {
         match self.plan.sweep.criterion {
-            Criterion::Loo => self.results.first().map_or(0, |result| result.train_samples),
-            _ if self.plan.splits() > 1 => self.plan.splits(),
-            _ => self.plan.seeds.len(),
+            Criterion::Loo => format!("{} images", self.degrees() + 1),
+            _ if self.plan.splits() > 1 => format!("{} splits", self.plan.splits()),
+            _ => format!("{} seeds", self.plan.seeds.len()),
         }
     }
 
