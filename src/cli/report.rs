@@ -33,8 +33,8 @@ pub(super) fn write_at_end(folder: &Path, is_wanted: bool) -> Option<PathBuf> {
     let written = write(folder, None);
     written
         .inspect_err(|error| {
-            let causes: String = print::causes(error).into_iter().map(|cause| format!(": {cause}")).collect();
-            print::warning(format_args!("no report was written: {error}{causes}; `regulus report {}` tries again", folder.display()));
+            let problem = [vec![error.to_string()], print::causes(error)].concat().join(": ");
+            print::warning(format_args!("no report was written: {problem}; `regulus report {}` tries again", folder.display()));
         })
         .ok()
 }

@@ -52,6 +52,11 @@ pub(super) fn matrix(measures: &Classification, names: &[String]) -> Markup {
                             text class="end" style={ "font-size:" (font) "px" } x="-5" y=(format!("{:.1}", (index as f64 + 0.5) * cell + 0.36 * font)) { (name) }
                             text class="end" style={ "font-size:" (font) "px" } transform={ "translate(" (format!("{:.1}", (index as f64 + 0.5) * cell + 0.36 * font)) " " (SIDE + 6.0) ") rotate(-90)" } { (name) }
                         }
+                    } @else {
+                        @for index in (0..count).step_by(count.div_ceil(50) * 10) {
+                            text class="end" x="-5" y=(format!("{:.1}", (index as f64 + 0.5) * cell + 4.0)) { (index) }
+                            text class="middle" x=(at(index, cell)) y=(SIDE + 15.0) { (index) }
+                        }
                     }
                     text class="middle title" x=(SIDE / 2.0) y=(height - 10.0) { "predicted class" }
                     text class="middle title" transform={ "translate(" (12.0 - left) " " (SIDE / 2.0) ") rotate(-90)" } { "actual class" }
@@ -61,6 +66,7 @@ pub(super) fn matrix(measures: &Classification, names: &[String]) -> Markup {
                 li { svg viewBox="0 0 24 10" { rect class="area c0" width="24" height="10" {} } "correct, by their share of the class" }
                 li { svg viewBox="0 0 24 10" { rect class="area c1" width="24" height="10" {} } "mistakes, by their number" }
             }
+            @if count > NAMED { p class="note" { "Classes are numbered from 0, in the order of the table of all classes." } }
         }
     }
 }

@@ -87,11 +87,12 @@ fn one(run: &RunFiles, title: &str, axis: &str, value: impl Fn(&Row) -> Option<f
 }
 
 fn lambdas(run: &RunFiles) -> Option<Markup> {
+    let title = if run.penalties().len() > 1 { "λ of each penalty" } else { "λ" };
     let series = run.penalties().iter().enumerate().map(|(index, label)| {
         let look = if index % 2 == 0 { Look::Line(index) } else { Look::Dashed(index) };
         Series { name: label.clone(), look, points: points(run, Split::Train, |row| row.lambdas.get(index).copied()) }
     });
-    Some(over_epochs("λ of each penalty", "λ of the last step", true, series.collect())?.figure())
+    Some(over_epochs(title, "λ of the last step", true, series.collect())?.figure())
 }
 
 fn zeros(run: &RunFiles) -> Option<Markup> {

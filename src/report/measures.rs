@@ -80,7 +80,7 @@ pub(super) fn epochs(run: &RunFiles) -> Markup {
     header.push("weights 0".to_owned());
     let row = |row: &Row| {
         let split = if row.split == Split::Train { "train" } else { "validation" };
-        let mut cells = vec![text(row.epoch.to_string()), text(split), text(loss(row.data_loss)), text(format!("{:.4e}", row.penalty))];
+        let mut cells = vec![text(row.epoch.to_string()), text(split), text(loss(row.data_loss)), text(loss(row.penalty))];
         cells.extend(metrics.iter().map(|name| row.metrics.get(*name).map_or_else(|| text("–"), |value| text(metric_value(name, *value)))));
         cells.extend([text(format!("{:.3}", row.weight_norm_squared)), text(short(row.learning_rate))]);
         cells.extend(

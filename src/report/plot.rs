@@ -10,10 +10,10 @@ use super::scale::{Scale, plain};
 
 /// Size and margins in units that are pixels on a screen of 400.
 const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 250.0;
+const HEIGHT: f64 = 258.0;
 const LEFT: f64 = 54.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 24.0;
+const RIGHT: f64 = 24.0;
+const TOP: f64 = 34.0;
 const BOTTOM: f64 = 40.0;
 /// The number of colours.
 pub(super) const COLOURS: usize = 6;
@@ -201,11 +201,10 @@ impl Plot {
         match rule {
             Rule::X(value, label) => {
                 let Some(x) = self.x(*value) else { return html! {} };
-                // On the side with more room.
-                let is_left = x > f64::midpoint(LEFT, WIDTH - RIGHT);
+                let class = self.anchor(x, label);
                 html! {
-                    path class="rule" d={ "M" (place(x)) " " (TOP) "V" (HEIGHT - BOTTOM) } {}
-                    text class=(if is_left { "end note halo" } else { "note halo" }) x=(place(if is_left { x - 4.0 } else { x + 4.0 })) y=(TOP + 9.0) { (label) }
+                    path class="rule" d={ "M" (place(x)) " " (TOP - 3.0) "V" (HEIGHT - BOTTOM) } {}
+                    text class=(class) x=(place(if class == "note end" { x + 3.0 } else { x })) y=(TOP - 6.0) { (label) }
                 }
             }
             Rule::Y(value) => {
@@ -215,6 +214,21 @@ impl Plot {
             Rule::Diagonal => {
                 html! { path class="rule" d={ "M" (LEFT) " " (HEIGHT - BOTTOM) "L" (WIDTH - RIGHT) " " (TOP) } {} }
             }
+        }
+    }
+
+    /// Where the label above a vertical line is: in its middle, or beside it where another label or the end of the figure is near.
+    fn anchor(&self, x: f64, label: &str) -> &'static str {
+        let half = 3.0 * label.chars().count() as f64;
+        let others =
+            self.rules.iter().filter_map(|rule| if let Rule::X(value, label) = rule { Some((self.x(*value)?, label)) } else { None });
+        let near =
+            others.filter(|(other, name)| (other - x).abs() > 0.01 && (other - x).abs() < half + 3.0 * name.chars().count() as f64 + 6.0);
+        match near.map(|(other, _)| other).next() {
+            Some(other) if other > x => "note end",
+            Some(_) => "note",
+            None if x + half > WIDTH => "note end",
+            None => "note middle",
         }
     }
 
@@ -326,7 +340,7 @@ mod tests {
         let figure = plot.figure().into_string();
         assert!(figure.contains(&format!("role=\"img\" aria-label=\"{words}\"")), "{figure}");
         // From the left end, 2 at the top, to the right end.
-        assert!(figure.contains("d=\"M54 24L219 163.5L384 117\""), "{figure}");
+        assert!(figure.contains("d=\"M54 34L215 172L376 126\""), "{figure}");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn tiles(run: &RunFiles) -> Markup {
             }
             (tile(&format!("data loss ({name})"), &number(&format!("{name}.data_loss"), split.data_loss, &loss(split.data_loss))))
         }
-        @if let Some(penalty) = summary.penalty { (tile("penalty", &number("penalty", penalty, &format!("{penalty:.4e}")))) }
+        @if let Some(penalty) = summary.penalty { (tile("penalty", &number("penalty", penalty, &loss(penalty)))) }
         @for (index, (lambda, label)) in summary.lambdas.iter().zip(run.penalties()).enumerate() {
             (tile(&format!("λ ({label})"), &number(&format!("lambdas.{index}"), *lambda, &short(*lambda))))
         }

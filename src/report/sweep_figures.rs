@@ -115,7 +115,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
         plot.y.scale = Scale::log(values);
     }
     let Some(quantile) = t975(sweep.degrees()) else {
-        plot.note = "With one training of each trial there is no standard error; use folds, repeats or seeds.".to_owned();
+        "With one training of each trial there is no standard error; use folds, repeats or seeds.".clone_into(&mut plot.note);
         return vec![plot.figure()];
     };
     let near = within(line);

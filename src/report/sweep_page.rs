@@ -144,7 +144,7 @@ fn refit(sweep: &SweepFiles) -> Markup {
         p { "On all images but the test split, which was measured once, for this network. The folder " code { "refit" } " is its run folder, with a report of its own." }
         ul class="tiles" {
             @if let Some(norm) = summary.weight_norm_squared { (tile("‖w‖²", &number("refit.weight_norm_squared", norm, &magnitude(norm)))) }
-            @if let Some(penalty) = summary.penalty { (tile("penalty", &number("refit.penalty", penalty, &format!("{penalty:.4e}")))) }
+            @if let Some(penalty) = summary.penalty { (tile("penalty", &number("refit.penalty", penalty, &loss(penalty)))) }
             (tile("epochs", &text(grouped(summary.epochs))))
         }
         (measures::checkpoints(summary))
