@@ -29,7 +29,7 @@ pub(super) fn matrix(measures: &Classification, names: &[String]) -> Markup {
     }
     let short: Vec<String> = names.iter().map(|name| shortened(name)).collect();
     let longest = short.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let left = if count <= NAMED { 26.0 + 6.2 * longest as f64 } else { 34.0 };
+    let left = if count <= NAMED { 26.0 + 6.2 * longest as f64 } else { 44.0 };
     let (cell, bottom) = (SIDE / count as f64, if count <= NAMED { 24.0 + 6.0 * longest as f64 } else { 34.0 });
     let (width, height) = (left + SIDE + 6.0, SIDE + bottom + 6.0);
     let font = (cell * 0.5).clamp(4.0, 11.5);

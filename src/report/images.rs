@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
-use regulus_model::Values;
 use regulus_model::graph::{Parameter, Role};
 
 use super::page::{image, number, text};
@@ -70,21 +69,26 @@ pub(super) fn filters(run: &RunFiles) -> Option<Markup> {
     let values = kept.weights.get(&parameter.name)?;
     let all = parameter.shape[0];
     let shown = all.min(FILTERS);
-    let image_channels = if shape.channels == 3 { 3 } else { 1 };
-    let png = STANDARD.encode(mosaic(values, shape, image_channels, shown).to_png()?);
-    // A weight is seen, and the figure is no wider than a page.
-    let width = (columns(shown) * (shape.width + 1) * 16).clamp(96, 640);
+    let all = parameter.shape[0];
+    let shown = all.min(FILTERS);
+    let images: Option<Vec<String>> =
+        values.numbers.chunks(shape.size()).take(shown).map(|weights| Some(STANDARD.encode(filter(weights, shape).to_png()?))).collect();
+    let images = images?;
+    // A weight is seen, and an image is not too large.
+    let width = (16 * shape.width).clamp(48, 112);
     let what = if parameter.shape.len() == 4 { "filters" } else { "units" };
     let count = if shown < all { format!("the first {shown} of {all} {what}") } else { format!("all {all} {what}") };
     let colours = match shape.channels {
         3 => "Grey is 0; red, green and blue are the weights of these channels.",
-        1 => "Grey is 0, white the largest weight, black its negative.",
-        _ => "Grey is 0, white the largest weight, black its negative; of the first channel.",
+        1 => "Grey is 0, white the largest weight of each, black its negative.",
+        _ => "Grey is 0, white the largest weight of each, black its negative; of the first channel.",
     };
     Some(html! {
         figure {
             figcaption { (parameter.name) ": " (count) ", " (kept.kind.name()) " checkpoint, epoch " (kept.epoch) }
-            img style={ "width:" (width) "px" } alt={ "The weights of " (parameter.name) " as images. " (colours) } src={ "data:image/png;base64," (png) };
+            div class="filters" role="img" aria-label={ "The weights of " (parameter.name) " as images. " (colours) } {
+                @for (index, png) in images.iter().enumerate() { img width=(width) alt={ "output " (index) } src={ "data:image/png;base64," (png) }; }
+            }
             p class="note" { (colours) }
         }
     })
@@ -100,30 +104,14 @@ fn image_shape(parameter: &Parameter, input: Shape) -> Option<Shape> {
     }
 }
 
-/// The number of images beside each other: about twice as many as below each other.
-fn columns(shown: usize) -> usize {
-    (1..=shown).find(|columns| columns * columns >= 2 * shown).unwrap_or(shown)
-}
-
-/// The images of `shown` outputs in a grid, each scaled to its largest absolute weight.
-fn mosaic(values: &Values, shape: Shape, channels: usize, shown: usize) -> Picture {
-    let columns = columns(shown);
-    let rows = shown.div_ceil(columns);
-    let (height, width) = (rows * (shape.height + 1) - 1, columns * (shape.width + 1) - 1);
-    // Between them is light grey.
-    let mut pixels = vec![200; channels * height * width];
-    for index in 0..shown {
-        let filter = &values.numbers[index * shape.size()..][..channels * shape.height * shape.width];
-        let largest = filter.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs())).max(f32::MIN_POSITIVE);
-        let (top, left) = (index / columns * (shape.height + 1), index % columns * (shape.width + 1));
-        for (at, weight) in filter.iter().enumerate() {
-            let (channel, row, column) = (at / (shape.height * shape.width), at / shape.width % shape.height, at % shape.width);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 255")]
-            let pixel = (127.5 + 127.5 * weight / largest).round() as u8;
-            pixels[(channel * height + top + row) * width + left + column] = pixel;
-        }
-    }
-    Picture { shape: Shape { channels, height, width }, pixels }
+/// The weights to one output as an image, scaled to the largest absolute one.
+fn filter(weights: &[f32], shape: Shape) -> Picture {
+    let channels = if shape.channels == 3 { 3 } else { 1 };
+    let shown = &weights[..channels * shape.height * shape.width];
+    let largest = shown.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs())).max(f32::MIN_POSITIVE);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 255")]
+    let pixels = shown.iter().map(|weight| (127.5 + 127.5 * weight / largest).round() as u8).collect();
+    Picture { shape: Shape { channels, ..shape }, pixels }
 }
 
 #[cfg(test)]
@@ -131,17 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_scaled_each_and_stand_in_a_grid() {
-        let values = Values { shape: vec![3, 1, 1, 2], numbers: vec![-0.5, 0.5, 0.0, 2.0, 1.0, 1.0] };
-        let shape = Shape { channels: 1, height: 1, width: 2 };
-        let picture = mosaic(&values, shape, 1, 3);
-        assert_eq!(picture.shape, Shape { channels: 1, height: 1, width: 8 });
-        assert_eq!(picture.pixels, [0, 255, 200, 128, 255, 200, 255, 255]);
-        assert_eq!([1, 3, 8, 32, 64].map(columns), [1, 3, 4, 8, 12]);
-        let two_rows = mosaic(&Values { shape: vec![5, 1, 1, 1], numbers: vec![1.0; 5] }, Shape { channels: 1, height: 1, width: 1 }, 1, 5);
-        assert_eq!(
-            two_rows.pixels.chunks(7).collect::<Vec<_>>(),
-            [&[255, 200, 255, 200, 255, 200, 255][..], &[200; 7], &[255, 200, 200, 200, 200, 200, 200]]
-        );
+    fn a_filter_is_scaled_to_its_largest_weight() {
+        let shape = Shape { channels: 2, height: 1, width: 3 };
+        let picture = filter(&[-0.5, 0.0, 0.25, 9.0, 9.0, 9.0], shape);
+        assert_eq!((picture.shape.channels, picture.pixels), (1, vec![0, 128, 191]), "the first of two channels");
+        assert_eq!(filter(&[0.0; 3], Shape { channels: 3, height: 1, width: 1 }).pixels, [128; 3]);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn parallel(sweep: &SweepFiles) -> Option<Markup> {
         figure class="wide" {
             figcaption { "Trials by all keys" }
             div class="scroll" tabindex="0" role="region" aria-label="Trials by all keys" {
-                svg role="img" aria-label=(words) style={ "min-width:" (width * 0.8) "px;max-width:" (width * 1.1) "px" } viewBox={ "0 0 " (width) " " (HEIGHT + TOP + BOTTOM) } {
+                svg role="img" aria-label=(words) style={ "min-width:" (width) "px;max-width:" (width * 1.1) "px" } viewBox={ "0 0 " (width) " " (HEIGHT + TOP + BOTTOM) } {
                     @for trial in order { path class=(class(trial)) d=(line(&all, trial.trial)) {} }
                     @for (index, axis) in all.iter().enumerate() {
                         path class="axis" d={ "M" (x(index)) " " (TOP) "v" (HEIGHT) } {}

@@ -124,7 +124,7 @@ impl Plot {
                     @for series in &self.series { (self.series(series)) }
                     @for rule in &self.rules { (self.rule(rule)) }
                 }
-                @if named.len() > 1 || !self.bands.is_empty() {
+                @if !named.is_empty() || !self.bands.is_empty() {
                     ul class="legend" aria-hidden="true" {
                         @for series in named { li { (swatch(series.look)) (series.name) } }
                         @for band in &self.bands { li { svg viewBox="0 0 24 10" { rect class="band" width="24" height="10" {} } (band.name) } }

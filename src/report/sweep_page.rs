@@ -5,10 +5,11 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use super::page::{details, figures, number, page, section, text, tile, warning};
+use super::plot::rounded;
 use super::sweep_files::SweepFiles;
 use super::{measures, parallel, sweep_figures};
 use crate::error::Error;
-use crate::numbers::{counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, short, signed};
+use crate::numbers::{counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, signed};
 use crate::search::{TrialSummary, criterion_title, mark, plain_setting, settings, why};
 
 /// The page of the sweep in `path`.
@@ -67,7 +68,7 @@ fn trainings(sweep: &SweepFiles) -> String {
 
 /// A setting with few digits.
 fn shown(value: &toml::Value) -> String {
-    value.as_float().map_or_else(|| plain_setting(value), short)
+    value.as_float().map_or_else(|| plain_setting(value), rounded)
 }
 
 fn trials(sweep: &SweepFiles) -> Markup {
