@@ -69,8 +69,6 @@ pub(super) fn filters(run: &RunFiles) -> Option<Markup> {
     let values = kept.weights.get(&parameter.name)?;
     let all = parameter.shape[0];
     let shown = all.min(FILTERS);
-    let all = parameter.shape[0];
-    let shown = all.min(FILTERS);
     let images: Option<Vec<String>> =
         values.numbers.chunks(shape.size()).take(shown).map(|weights| Some(STANDARD.encode(filter(weights, shape).to_png()?))).collect();
     let images = images?;
