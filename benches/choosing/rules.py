@@ -76,7 +76,7 @@ def tested(options, source, draw):
     with sweeps.temporary(options) as work:
         config = open_draw(options, work, source, draw)
         keys = {"seed": draw, "data.validation": 0}
-        evidence = 'penalty.0={kind="l2", lambda=1, schedule={kind="evidence"}}'.split("=", 1)
+        evidence = 'penalty.0={kind="l2", lambda=1, schedule={kind="evidence", structure="kronecker"}}'.split("=", 1)
         items = [{sweeps.LAMBDA: value} for value in LAMBDAS] + [dict([evidence])]
         numbered = list(enumerate(items))
         summaries = sweeps.in_parallel(options, lambda item: sweeps.train(options, config, f"{work}/{item[0]}", {**keys, **item[1]}), numbered)

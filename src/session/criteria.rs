@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::network::{CurvatureInput, LeaveOneOut, Network, Posterior, Scope};
 use crate::objective::Evidence;
 
-/// Measures of a trained network on its training data, which can be compared between trainings with different λ.
+/// Measures of a trained network on its training data, which can be compared between trainings with different λ. They are those of the network linearized at its
+/// weights, at the minimum of its objective.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Criteria {
     /// ln p(data | λ) in Laplace's approximation, in nats. `None` if no L2 penalty has a λ above 0.
@@ -81,10 +82,10 @@ impl TrainedPosterior<'_> {
         };
         let leave_one_out = self.network.threads().run(|| posterior.leave_one_out());
         let curvature = posterior.curvature();
-        let mut log_evidence = -curvature.loss;
+        let mut log_evidence = -posterior.loss();
         let mut gammas = BTreeMap::new();
         for (name, spectrum) in &curvature.spectra {
-            let (Some(lambda), Some(values)) = (self.lambdas.get(name), self.weights.get(name)) else { continue };
+            let (Some(lambda), Some(values)) = (self.lambdas.get(name), posterior.weights().get(name)) else { continue };
             let squared_norm = values.numbers.iter().map(|number| f64::from(*number) * f64::from(*number)).sum();
             let evidence = Evidence::of(*lambda, &[spectrum], squared_norm);
             log_evidence += evidence.log_evidence;

@@ -78,6 +78,18 @@ fn the_leave_one_out_loss_of_softmax_regression_is_that_of_retraining() {
 }
 
 #[test]
+fn the_criteria_of_an_unfinished_training_are_those_of_its_minimum() {
+    let data = built_in();
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &data, &(0..60).collect::<Vec<usize>>());
+    let criteria = |epochs: &str| linear(folder.path(), 10.0, &["data.validation=0", epochs]).criteria().unwrap().unwrap();
+    let [unfinished, finished] = [criteria("train.epochs=40"), criteria("train.epochs=1000")];
+    let near = |found: f64, expected: f64, part: f64| assert!((found / expected - 1.0).abs() < part, "{found} against {expected}");
+    near(unfinished.leave_one_out.unwrap().loss, finished.leave_one_out.unwrap().loss, 0.02);
+    near(unfinished.log_evidence.unwrap(), finished.log_evidence.unwrap(), 0.06);
+}
+
+#[test]
 fn the_slope_of_the_validation_loss_by_lambda_is_that_of_finite_differences() {
     let data = built_in();
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
-//! The loss of each sample under the network trained without it, by one step from the trained network.
+//! The loss of each sample under the network trained without it, by one step of Newton's method.
 //!
-//! With V = J·Σ·Jᵀ the covariance of the sample's logits f, Λ = diag(p) − p·pᵀ and e = p − y,
+//! With V = J·Σ·Jᵀ the covariance of the sample's logits, Λ = diag(p) − p·pᵀ, f* the logits at the [minimum](super::minimum) of the linearized network, and
+//! e = p* − y there,
 //!
 //! ```text
-//! f₋ᵢ ≈ f + (I − V·Λ)⁻¹·V·e
+//! f₋ᵢ ≈ f* + (I − V·Λ)⁻¹·V·e
 //! ```
 //!
 //! (approximate leave-one-out, Wang et al. 2018, arXiv 1807.02694 and Rad and Maleki 2018, arXiv 1801.10243; the infinitesimal jackknife, Giordano et al. 2019,
@@ -39,7 +40,9 @@ impl Posterior {
     /// The leave-one-out loss of the samples.
     #[must_use]
     pub fn leave_one_out(&self) -> LeaveOneOut {
-        let found: Vec<Vec<(f64, bool)>> = self.samples.par_iter().map(|samples| self.losses(samples)).collect();
+        let at_minimum: Vec<_> = self.at_minimum().collect();
+        let found: Vec<Vec<(f64, bool)>> =
+            self.samples.par_iter().zip(&at_minimum).map(|(samples, at_minimum)| self.losses(samples, at_minimum)).collect();
         let found: Vec<(f64, bool)> = found.into_iter().flatten().collect();
         let losses: Vec<f64> = found.iter().map(|(loss, _)| *loss).collect();
         LeaveOneOut {
@@ -50,25 +53,25 @@ impl Posterior {
         }
     }
 
-    /// The loss of each sample, and whether it is unreliable.
-    fn losses(&self, samples: &Linearized) -> Vec<(f64, bool)> {
+    /// The loss of each sample, and whether it is unreliable, with ln p* and the labels.
+    fn losses(&self, samples: &Linearized, at_minimum: &[(Vec<f64>, usize)]) -> Vec<(f64, bool)> {
         let Linearized { outputs, features, products } = samples;
         let count = outputs.labels.len();
         let size = products.len().checked_div(count).unwrap_or(0).isqrt();
         let mut solved: Vec<f64> = features.iter().map(|number| f64::from(*number)).collect();
         self.inverse.block.solve_lower(&mut solved);
-        let of_sample = |(sample, (logarithms, label)): (usize, (Vec<f64>, usize))| {
+        let of_sample = |(sample, ((trained, _), (logarithms, label))): (usize, ((Vec<f64>, usize), &(Vec<f64>, usize)))| {
             let mut covariance = vec![0.0; size * size];
             let rows = Matrix::new(&solved[sample * size * self.selection.count..][..size * self.selection.count], size);
             multiply(&mut covariance, rows, rows.transpose());
-            left_out(&logarithms, label, &covariance, &products[sample * size * size..][..size * size])
+            left_out(&root(&trained), (logarithms, *label), &covariance, &products[sample * size * size..][..size * size])
         };
-        outputs.log_probabilities().enumerate().map(of_sample).collect()
+        outputs.log_probabilities().zip(at_minimum).enumerate().map(of_sample).collect()
     }
 }
 
-/// The loss without the sample, for ln p and the covariance of the contrasts; and whether it is unreliable.
-fn left_out(logarithms: &[f64], label: usize, covariance: &[f64], others: &[f64]) -> (f64, bool) {
+/// The loss without the sample, for the root of Λ, ln p* and the label, and the covariance of the contrasts; and whether it is unreliable.
+fn left_out(root: &[f64], (logarithms, label): (&[f64], usize), covariance: &[f64], others: &[f64]) -> (f64, bool) {
     let classes = logarithms.len();
     let size = classes - 1;
     let q: Vec<f64> = contrasts(classes).into_iter().map(f64::from).collect();
@@ -79,17 +82,16 @@ fn left_out(logarithms: &[f64], label: usize, covariance: &[f64], others: &[f64]
     };
     let first = times(covariance, &times(&q, &error));
     // (I − V·Λ)⁻¹·V·e = V·e + V·S·(I − S·V·S)⁻¹·S·V·e with S² = Λ.
-    let root = root(logarithms);
     let [mut product, mut symmetric] = [vec![0.0; size * size], vec![0.0; size * size]];
-    multiply(&mut product, Matrix::new(&root, size), Matrix::new(covariance, size));
-    multiply(&mut symmetric, Matrix::new(&product, size), Matrix::new(&root, size));
+    multiply(&mut product, Matrix::new(root, size), Matrix::new(covariance, size));
+    multiply(&mut symmetric, Matrix::new(&product, size), Matrix::new(root, size));
     let Eigen { values, vectors } = Eigen::of(&symmetric);
-    let mut coefficients = times(&vectors, &times(&root, &first));
+    let mut coefficients = times(&vectors, &times(root, &first));
     coefficients.iter_mut().zip(&values).for_each(|(number, value)| *number /= (1.0 - value).max(SMALLEST));
     let inner: Vec<f64> = (0..size)
         .map(|place| coefficients.iter().zip(vectors.chunks_exact(size)).map(|(number, vector)| number * vector[place]).sum())
         .collect();
-    let second = times(covariance, &times(&root, &inner));
+    let second = times(covariance, &times(root, &inner));
     let third = times(others, &times(&q, &error));
     let change: Vec<f64> = first.iter().zip(second).zip(third).map(|((first, second), third)| first + second + third).collect();
     let logits = logarithms.iter().enumerate().map(|(class, logarithm)| {

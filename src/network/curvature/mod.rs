@@ -9,6 +9,7 @@ mod inverse;
 mod jacobian;
 mod leave_one_out;
 mod memory;
+mod minimum;
 mod pass;
 mod posterior;
 mod progress;
@@ -16,6 +17,7 @@ mod scope;
 mod sensitivity;
 mod spectrum;
 mod transpose;
+mod vectors;
 mod windows;
 
 use std::borrow::Cow;

@@ -113,17 +113,20 @@ impl Outputs {
 
     /// ln p and the label of each sample.
     pub(super) fn log_probabilities(&self) -> impl Iterator<Item = (Vec<f64>, usize)> {
-        let classes = self.logits.len() / self.labels.len().max(1);
-        self.logits
-            .chunks_exact(classes)
-            .zip(&self.labels)
-            .map(|(logits, label)| (log_softmax(logits.iter().map(|logit| f64::from(*logit))), *label))
+        log_probabilities(&self.logits, &self.labels)
     }
 
     /// Σ of the cross-entropy, in nats.
     pub(super) fn loss(&self) -> f64 {
         self.log_probabilities().map(|(logarithms, label)| -logarithms[label]).sum()
     }
+}
+
+/// ln p and the label of each sample, for logits `[sample, class]`.
+pub(super) fn log_probabilities(logits: &[f32], labels: &[usize]) -> impl Iterator<Item = (Vec<f64>, usize)> {
+    let classes = (logits.len() / labels.len().max(1)).max(1);
+    let of_sample = |(logits, label): (&[f32], &usize)| (log_softmax(logits.iter().map(|logit| f64::from(*logit))), *label);
+    logits.chunks_exact(classes).zip(labels).map(of_sample)
 }
 
 /// ln softmax of logits.

@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 
 use regulus_linalg::eigen::Eigen;
 use regulus_linalg::product::{Matrix, add_lower_square, multiply};
+use regulus_model::Weights;
 
 use super::corrected::Corrected;
 use super::gradients::{PerDirection, Terms};
 use super::inverse::{Inverse, variances};
 use super::jacobian::Layer;
-use super::pass::{Columns, Gather, Outputs, contrasts};
+use super::minimum::Minimum;
+use super::pass::{Columns, Gather, Outputs, contrasts, log_probabilities};
 use super::progress::{Done, Stopped};
 use super::{Curvature, CurvatureInput, Watch};
 
@@ -39,6 +41,9 @@ pub struct Posterior {
     pub(super) block: Vec<f64>,
     pub(super) inverse: Inverse,
     pub(super) samples: Vec<Linearized>,
+    /// How many samples each of them stands for.
+    pub(super) each: f64,
+    minimum: Minimum,
 }
 
 /// The selected directions of each layer, and where they begin among all.
@@ -104,7 +109,11 @@ impl CurvatureInput<'_> {
             corrected.layers.iter().flat_map(|layer| ["weight", "bias"].map(|leaf| format!("{}.{leaf}", layer.name))).collect();
         let penalized = lambdas.iter().filter(|(name, _)| names.contains(name)).map(|(name, lambda)| (name.clone(), *lambda)).collect();
         let Some(inverse) = Inverse::of(&block, &corrected, &own, &selection) else { return Ok(None) };
-        Ok(Some(Posterior { corrected, lambdas: own, penalized, selection, block, inverse, samples: linearized }))
+        let minimum = Minimum { weights: self.weights.clone(), logits: Vec::new() };
+        let lambdas = own;
+        let mut posterior = Posterior { corrected, lambdas, penalized, selection, block, inverse, samples: linearized, each, minimum };
+        posterior.minimum = self.minimum(&posterior, watch)?;
+        Ok(Some(posterior))
     }
 }
 
@@ -113,6 +122,29 @@ impl Posterior {
     #[must_use]
     pub fn curvature(&self) -> Curvature {
         self.corrected.curvature()
+    }
+
+    /// The weights at the minimum of the objective of the linearized network.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.minimum.weights
+    }
+
+    /// Σ of the cross-entropy of all samples there, in nats.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.each * self.at_minimum().flatten().map(|(logarithms, label)| -logarithms[label]).sum::<f64>()
+    }
+
+    /// ln p and the label of each sample there, in the batches of the samples.
+    pub(super) fn at_minimum(&self) -> impl Iterator<Item = Vec<(Vec<f64>, usize)>> {
+        let mut begin = 0;
+        self.samples.iter().map(move |samples| {
+            let Outputs { logits, labels, .. } = &samples.outputs;
+            let own = &self.minimum.logits[begin..][..logits.len()];
+            begin += logits.len();
+            log_probabilities(own, labels).collect()
+        })
     }
 }
 

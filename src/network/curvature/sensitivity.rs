@@ -17,9 +17,10 @@ use regulus_model::{Values, Weights};
 use super::gradients::sum;
 use super::inverse::Inverse;
 use super::jacobian::Layer;
-use super::pass::{Columns, Gather, Outputs, spread};
+use super::pass::{Columns, Gather, Outputs};
 use super::posterior::Posterior;
 use super::progress::{Done, Stopped};
+use super::vectors::{combined, product};
 use super::{CurvatureInput, Watch};
 
 impl Posterior {
@@ -37,30 +38,18 @@ impl Posterior {
         let lambdas: Vec<[f64; 2]> = self.lambdas.iter().map(|lambdas| lambdas.map(|lambda| factor * lambda)).collect();
         let inverse = Inverse::of(&self.block, &self.corrected, &lambdas, &self.selection)?;
         let change = inverse.times(&self.corrected, &self.selection, &self.pull(weights, 1.0 - factor));
-        let changed = |name: &str, old: &Values| match change.get(name) {
-            Some(change) => {
-                let numbers = old.numbers.iter().zip(&change.numbers).map(|(old, change)| old + change).collect();
-                Values { numbers, ..old.clone() }
-            }
-            None => old.clone(),
-        };
-        Some(weights.map(changed))
+        Some(combined(weights, &change, 1.0))
     }
 
     /// The derivative of the loss whose gradient is `gradient` with the logarithm of a factor of every λ.
     #[must_use]
     pub fn slope_by_log_lambda(&self, weights: &Weights, gradient: &Weights) -> f64 {
-        let change = self.change_by_log_lambda(weights);
-        let product = |(name, change): (&String, &Values)| {
-            let gradient = gradient.get(name).map(|values| values.numbers.as_slice()).unwrap_or_default();
-            change.numbers.iter().zip(gradient).map(|(change, gradient)| f64::from(*change) * f64::from(*gradient)).sum::<f64>()
-        };
-        change.iter().map(product).sum()
+        product(&self.change_by_log_lambda(weights), gradient, |_| 1.0)
     }
 
     /// `factor`·λ·w of the penalized parameters, 0 of the others.
     #[expect(clippy::cast_possible_truncation, reason = "weights are float32")]
-    fn pull(&self, weights: &Weights, factor: f64) -> Weights {
+    pub(super) fn pull(&self, weights: &Weights, factor: f64) -> Weights {
         weights.map(|name, values| {
             let scale = (factor * self.penalized.get(name).copied().unwrap_or(0.0)) as f32;
             Values { numbers: values.numbers.iter().map(|number| scale * number).collect(), ..values.clone() }
@@ -69,15 +58,17 @@ impl Posterior {
 }
 
 impl CurvatureInput<'_> {
-    /// The gradient of the mean cross-entropy of the samples in the parameters of the layers; 0 for the others.
+    /// The gradient of the mean cross-entropy of the samples in the parameters of the layers; 0 for the others. Many samples are represented by some of them.
     ///
     /// # Errors
     ///
     /// When `watch` returns false.
     pub fn gradient(&self, watch: &Watch) -> Result<Weights, Stopped> {
-        let samples = self.subset.count();
+        let columns = Columns::Errors;
+        let (indices, _) = self.sampled(columns.count(1));
+        let samples = indices.len();
         let done = Done::of("gradient", samples as u64, watch);
-        let strips = self.pass(Columns::Errors).run(&spread(samples, samples), &done, |_| GradientSums::default())?;
+        let strips = self.pass(columns).run(&indices, &done, |_| GradientSums::default())?;
         let mut sums: BTreeMap<usize, [Vec<f32>; 2]> = BTreeMap::new();
         for (index, [kernel, bias]) in strips.into_iter().flat_map(|strip| strip.0) {
             let to = sums.entry(index).or_insert_with(|| [vec![0.0; kernel.len()], vec![0.0; bias.len()]]);
