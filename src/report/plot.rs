@@ -59,6 +59,8 @@ pub(super) enum Look {
     Steps(usize),
     /// Large dots without a line.
     Dots(usize),
+    /// Rings around dots.
+    Rings(usize),
     /// Thin vertical lines: pairs of points of the same x.
     Thin(usize),
     /// Thick vertical lines: pairs of points of the same x.
@@ -91,6 +93,7 @@ impl Look {
         | Self::Dashed(index)
         | Self::Steps(index)
         | Self::Dots(index)
+        | Self::Rings(index)
         | Self::Thin(index)
         | Self::Thick(index)
         | Self::Bars(index, _)) = self;
@@ -237,10 +240,14 @@ impl Plot {
         let colour = series.look.colour();
         let has_dots = match series.look {
             Look::Line(_) | Look::Dashed(_) => placed.len() <= DOTS,
-            Look::Dots(_) => true,
+            Look::Dots(_) | Look::Rings(_) => true,
             _ => false,
         };
-        let radius = if matches!(series.look, Look::Dots(_)) { 4.5 } else { 2.2 };
+        let (class, radius) = match series.look {
+            Look::Rings(_) => ("ring", 7.0),
+            Look::Dots(_) => ("dot", 4.0),
+            _ => ("dot", 2.2),
+        };
         html! {
             @match series.look {
                 Look::Line(_) => path class={ "line c" (colour) } d=(line(&placed)) {},
@@ -249,11 +256,11 @@ impl Plot {
                 Look::Thin(_) => path class={ "line c" (colour) } d=(pairs(&placed)) {},
                 Look::Thick(_) => path class={ "line thick c" (colour) } d=(pairs(&placed)) {},
                 Look::Bars(_, width) => path class={ "area c" (colour) } d=(self.bars(series, width)) {},
-                Look::Dots(_) => {},
+                Look::Dots(_) | Look::Rings(_) => {},
             }
             @if has_dots {
                 @for (point, place) in series.points.iter().filter(|point| self.x(point[0]).is_some() && self.y(point[1]).is_some()).zip(&placed) {
-                    circle class={ "dot c" (colour) } cx=(self::place(place[0])) cy=(self::place(place[1])) r=(radius) {
+                    circle class={ (class) " c" (colour) } cx=(self::place(place[0])) cy=(self::place(place[1])) r=(radius) {
                         title { (series.name) " " (rounded(point[1])) " at " (rounded(point[0])) }
                     }
                 }
@@ -282,6 +289,7 @@ fn swatch(look: Look) -> Markup {
                 Look::Dashed(_) => path class={ "line dashed c" (colour) } d="M0 5H24" {},
                 Look::Thick(_) => path class={ "line thick c" (colour) } d="M0 5H24" {},
                 Look::Dots(_) => circle class={ "dot c" (colour) } cx="12" cy="5" r="4.5" {},
+                Look::Rings(_) => circle class={ "ring c" (colour) } cx="12" cy="5" r="4" {},
                 Look::Bars(..) => rect class={ "area c" (colour) } width="24" height="10" {},
             }
         }

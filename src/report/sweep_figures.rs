@@ -74,6 +74,15 @@ impl<'a> Line<'a> {
         self.trials.iter().filter_map(|at| Some([at.value, value(at.trial)?])).filter(|point| point[1].is_finite()).collect()
     }
 
+    /// The lowest and the chosen trial.
+    fn marks(&self, sweep: &SweepFiles, value: fn(&Comparison) -> f64) -> [Series; 2] {
+        let mark = |trial: Option<usize>| self.points(|found| found.comparison.as_ref().filter(|_| Some(found.trial) == trial).map(value));
+        [
+            Series { name: "lowest".to_owned(), look: Look::Rings(2), points: mark(sweep.study.minimum) },
+            Series { name: "chosen".to_owned(), look: Look::Dots(1), points: mark(sweep.study.chosen) },
+        ]
+    }
+
     fn value_of(&self, trial: Option<usize>) -> Option<f64> {
         self.trials.iter().find(|at| Some(at.trial.trial) == trial).map(|at| at.value)
     }
@@ -95,20 +104,13 @@ impl<'a> Line<'a> {
 
 /// The criterion, and near its lowest value the paired differences to it with their intervals.
 fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
-    let study = &sweep.study;
-    let title = criterion_title(study.criterion);
+    let criterion = sweep.study.criterion;
+    let title = criterion_title(criterion);
     let means = line.points(|trial| Some(trial.comparison?.mean));
     let values: Vec<f64> = means.iter().map(|point| point[1]).collect();
-    let marks = |value: fn(&Comparison) -> f64| {
-        let mark = |trial: Option<usize>| line.points(|found| found.comparison.as_ref().filter(|_| Some(found.trial) == trial).map(value));
-        [
-            Series { name: "lowest".to_owned(), look: Look::Dots(2), points: mark(study.minimum) },
-            Series { name: "chosen".to_owned(), look: Look::Dots(1), points: mark(study.chosen) },
-        ]
-    };
     let mut series = vec![Series { name: format!("mean {title}"), look: Look::Line(0), points: means }];
-    series.extend(marks(|found| found.mean));
-    let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(study.criterion), false, series) else { return Vec::new() };
+    series.extend(line.marks(sweep, |found| found.mean));
+    let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(criterion), false, series) else { return Vec::new() };
     let (low, high) = values.iter().fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, *value), f64::max(high, *value)));
     // A λ that is far too large would hide the others.
     if low > 0.0 && high > 4.0 * low {
@@ -118,39 +120,43 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
         "With one training of each trial there is no standard error; use folds, repeats or seeds.".clone_into(&mut plot.note);
         return vec![plot.figure()];
     };
-    let near = within(line);
-    plot.bands.extend(near.clone());
-    let mut figures = vec![plot.figure()];
-    let is_shown =
-        |at: &&At| at.trial.comparison.is_some_and(|found| found.difference - quantile * found.standard_error.unwrap_or(0.0) <= 0.0);
+    plot.bands.extend(within(line));
+    std::iter::once(plot).chain(differences(sweep, line, quantile)).map(|plot| plot.figure()).collect()
+}
+
+/// The paired differences to the lowest, of the trials whose interval reaches 0 and of those beside them.
+fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     let ends = |at: &At, factor: f64| {
         let found = at.trial.comparison?;
         let half = factor * found.standard_error.filter(|error| *error > 0.0)?;
         Some([[at.value, found.difference - half], [at.value, found.difference + half]])
     };
-    let intervals = |factor: f64| line.trials.iter().filter(is_shown).filter_map(|at| ends(at, factor)).flatten().collect::<Vec<_>>();
-    // The ends of the intervals that reach 0, and what else is between them.
-    let highest = intervals(quantile).iter().map(|point| point[1]).fold(0.0, f64::max);
-    let differences: Vec<[f64; 2]> =
-        line.points(|trial| Some(trial.comparison?.difference)).into_iter().filter(|point| point[1] <= highest).collect();
+    let compared: Vec<&At> = line.trials.iter().filter(|at| at.trial.comparison.is_some()).collect();
+    // The lowest has no interval.
+    let reaches = |at: &At| ends(at, quantile).is_none_or(|ends| ends[0][1] <= 0.0);
+    let highest = compared.iter().filter(|at| reaches(at)).filter_map(|at| ends(at, quantile)).map(|ends| ends[1][1]).fold(0.0, f64::max);
+    // One that is far above would hide the differences of the others.
+    let is_beside = |index: usize| {
+        let difference = compared[index].trial.comparison.map_or(f64::INFINITY, |found| found.difference);
+        let mut beside = [index.checked_sub(1), Some(index + 1)].into_iter().flatten().filter_map(|index| compared.get(index));
+        (highest <= 0.0 || difference <= 3.0 * highest) && beside.any(|at| reaches(at))
+    };
+    let shown: Vec<&At> = compared.iter().enumerate().filter(|(index, at)| reaches(at) || is_beside(*index)).map(|(_, at)| *at).collect();
+    let intervals = |factor: f64| shown.iter().filter_map(|at| ends(at, factor)).flatten().collect::<Vec<_>>();
+    let means = shown.iter().filter_map(|at| Some([at.value, at.trial.comparison?.difference])).collect::<Vec<_>>();
     let mut series = vec![
         Series { name: "95 % interval".to_owned(), look: Look::Thin(4), points: intervals(quantile) },
         Series { name: "± one standard error".to_owned(), look: Look::Thick(0), points: intervals(1.0) },
-        Series { name: "mean difference".to_owned(), look: Look::Line(0), points: differences },
+        Series { name: "mean difference".to_owned(), look: Look::Line(0), points: means.clone() },
     ];
-    series.extend(
-        marks(|found| found.difference)
-            .into_iter()
-            .map(|marks| Series { points: marks.points.into_iter().filter(|point| point[1] <= highest).collect(), ..marks }),
-    );
-    let title = format!("Difference to the lowest {title}");
-    let Some(mut plot) = line.plot(sweep, &title, "paired difference", false, series) else { return figures };
+    let marks = line.marks(sweep, |found| found.difference);
+    series.extend(marks.map(|marks| Series { points: marks.points.into_iter().filter(|point| means.contains(point)).collect(), ..marks }));
+    let title = format!("Difference to the lowest {}", criterion_title(sweep.study.criterion));
+    let mut plot = line.plot(sweep, &title, "paired difference", false, series)?;
     plot.rules.push(Rule::Y(0.0));
-    plot.bands.extend(near);
-    plot.note =
-        format!("Paired over {}; t = {quantile:.3}. Only trials whose interval reaches 0, and those between, are shown.", sweep.units());
-    figures.push(plot.figure());
-    figures
+    plot.bands.extend(within(line));
+    plot.note = format!("Paired over {}; t = {quantile:.3}. Trials whose interval reaches 0, and near ones beside them.", sweep.units());
+    Some(plot)
 }
 
 /// The range of the trials within one standard error of the lowest.
