@@ -75,6 +75,12 @@ def write_images(folder, split, images, labels):
         write_idx(Path(folder) / name, values)
 
 
+def halved(images):
+    """Means over 2×2 pixels."""
+    count, height, width = images.shape
+    return np.rint(images.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4))).astype(np.uint8)
+
+
 def write_draw(source, target, count, seed):
     """A folder with `count` random images of the training split in `source`, and its whole test split."""
     images, labels = read_images(source, "train")

@@ -33,7 +33,7 @@ pub(super) struct SearchArgs {
     /// The rule of the choice [default: minimum]
     #[arg(long, value_enum)]
     pub rule: Option<RuleArg>,
-    /// Go through λ from large to small, each training starting from the weights of the one before, with `sweep.path_epochs` epochs
+    /// Go through λ from small to large, each training starting from the weights of the one before, with `sweep.path_epochs` epochs
     #[arg(long, conflicts_with_all = ["random", "tpe", "pruner", "reshuffle"])]
     pub path: bool,
     /// Which trials end early [default: none]

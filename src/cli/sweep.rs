@@ -15,12 +15,12 @@ use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
 use super::study::{comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
 use super::sweep_cluster;
-use super::table::{counted, duration, grouped, loss, metrics_listed};
+use super::table::{counted, duration, grouped, loss, metrics_listed, percent};
 use super::train::stop_on_signals;
 use crate::config::number::Count;
 use crate::config::{ConfigTable, Criterion, Pruner, Rule, Sweep};
 use crate::error::Error;
-use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Study};
+use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Study, UNRELIABLE};
 
 /// How results are printed.
 #[derive(Clone, Copy)]
@@ -219,7 +219,9 @@ pub(super) fn outcome(criterion: Criterion, result: &FitResult) -> String {
         (_, Some(message)) => message.clone(),
         (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
         (None, None) => {
-            let ranked = result.loss(criterion).map_or("not defined".to_owned(), loss);
+            let unreliable = result.criteria.as_ref().and_then(|found| found.unreliable).filter(|fraction| *fraction > UNRELIABLE);
+            let without = unreliable.map_or("not defined".to_owned(), |fraction| format!("unreliable ({})", percent(fraction)));
+            let ranked = result.loss(criterion).map_or(without, loss);
             let gamma = result.criteria.as_ref().and_then(|found| found.gamma).map_or(String::new(), |gamma| format!(", γ {gamma:.1}"));
             format!("{} {ranked}{gamma}", criterion_title(criterion))
         }

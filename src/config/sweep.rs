@@ -35,7 +35,7 @@ pub struct Sweep {
     pub criterion: Criterion,
     /// The rule of the choice.
     pub rule: Rule,
-    /// Whether λ goes from large to small, each training starting from the weights of the one before.
+    /// Whether λ goes from small to large, each training starting from the weights of the one before.
     pub path: bool,
     /// Epochs of each training of the path but the first, which has `train.epochs`.
     pub path_epochs: Count,

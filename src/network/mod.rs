@@ -18,7 +18,7 @@ mod visit;
 mod weights;
 
 pub use batch_norm::BatchStatistics;
-pub use curvature::{Curvature, CurvatureInput, LeaveOneOut, Posterior, Scope, Spectrum, Stopped, Watch};
+pub use curvature::{Curvature, CurvatureInput, Determinant, LeaveOneOut, Posterior, Scope, Spectrum, Stopped, Watch};
 pub use module::Network;
 pub use output::Output;
 pub use picture::PicturePredictor;

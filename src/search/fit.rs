@@ -124,6 +124,9 @@ pub struct FitCriteria {
     pub unreliable: Option<f64>,
 }
 
+/// The largest fraction of unreliable images with which a leave-one-out loss ranks a training.
+pub const UNRELIABLE: f64 = 0.005;
+
 impl FitCriteria {
     fn of(criteria: Criteria, criterion: Criterion) -> Self {
         let Criteria { log_evidence, gamma, leave_one_out, .. } = criteria;
@@ -136,7 +139,8 @@ impl FitCriteria {
 }
 
 impl FitResult {
-    /// What ranks the training among those with other settings: less is better. `None` if it was not completed, or it is not defined.
+    /// What ranks the training among those with other settings: less is better. `None` if it was not completed, or it is not defined. A leave-one-out loss is not where
+    /// more than [`UNRELIABLE`] of the images are unreliable.
     #[must_use]
     pub fn loss(&self, criterion: Criterion) -> Option<f64> {
         if self.state != FitState::Completed {
@@ -146,8 +150,9 @@ impl FitResult {
             Criterion::ValidationLoss => self.validation_loss,
             Criterion::Evidence => Some(-self.criteria.as_ref()?.log_evidence? / self.train_samples as f64),
             Criterion::Loo => {
-                let losses = &self.criteria.as_ref()?.leave_one_out;
-                (!losses.is_empty()).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
+                let FitCriteria { leave_one_out: losses, unreliable, .. } = self.criteria.as_ref()?;
+                let is_reliable = unreliable.is_some_and(|fraction| fraction <= UNRELIABLE);
+                (!losses.is_empty() && is_reliable).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
             }
         }
     }

@@ -32,7 +32,7 @@ mod words;
 mod zero_weights;
 
 pub use collect::Ended;
-pub use fit::{Fit, FitCriteria, FitResult, FitState};
+pub use fit::{Fit, FitCriteria, FitResult, FitState, UNRELIABLE};
 pub use folder::SweepFolder;
 pub use index_ranges::index_ranges;
 pub use kubernetes::{KubernetesJob, Volume};

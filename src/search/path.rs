@@ -1,14 +1,15 @@
-//! A path through λ, from large to small, each training starting from the weights of the one before; and its finalists, trained again from initial weights.
+//! A path through λ, from small to large, each training starting from the weights of the one before; and its finalists, trained again from initial weights.
 
 use super::{Fit, FitResult, Plan, study};
 use crate::config::{CheckpointKind, ConfigError, Experiment};
 
 impl Plan {
-    /// The trials from the largest λ to the smallest. `None` without a path.
+    /// The trials from the smallest λ to the largest. `None` without a path. With a large λ all weights go to 0, from where gradients lead no further: the other
+    /// way a path would stay there.
     pub(super) fn path(&self) -> Option<Vec<usize>> {
         let lambdas = self.lambdas_beside(0);
         let mut trials: Vec<usize> = (0..self.trials.len()).collect();
-        trials.sort_by(|one, other| lambdas[*other].unwrap_or(0.0).total_cmp(&lambdas[*one].unwrap_or(0.0)));
+        trials.sort_by(|one, other| lambdas[*one].unwrap_or(0.0).total_cmp(&lambdas[*other].unwrap_or(0.0)));
         self.sweep.path.then_some(trials)
     }
 

@@ -8,8 +8,7 @@ use regulus_model::Weights;
 use super::Session;
 use crate::data::Subset;
 use crate::error::Error;
-use crate::network::{CurvatureInput, LeaveOneOut, Network, Posterior, Scope};
-use crate::objective::Evidence;
+use crate::network::{CurvatureInput, Determinant, LeaveOneOut, Network, Posterior, Scope};
 
 /// Measures of a trained network on its training data, which can be compared between trainings with different λ. They are those of the network linearized at its
 /// weights, at the minimum of its objective.
@@ -77,20 +76,16 @@ impl TrainedPosterior<'_> {
     /// The measures by which λ can be chosen.
     #[must_use]
     pub fn criteria(&self) -> Criteria {
-        let Some(posterior) = &self.posterior else {
-            return Criteria { log_evidence: None, gamma: None, gammas: BTreeMap::new(), leave_one_out: None };
-        };
+        let none = Criteria { log_evidence: None, gamma: None, gammas: BTreeMap::new(), leave_one_out: None };
+        let Some(posterior) = &self.posterior else { return none };
         let leave_one_out = self.network.threads().run(|| posterior.leave_one_out());
-        let curvature = posterior.curvature();
-        let mut log_evidence = -posterior.loss();
-        let mut gammas = BTreeMap::new();
-        for (name, spectrum) in &curvature.spectra {
-            let (Some(lambda), Some(values)) = (self.lambdas.get(name), posterior.weights().get(name)) else { continue };
-            let squared_norm = values.numbers.iter().map(|number| f64::from(*number) * f64::from(*number)).sum();
-            let evidence = Evidence::of(*lambda, &[spectrum], squared_norm);
-            log_evidence += evidence.log_evidence;
-            gammas.insert(name.clone(), evidence.gamma);
-        }
+        let Some(Determinant { log_ratio, gammas }) = posterior.determinant() else { return none };
+        let of_penalty = |(name, lambda): (&String, &f64)| {
+            let weights = posterior.weights().get(name).map(|values| values.numbers.as_slice()).unwrap_or_default();
+            lambda * weights.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>()
+        };
+        let penalty: f64 = self.lambdas.iter().map(of_penalty).sum();
+        let log_evidence = -posterior.loss() - 0.5 * (penalty + log_ratio);
         let gamma = gammas.values().sum();
         Criteria { log_evidence: Some(log_evidence), gamma: Some(gamma), gammas, leave_one_out: Some(leave_one_out) }
     }

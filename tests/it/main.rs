@@ -34,6 +34,7 @@ mod objective;
 mod own_penalties;
 mod own_penalty_training;
 mod penalties;
+mod posterior;
 mod readme;
 mod reference;
 mod refused_penalties;

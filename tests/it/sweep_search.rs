@@ -199,11 +199,11 @@ fn repeats_are_other_splits_and_their_error_is_corrected() {
 }
 
 #[test]
-fn a_path_starts_from_the_weights_of_the_larger_lambda() {
+fn a_path_starts_from_the_weights_of_the_smaller_lambda() {
     let sandbox = Sandbox::new();
     let sweep = |dir: &str, jobs: &str| {
         let base = ["sweep", "small.toml", "--path", "--folds", "2", "--set", "sweep.path_finalists=2", "--jobs", jobs, "--sweep-dir", dir];
-        sandbox.ok(&[base.as_slice(), &["--grid", "penalty.0.lambda=0,1,100", "--format", "markdown"]].concat()).stderr()
+        sandbox.ok(&[base.as_slice(), &["--grid", "penalty.0.lambda=100,1,0", "--format", "markdown"]].concat()).stderr()
     };
     let printed = sweep("one", "1");
     sweep("three", "3");
@@ -232,9 +232,9 @@ fn a_path_starts_from_the_weights_of_the_larger_lambda() {
         let rows = fs::read_to_string(sandbox.path(&format!("{dir}/metrics.jsonl"))).unwrap();
         serde_json::from_str::<Value>(rows.lines().last().unwrap()).unwrap()["data_loss"].clone()
     };
-    assert_eq!(train("large", &["penalty.0.lambda=100"]), first["validation_loss"]);
-    sandbox.ok(&["export", "large", "--output", "large.safetensors"]);
-    assert_eq!(train("next", &["penalty.0.lambda=1", "model.init=large.safetensors", "train.epochs=1"]), second["validation_loss"]);
+    assert_eq!(train("small", &["penalty.0.lambda=0"]), first["validation_loss"]);
+    sandbox.ok(&["export", "small", "--output", "small.safetensors"]);
+    assert_eq!(train("next", &["penalty.0.lambda=1", "model.init=small.safetensors", "train.epochs=1"]), second["validation_loss"]);
     // The finalists, from initial weights.
     let checks = found["path"].as_array().unwrap();
     assert_eq!(checks.len(), 2, "{found}");

@@ -124,7 +124,7 @@ pub(super) fn variances(corrected: &Corrected, lambdas: &[[f64; 2]], selection: 
 }
 
 /// The Cholesky factor of the block plus the precisions on its diagonal. Returns `None` if a number is not finite.
-fn factored(block: &[f64], precisions: &[f64]) -> Option<Cholesky> {
+pub(super) fn factored(block: &[f64], precisions: &[f64]) -> Option<Cholesky> {
     let size = precisions.len();
     let diagonal = (0..size).map(|index| block[index * size + index] + precisions[index]);
     let largest = diagonal.fold(f64::MIN_POSITIVE, f64::max);

@@ -3,10 +3,13 @@
 
 mod blocks;
 mod corrected;
+mod determinant;
 mod eigen;
 mod gradients;
 mod inverse;
 mod jacobian;
+#[cfg(test)]
+mod laplace_torch;
 mod leave_one_out;
 mod memory;
 mod minimum;
@@ -23,6 +26,7 @@ mod windows;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+pub use determinant::Determinant;
 pub use leave_one_out::LeaveOneOut;
 pub use posterior::Posterior;
 pub use progress::{Stopped, Watch};
