@@ -347,8 +347,8 @@ mod tests {
         assert_eq!(plot.in_words(), words);
         let figure = plot.figure().into_string();
         assert!(figure.contains(&format!("role=\"img\" aria-label=\"{words}\"")), "{figure}");
-        // From the left end, 2 at the top, to the right end.
-        assert!(figure.contains("d=\"M54 34L215 172L376 126\""), "{figure}");
+        // A third of the way from 0 to 3 with 2 at the top, to the right end.
+        assert!(figure.contains("d=\"M161.3 34L268.7 172L376 126\""), "{figure}");
     }
 
     #[test]
