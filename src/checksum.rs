@@ -37,6 +37,19 @@ pub fn with_checksum(value: &impl Serialize) -> String {
     format!("{body},\n  \"{KEY}\": \"{}\"\n}}\n", sha256(content.to_string().as_bytes()))
 }
 
+/// As [`with_checksum`], on one line.
+///
+/// # Panics
+///
+/// As there.
+#[must_use]
+pub fn compact_with_checksum(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
+    let content: Value = serde_json::from_str(&text).unwrap_or_else(|error| unreachable!("the JSON was just written: {error}"));
+    let body = text.strip_suffix('}').unwrap_or_else(|| unreachable!("an object with keys"));
+    format!("{body},\"{KEY}\":\"{}\"}}\n", sha256(content.to_string().as_bytes()))
+}
+
 /// The content of a JSON file without its checksum. A file without a checksum is accepted: version 0.1.0 wrote none.
 ///
 /// # Errors
@@ -62,6 +75,8 @@ mod tests {
         let text = with_checksum(&serde_json::json!({ "b": [1.5, null], "a": "é" }));
         assert!(text.ends_with("\"\n}\n") && text.contains("\"sha256\": \""), "{text}");
         assert_eq!(without_checksum(text.as_bytes()).unwrap(), serde_json::json!({ "b": [1.5, null], "a": "é" }));
+        let compact = compact_with_checksum(&serde_json::json!({ "b": [1.5, null], "a": "é" }));
+        assert_eq!((without_checksum(compact.as_bytes()), compact.lines().count()), (without_checksum(text.as_bytes()), 1));
         assert!(without_checksum(text.replace("1.5", "1.25").as_bytes()).unwrap_err().contains("restore the file"));
         assert_eq!(without_checksum(b"{\"a\": 1}").unwrap(), serde_json::json!({ "a": 1 }), "files of version 0.1.0");
         assert!(without_checksum(b"{").is_err());

@@ -38,6 +38,8 @@ pub(super) enum Command {
     Sweep(Box<SweepCommandArgs>),
     /// Measure a trained network on a split of its data, or on new images
     Evaluate(EvaluateArgs),
+    /// Write a report of a run or a sweep: one HTML file that needs nothing else
+    Report(ReportArgs),
     /// Predict the class of image files, or denoise them
     Predict(PredictArgs),
     /// Write a trained network for other programs
@@ -91,6 +93,9 @@ pub(super) struct TrainArgs {
     /// The run folder to create, instead of one named after the time in `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// Write no `report.html` at the end
+    #[arg(long)]
+    pub no_report: bool,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
@@ -106,6 +111,9 @@ pub(super) struct ResumeArgs {
     /// For a sweep: the format of the table of trials
     #[arg(long, value_enum, conflicts_with = "json")]
     pub format: Option<TableFormatArg>,
+    /// Write no `report.html` at the end
+    #[arg(long)]
+    pub no_report: bool,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
@@ -131,6 +139,9 @@ pub(super) struct SweepArgs {
     /// The folder to create, instead of one named after the time in `artifacts`
     #[arg(long, value_name = "DIR")]
     pub sweep_dir: Option<PathBuf>,
+    /// Write no `report.html` at the end
+    #[arg(long)]
+    pub no_report: bool,
     /// Set a value of the config, as in `train`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -174,6 +185,22 @@ pub(super) struct EvaluateArgs {
     /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// A run folder, or the folder of a sweep; also of one that has not ended
+    #[arg(value_name = "RUN_OR_SWEEP")]
+    pub folder: PathBuf,
+    /// The file to write [default: `report.html` in the folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Open it in the browser
+    #[arg(long)]
+    pub open: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -14,6 +14,7 @@ mod man;
 mod predict;
 mod print;
 mod progress;
+mod report;
 mod search_args;
 mod study;
 mod summary;
@@ -51,6 +52,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Resume(args) => train::resume(&args),
         Command::Sweep(args) => sweep::sweep_or(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Report(args) => report::report(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),
         Command::Check(args) => check::check(&args),

@@ -1,10 +1,12 @@
 //! The table of the trials of a sweep.
 
 use super::args::TableFormatArg;
-use super::table::{loss, metric_title, metric_value, percent, table};
-use crate::config::{Criterion, Rule};
+use super::table::table;
+use crate::config::Criterion;
 use crate::error::Error;
-use crate::search::{FitState, Plan, Study, TrialSummary};
+use crate::numbers::{loss, magnitude, metric_title, metric_value, percent, signed};
+use crate::search::{FitState, Plan, Study, TrialSummary, mark, plain_setting};
+pub(super) use crate::search::{criterion_title, settings, why};
 
 /// The cell of a trial: rounded for people, or with every digit.
 type Cell<'a> = Box<dyn Fn(&TrialSummary, bool) -> Option<String> + 'a>;
@@ -43,7 +45,7 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     };
     let setting = |key: &'a str| Column {
         title: key.to_owned(),
-        cell: Box::new(move |trial: &TrialSummary, _| plan.setting(trial.trial, key).map(plain)),
+        cell: Box::new(move |trial: &TrialSummary, _| plan.setting(trial.trial, key).map(plain_setting)),
     };
     let metrics = study.trials.iter().find(|trial| !trial.validation.is_empty()).map(|trial| &trial.validation);
     let metric = |name: &'a String| Column {
@@ -79,60 +81,6 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     }
     columns.push(Column { title: String::new(), cell: Box::new(move |trial, _| Some(mark(trial, study))) });
     columns
-}
-
-/// The title of what ranks the trials.
-pub(super) fn criterion_title(criterion: Criterion) -> &'static str {
-    match criterion {
-        Criterion::ValidationLoss => "validation loss",
-        Criterion::Loo => "leave-one-out loss",
-        Criterion::Evidence => "−log evidence/m",
-    }
-}
-
-/// A setting without quotes.
-fn plain(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// A difference with its sign.
-fn signed(value: f64) -> String {
-    let sign = if value < 0.0 { "" } else { "+" };
-    format!("{sign}{}", loss(value))
-}
-
-/// A number with three decimals, or four digits if it is large.
-fn magnitude(value: f64) -> String {
-    if value < 1e6 { format!("{value:.3}") } else { format!("{value:.3e}") }
-}
-
-/// What is special about a trial.
-fn mark(trial: &TrialSummary, study: &Study) -> String {
-    let state = match trial.state {
-        FitState::Completed if trial.comparison.is_none() && trial.unreliable.is_some_and(|fraction| fraction > 0.0) => Some("unreliable"),
-        FitState::Completed if trial.comparison.is_none() => Some("not defined"),
-        FitState::Completed => None,
-        state => Some(state.name()),
-    };
-    let marks = [state, (study.minimum == Some(trial.trial)).then_some("minimum"), (study.chosen == Some(trial.trial)).then_some("chosen")];
-    marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// The settings of a trial, such as `penalty.0.lambda=0.1`.
-pub(super) fn settings(settings: &[(String, toml::Value)]) -> String {
-    settings.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect::<Vec<_>>().join(" ")
-}
-
-/// Why a trial was chosen.
-pub(super) fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
-    let lowest = format!("the lowest {}", criterion_title(study.criterion));
-    match (study.rule, study.minimum) {
-        (Rule::OneStandardError, Some(minimum)) if minimum == chosen => format!("{lowest}; no larger λ is within one standard error of it"),
-        (Rule::OneStandardError, Some(minimum)) => {
-            format!("the largest λ within one standard error of {lowest}, that of {}", settings(&plan.trials[minimum]))
-        }
-        _ => lowest,
-    }
 }
 
 fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {

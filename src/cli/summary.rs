@@ -8,6 +8,7 @@ use super::print;
 use super::table::{counted, duration, grouped, loss, metric_title, metric_value, percent, rounded, table};
 use crate::config::CheckpointKind;
 use crate::error::Error;
+pub(super) use crate::numbers::short;
 use crate::run::RunFolder;
 use crate::session::{EndedBy, Measured, SplitSummary, Status, Summary};
 
@@ -128,25 +129,4 @@ fn checkpoint_in_words(summary: &Summary, kept: CheckpointKind) -> String {
     format!(
         "`evaluate`, `predict` and `export` use {kept}; `--checkpoint {other}` selects those of epoch {epoch}, and `train.keep` = \"{other}\" makes them the default"
     )
-}
-
-/// A λ with few digits.
-pub(super) fn short(lambda: f64) -> String {
-    if lambda == 0.0 || (1e-3..1e6).contains(&lambda.abs()) {
-        let digits = format!("{lambda:.4}");
-        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        format!("{lambda:.3e}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::short;
-
-    #[test]
-    fn lambdas_have_few_digits() {
-        let lambdas = [0.0, 5.0, 0.5, 20.0, 7.312_345, 0.001, 1e-5, 2.5e7];
-        assert_eq!(lambdas.map(short), ["0", "5", "0.5", "20", "7.3123", "0.001", "1.000e-5", "2.500e7"]);
-    }
 }

@@ -10,6 +10,7 @@ use super::args::{ResumeArgs, SweepArgs, TableFormatArg};
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
+use super::report::write_at_end;
 use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
 use super::study::{comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
@@ -26,6 +27,7 @@ use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Stud
 pub(super) struct Output {
     pub(super) format: TableFormatArg,
     pub(super) json: bool,
+    pub(super) has_report: bool,
 }
 
 /// The command or one of its subcommands.
@@ -39,12 +41,13 @@ fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(search, args.jobs, Output { format: args.format, json: args.json })
+    run(search, args.jobs, Output { format: args.format, json: args.json, has_report: !args.no_report })
 }
 
 /// Goes on with a sweep.
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    go_on(&args.run, args.data_dir.clone(), args.jobs, Output { format: args.format.unwrap_or_default(), json: args.json })
+    let output = Output { format: args.format.unwrap_or_default(), json: args.json, has_report: !args.no_report };
+    go_on(&args.run, args.data_dir.clone(), args.jobs, output)
 }
 
 /// Trains what has not ended of the sweep in `path`, and compares.
@@ -135,6 +138,7 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
         if json {
             end(search, &study)?;
         }
+        write_at_end(search.folder().path(), output.has_report);
         let has_diverged = study.trials.iter().any(|trial| trial.state == FitState::Diverged);
         return Err(Error::NoTrial { path: search.folder().path().join("trials.csv"), has_diverged });
     };
@@ -148,8 +152,17 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
         if !is_done {
             return interrupted(search, output);
         }
+        write_at_end(&search.folder().refit(), output.has_report);
     }
-    if json { end(search, &study) } else { print_choice(search, &study, chosen, output) }
+    if json {
+        end(search, &study)?;
+    } else {
+        print_choice(search, &study, chosen, output)?;
+    }
+    match write_at_end(search.folder().path(), output.has_report) {
+        Some(report) if !json => print_line(format_args!("report: {}", report.display()), output),
+        _ => Ok(()),
+    }
 }
 
 fn interrupted(search: &Search, output: Output) -> Result<(), Error> {
@@ -220,7 +233,7 @@ fn end(search: &Search, study: &Study) -> Result<(), Error> {
     print::json(&json!({ "event": "end", "sweep": search.folder().path().display().to_string(), "study": study }))
 }
 
-/// Prints the choice: after a table for other programs, to standard error.
+/// Prints the choice.
 fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -> Result<(), Error> {
     let plan = search.plan();
     let mut lines = vec![format!("\nchosen: {} ({})", settings(&plan.trials[chosen]), why(plan, study, chosen))];
@@ -235,12 +248,14 @@ fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -
     }
     study.warnings.iter().chain(study.refit.iter().flat_map(|summary| &summary.warnings)).for_each(print::warning);
     lines.push(format!("run folder: {}", search.folder().refit().display()));
-    lines.iter().try_for_each(|line| {
-        if output.format == TableFormatArg::Text {
-            print::out(line)
-        } else {
-            print::note(line);
-            Ok(())
-        }
-    })
+    lines.iter().try_for_each(|line| print_line(line, output))
+}
+
+/// Prints a line beside the table: after a table for other programs, to standard error.
+fn print_line(line: impl std::fmt::Display, output: Output) -> Result<(), Error> {
+    if output.format == TableFormatArg::Text {
+        return print::out(line);
+    }
+    print::note(line);
+    Ok(())
 }

@@ -50,6 +50,9 @@ pub(super) struct CollectArgs {
     /// The format of the table of trials
     #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
     pub format: TableFormatArg,
+    /// Write no `report.html` at the end
+    #[arg(long)]
+    pub no_report: bool,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,

@@ -12,6 +12,7 @@ use super::args::{ResumeArgs, TrainArgs};
 use super::bar::{self, Work};
 use super::print;
 use super::progress::ProgressReporter;
+use super::report::write_at_end;
 use super::summary::print_summary;
 use super::sweep;
 use super::table::{counted, grouped};
@@ -32,7 +33,7 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(launch, args.json)
+    run(launch, !args.no_report, args.json)
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
@@ -58,7 +59,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
-        return run(launch, args.json);
+        return run(launch, !args.no_report, args.json);
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
@@ -66,7 +67,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     folder.summary()?.map_or(Ok(()), |summary| print_summary(&folder, &summary, &labels, args.json))
 }
 
-fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
+fn run(mut launch: Launch, has_report: bool, json: bool) -> Result<(), Error> {
     let stop = stop_on_signals()?;
     print_begin(&launch, json)?;
     let epochs = launch.session().experiment().train.epochs.get() as u64;
@@ -80,6 +81,9 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
         print_summary(&launch.folder, &summary, &[], true)?;
     }
+    if let Err(Error::Diverged(_)) = &summary {
+        write_at_end(launch.folder.path(), has_report);
+    }
     let summary = summary?;
     if summary.status == Status::Interrupted {
         if json {
@@ -87,7 +91,11 @@ fn run(mut launch: Launch, json: bool) -> Result<(), Error> {
         }
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
-    print_summary(&launch.folder, &summary, launch.manifest.penalties.as_deref().unwrap_or_default(), json)
+    print_summary(&launch.folder, &summary, launch.manifest.penalties.as_deref().unwrap_or_default(), json)?;
+    match write_at_end(launch.folder.path(), has_report) {
+        Some(report) if !json => print::out(format_args!("report: {}", report.display())),
+        _ => Ok(()),
+    }
 }
 
 /// A flag that SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 sets; cluster managers send one of the last two some time before they end a job. A second SIGINT ends the

@@ -40,7 +40,7 @@ pub enum Reason {
 
 impl Reason {
     /// Singular and plural, for messages.
-    const fn nouns(self) -> [&'static str; 2] {
+    pub(crate) const fn nouns(self) -> [&'static str; 2] {
         match self {
             Self::Damaged => ["damaged image", "damaged images"],
             Self::Heic => ["HEIC image, which is not supported", "HEIC images, which are not supported"],

@@ -176,6 +176,7 @@ impl Launch {
             extending.record(&folder, &mut manifest)?;
         }
         folder.truncate_metrics(prefix.as_ref(), session.state().epoch)?;
+        warnings.extend(folder.truncate_weights(session.state().epoch)?);
         Ok(Some(Self { session, folder, manifest, warnings, notes }))
     }
 
@@ -196,9 +197,16 @@ impl Launch {
     ///
     /// When training diverges, or a file can't be written.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Summary, Error> {
-        let ended = self.session.train(&mut Both(Recorder(&self.folder), observer));
+        let mut recorder = Recorder::new(&self.folder, self.session.graph().clone())?;
+        if self.session.state().step == 0 {
+            recorder.record_weights(0, &self.session.network().weights())?;
+        }
+        let ended = self.session.train(&mut Both(recorder, observer));
         match &ended {
-            Ok(summary) => self.folder.write_summary(summary)?,
+            Ok(summary) => {
+                self.session.evaluation().map_or(Ok(()), |evaluation| self.folder.write_evaluation(evaluation))?;
+                self.folder.write_summary(summary)?;
+            }
             Err(Error::Diverged(diverged)) => {
                 let summary = Summary { steps: diverged.step, ..self.session.unmeasured(Status::Diverged) };
                 self.folder.write_summary(&summary)?;

@@ -19,10 +19,24 @@ pub struct Classification {
     pub macro_f1: Option<f64>,
     /// Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3).
     pub calibration_error: f64,
+    /// Those bins, for a reliability diagram. Empty in files of earlier versions.
+    #[serde(default)]
+    pub reliability: Vec<ReliabilityBin>,
     /// The measures of each class.
     pub classes: Vec<ClassMeasures>,
     /// `[actual class][predicted class]`.
     pub confusion: Vec<Vec<u64>>,
+}
+
+/// The samples whose confidence, the probability of the predicted class, is in one of the equal bins from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Their number.
+    pub count: u64,
+    /// Their mean confidence. `None` without samples.
+    pub confidence: Option<f64>,
+    /// The fraction of them that is correctly classified. `None` without samples.
+    pub accuracy: Option<f64>,
 }
 
 /// The measures of one class.
@@ -129,6 +143,6 @@ mod tests {
         let old = r#"{"count": 1, "data_loss": 0.5, "accuracy": 1.0, "calibration_error": 0.1,
             "classes": [{"count": 1, "precision": 1.0, "recall": 1.0}], "confusion": [[1]]}"#;
         let measures: Classification = serde_json::from_str(old).unwrap();
-        assert_eq!((measures.balanced_accuracy, measures.classes[0].f1), (None, None));
+        assert_eq!((measures.balanced_accuracy, measures.classes[0].f1, measures.reliability), (None, None, Vec::new()));
     }
 }

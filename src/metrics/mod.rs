@@ -6,7 +6,7 @@ mod psnr;
 mod ssim;
 mod tally;
 
-pub use classification::{ClassMeasures, Classification, Confusion};
+pub use classification::{ClassMeasures, Classification, Confusion, ReliabilityBin};
 pub(crate) use measures::numbers;
 pub use measures::{Means, Measures, Metrics};
 pub use psnr::psnr;

@@ -2,7 +2,7 @@
 
 use regulus_model::infer::probabilities;
 
-use super::{ClassMeasures, Classification};
+use super::{ClassMeasures, Classification, ReliabilityBin};
 
 /// Bins of the calibration error, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
@@ -81,6 +81,11 @@ impl Tally {
             })
             .collect();
         let gaps = self.bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum::<f64>();
+        let reliability = self.bins.iter().map(|bin| ReliabilityBin {
+            count: bin.count,
+            confidence: (bin.count > 0).then(|| bin.confidence / bin.count as f64),
+            accuracy: ratio(bin.correct, bin.count),
+        });
         Classification {
             count,
             data_loss: self.loss / count as f64,
@@ -88,6 +93,7 @@ impl Tally {
             balanced_accuracy: mean(classes.iter().filter_map(|class| class.recall)),
             macro_f1: mean(classes.iter().filter_map(|class| class.f1)),
             calibration_error: gaps / count as f64,
+            reliability: reliability.collect(),
             classes,
             confusion: self.confusion.clone(),
         }
@@ -135,6 +141,11 @@ mod tests {
         assert!((measures.accuracy - 0.75).abs() < 1e-12);
         // All confidences are 0.75 and three of four are right: perfectly calibrated.
         assert!(measures.calibration_error < 1e-7);
+        // 0.75 is in the bin up to 12/15.
+        let filled: Vec<(usize, u64)> =
+            measures.reliability.iter().map(|bin| bin.count).enumerate().filter(|(_, count)| *count > 0).collect();
+        assert_eq!((filled, measures.reliability.len()), (vec![(11, 4)], 15));
+        assert!((measures.reliability[11].confidence.unwrap() - 0.75).abs() < 1e-7 && measures.reliability[11].accuracy == Some(0.75));
         assert_eq!(measures.confusion, [[2, 0], [1, 1]]);
         assert_eq!(measures.classes[0], ClassMeasures { count: 2, precision: Some(2.0 / 3.0), recall: Some(1.0), f1: Some(0.8) });
         assert_eq!(measures.classes[1], ClassMeasures { count: 2, precision: Some(1.0), recall: Some(0.5), f1: Some(2.0 / 3.0) });

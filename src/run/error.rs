@@ -15,6 +15,14 @@ pub enum RunError {
         /// The missing file.
         missing: &'static str,
     },
+    /// Neither a run folder nor the folder of a sweep.
+    #[error("`{}` is neither a run folder nor the folder of a sweep: it has no `{missing}`", path.display())]
+    Neither {
+        /// The folder.
+        path: PathBuf,
+        /// The missing file.
+        missing: &'static str,
+    },
     /// The folder of a new run has files.
     #[error("`{}` already holds files; choose an empty or new folder, or go on with the run in it: `regulus resume {}`", path.display(), path.display())]
     Taken {
@@ -38,6 +46,12 @@ pub enum RunError {
     /// An output file is a file of the run.
     #[error("`{}` belongs to the run; write to another file", path.display())]
     Own {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An output file is a file of the sweep.
+    #[error("`{}` belongs to the sweep; write to another file", path.display())]
+    OfSweep {
         /// The file.
         path: PathBuf,
     },
@@ -135,8 +149,10 @@ impl RunError {
             | Self::OtherLambda { .. }
             | Self::Sweep { .. }
             | Self::NotARun { .. }
+            | Self::Neither { .. }
             | Self::Taken { .. }
             | Self::Own { .. }
+            | Self::OfSweep { .. }
             | Self::InUse { .. }
             | Self::TrainingInUse { .. }
             | Self::NoCheckpoint { .. }

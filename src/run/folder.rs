@@ -8,18 +8,21 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::{self, LoadedCheckpoint};
 use super::metrics_log::{self, MetricsPrefix};
+use super::weights_log::{self, WeightsRow};
 use super::{Manifest, RunError};
 use crate::atomic;
-use crate::checksum::{sha256, with_checksum, without_checksum};
+use crate::checksum::{compact_with_checksum, sha256, with_checksum, without_checksum};
 use crate::clock;
 use crate::config::{CheckpointKind, Experiment};
 use crate::error::{Error, WriteError};
-use crate::session::Summary;
+use crate::session::{Evaluation, Summary};
 use crate::train::{Row, Snapshot};
 
 const CONFIG: &str = "config.toml";
 const MANIFEST: &str = "manifest.json";
 const METRICS: &str = "metrics.jsonl";
+const WEIGHTS: &str = "weights.jsonl";
+const EVALUATION: &str = "evaluation.json";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "lock";
@@ -124,8 +127,8 @@ impl RunFolder {
         let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
         let (run, target) = (real(&self.path), atomic::target(path).unwrap_or_else(|_| path.to_owned()));
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| real(Path::new(".")), real);
-        let is_file =
-            folder == run && [CONFIG, MANIFEST, METRICS, SUMMARY, LOCK].iter().any(|name| target.file_name() == Some(name.as_ref()));
+        let is_file = folder == run
+            && [CONFIG, MANIFEST, METRICS, WEIGHTS, EVALUATION, SUMMARY, LOCK].iter().any(|name| target.file_name() == Some(name.as_ref()));
         if is_file || folder.starts_with(run.join(CHECKPOINTS)) {
             return Err(RunError::Own { path: path.to_owned() });
         }
@@ -177,6 +180,24 @@ impl RunFolder {
         self.write_json(SUMMARY, summary)
     }
 
+    /// The evaluation of the kept network. Returns `None` if the run has not ended, or was trained by an earlier version.
+    ///
+    /// # Errors
+    ///
+    /// When `evaluation.json` is damaged.
+    pub fn evaluation(&self) -> Result<Option<Evaluation>, RunError> {
+        if self.path.join(EVALUATION).exists() { self.read_json(EVALUATION).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes the evaluation of the kept network.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn write_evaluation(&self, evaluation: &Evaluation) -> Result<(), WriteError> {
+        atomic::write(&self.path.join(EVALUATION), compact_with_checksum(evaluation).as_bytes())
+    }
+
     /// Writes config and manifest of an extended run. Each file is replaced in one step. A kill between two of them leaves a valid run that can be
     /// extended again.
     ///
@@ -184,10 +205,12 @@ impl RunFolder {
     ///
     /// When a file can't be written.
     pub fn extend(&self, experiment: &Experiment, manifest: &Manifest) -> Result<(), WriteError> {
-        let summary = self.path.join(SUMMARY);
-        match std::fs::remove_file(&summary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(WriteError { path: summary, source: error }),
-            _ => {}
+        for name in [SUMMARY, EVALUATION] {
+            let path = self.path.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(WriteError { path, source: error }),
+                _ => {}
+            }
         }
         self.write_json(MANIFEST, manifest)?;
         atomic::write(&self.path.join(CONFIG), experiment.to_toml().as_bytes())
@@ -213,6 +236,42 @@ impl RunFolder {
             Some(prefix) => metrics_log::truncate(&path, prefix),
             None => metrics_log::truncate_to_epochs(&path, epochs),
         }
+    }
+
+    /// The rows of `metrics.jsonl`, until the first that is not whole.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn metrics(&self) -> Result<Vec<Row>, RunError> {
+        metrics_log::read(&self.path.join(METRICS))
+    }
+
+    /// Appends a row to `weights.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn append_weights(&self, row: &WeightsRow) -> Result<(), WriteError> {
+        weights_log::append(&self.path.join(WEIGHTS), row)
+    }
+
+    /// The rows of `weights.jsonl`, until the first that is not whole. Empty in runs of earlier versions.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn weights(&self) -> Result<Vec<WeightsRow>, RunError> {
+        weights_log::read(&self.path.join(WEIGHTS))
+    }
+
+    /// Removes the rows of `weights.jsonl` after `epoch`. Returns a warning if rows before are lost.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read or written.
+    pub fn truncate_weights(&self, epoch: u64) -> Result<Option<String>, Error> {
+        weights_log::truncate(&self.path.join(WEIGHTS), epoch)
     }
 
     /// Saves a checkpoint.

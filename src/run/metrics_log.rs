@@ -48,6 +48,15 @@ pub(super) fn truncate(path: &Path, prefix: &MetricsPrefix) -> Result<(), Error>
     }
 }
 
+/// The rows before the first that is not whole. Empty without a file.
+pub(super) fn read(path: &Path) -> Result<Vec<Row>, RunError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(RunError::Read { path: path.to_owned(), source }),
+    }
+}
+
 /// Appends rows.
 pub(super) fn append(path: &Path, rows: &[Row]) -> Result<(), WriteError> {
     let write = || {
@@ -60,12 +69,10 @@ pub(super) fn append(path: &Path, rows: &[Row]) -> Result<(), WriteError> {
 
 /// For checkpoints of version 0.1.0, which have no [`MetricsPrefix`]: removes the rows after the first `epochs` epochs, and incomplete lines.
 pub(super) fn truncate_to_epochs(path: &Path, epochs: u64) -> Result<(), Error> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(RunError::Read { path: path.to_owned(), source }.into()),
-    };
-    let rows: Vec<Row> = text.lines().map_while(|line| serde_json::from_str(line).ok()).filter(|row: &Row| row.epoch <= epochs).collect();
+    if !path.exists() {
+        return Ok(());
+    }
+    let rows: Vec<Row> = read(path)?.into_iter().filter(|row| row.epoch <= epochs).collect();
     Ok(atomic::write(path, lines(&rows).as_bytes())?)
 }
 

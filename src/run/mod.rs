@@ -1,4 +1,4 @@
-//! The run folder: manifest, metrics, checkpoints and summary. All files are valid at any time.
+//! The run folder: manifest, metrics, statistics of the weights, checkpoints, evaluation and summary. All files are valid at any time.
 
 mod checkpoint;
 mod error;
@@ -6,6 +6,7 @@ mod folder;
 mod manifest;
 mod metrics_log;
 mod recorder;
+mod weights_log;
 
 pub use crate::config::CheckpointKind;
 pub use checkpoint::LoadedCheckpoint;
@@ -16,3 +17,4 @@ pub(crate) use folder::SWEEP;
 pub use manifest::{DatasetManifest, Extension, Manifest};
 pub use metrics_log::MetricsPrefix;
 pub use recorder::Recorder;
+pub use weights_log::{WeightStatistics, WeightsRow};

@@ -1,25 +1,62 @@
-//! An observer that writes metrics and checkpoints to the run folder.
+//! An observer that writes metrics, checkpoints and statistics of the weights to the run folder.
 
 use std::ops::ControlFlow;
 
-use super::{CheckpointKind, RunFolder};
-use crate::error::Error;
+use regulus_model::Weights;
+use regulus_model::graph::Graph;
+
+use super::{CheckpointKind, RunFolder, WeightsRow};
+use crate::error::{Error, WriteError};
 use crate::train::{Event, Observer};
 
-/// Writes metrics and checkpoints to a run folder.
+/// Writes metrics, checkpoints and statistics of the weights to a run folder.
 #[derive(Debug)]
-pub struct Recorder<'a>(pub &'a RunFolder);
+pub struct Recorder<'a> {
+    folder: &'a RunFolder,
+    graph: Graph,
+    /// The epoch of the last line of `weights.jsonl`.
+    last_weights: Option<u64>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder for a network of `graph`.
+    ///
+    /// # Errors
+    ///
+    /// When `weights.jsonl` can't be read.
+    pub fn new(folder: &'a RunFolder, graph: Graph) -> Result<Self, Error> {
+        let last_weights = folder.weights()?.last().map(|row| row.epoch);
+        Ok(Self { folder, graph, last_weights })
+    }
+
+    /// Adds the weights after `epoch` epochs to `weights.jsonl`, unless it has them.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be written.
+    pub fn record_weights(&mut self, epoch: u64, weights: &Weights) -> Result<(), WriteError> {
+        if self.last_weights.is_some_and(|last| last >= epoch) {
+            return Ok(());
+        }
+        self.folder.append_weights(&WeightsRow::new(epoch, weights, &self.graph))?;
+        self.last_weights = Some(epoch);
+        Ok(())
+    }
+}
 
 impl Observer for Recorder<'_> {
     fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
         match event {
             Event::Progress(_) | Event::UpdatingLambda | Event::Measuring | Event::Phase(_) => {}
-            Event::Epoch(rows) => self.0.append_metrics(rows)?,
+            Event::Epoch(rows) => self.folder.append_metrics(rows)?,
             Event::Checkpoint { snapshot, best } => {
-                if *best {
-                    self.0.save(CheckpointKind::Best, snapshot)?;
+                if snapshot.state.batch == 0 {
+                    self.record_weights(snapshot.state.epoch, snapshot.measured())?;
                 }
-                self.0.save(CheckpointKind::Last, snapshot)?;
+                if *best {
+                    self.folder.save(CheckpointKind::Best, snapshot)?;
+                }
+                self.folder.save(CheckpointKind::Last, snapshot)?;
             }
         }
         Ok(ControlFlow::Continue(()))

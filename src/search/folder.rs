@@ -210,6 +210,29 @@ impl SweepFolder {
         self.path.join(FITS).join(fit.file_name()).with_extension("checkpoint")
     }
 
+    /// The comparison of all trials. Returns `None` if trainings are missing.
+    ///
+    /// # Errors
+    ///
+    /// When `study.json` is damaged.
+    pub fn study(&self) -> Result<Option<Study>, Error> {
+        let path = self.path.join(STUDY);
+        if path.is_file() { read(&path, "`regulus resume` writes it again").map(Some) } else { Ok(None) }
+    }
+
+    /// Checks that an output file is not a file of the sweep.
+    ///
+    /// # Errors
+    ///
+    /// When `path` is one.
+    pub fn refuse_own(&self, path: &Path) -> Result<(), RunError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let is_here = folder.canonicalize().ok() == self.path.canonicalize().ok();
+        let own = [PLAN, JOURNAL, TRIALS, STUDY, LOCK, "trainings.json"];
+        let is_own = is_here && own.iter().any(|name| path.file_name() == Some(name.as_ref()));
+        if is_own { Err(RunError::OfSweep { path: path.to_owned() }) } else { Ok(()) }
+    }
+
     /// Writes `trials.csv` and `study.json`.
     ///
     /// # Errors

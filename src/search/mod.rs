@@ -28,6 +28,7 @@ mod study;
 mod tpe;
 mod training_list;
 mod training_lock;
+mod words;
 mod zero_weights;
 
 pub use collect::Ended;
@@ -45,3 +46,4 @@ pub use slurm::{SlurmScripts, WrittenScripts};
 pub use space::Settings;
 pub use study::{PathCheck, Study, TrialSummary, trials_csv};
 pub use training_list::{ListedTraining, TrainingList};
+pub use words::{criterion_title, mark, plain_setting, settings, why};

@@ -1,11 +1,11 @@
 //! The choice among trials by paired differences of their validation losses.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Rule;
 
 /// A trial compared with the one of the lowest mean loss, over the same folds or seeds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The mean loss over all trainings.
     pub mean: f64,

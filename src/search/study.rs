@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, choose};
 use crate::config::{Criterion, Dimension, Rule, Values};
@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::session::Summary;
 
 /// The comparison of all trials.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     /// What ranks the trials.
     pub criterion: Criterion,
@@ -30,7 +30,7 @@ pub struct Study {
     /// The chosen trial.
     pub chosen: Option<usize>,
     /// The finalists of a path.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<PathCheck>,
     /// What is doubtful about the trainings and the choice.
     pub warnings: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Study {
 }
 
 /// A trial of a path that was trained again from initial weights: warm starts can lead to other networks (Ash and Adams 2020, arXiv 1910.08475).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PathCheck {
     /// The trial.
     pub trial: usize,
@@ -54,7 +54,7 @@ pub struct PathCheck {
 }
 
 /// The results of one trial over its seeds and folds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialSummary {
     /// The trial, from 0.
     pub trial: usize,

@@ -2,8 +2,9 @@
 
 use regulus_model::Weights;
 
+use super::evaluation::{Collected, Evaluated};
 use super::warnings::{Outcome, collapsed_last, warnings};
-use super::{EndedBy, Measured, Session, SplitSummary, Status, Summary};
+use super::{EndedBy, Evaluation, Measured, MeasuredSplit, Session, SplitSummary, Status, Summary};
 use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
@@ -22,6 +23,7 @@ struct Candidate {
 
 /// The measures of a network on every split.
 struct Splits {
+    collected: Collected,
     train: Measures,
     validation: Option<Measures>,
     test: Option<Measures>,
@@ -35,20 +37,28 @@ struct Progress<'a, 'b> {
 }
 
 impl Session {
-    /// Adds the measures of the selected checkpoint, and of best and last if there are both, to `summary`. Returns `None` if it was stopped.
-    pub(super) fn measure(&self, summary: Summary, control: &mut Control) -> Result<Option<Summary>, Error> {
+    /// Adds the measures of the selected checkpoint, and of best and last if there are both, to `summary`. Also returns what reports show. Returns `None` if it was
+    /// stopped.
+    pub(super) fn measure(&self, summary: Summary, control: &mut Control) -> Result<Option<(Summary, Evaluation)>, Error> {
         control.send(&Event::Measuring)?;
         let last = self.last_candidate();
         let best = self.training.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
         let mut progress = Progress { reporter: PhaseReporter::new(control), done: 0, total: networks * self.samples() };
-        let measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
+        let mut measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
+        let evaluation = measured.as_mut().and_then(|(of_last, of_best)| {
+            let (kept, splits) = match (self.keep, &best, of_best) {
+                (CheckpointKind::Best, Some(best), Some(of_best)) => (best, of_best),
+                _ => (&last, of_last),
+            };
+            self.evaluated(kept, splits, &progress)
+        });
         progress.reporter.finish()?;
-        let Some((of_last, of_best)) = measured else { return Ok(None) };
+        let Some(((of_last, of_best), evaluation)) = measured.zip(evaluation) else { return Ok(None) };
         let summary = self.summarized(summary, (&last, &of_last), best.as_ref().map(|best| (best, of_best.as_ref().unwrap_or(&of_last))));
         if summary.is_finite() {
-            return Ok(Some(summary));
+            return Ok(Some((summary, evaluation)));
         }
         let (state, rate) = (&self.training.state, self.experiment.optimizer.learning_rate.get());
         Err(self.training.diverged("the loss of the trained network", state.step, state.epoch, rate).into())
@@ -124,10 +134,17 @@ impl Session {
 
     /// Measures a network on all splits. Returns `None` if it was stopped.
     fn splits(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Splits> {
+        let (_, evaluated) = self.evaluated_split();
+        let mut collected = Collected::default();
         let mut measure = |subset: &Subset| {
+            let mut each = |index, score| {
+                if std::ptr::eq(subset, evaluated) {
+                    collected.add(index, score);
+                }
+            };
             let (reporter, before, total) = (&progress.reporter, progress.done, progress.total);
             let mut report = |done| reporter.report("measurement", before + done, total);
-            let measures = self.task.measure(&candidate.predictor, subset, Some(&mut |_, _| {}), &mut report);
+            let measures = self.task.measure(&candidate.predictor, subset, Some(&mut each), &mut report);
             progress.done += subset.count() as u64;
             measures
         };
@@ -136,7 +153,32 @@ impl Session {
             Some(subset) => measure(subset).map(Some),
         };
         let (validation, test) = (each(&self.data.validation)?, each(&self.data.test)?);
-        Some(Splits { train: measure(&self.data.train)?, validation, test })
+        let train = measure(&self.data.train)?;
+        Some(Splits { collected, train, validation, test })
+    }
+
+    /// The split that reports show.
+    fn evaluated_split(&self) -> (MeasuredSplit, &Subset) {
+        match (&self.data.test, &self.data.validation) {
+            (Some(test), _) => (MeasuredSplit::Test, test),
+            (None, Some(validation)) => (MeasuredSplit::Validation, validation),
+            (None, None) => (MeasuredSplit::Train, &self.data.train),
+        }
+    }
+
+    /// What reports show of the kept network. Returns `None` if it was stopped.
+    fn evaluated(&self, kept: &Candidate, splits: &mut Splits, progress: &Progress) -> Option<Evaluation> {
+        let (split, subset) = self.evaluated_split();
+        let measures = match split {
+            MeasuredSplit::Test => splits.test.as_ref()?,
+            MeasuredSplit::Validation => splits.validation.as_ref()?,
+            MeasuredSplit::Train => &splits.train,
+        };
+        let Candidate { epoch, predictor, .. } = kept;
+        let (epoch, checkpoint) = (*epoch, self.keep);
+        let evaluated = Evaluated { split, subset, checkpoint, epoch, task: &*self.task, predictor, classes: &self.data.classes };
+        let collected = std::mem::take(&mut splits.collected);
+        evaluated.evaluation(measures, collected, &|| progress.reporter.report("measurement", progress.total, progress.total))
     }
 
     /// The summary before the measurement.

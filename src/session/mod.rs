@@ -3,6 +3,7 @@
 //! A session has threads of its own. Several sessions in one process, side by side or one after another, have the same results as each alone.
 
 mod criteria;
+mod evaluation;
 mod machine_memory;
 mod measurement;
 mod memory;
@@ -19,6 +20,7 @@ use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
 use regulus_model::{Description, Weights};
 
 pub use criteria::{Criteria, TrainedPosterior};
+pub use evaluation::{EvaluatedPicture, EvaluatedSample, Evaluation, MeasuredSplit};
 pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 
@@ -46,6 +48,7 @@ pub struct Session {
     memory: TrainingMemory,
     warnings: Vec<String>,
     training: Training,
+    evaluation: Option<Evaluation>,
     stop: Arc<AtomicBool>,
     /// Whether training has ended with an error: then its state is that of the middle of a step or of the end of an epoch.
     has_failed: bool,
@@ -189,8 +192,10 @@ impl Session {
             Ending::EarlyStopped => Status::EarlyStopped,
             Ending::Interrupted | Ending::Paused => return Ok(self.unmeasured(Status::Interrupted)),
         };
-        let summary = if control.is_stopped() { None } else { self.measure(self.unmeasured(status), &mut control)? };
-        Ok(summary.unwrap_or_else(|| self.unmeasured(Status::Interrupted)))
+        let measured = if control.is_stopped() { None } else { self.measure(self.unmeasured(status), &mut control)? };
+        let Some((summary, evaluation)) = measured else { return Ok(self.unmeasured(Status::Interrupted)) };
+        self.evaluation = Some(evaluation);
+        Ok(summary)
     }
 
     /// Checks that the penalties are those of the snapshot. Version 0.1.0 did not save their λ.
@@ -257,6 +262,12 @@ impl Session {
     #[must_use]
     pub fn best(&self) -> Option<&Best> {
         self.training.best.as_ref()
+    }
+
+    /// What reports show of the kept network. Returns `None` before [`Session::train`] has measured it.
+    #[must_use]
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.evaluation.as_ref()
     }
 
     /// The training state, to change before training goes on.
@@ -376,6 +387,7 @@ impl Prepared {
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));
         let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
-        Session { experiment, task, data, opened, curvature, keep, memory, warnings, training, stop: Arc::default(), has_failed: false }
+        let (evaluation, stop) = (None, Arc::default());
+        Session { experiment, task, data, opened, curvature, keep, memory, warnings, training, evaluation, stop, has_failed: false }
     }
 }

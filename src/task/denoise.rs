@@ -11,10 +11,10 @@ use regulus_model::graph::{Features, Graph, Shape};
 use regulus_model::preprocess::Normalizer;
 
 use super::symmetry::Symmetry;
-use super::{ACTIVATION, BatchLoss, OnProgress, OnScore, Score, Task};
+use super::{ACTIVATION, BatchLoss, ExamplePictures, OnProgress, OnScore, Score, Task};
 use crate::backend::keep_awake;
 use crate::config::Implementation;
-use crate::data::{Assemble, Batcher, HostBatch, HostTargets, Subset, Targets};
+use crate::data::{Assemble, Batcher, HostBatch, HostTargets, Picture, Subset, Targets};
 use crate::metrics::{Means, Measures, psnr, ssim};
 use crate::network::{Output, PicturePredictor, Predictor};
 use crate::seed::Seed;
@@ -23,6 +23,8 @@ use crate::seed::Seed;
 const NOISE_SEED: Seed = Seed(0);
 /// The PSNR that a picture without any error counts as, in dB.
 const LARGEST_PSNR: f64 = 100.0;
+/// The largest side of a picture that is an example.
+const EXAMPLE: usize = 128;
 /// The largest batch of patches in a measurement.
 const BATCH: usize = 64;
 
@@ -196,6 +198,35 @@ impl Task for Denoise {
             Some(Measures::Means(means(&scores)))
         })
     }
+
+    fn example(&self, predictor: &Predictor, subset: &Subset, index: usize) -> Option<ExamplePictures> {
+        let table = values_of_bytes();
+        let whole: Vec<f32> = subset.pixels(index).iter().map(|pixel| table[usize::from(*pixel)]).collect();
+        let noisy = self.noisy(&whole, index);
+        let shape = subset.shape_of(index);
+        // Only what the middle depends on is computed.
+        let side = predictor.graph().receptive_radius().map_or(usize::MAX, |radius| EXAMPLE + 2 * radius);
+        let (input_shape, input) = middle(&noisy, shape, side);
+        let output = predictor.threads().run(|| PicturePredictor::new(predictor).forward(&input, input_shape)).ok()?;
+        Some(ExamplePictures { input: example(&noisy, shape), output: example(&output, input_shape), target: example(&whole, shape) })
+    }
+}
+
+/// The middle of a picture of `shape`, no larger than `side`×`side`.
+fn middle(values: &[f32], shape: Shape, side: usize) -> (Shape, Vec<f32>) {
+    let (height, width) = (shape.height.min(side), shape.width.min(side));
+    let (top, left) = ((shape.height - height) / 2, (shape.width - width) / 2);
+    let row = |plane: usize, row: usize| &values[(plane * shape.height + top + row) * shape.width + left..][..width];
+    let values = (0..shape.channels).flat_map(|plane| (0..height).flat_map(move |at| row(plane, at).iter().copied())).collect();
+    (Shape { height, width, ..shape }, values)
+}
+
+/// The middle of a picture in bytes, values clipped to 0 to 1.
+fn example(values: &[f32], shape: Shape) -> Picture {
+    let (shape, values) = middle(values, shape, EXAMPLE);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the range of a byte")]
+    let pixels = values.iter().map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    Picture { shape, pixels }
 }
 
 /// The means over all pictures; of the SSIM over those that have one.
@@ -258,6 +289,17 @@ mod tests {
         let loss: f32 = loss.loss.into_scalar();
         // (0.25 + 1 + 1 + 0.0625) / 8
         assert!((loss - 0.289_062_5).abs() < 1e-7, "{loss}");
+    }
+
+    #[test]
+    fn the_middle_of_a_picture_by_hand() {
+        let shape = Shape { channels: 2, height: 3, width: 4 };
+        let values: Vec<f32> = (0_u8..24).map(f32::from).collect();
+        assert_eq!(
+            middle(&values, shape, 2),
+            (Shape { channels: 2, height: 2, width: 2 }, vec![1.0, 2.0, 5.0, 6.0, 13.0, 14.0, 17.0, 18.0])
+        );
+        assert_eq!(middle(&values, shape, 128), (shape, values));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use classify::Classify;
 pub use denoise::{Denoise, NoisyScore, PictureScore};
 
 use crate::config::{self, Experiment, Implementation};
-use crate::data::{Assemble, Batcher, DataError, Subset, Targets};
+use crate::data::{Assemble, Batcher, DataError, Picture, Subset, Targets};
 use crate::metrics::{Measures, Scored};
 use crate::network::{Output, Predictor};
 use crate::seed::Seed;
@@ -69,6 +69,22 @@ pub trait Task: Debug + Send + Sync {
     /// that returns `false`. With `each` the measures of a denoising network have those of the noisy pictures, too.
     fn measure(&self, predictor: &Predictor, subset: &Subset, each: Option<&mut OnScore>, on_progress: &mut OnProgress)
     -> Option<Measures>;
+
+    /// What a network that gives pictures gets, gives and should give for a picture of `subset`. Of a large picture its middle. Returns `None` for another task.
+    fn example(&self, _predictor: &Predictor, _subset: &Subset, _index: usize) -> Option<ExamplePictures> {
+        None
+    }
+}
+
+/// An example of what a network does that gives pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExamplePictures {
+    /// What the network gets.
+    pub input: Picture,
+    /// What it gives.
+    pub output: Picture,
+    /// What it should give.
+    pub target: Picture,
 }
 
 /// Callback with the index and the score of a sample.

@@ -66,6 +66,10 @@ fn pictures_of_any_size_train_measure_export_and_predict() {
     // (40−12)/6 + 1 = 5 rows by 4 columns, 3 by 7, 4 by 4.
     assert_eq!(summary["train"]["count"], 5 * 4 + 3 * 7 + 4 * 4);
     assert_eq!((&summary["validation"]["count"], &summary["test"]["count"]), (&json!(1), &json!(2)));
+    let (report, evaluation) = (std::fs::read_to_string(sandbox.path("r/report.html")).unwrap(), sandbox.json("r/evaluation.json"));
+    assert_eq!(report.matches("<span>output</span>").count(), 2, "input, output and target of both pictures of the test split");
+    let psnr = evaluation["pictures"].as_array().unwrap().iter().map(|picture| picture["psnr"].as_f64().unwrap()).sum::<f64>() / 2.0;
+    assert!((psnr - summary["test"]["psnr"].as_f64().unwrap()).abs() < 1e-9 && report.contains("PSNR (dB)"), "{psnr}");
     let rows: Vec<Value> =
         std::fs::read_to_string(sandbox.path("r/metrics.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows[0].get("accuracy").is_none() && rows[0].get("psnr").is_none() && rows[1]["psnr"].is_f64() && rows[1]["ssim"].is_f64());

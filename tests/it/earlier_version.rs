@@ -65,6 +65,9 @@ fn check(name: &str, variables: &[(&str, &str)]) {
     };
     copy(&fixture(name).join("run"), &sandbox.path("run"));
     evaluated("evaluate_interrupted.json");
+    ok(&["report", "run"]);
+    let report = fs::read_to_string(sandbox.path("run/report.html")).unwrap();
+    assert!(report.contains("There is no weights.jsonl: version 0.1.0 of Regulus did not write it"), "{report}");
     let resumed = ok(&["resume", "run"]).stderr();
     assert!(!is_exact || !resumed.contains("which round differently"), "{resumed}");
     ok(&["export", "run", "--checkpoint", "last", "--output", "last.safetensors"]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 26] = [
     "error",
     "atomic",
     "checksum",
@@ -16,6 +16,7 @@ const ORDER: [&str; 24] = [
     "network",
     "objective",
     "metrics",
+    "numbers",
     "task",
     "train",
     "session",
@@ -26,6 +27,7 @@ const ORDER: [&str; 24] = [
     "export",
     "launch",
     "search",
+    "report",
     "fetch",
     "cli",
 ];

@@ -38,6 +38,7 @@ mod posterior;
 mod readme;
 mod reference;
 mod refused_penalties;
+mod report;
 mod sessions;
 mod stopping;
 mod support;

@@ -79,6 +79,28 @@ impl Picture {
         Some(file)
     }
 
+    /// A smaller copy for people to look at: squares of pixels are averaged until no side is longer than `side`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not have the pixels of its shape.
+    #[must_use]
+    pub fn shrunk(&self, side: usize) -> Self {
+        let Shape { channels, height, width } = self.shape;
+        let factor = height.max(width).div_ceil(side.max(1)).max(1);
+        let (rows, columns) = (height.div_ceil(factor), width.div_ceil(factor));
+        let mean = |channel: usize, row: usize, column: usize| {
+            let lines = row * factor..((row + 1) * factor).min(height);
+            let of_line =
+                |line: usize| &self.pixels[(channel * height + line) * width..][column * factor..((column + 1) * factor).min(width)];
+            let count = lines.len() * of_line(lines.start).len();
+            let sum: usize = lines.flat_map(|line| of_line(line).iter().map(|pixel| usize::from(*pixel))).sum();
+            u8::try_from((sum + count / 2) / count).unwrap_or(u8::MAX)
+        };
+        let at = |pixel: usize| mean(pixel / (rows * columns), pixel / columns % rows, pixel % columns);
+        Self { shape: Shape { channels, height: rows, width: columns }, pixels: (0..channels * rows * columns).map(at).collect() }
+    }
+
     /// Inverts the image: swaps black and white.
     #[must_use]
     pub fn inverted(mut self) -> Self {
@@ -190,6 +212,15 @@ mod tests {
         // A fifth of 100 and four fifths of 255.
         assert_eq!(picture.pixels, [255, 0, 255, 224]);
         assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);
+    }
+
+    #[test]
+    fn a_large_image_is_averaged_over_squares() {
+        let shape = Shape { channels: 1, height: 2, width: 3 };
+        let picture = Picture { shape, pixels: vec![0, 10, 100, 20, 31, 201] };
+        // The last column has no neighbour.
+        assert_eq!(picture.shrunk(2), Picture { shape: Shape { channels: 1, height: 1, width: 2 }, pixels: vec![15, 151] });
+        assert_eq!(picture.shrunk(3), picture);
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! `regulus report`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::ReportArgs;
+use super::print;
+use crate::error::Error;
+use crate::report::write;
+
+pub(super) fn report(args: &ReportArgs) -> Result<(), Error> {
+    let path = write(&args.folder, args.output.as_deref())?;
+    if args.json {
+        print::json(&json!({ "report": path.display().to_string() }))?;
+    } else {
+        print::out(path.display())?;
+    }
+    if args.open
+        && let Err(error) = open::that_detached(&path)
+    {
+        let problem = format!("{error}; open `{}` in a browser", path.display());
+        return Err(Error::Program { program: "the browser", problem });
+    }
+    Ok(())
+}
+
+/// Writes the report of a run or sweep that has ended, if it `is_wanted`. What is trained is not lost without one: a failure is a warning.
+pub(super) fn write_at_end(folder: &Path, is_wanted: bool) -> Option<PathBuf> {
+    if !is_wanted {
+        return None;
+    }
+    let written = write(folder, None);
+    written
+        .inspect_err(|error| {
+            let problem = [vec![error.to_string()], print::causes(error)].concat().join(": ");
+            print::warning(format_args!("no report was written: {problem}; `regulus report {}` tries again", folder.display()));
+        })
+        .ok()
+}

@@ -1,0 +1,220 @@
+//! Figures over the values of the key of a sweep.
+
+use maud::Markup;
+
+use super::plot::{Axis, Band, Look, Plot, Rule, Series};
+use super::scale::Scale;
+use super::student::t975;
+use super::sweep_files::SweepFiles;
+use crate::config::Criterion;
+use crate::search::{Comparison, FitResult, TrialSummary, criterion_title};
+
+/// A trial at its value of the key.
+struct At<'a> {
+    value: f64,
+    trial: &'a TrialSummary,
+}
+
+/// The key along the axis, and the trials that differ in it alone.
+struct Line<'a> {
+    key: String,
+    scale: Scale,
+    trials: Vec<At<'a>>,
+}
+
+/// The figures over one key; none if no number is searched.
+pub(super) fn figures(sweep: &SweepFiles) -> Vec<Markup> {
+    let Some(line) = Line::of(sweep) else { return Vec::new() };
+    let mut figures = criterion(sweep, &line);
+    figures.extend(gap(sweep, &line));
+    figures.extend(criteria(sweep, &line));
+    let mut of_trials = |title: &str, axis: &str, value: &dyn Fn(&TrialSummary) -> Option<f64>| {
+        let points = line.points(value);
+        let series = vec![Series { name: String::new(), look: Look::Line(0), points }];
+        figures.extend(line.plot(sweep, title, axis, true, series).map(|plot| plot.figure()));
+    };
+    of_trials("Squared norm of the penalized weights", "‖w‖²", &|trial| trial.weight_norm_squared);
+    if sweep.study.trials.iter().any(|trial| trial.zero_weights.is_some_and(|zeros| zeros > 0.0)) {
+        of_trials("Weights that are exactly 0", "fraction of the kernels (%)", &|trial| Some(100.0 * trial.zero_weights?));
+    }
+    of_trials("Effective parameters", "γ", &|trial| trial.gamma);
+    figures
+}
+
+impl<'a> Line<'a> {
+    /// The searched λ, or the only searched number.
+    fn of(sweep: &'a SweepFiles) -> Option<Self> {
+        let (plan, study) = (&sweep.plan, &sweep.study);
+        let is_lambda = |key: &String| key.starts_with("penalty.") && key.ends_with(".lambda");
+        let keys = || plan.space.iter().map(|dimension| &dimension.key);
+        let lambdas: Vec<&String> = keys().filter(|key| is_lambda(key)).collect();
+        let (key, values) = match lambdas.as_slice() {
+            [key] => {
+                let reference = study.chosen.or(study.minimum).unwrap_or(0);
+                ((*key).clone(), plan.lambdas_beside(reference))
+            }
+            _ if plan.space.len() == 1 => {
+                let key = keys().next()?;
+                let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+                (key.clone(), (0..plan.trials.len()).map(|trial| number(plan.setting(trial, key)?)).collect())
+            }
+            _ => return None,
+        };
+        let mut trials: Vec<At> = study.trials.iter().zip(values).filter_map(|(trial, value)| Some(At { value: value?, trial })).collect();
+        trials.sort_by(|one, other| one.value.total_cmp(&other.value));
+        let numbers: Vec<f64> = trials.iter().map(|at| at.value).collect();
+        let positive = || numbers.iter().copied().filter(|value| *value > 0.0);
+        let is_wide = positive().fold(0.0, f64::max) > 8.0 * positive().fold(f64::INFINITY, f64::min);
+        let scale = if is_lambda(&key) || is_wide { Scale::log(numbers) } else { Scale::linear(numbers) };
+        let key = if is_lambda(&key) { format!("λ ({key})") } else { key };
+        (trials.len() > 1).then_some(Self { key, scale, trials })
+    }
+
+    fn points(&self, value: impl Fn(&TrialSummary) -> Option<f64>) -> Vec<[f64; 2]> {
+        self.trials.iter().filter_map(|at| Some([at.value, value(at.trial)?])).filter(|point| point[1].is_finite()).collect()
+    }
+
+    /// The lowest and the chosen trial.
+    fn marks(&self, sweep: &SweepFiles, value: fn(&Comparison) -> f64) -> [Series; 2] {
+        let mark = |trial: Option<usize>| self.points(|found| found.comparison.as_ref().filter(|_| Some(found.trial) == trial).map(value));
+        [
+            Series { name: "lowest".to_owned(), look: Look::Rings(2), points: mark(sweep.study.minimum) },
+            Series { name: "chosen".to_owned(), look: Look::Dots(1), points: mark(sweep.study.chosen) },
+        ]
+    }
+
+    fn value_of(&self, trial: Option<usize>) -> Option<f64> {
+        self.trials.iter().find(|at| Some(at.trial.trial) == trial).map(|at| at.value)
+    }
+
+    /// A plot of the series that have points, with the chosen value. `None` without any.
+    fn plot(&self, sweep: &SweepFiles, title: &str, axis: &str, may_be_log: bool, series: Vec<Series>) -> Option<Plot> {
+        let series: Vec<Series> = series.into_iter().filter(|series| !series.points.is_empty()).collect();
+        let values: Vec<f64> = series.iter().flat_map(|series| series.points.iter().map(|point| point[1])).collect();
+        if values.is_empty() {
+            return None;
+        }
+        let scale = if may_be_log { Scale::fitting(&values) } else { Scale::linear(values) };
+        let mut plot = Plot::new(title, Axis { title: self.key.clone(), scale: self.scale }, Axis { title: axis.to_owned(), scale });
+        plot.series = series;
+        plot.rules.extend(self.value_of(sweep.study.chosen).map(|value| Rule::X(value, "chosen".to_owned())));
+        Some(plot)
+    }
+}
+
+/// The criterion, and near its lowest value the paired differences to it with their intervals.
+fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
+    let criterion = sweep.study.criterion;
+    let title = criterion_title(criterion);
+    let means = line.points(|trial| Some(trial.comparison?.mean));
+    let values: Vec<f64> = means.iter().map(|point| point[1]).collect();
+    let mut series = vec![Series { name: format!("mean {title}"), look: Look::Line(0), points: means }];
+    series.extend(line.marks(sweep, |found| found.mean));
+    let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(criterion), false, series) else { return Vec::new() };
+    let (low, high) = values.iter().fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, *value), f64::max(high, *value)));
+    // A λ that is far too large would hide the others.
+    if low > 0.0 && high > 4.0 * low {
+        plot.y.scale = Scale::log(values);
+    }
+    let Some(quantile) = t975(sweep.degrees()) else {
+        "With one training of each trial there is no standard error; use folds, repeats or seeds.".clone_into(&mut plot.note);
+        return vec![plot.figure()];
+    };
+    plot.bands.extend(within(line));
+    std::iter::once(plot).chain(differences(sweep, line, quantile)).map(|plot| plot.figure()).collect()
+}
+
+/// The paired differences to the lowest, of the trials whose interval reaches 0 and of those beside them.
+fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
+    let ends = |at: &At, factor: f64| {
+        let found = at.trial.comparison?;
+        let half = factor * found.standard_error.filter(|error| *error > 0.0)?;
+        Some([[at.value, found.difference - half], [at.value, found.difference + half]])
+    };
+    let compared: Vec<&At> = line.trials.iter().filter(|at| at.trial.comparison.is_some()).collect();
+    // The lowest has no interval.
+    let reaches = |at: &At| ends(at, quantile).is_none_or(|ends| ends[0][1] <= 0.0);
+    let highest = compared.iter().filter(|at| reaches(at)).filter_map(|at| ends(at, quantile)).map(|ends| ends[1][1]).fold(0.0, f64::max);
+    // One that is far above would hide the differences of the others.
+    let is_beside = |index: usize| {
+        let difference = compared[index].trial.comparison.map_or(f64::INFINITY, |found| found.difference);
+        let mut beside = [index.checked_sub(1), Some(index + 1)].into_iter().flatten().filter_map(|index| compared.get(index));
+        (highest <= 0.0 || difference <= 3.0 * highest) && beside.any(|at| reaches(at))
+    };
+    let shown: Vec<&At> = compared.iter().enumerate().filter(|(index, at)| reaches(at) || is_beside(*index)).map(|(_, at)| *at).collect();
+    let intervals = |factor: f64| shown.iter().filter_map(|at| ends(at, factor)).flatten().collect::<Vec<_>>();
+    let means = shown.iter().filter_map(|at| Some([at.value, at.trial.comparison?.difference])).collect::<Vec<_>>();
+    let mut series = vec![
+        Series { name: "95 % interval".to_owned(), look: Look::Thin(4), points: intervals(quantile) },
+        Series { name: "± one standard error".to_owned(), look: Look::Thick(0), points: intervals(1.0) },
+        Series { name: "mean difference".to_owned(), look: Look::Line(0), points: means.clone() },
+    ];
+    let marks = line.marks(sweep, |found| found.difference);
+    series.extend(marks.map(|marks| Series { points: marks.points.into_iter().filter(|point| means.contains(point)).collect(), ..marks }));
+    let title = format!("Difference to the lowest {}", criterion_title(sweep.study.criterion));
+    let mut plot = line.plot(sweep, &title, "paired difference", false, series)?;
+    plot.rules.push(Rule::Y(0.0));
+    plot.bands.extend(within(line));
+    plot.note = format!("Paired over {}; t = {quantile:.3}. Trials whose interval reaches 0, and near ones beside them.", sweep.units());
+    Some(plot)
+}
+
+/// The range of the trials within one standard error of the lowest.
+fn within(line: &Line) -> Option<Band> {
+    let is_near = |trial: &TrialSummary| trial.comparison.is_some_and(|found| found.difference <= found.standard_error.unwrap_or(0.0));
+    let near: Vec<f64> = line.trials.iter().filter(|at| is_near(at.trial)).map(|at| at.value).collect();
+    let (from, to) = (*near.first()?, *near.last()?);
+    Some(Band { name: "within one standard error of the lowest".to_owned(), from, to })
+}
+
+/// The mean over the trainings of a trial. `None` if one has no value.
+fn mean(sweep: &SweepFiles, trial: usize, value: impl Fn(&FitResult) -> Option<f64>) -> Option<f64> {
+    let values: Option<Vec<f64>> = sweep.results_of(trial).map(value).collect();
+    values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Training beside validation loss.
+fn gap(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
+    let of = |value: fn(&FitResult) -> Option<f64>| line.points(|trial| mean(sweep, trial.trial, value));
+    let validation = of(|result| result.validation_loss);
+    if validation.is_empty() {
+        return None;
+    }
+    let series = vec![
+        Series { name: "train, mean over the last epoch".to_owned(), look: Look::Line(0), points: of(|result| result.train_loss) },
+        Series { name: "validation".to_owned(), look: Look::Dashed(1), points: validation },
+    ];
+    Some(line.plot(sweep, "Training and validation loss", "data loss", true, series)?.figure())
+}
+
+/// What the training images say, where the criterion computes it.
+fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
+    let evidence = line
+        .points(|trial| mean(sweep, trial.trial, |result| Some(-result.criteria.as_ref()?.log_evidence? / result.train_samples as f64)));
+    let loo = |result: &FitResult| {
+        let losses = &result.criteria.as_ref()?.leave_one_out;
+        (!losses.is_empty()).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
+    };
+    let unreliable = line.points(|trial| Some(100.0 * trial.unreliable?));
+    let all = [(Criterion::Evidence, evidence), (Criterion::Loo, line.points(|trial| mean(sweep, trial.trial, loo)))];
+    let beside = all.into_iter().filter(|(criterion, _)| *criterion != sweep.study.criterion);
+    let figures = beside.filter_map(|(criterion, points)| {
+        let series = vec![Series { name: String::new(), look: Look::Line(3), points }];
+        line.plot(sweep, &capitalized(criterion_title(criterion)), &axis_title(criterion), false, series)
+    });
+    let share = vec![Series { name: String::new(), look: Look::Line(5), points: unreliable }];
+    let unreliable = line.plot(sweep, "Images without a reliable leave-one-out loss", "images (%)", false, share);
+    figures.chain(unreliable).map(|plot| plot.figure()).collect()
+}
+
+fn axis_title(criterion: Criterion) -> String {
+    match criterion {
+        Criterion::Evidence => "−ln p(data | λ) / m (nats)".to_owned(),
+        Criterion::Loo | Criterion::ValidationLoss => criterion_title(criterion).to_owned(),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

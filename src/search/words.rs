@@ -1,0 +1,52 @@
+//! Words about sweeps for people.
+
+use super::{FitState, Plan, Study, TrialSummary};
+use crate::config::{Criterion, Rule};
+
+/// The title of what ranks the trials.
+#[must_use]
+pub fn criterion_title(criterion: Criterion) -> &'static str {
+    match criterion {
+        Criterion::ValidationLoss => "validation loss",
+        Criterion::Loo => "leave-one-out loss",
+        Criterion::Evidence => "−log evidence/m",
+    }
+}
+
+/// A setting without quotes.
+#[must_use]
+pub fn plain_setting(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What is special about a trial.
+#[must_use]
+pub fn mark(trial: &TrialSummary, study: &Study) -> String {
+    let state = match trial.state {
+        FitState::Completed if trial.comparison.is_none() && trial.unreliable.is_some_and(|fraction| fraction > 0.0) => Some("unreliable"),
+        FitState::Completed if trial.comparison.is_none() => Some("not defined"),
+        FitState::Completed => None,
+        state => Some(state.name()),
+    };
+    let marks = [state, (study.minimum == Some(trial.trial)).then_some("minimum"), (study.chosen == Some(trial.trial)).then_some("chosen")];
+    marks.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The settings of a trial, such as `penalty.0.lambda=0.1`.
+#[must_use]
+pub fn settings(settings: &[(String, toml::Value)]) -> String {
+    settings.iter().map(|(key, value)| format!("{key}={}", plain_setting(value))).collect::<Vec<_>>().join(" ")
+}
+
+/// Why a trial was chosen.
+#[must_use]
+pub fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
+    let lowest = format!("the lowest {}", criterion_title(study.criterion));
+    match (study.rule, study.minimum) {
+        (Rule::OneStandardError, Some(minimum)) if minimum == chosen => format!("{lowest}; no larger λ is within one standard error of it"),
+        (Rule::OneStandardError, Some(minimum)) => {
+            format!("the largest λ within one standard error of {lowest}, that of {}", settings(&plan.trials[minimum]))
+        }
+        _ => lowest,
+    }
+}
