@@ -90,12 +90,14 @@ pub enum Error {
         problem: String,
     },
     /// A sweep in which no trial can be ranked: none was completed, or the criterion is not defined or unreliable for all.
-    #[error("no trial was completed with a loss that ranks it; `{}` says why", path.display())]
+    #[error("no trial was completed with a loss that ranks it; `{}` says why{}", path.display(), if *is_unreliable { ". Try larger values of λ, or `--criterion evidence`" } else { "" })]
     NoTrial {
         /// The file with the message of each training.
         path: PathBuf,
         /// Whether a training diverged.
         has_diverged: bool,
+        /// Whether a leave-one-out loss is unreliable, as it is where λ is small.
+        is_unreliable: bool,
     },
     /// Another mistake in the command line, as text.
     #[error("{0}")]

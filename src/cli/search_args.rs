@@ -30,6 +30,9 @@ pub(super) struct SearchArgs {
     /// What ranks the trials [default: validation-loss]
     #[arg(long, value_enum)]
     pub criterion: Option<CriterionArg>,
+    /// Also compute the evidence, γ and the leave-one-out loss of each training, to be seen beside the validation loss
+    #[arg(long)]
+    pub curvature: bool,
     /// The rule of the choice [default: minimum]
     #[arg(long, value_enum)]
     pub rule: Option<RuleArg>,

@@ -85,6 +85,7 @@ impl SearchArgs {
         sweep.repeats = self.repeats.map_or(sweep.repeats, count);
         sweep.reshuffle |= self.reshuffle;
         sweep.path |= self.path;
+        sweep.curvature |= self.curvature;
         match self.criterion {
             None => {}
             Some(CriterionArg::ValidationLoss) => sweep.criterion = Criterion::ValidationLoss,
@@ -140,7 +141,8 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
         }
         write_at_end(search.folder().path(), output.has_report);
         let has_diverged = study.trials.iter().any(|trial| trial.state == FitState::Diverged);
-        return Err(Error::NoTrial { path: search.folder().path().join("trials.csv"), has_diverged });
+        let is_unreliable = study.trials.iter().any(|trial| study.is_unreliable(trial));
+        return Err(Error::NoTrial { path: search.folder().path().join("trials.csv"), has_diverged, is_unreliable });
     };
     if study.refit.is_none() {
         if !json {

@@ -33,6 +33,8 @@ pub struct Sweep {
     pub reshuffle: bool,
     /// What ranks the trials.
     pub criterion: Criterion,
+    /// Whether the evidence, γ and the leave-one-out loss of each training are computed beside its validation loss.
+    pub curvature: bool,
     /// The rule of the choice.
     pub rule: Rule,
     /// Whether λ goes from small to large, each training starting from the weights of the one before.
@@ -98,6 +100,7 @@ impl Default for Sweep {
             repeats: Count::literal(1),
             reshuffle: false,
             criterion: Criterion::ValidationLoss,
+            curvature: false,
             rule: Rule::Minimum,
             path: false,
             path_epochs: Count::literal(2),
@@ -118,6 +121,12 @@ impl Sweep {
     /// When a text has another form.
     pub fn space(&self) -> Result<Vec<Dimension>, ConfigError> {
         self.grid.iter().map(|text| Dimension::parse(text)).collect()
+    }
+
+    /// Whether trainings compute what the curvature says.
+    #[must_use]
+    pub fn needs_curvature(&self) -> bool {
+        self.curvature || self.criterion != Criterion::ValidationLoss
     }
 
     /// The epoch after which the pruner decides first, of `epochs`.

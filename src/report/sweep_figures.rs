@@ -2,12 +2,12 @@
 
 use maud::Markup;
 
-use super::plot::{Axis, Band, Look, Plot, Rule, Series};
+use super::plot::{Axis, Band, Look, Plot, Rule, Series, rounded};
 use super::scale::Scale;
 use super::student::t975;
 use super::sweep_files::SweepFiles;
 use crate::config::Criterion;
-use crate::search::{Comparison, FitResult, TrialSummary, criterion_title};
+use crate::search::{Comparison, FitResult, TrialSummary, UNRELIABLE, criterion_title};
 
 /// A trial at its value of the key.
 struct At<'a> {
@@ -187,24 +187,39 @@ fn gap(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
     Some(line.plot(sweep, "Training and validation loss", "data loss", true, series)?.figure())
 }
 
-/// What the training images say, where the criterion computes it.
+/// What ranks the trials beside what else could, in nats for each image, and where leave-one-out losses are unreliable.
 fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
-    let evidence = line
-        .points(|trial| mean(sweep, trial.trial, |result| Some(-result.criteria.as_ref()?.log_evidence? / result.train_samples as f64)));
-    let loo = |result: &FitResult| {
-        let losses = &result.criteria.as_ref()?.leave_one_out;
-        (!losses.is_empty()).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
-    };
-    let unreliable = line.points(|trial| Some(100.0 * trial.unreliable?));
-    let all = [(Criterion::Evidence, evidence), (Criterion::Loo, line.points(|trial| mean(sweep, trial.trial, loo)))];
-    let beside = all.into_iter().filter(|(criterion, _)| *criterion != sweep.study.criterion);
-    let figures = beside.filter_map(|(criterion, points)| {
-        let series = vec![Series { name: String::new(), look: Look::Line(3), points }];
-        line.plot(sweep, &capitalized(criterion_title(criterion)), &axis_title(criterion), false, series)
+    let is_reliable = |trial: &TrialSummary| trial.unreliable.is_some_and(|fraction| fraction <= UNRELIABLE);
+    let loo = |reliable: bool| line.points(|trial| trial.leave_one_out_loss.filter(|_| is_reliable(trial) == reliable));
+    let evidence = line.points(|trial| trial.evidence);
+    if evidence.is_empty() && loo(true).is_empty() {
+        return Vec::new();
+    }
+    let has_validation = sweep.study.criterion == Criterion::ValidationLoss;
+    let validation = if has_validation { line.points(|trial| Some(trial.comparison?.mean)) } else { Vec::new() };
+    let curves = [
+        (Criterion::ValidationLoss, Look::Line(0), validation),
+        (Criterion::Loo, Look::Dashed(1), loo(true)),
+        (Criterion::Evidence, Look::Line(3), evidence),
+    ];
+    let mut lowest = Vec::new();
+    let mut series = Vec::new();
+    for (criterion, look, points) in curves {
+        let name = criterion_title(criterion);
+        let point = points.iter().min_by(|one, other| one[1].total_cmp(&other[1]));
+        lowest.extend(point.map(|point| format!("{name} at {}", rounded(point[0]))));
+        series.push(Series { name: name.to_owned(), look, points });
+    }
+    series.push(Series { name: "leave-one-out loss, unreliable".to_owned(), look: Look::Dots(5), points: loo(false) });
+    let title = if has_validation { "Validation, leave-one-out and evidence" } else { "Leave-one-out and evidence" };
+    let beside = line.plot(sweep, title, "nats for each image", true, series).map(|mut plot| {
+        plot.note = format!("Lowest: {}.", lowest.join(", "));
+        plot
     });
+    let unreliable = line.points(|trial| Some(100.0 * trial.unreliable?));
     let share = vec![Series { name: String::new(), look: Look::Line(5), points: unreliable }];
     let unreliable = line.plot(sweep, "Images without a reliable leave-one-out loss", "images (%)", false, share);
-    figures.chain(unreliable).map(|plot| plot.figure()).collect()
+    [beside, unreliable].into_iter().flatten().map(|plot| plot.figure()).collect()
 }
 
 fn axis_title(criterion: Criterion) -> String {

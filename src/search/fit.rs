@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit_checkpoint::{FitCheckpoint, Record};
 use crate::atomic;
-use crate::config::{Criterion, Experiment};
+use crate::config::{Criterion, Experiment, Sweep};
 use crate::data::{self, Data};
 use crate::error::Error;
 use crate::launch::session_of;
@@ -100,7 +100,7 @@ pub struct FitResult {
     pub zero_weights: Option<f64>,
     /// λ of each penalty.
     pub lambdas: Vec<f64>,
-    /// What the training images say, if the criterion needs it.
+    /// What the training images say, where the sweep computes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criteria: Option<FitCriteria>,
     /// What is doubtful about the training, such as a class that is never predicted.
@@ -117,7 +117,9 @@ pub struct FitCriteria {
     pub log_evidence: Option<f64>,
     /// γ, the effective number of parameters.
     pub gamma: Option<f64>,
-    /// The leave-one-out loss of each training image.
+    /// The mean leave-one-out loss of the training images, reliable or not.
+    pub leave_one_out_loss: Option<f64>,
+    /// The leave-one-out loss of each training image, if it ranks the trials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave_one_out: Vec<f32>,
     /// The fraction of training images whose leave-one-out loss is not reliable.
@@ -131,10 +133,11 @@ impl FitCriteria {
     fn of(criteria: Criteria, criterion: Criterion) -> Self {
         let Criteria { log_evidence, gamma, leave_one_out, .. } = criteria;
         let unreliable = leave_one_out.as_ref().map(|found| found.unreliable as f64 / found.losses.len() as f64);
+        let leave_one_out_loss = leave_one_out.as_ref().map(|found| found.losses.iter().sum::<f64>() / found.losses.len() as f64);
         #[expect(clippy::cast_possible_truncation, reason = "a loss for the comparison of trials")]
         let losses = |found: LeaveOneOut| found.losses.into_iter().map(|loss| loss as f32).collect();
         let losses = leave_one_out.filter(|_| criterion == Criterion::Loo).map_or_else(Vec::new, losses);
-        Self { log_evidence, gamma, leave_one_out: losses, unreliable }
+        Self { log_evidence, gamma, leave_one_out_loss, leave_one_out: losses, unreliable }
     }
 }
 
@@ -148,13 +151,19 @@ impl FitResult {
         }
         match criterion {
             Criterion::ValidationLoss => self.validation_loss,
-            Criterion::Evidence => Some(-self.criteria.as_ref()?.log_evidence? / self.train_samples as f64),
+            Criterion::Evidence => self.negative_log_evidence(),
             Criterion::Loo => {
                 let FitCriteria { leave_one_out: losses, unreliable, .. } = self.criteria.as_ref()?;
                 let is_reliable = unreliable.is_some_and(|fraction| fraction <= UNRELIABLE);
                 (!losses.is_empty() && is_reliable).then(|| losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len() as f64)
             }
         }
+    }
+
+    /// −ln p(data | λ)/m: less is better. `None` where it was not computed or λ is 0.
+    #[must_use]
+    pub fn negative_log_evidence(&self) -> Option<f64> {
+        Some(-self.criteria.as_ref()?.log_evidence? / self.train_samples as f64)
     }
 
     /// The validation loss after an epoch, from 1; after a training that ended earlier, the last one.
@@ -174,8 +183,8 @@ pub(super) struct Run<'a> {
     pub(super) initial_weights: Option<PathBuf>,
     /// The epoch until which it is trained. `None`: the last.
     pub(super) until: Option<u64>,
-    /// What ranks the trials.
-    pub(super) criterion: Criterion,
+    /// What is measured after the last epoch.
+    pub(super) sweep: &'a Sweep,
     /// Training stops soon after it is set.
     pub(super) stop: &'a Arc<AtomicBool>,
     /// Called after each epoch with the number of completed ones.
@@ -309,10 +318,10 @@ fn train(experiment: Experiment, data: &Data, recorder: &mut Recorder, result: &
     if let (Some(path), Ending::Completed) = (&run.weights, ending) {
         atomic::write(path, &session.network().weights().to_safetensors(&BTreeMap::new()))?;
     }
-    if run.criterion == Criterion::ValidationLoss || !matches!(ending, Ending::Completed | Ending::EarlyStopped) {
+    if !run.sweep.needs_curvature() || !matches!(ending, Ending::Completed | Ending::EarlyStopped) {
         return Ok(ending);
     }
     let Some(criteria) = session.criteria()? else { return Ok(Ending::Interrupted) };
-    result.criteria = Some(FitCriteria::of(criteria, run.criterion));
+    result.criteria = Some(FitCriteria::of(criteria, run.sweep.criterion));
     Ok(ending)
 }

@@ -171,9 +171,9 @@ impl Plan {
         Err(ConfigError::Rule(problem.to_owned()))
     }
 
-    /// Checks that the criterion is defined for a trial: on the training images it needs a prior, which squares are.
+    /// Checks that what the training images say is defined for a trial: it needs a prior, which squares are.
     fn check_criterion(&self) -> Result<(), ConfigError> {
-        if self.needs_validation() {
+        if !self.sweep.needs_curvature() {
             return Ok(());
         }
         let is_zero = |penalty: &Penalty| matches!(penalty.schedule, Lambda::Scheduled(_)) && penalty.lambda.get() == 0.0;
@@ -186,8 +186,9 @@ impl Plan {
                 return Ok(());
             }
         }
-        let problem = "is not defined for any trial: it needs a penalty `l2` (or `elastic_net`) with λ above 0; add one, or rank by validation losses";
-        Err(ConfigError::value("sweep.criterion", problem))
+        let (key, way) = if self.sweep.curvature { ("curvature", "leave it out") } else { ("criterion", "rank by validation losses") };
+        let problem = format!("is not defined for any trial: it needs a penalty `l2` (or `elastic_net`) with λ above 0; add one, or {way}");
+        Err(ConfigError::value(format!("sweep.{key}"), problem))
     }
 
     /// The plan with the checksum of its data, and a check that there is validation data.

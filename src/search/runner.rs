@@ -201,7 +201,7 @@ impl Runner<'_> {
             initial_weights: plan.fit_before(fit).map(|before| self.folder.weights(&before)).filter(|path| path.is_file()),
             weights: (plan.sweep.path && !fit.is_finalist).then(|| self.folder.weights(fit)),
             until,
-            criterion: plan.sweep.criterion,
+            sweep: &plan.sweep,
             stop: &self.stop,
             progress: &progress,
         };

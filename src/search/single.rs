@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::fit::Run;
 use super::{Fit, FitResult, Plan, SweepFolder, TrainingList};
-use crate::config::{Criterion, Experiment, Pruner, Sweep};
+use crate::config::{Experiment, Pruner, Sweep};
 use crate::data::Data;
 use crate::error::Error;
 
@@ -16,8 +16,8 @@ pub struct SingleTraining {
     pub fit: Fit,
     /// What is trained.
     pub experiment: Experiment,
-    /// What ranks it among others.
-    pub criterion: Criterion,
+    /// The sweep, which says what is measured.
+    pub sweep: Sweep,
 }
 
 impl SingleTraining {
@@ -39,7 +39,7 @@ impl SingleTraining {
             Some(list) => list.experiment(index, folder)?,
             None => plan.experiment(&fit)?,
         };
-        Ok(Self { fit, experiment, criterion: plan.sweep.criterion })
+        Ok(Self { fit, experiment, sweep: plan.sweep.clone() })
     }
 
     /// Trains it and writes its result, unless another process has done so. Calls `waiting` with the name of a process that may be training it, and waits until that is
@@ -60,7 +60,7 @@ impl SingleTraining {
             initial_weights: None,
             weights: None,
             until: None,
-            criterion: self.criterion,
+            sweep: &self.sweep,
             stop,
             progress: &|_| {},
         };

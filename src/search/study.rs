@@ -77,11 +77,24 @@ pub struct TrialSummary {
     pub zero_weights: Option<f64>,
     /// The mean of γ, the effective number of parameters.
     pub gamma: Option<f64>,
+    /// The mean of −ln p(data | λ)/m.
+    #[serde(default)]
+    pub evidence: Option<f64>,
+    /// The mean leave-one-out loss of the training images, reliable or not.
+    #[serde(default)]
+    pub leave_one_out_loss: Option<f64>,
     /// The mean fraction of training images whose leave-one-out loss is not reliable.
     pub unreliable: Option<f64>,
 }
 
 impl Study {
+    /// Whether a trial was completed and is not ranked, for the leave-one-out loss of a training of it is unreliable.
+    #[must_use]
+    pub fn is_unreliable(&self, trial: &TrialSummary) -> bool {
+        let is_left_out = trial.state == FitState::Completed && trial.comparison.is_none();
+        is_left_out && self.criterion == Criterion::Loo && trial.unreliable.is_some_and(|fraction| fraction > 0.0)
+    }
+
     /// Compares the trials of `plan` by the results of all its fits.
     #[must_use]
     pub fn new(plan: &Plan, results: &[FitResult]) -> Self {
@@ -267,6 +280,8 @@ impl TrialSummary {
             weight_norm_squared: mean(&|result| result.weight_norm_squared),
             zero_weights: mean(&|result| result.zero_weights),
             gamma: mean(&|result| result.criteria.as_ref()?.gamma),
+            evidence: mean(&|result| result.negative_log_evidence()),
+            leave_one_out_loss: mean(&|result| result.criteria.as_ref()?.leave_one_out_loss),
             unreliable: mean(&|result| result.criteria.as_ref()?.unreliable),
         }
     }
@@ -287,7 +302,10 @@ pub fn trials_csv(plan: &Plan, results: &[FitResult]) -> Result<String, Error> {
     let of_path: &[&str] = if plan.sweep.path { &["start"] } else { &[] };
     let own = [own, of_path].concat();
     let measured = ["validation_loss", "train_loss", "weight_norm_squared", "zero_weights", "epochs", "seconds", "message"];
-    let of_training: &[&str] = if plan.needs_validation() { &[] } else { &["criterion", "log_evidence", "gamma", "unreliable"] };
+    let of_criterion: &[&str] = if plan.needs_validation() { &[] } else { &["criterion"] };
+    let has_curvature = plan.sweep.needs_curvature();
+    let of_curvature: &[&str] = if has_curvature { &["log_evidence", "gamma", "leave_one_out_loss", "unreliable"] } else { &[] };
+    let of_training = [of_criterion, of_curvature].concat();
     let header =
         own.iter().chain(&keys).copied().chain(metrics.iter().map(|name| name.as_str())).chain(of_training.iter().copied()).chain(measured);
     writer.write_record(header).map_err(failed)?;
@@ -305,9 +323,12 @@ pub fn trials_csv(plan: &Plan, results: &[FitResult]) -> Result<String, Error> {
         }));
         line.extend(metrics.iter().map(|name| number(result.validation.get(*name).copied())));
         if !plan.needs_validation() {
-            let of = |value: fn(&FitCriteria) -> Option<f64>| result.criteria.as_ref().and_then(value);
-            let criteria = [of(|found| found.log_evidence), of(|found| found.gamma), of(|found| found.unreliable)];
-            line.extend(std::iter::once(result.loss(plan.sweep.criterion)).chain(criteria).map(number));
+            line.push(number(result.loss(plan.sweep.criterion)));
+        }
+        if has_curvature {
+            let of = |value: fn(&FitCriteria) -> Option<f64>| number(result.criteria.as_ref().and_then(value));
+            let losses = [of(|found| found.leave_one_out_loss), of(|found| found.unreliable)];
+            line.extend([of(|found| found.log_evidence), of(|found| found.gamma)].into_iter().chain(losses));
         }
         line.extend([result.validation_loss, result.train_loss, result.weight_norm_squared, result.zero_weights].map(number));
         line.extend([result.epochs.to_string(), result.seconds.to_string(), result.message.clone().unwrap_or_default()]);

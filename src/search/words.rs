@@ -23,7 +23,7 @@ pub fn plain_setting(value: &toml::Value) -> String {
 #[must_use]
 pub fn mark(trial: &TrialSummary, study: &Study) -> String {
     let state = match trial.state {
-        FitState::Completed if trial.comparison.is_none() && trial.unreliable.is_some_and(|fraction| fraction > 0.0) => Some("unreliable"),
+        FitState::Completed if study.is_unreliable(trial) => Some("unreliable"),
         FitState::Completed if trial.comparison.is_none() => Some("not defined"),
         FitState::Completed => None,
         state => Some(state.name()),

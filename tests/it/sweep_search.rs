@@ -77,6 +77,7 @@ fn a_section_that_can_not_be_used_is_refused() {
         refused(&["--grid", "penalty.0.lambda=0,1", "--pruner", "halving", "--set", "sweep.pruner_epochs=3"]),
         refused(&["--grid", "penalty.0.lambda=1,2", "--set", "penalty.0.kind=l1", "--criterion", "loo"]),
         refused(&["--grid", "penalty.0.lambda=0", "--criterion", "evidence"]),
+        refused(&["--grid", "penalty.0.lambda=0", "--curvature"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--criterion", "loo", "--folds", "3"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--criterion", "evidence", "--rule", "one-standard-error"]),
         refused(&["--grid", "penalty.0.lambda=0,1", "--path", "--random", "3"]),
@@ -87,6 +88,31 @@ fn a_section_that_can_not_be_used_is_refused() {
     assert!(!sandbox.path("s").exists());
     let check = sandbox.run(&["check", "small.toml", "--set", "sweep.folds=1"]);
     assert_eq!(check.code(), 2, "{}", check.stderr());
+}
+
+#[test]
+fn curvature_is_computed_beside_validation_losses_and_does_not_change_them() {
+    let sandbox = Sandbox::new();
+    let sweep = |name: &str, more: &[&str]| {
+        let grid = ["--set", "model={kind=\"linear\"}", "--grid", "penalty.0.lambda=0,1,10", "--no-report"];
+        sandbox.ok(&[&["sweep", "small.toml", "--sweep-dir", name], grid.as_slice(), more].concat());
+    };
+    sweep("without", &[]);
+    sweep("with", &["--curvature"]);
+    sweep("evidence", &["--criterion", "evidence", "--set", "data.validation=0"]);
+    let all = |name: &str, key: &str| -> Vec<Value> {
+        study(&sandbox, name)["trials"].as_array().unwrap().iter().map(|trial| trial[key].clone()).collect()
+    };
+    assert_eq!(all("with", "mean"), all("without", "mean"));
+    for key in ["evidence", "leave_one_out_loss", "gamma"] {
+        let values = all("with", key);
+        // Without a penalty there is none.
+        assert!(values[0].is_null() && values[1..].iter().all(Value::is_f64), "{key}: {values:?}");
+        assert!(all("without", key).iter().all(Value::is_null));
+    }
+    assert_eq!(all("evidence", "evidence"), all("evidence", "mean"));
+    let header = fs::read_to_string(sandbox.path("with/trials.csv")).unwrap();
+    assert!(header.contains("log_evidence,gamma,leave_one_out_loss,unreliable,validation_loss"), "{header}");
 }
 
 #[test]

@@ -178,6 +178,16 @@ fn a_sweep_in_which_all_diverge_says_so() {
 }
 
 #[test]
+fn a_sweep_whose_leave_one_out_losses_are_unreliable_says_what_to_do() {
+    let sandbox = Sandbox::new();
+    // With nearly no penalty the answer for an image depends on that image alone.
+    let sweep = ["sweep", "small.toml", "--criterion", "loo", "--set", "train.epochs=20", "--set", "data.validation=0"];
+    let ran = sandbox.run(&[sweep.as_slice(), &["--grid", "penalty.0.lambda=1e-5,1e-4", "--sweep-dir", "s"]].concat());
+    assert!(ran.code() == 2 && ran.stdout().contains("unreliable"), "{}", ran.stdout());
+    assert!(ran.stderr().ends_with("Try larger values of λ, or `--criterion evidence`\n"), "{}", ran.stderr());
+}
+
+#[test]
 fn random_search_and_keys_that_do_not_apply() {
     let sandbox = Sandbox::new();
     let space = ["--grid", "penalty.0.lambda=log:0.01:100", "--grid", "model.kind=linear,mlp", "--grid", "model.hidden=4,8"];
