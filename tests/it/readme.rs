@@ -1,8 +1,8 @@
-//! The commands in the README, in `docs/commands.md`, `docs/choosing-lambda.md`, `docs/cluster.md` and `docs/report.md`, the reference in `docs/config.md`, and the links of the docs.
+//! The commands and configs of the README and of the manual, the reference in `docs/config.md`, the list of pages, and the links.
 
 use std::path::Path;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, png};
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
@@ -15,29 +15,73 @@ fn commands(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// The README and the pages of the manual.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let mut names: Vec<String> = docs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"));
+    names.sort();
+    std::iter::once("README.md".to_owned()).chain(names.iter().map(|name| format!("docs/{name}"))).collect()
+}
+
+/// A folder with what the commands name: the configs, an image of a digit, and photographs of two classes.
+fn sandbox() -> Sandbox {
+    let (root, sandbox) = (Path::new(env!("CARGO_MANIFEST_DIR")), Sandbox::new());
+    std::fs::create_dir_all(sandbox.path("configs")).unwrap();
+    for entry in std::fs::read_dir(root.join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, sandbox.path("configs").join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::create_dir_all(sandbox.path("examples")).unwrap();
+    std::fs::copy(root.join("examples/digit.png"), sandbox.path("examples/digit.png")).unwrap();
+    for (class, level) in [("cats", 60), ("dogs", 160)] {
+        for index in 0..15_u8 {
+            png(&sandbox.path(&format!("photographs/{class}/{index}.png")), 24, 20, level + index);
+        }
+    }
+    sandbox
+}
+
 #[test]
 fn every_command_runs() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (page, least) in
-        [("README.md", 8), ("docs/commands.md", 10), ("docs/choosing-lambda.md", 1), ("docs/cluster.md", 4), ("docs/report.md", 2)]
-    {
-        let sandbox = Sandbox::new();
-        for entry in std::fs::read_dir(root.join("configs")).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::create_dir_all(sandbox.path("configs")).unwrap();
-            std::fs::copy(&path, sandbox.path("configs").join(path.file_name().unwrap())).unwrap();
-        }
-        std::fs::create_dir_all(sandbox.path("examples")).unwrap();
-        std::fs::copy(root.join("examples/digit.png"), sandbox.path("examples/digit.png")).unwrap();
-        let commands = commands(&read(page));
-        assert!(commands.len() >= least, "{page}: {commands:?}");
-        for command in commands {
+    let counts = pages().into_iter().map(|page| {
+        let (sandbox, commands) = (sandbox(), commands(&read(&page)));
+        for command in &commands {
             let arguments = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus "));
             let arguments: Vec<&str> = arguments.unwrap_or_else(|| panic!("`{command}` is no regulus command")).split(' ').collect();
             let ran = sandbox.run(&arguments);
             assert_eq!(ran.code(), 0, "{page}: {command}\n{}", ran.stderr());
         }
+        (page, commands.len())
+    });
+    let counts: Vec<(String, usize)> = counts.filter(|(_, count)| *count > 0).collect();
+    assert!(counts.iter().map(|(_, count)| count).sum::<usize>() > 40, "{counts:?}");
+}
+
+#[test]
+fn whole_configs_in_the_docs_can_be_used() {
+    let mut count = 0;
+    for page in pages() {
+        let text = read(&page);
+        let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        for config in blocks.filter(|block| block.starts_with("name = ")) {
+            let sandbox = Sandbox::new();
+            sandbox.write("config.toml", config);
+            sandbox.ok(&["check", "config.toml", "--config-only"]);
+            count += 1;
+        }
     }
+    assert!(count >= 3, "{count}");
+}
+
+#[test]
+fn the_manual_lists_every_page_once() {
+    let summary = read("docs/SUMMARY.md");
+    let mut listed: Vec<String> =
+        summary.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(|page| format!("docs/{page}")).collect();
+    listed.sort();
+    let pages: Vec<String> = pages().into_iter().filter(|page| !matches!(page.as_str(), "README.md" | "docs/SUMMARY.md")).collect();
+    assert_eq!(listed, pages);
 }
 
 /// The `--set` and `--unset` arguments in the introduction of `docs/config.md` work with a config that has a model and a penalty.
@@ -76,9 +120,8 @@ fn the_reference_of_keys_is_up_to_date() {
 #[test]
 fn the_links_of_the_docs_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    for page in pages.chain(["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(|name| root.join(name))) {
+    let others = ["CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "benches/choosing/README.md"].map(str::to_owned);
+    for page in pages().into_iter().chain(others).map(|page| root.join(page)) {
         let text = std::fs::read_to_string(&page).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
