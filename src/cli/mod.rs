@@ -15,6 +15,8 @@ mod predict;
 mod print;
 mod progress;
 mod report;
+mod report_args;
+mod runs;
 mod search_args;
 mod study;
 mod summary;
@@ -53,6 +55,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Sweep(args) => sweep::sweep_or(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Report(args) => report::report(&args),
+        Command::Runs(args) => runs::runs(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),
         Command::Check(args) => check::check(&args),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "error",
     "atomic",
     "checksum",
@@ -27,6 +27,7 @@ const ORDER: [&str; 26] = [
     "export",
     "launch",
     "search",
+    "listing",
     "report",
     "fetch",
     "cli",

@@ -39,6 +39,7 @@ mod readme;
 mod reference;
 mod refused_penalties;
 mod report;
+mod runs;
 mod sessions;
 mod stopping;
 mod support;
