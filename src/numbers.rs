@@ -49,6 +49,16 @@ pub fn metric_value(name: &str, value: f64) -> String {
     }
 }
 
+/// The difference of two values of a metric with its sign: of accuracies in percentage points.
+#[must_use]
+pub fn metric_difference(name: &str, difference: f64) -> String {
+    match name {
+        "accuracy" => format!("{:+.2} points", 100.0 * difference),
+        "psnr" | "noisy_psnr" => format!("{difference:+.2} dB"),
+        _ => format!("{difference:+.4}"),
+    }
+}
+
 /// Metrics with their titles, such as `PSNR 28.31 dB`.
 #[must_use]
 pub fn metrics_listed(metrics: &Metrics) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::report_args::{ReportArgs, RunsArgs};
+use super::report_args::{CompareArgs, ReportArgs, RunsArgs};
 use super::search_args::SearchArgs;
 use super::sweep_args::SweepCommandArgs;
 use crate::config::BackendKind;
@@ -41,6 +41,8 @@ pub(super) enum Command {
     Evaluate(EvaluateArgs),
     /// Write a report of a run or a sweep: one HTML file that needs nothing else
     Report(ReportArgs),
+    /// Compare runs: settings that differ, final figures, paired differences
+    Compare(CompareArgs),
     /// List the runs and sweeps below a folder
     Runs(RunsArgs),
     /// Predict the class of image files, or denoise them

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::args::TableFormatArg;
+
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// A run folder, or the folder of a sweep; also of one that has not ended
@@ -36,6 +38,22 @@ pub(super) struct RunsArgs {
     /// times, all must hold
     #[arg(long, value_name = "TEXT|KEY=VALUE")]
     pub filter: Vec<String>,
+    /// Print JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Two or more run folders; paired differences are to the settings of the first
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The format of the tables
+    #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
+    pub format: TableFormatArg,
+    /// Also write one HTML file, with the curves of all runs
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print JSON lines
     #[arg(long)]
     pub json: bool,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "error",
     "atomic",
     "checksum",
@@ -28,6 +28,7 @@ const ORDER: [&str; 27] = [
     "launch",
     "search",
     "listing",
+    "comparison",
     "report",
     "fetch",
     "cli",

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod backends;
 mod commands;
+mod comparisons;
 mod configs;
 mod criteria;
 mod data;
