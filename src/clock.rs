@@ -18,7 +18,16 @@ pub fn before(seconds: f64) -> String {
     text(earlier.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
-fn text(time: SystemTime) -> String {
+/// The seconds since a time that [`now`] wrote; 0 if it is later than now. Returns `None` for another text.
+#[must_use]
+pub fn seconds_since(time: &str) -> Option<f64> {
+    let time = humantime::parse_rfc3339(time).ok()?;
+    Some(SystemTime::now().duration_since(time).map_or(0.0, |since| since.as_secs_f64()))
+}
+
+/// A time in UTC, as [`now`].
+#[must_use]
+pub fn text(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST_SECOND);
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
@@ -26,6 +35,13 @@ fn text(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_age_of_a_time() {
+        let age = seconds_since(&before(3600.0)).unwrap();
+        assert!((3600.0..3700.0).contains(&age), "{age}");
+        assert_eq!((seconds_since("9999-12-31T23:59:59Z"), seconds_since("yesterday")), (Some(0.0), None));
+    }
 
     #[test]
     fn times_out_of_range_are_clamped() {

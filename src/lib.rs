@@ -31,7 +31,7 @@
 //! the build.
 //!
 //! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`task`] → [`train`] → [`session`] → [`run`] →
-//! { [`evaluate`], [`predict`], [`export`], [`report`] }. [`launch`] records a session in a run folder. The module `cli` is the command line; it and `fetch` need the
+//! { [`evaluate`], [`predict`], [`export`], [`report`] }. [`launch`] records a session in a run folder; [`listing`] finds run folders, [`comparison`] compares them. The module `cli` is the command line; it and `fetch` need the
 //! cargo feature `cli`, which is on by default.
 //!
 //! The memory allocator is a choice of the program. glibc's returns large buffers to the system after every step; `regulus` itself uses `mimalloc`.
@@ -45,6 +45,7 @@ pub mod checksum;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+pub mod comparison;
 pub mod config;
 pub mod data;
 pub mod error;
@@ -53,6 +54,7 @@ pub mod export;
 #[cfg(feature = "cli")]
 pub mod fetch;
 pub mod launch;
+pub mod listing;
 pub mod metrics;
 pub mod network;
 pub mod numbers;

@@ -49,6 +49,16 @@ pub fn metric_value(name: &str, value: f64) -> String {
     }
 }
 
+/// The difference of two values of a metric with its sign: of accuracies in percentage points.
+#[must_use]
+pub fn metric_difference(name: &str, difference: f64) -> String {
+    match name {
+        "accuracy" => format!("{:+.2} points", 100.0 * difference),
+        "psnr" | "noisy_psnr" => format!("{difference:+.2} dB"),
+        _ => format!("{difference:+.4}"),
+    }
+}
+
 /// Metrics with their titles, such as `PSNR 28.31 dB`.
 #[must_use]
 pub fn metrics_listed(metrics: &Metrics) -> Vec<String> {
@@ -76,6 +86,19 @@ pub fn duration(seconds: f64) -> String {
         3600.. => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
         60.. => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{seconds:.1} s"),
+    }
+}
+
+/// The time since something in its largest unit, such as `5 min` or `3 days`.
+#[must_use]
+pub fn age(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds, rounded for people")]
+    let whole = seconds as u64;
+    match whole {
+        172_800.. => format!("{} days", grouped(whole / 86_400)),
+        7200.. => format!("{} h", whole / 3600),
+        120.. => format!("{} min", whole / 60),
+        _ => format!("{whole} s"),
     }
 }
 
@@ -111,6 +134,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 60_000, 1_234_567].map(grouped), ["0", "999", "1,000", "60,000", "1,234,567"]);
         assert_eq!([5.64, 64.0, 3725.0].map(duration), ["5.6 s", "1 min 04 s", "1 h 02 min"]);
+        assert_eq!([119.9, 120.0, 7199.0, 7200.0, 172_799.0, 172_800.0].map(age), ["119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
         assert_eq!(percent(0.98765), "98.77 %");
         assert_eq!([counted(1, "epoch"), counted(1000, "step")], ["1 epoch", "1,000 steps"]);
     }

@@ -1,4 +1,4 @@
-"""Opens reports in Chromium: they ask for nothing, the console is silent, and their numbers are those of `summary.json` and `study.json`.
+"""Opens reports and a comparison in Chromium: they ask for nothing, the console is silent, and their numbers are those of `summary.json` and `study.json`.
 
     pip install playwright            # it uses an installed Chromium; `playwright install chromium` gets one
     cargo build --release
@@ -66,7 +66,7 @@ def is_rounding(shown, value):
     if any(unit in text for unit in (" min", " h")):
         return True
     number, _, unit = text.partition(" ")
-    factor = 100 if unit == "%" else 1
+    factor = 100 if unit in ("%", "points") else 1
     digits, _, exponent = number.partition("e")
     decimals = len(digits.partition(".")[2])
     unit_of_last = 10.0 ** (int(exponent or 0) - decimals)
@@ -161,6 +161,18 @@ def check_sweep(browser, sweep, name):
     return checked
 
 
+def check_comparison(browser, runs, path, name):
+    lines = [json.loads(line) for line in regulus("compare", *runs, "--html", path, "--json").splitlines()]
+    values = check_page(browser, path, name)
+    figures = [line["figures"] for line in lines if line["kind"] == "run"]
+    differences = [line for line in lines if line["kind"] == "difference"]
+    for key, (value, shown) in values.items():
+        kind, index, rest = key.split(".", 2)
+        wanted = figures[int(index)][rest] if kind == "runs" else differences[int(index)][rest]
+        assert value == float(wanted) and is_rounding(shown, value), f"{key}: {value} is shown as {shown}; {wanted} in the file"
+    print(f"{name}: {len(values)} numbers agree, {len(path.read_bytes()) / 1e3:.0f} kB")
+
+
 def chromium():
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -186,4 +198,11 @@ with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
     check_run(browser, work / "sweep/refit", "refit")
     regulus("sweep", work / "digits.toml", "--sweep-dir", work / "keys", *grid, "--grid", "optimizer.kind=sgd,adam", "--grid", "model.hidden=8,32")
     check_sweep(browser, work / "keys", "keys")
+    plain = [work / f"plain-{seed}" for seed in (1, 2, 3)]
+    strong = [work / f"strong-{seed}" for seed in (1, 2, 3)]
+    for runs, value in ((plain, 0), (strong, 20)):
+        for seed, run in zip((1, 2, 3), runs):
+            regulus("train", work / "digits.toml", "--no-report", "--run-dir", run, "--set", f"seed={seed}", "--set", f"penalty.0.lambda={value}")
+    check_comparison(browser, [*plain, *strong], work / "compared.html", "compared")
+    check_comparison(browser, [work / "long", work / "diverged"], work / "two.html", "two")
     browser.close()

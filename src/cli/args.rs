@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::report_args::{CompareArgs, ReportArgs, RunsArgs};
 use super::search_args::SearchArgs;
 use super::sweep_args::SweepCommandArgs;
 use crate::config::BackendKind;
@@ -40,6 +41,10 @@ pub(super) enum Command {
     Evaluate(EvaluateArgs),
     /// Write a report of a run or a sweep: one HTML file that needs nothing else
     Report(ReportArgs),
+    /// Compare runs: settings that differ, final figures, paired differences
+    Compare(CompareArgs),
+    /// List the runs and sweeps below a folder
+    Runs(RunsArgs),
     /// Predict the class of image files, or denoise them
     Predict(PredictArgs),
     /// Write a trained network for other programs
@@ -185,22 +190,6 @@ pub(super) struct EvaluateArgs {
     /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReportArgs {
-    /// A run folder, or the folder of a sweep; also of one that has not ended
-    #[arg(value_name = "RUN_OR_SWEEP")]
-    pub folder: PathBuf,
-    /// The file to write [default: `report.html` in the folder]
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Open it in the browser
-    #[arg(long)]
-    pub open: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

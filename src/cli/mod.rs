@@ -4,6 +4,7 @@ mod args;
 mod backends;
 mod bar;
 mod check;
+mod compare;
 mod completions;
 mod confusion;
 mod data;
@@ -15,6 +16,8 @@ mod predict;
 mod print;
 mod progress;
 mod report;
+mod report_args;
+mod runs;
 mod search_args;
 mod study;
 mod summary;
@@ -22,6 +25,7 @@ mod sweep;
 mod sweep_args;
 mod sweep_cluster;
 mod table;
+mod table_format;
 mod train;
 
 use std::process::ExitCode;
@@ -53,6 +57,8 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Sweep(args) => sweep::sweep_or(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Report(args) => report::report(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Runs(args) => runs::runs(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Export(args) => export::export(&args),
         Command::Check(args) => check::check(&args),

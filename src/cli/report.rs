@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::ReportArgs;
 use super::print;
+use super::report_args::ReportArgs;
 use crate::error::Error;
 use crate::report::write;
 

@@ -1,7 +1,6 @@
 //! The table of the trials of a sweep.
 
 use super::args::TableFormatArg;
-use super::table::table;
 use crate::config::Criterion;
 use crate::error::Error;
 use crate::numbers::{loss, magnitude, metric_title, metric_value, percent, signed};
@@ -24,18 +23,11 @@ struct Column<'a> {
 /// When a cell can't be written as CSV.
 pub(super) fn comparison(plan: &Plan, study: &Study, format: TableFormatArg) -> Result<String, Error> {
     let columns = columns(plan, study);
-    let is_exact = format == TableFormatArg::Csv;
     let header: Vec<&str> = columns.iter().map(|column| column.title.as_str()).collect();
-    let missing = if is_exact { "" } else { "-" };
-    let cells =
-        |trial: &TrialSummary| columns.iter().map(|column| (column.cell)(trial, is_exact).unwrap_or_else(|| missing.to_owned())).collect();
-    let rows: Vec<Vec<String>> = study.trials.iter().map(cells).collect();
-    Ok(match format {
-        TableFormatArg::Text => table(&header, rows),
-        TableFormatArg::Markdown => markdown(&header, &rows),
-        TableFormatArg::Latex => latex(&header, &rows),
-        TableFormatArg::Csv => csv(&header, &rows)?,
-    })
+    let cell =
+        |column: &Column, trial: &TrialSummary| (column.cell)(trial, format.is_exact()).unwrap_or_else(|| format.missing().to_owned());
+    let cells = |trial: &TrialSummary| columns.iter().map(|column| cell(column, trial)).collect();
+    format.table(&header, study.trials.iter().map(cells).collect())
 }
 
 fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
@@ -81,34 +73,4 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     }
     columns.push(Column { title: String::new(), cell: Box::new(move |trial, _| Some(mark(trial, study))) });
     columns
-}
-
-fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
-    let escaped = |cell: &str| cell.replace('|', "\\|");
-    let head = [line(header.iter().map(|cell| escaped(cell)).collect()), format!("|{}", "---|".repeat(header.len()))];
-    head.into_iter().chain(rows.iter().map(|row| line(row.iter().map(|cell| escaped(cell)).collect()))).collect::<Vec<_>>().join("\n")
-}
-
-fn latex(header: &[&str], rows: &[Vec<String>]) -> String {
-    let escaped = |cell: &str| {
-        let symbols = [("‖w‖²", "$\\lVert w\\rVert^2$"), ("−", "$-$"), ("±", "$\\pm$"), ("λ", "$\\lambda$"), ("γ", "$\\gamma$")];
-        let special = cell.chars().map(|c| if "&%$#_{}".contains(c) { format!("\\{c}") } else { c.to_string() }).collect::<String>();
-        symbols.iter().fold(special, |cell, (symbol, command)| cell.replace(symbol, command))
-    };
-    let line = |cells: &mut dyn Iterator<Item = &str>| format!("{} \\\\", cells.map(escaped).collect::<Vec<_>>().join(" & "));
-    let mut lines = vec![format!("\\begin{{tabular}}{{l{}}}", "r".repeat(header.len().saturating_sub(1))), "\\toprule".to_owned()];
-    lines.extend([line(&mut header.iter().copied()), "\\midrule".to_owned()]);
-    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
-    lines.extend(["\\bottomrule".to_owned(), "\\end{tabular}".to_owned()]);
-    lines.join("\n")
-}
-
-fn csv(header: &[&str], rows: &[Vec<String>]) -> Result<String, Error> {
-    let failed = |error: csv::Error| Error::Usage(format!("can't write the table as CSV: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header).map_err(failed)?;
-    rows.iter().try_for_each(|row| writer.write_record(row)).map_err(failed)?;
-    let bytes = writer.into_inner().unwrap_or_else(|error| unreachable!("it is written to memory: {error}"));
-    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }

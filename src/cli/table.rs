@@ -29,6 +29,11 @@ impl From<String> for Cell {
 
 /// A table without lines. The first column is left-aligned, the others are right-aligned.
 pub(super) fn table<C: Into<Cell>>(header: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> String {
+    table_of_words(1, header, rows)
+}
+
+/// A table without lines. The first `words` columns are left-aligned, the others are right-aligned.
+pub(super) fn table_of_words<C: Into<Cell>>(words: usize, header: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> String {
     let header = header.iter().map(|title| Cell::from((*title).to_owned())).collect();
     let rows: Vec<Vec<Cell>> =
         std::iter::once(header).chain(rows.into_iter().map(|row| row.into_iter().map(Into::into).collect())).collect();
@@ -40,7 +45,8 @@ pub(super) fn table<C: Into<Cell>>(header: &[&str], rows: impl IntoIterator<Item
         for (column, (Cell { text, style }, width)) in row.iter().zip(&widths).enumerate() {
             let space = " ".repeat(width - measure_text_width(text));
             let cell = format!("{style}{text}{style:#}");
-            let _ = if column == 0 { write!(line, "{cell}{space}") } else { write!(line, "  {space}{cell}") };
+            let between = if column == 0 { "" } else { "  " };
+            let _ = if column < words { write!(line, "{between}{cell}{space}") } else { write!(line, "{between}{space}{cell}") };
         }
         line.trim_end().to_owned()
     };

@@ -1,11 +1,13 @@
 //! A config before it is checked.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use figment::Figment;
 use figment::providers::Serialized;
 use serde::Deserialize;
 
+use super::key_paths::paths_in;
 use super::load::{check_sections, of_added_penalty, read, text_of};
 use super::overrides::{SetArgument, put_value, set, unset};
 use super::{ConfigError, Experiment, Sweep};
@@ -121,7 +123,8 @@ impl ConfigTable {
     }
 
     /// The value of a dotted key.
-    fn value(&self, key: &str) -> Option<&toml::Value> {
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&toml::Value> {
         let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
         let step = |value: &'_ toml::Value, part: &str| match value {
             toml::Value::Array(values) => part.parse::<usize>().ok().filter(|index| *index < values.len()),
@@ -131,6 +134,23 @@ impl ConfigTable {
             Some(index) => value.get(index),
             None => value.get(part),
         })
+    }
+
+    /// All values by their dotted keys. A list of values is one value; the tables of a list have an index in their key.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<String, toml::Value> {
+        let is_leaf = |value: &toml::Value| match value {
+            toml::Value::Table(_) => false,
+            toml::Value::Array(values) => !values.iter().any(toml::Value::is_table),
+            _ => true,
+        };
+        let paths = paths_in(&self.table).into_iter();
+        // A path into a list of values has a value that is a leaf at a shorter path.
+        let is_element = |path: &str| path.rsplit_once('.').is_some_and(|(list, _)| self.value(list).is_some_and(is_leaf));
+        paths
+            .filter(|path| !is_element(path))
+            .filter_map(|path| Some((path.clone(), self.value(&path).filter(|value| is_leaf(value))?.clone())))
+            .collect()
     }
 
     /// The section `[sweep]`, or its defaults. The rest of the config may be incomplete.
@@ -157,5 +177,27 @@ impl ConfigTable {
     #[must_use]
     pub fn to_toml(&self) -> String {
         self.table.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_dotted_keys() {
+        let config = ConfigTable::from_toml(
+            "seed = 3\n[model]\nchannels = [4, 6]\nlayers = []\n[[penalty]]\nlambda = 1.0\n[penalty.schedule]\nkind = \"x\"\n",
+        )
+        .unwrap();
+        let values: Vec<(String, String)> = config.values().into_iter().map(|(key, value)| (key, value.to_string())).collect();
+        let expected = [
+            ("model.channels", "[4, 6]"),
+            ("model.layers", "[]"),
+            ("penalty.0.lambda", "1.0"),
+            ("penalty.0.schedule.kind", "\"x\""),
+            ("seed", "3"),
+        ];
+        assert_eq!(values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 }

@@ -1,8 +1,9 @@
-//! Reports: one HTML file about a run or a sweep, made of the files in its folder. It needs no network and has no scripts.
+//! Reports: one HTML file about a run, a sweep, or several runs side by side, made of the files in their folders. It needs no network and has no scripts.
 //!
 //! Figures are SVG that this module writes: their colours are those of the style sheet, for light and dark, and each has a text alternative.
 
 mod classes;
+mod comparison_page;
 mod confusion;
 mod curves;
 mod images;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use maud::PreEscaped;
 
 use crate::atomic;
+use crate::comparison::RunComparison;
 use crate::data::DataError;
 use crate::error::{Error, WriteError};
 use crate::run::{RunError, RunFolder};
@@ -64,9 +66,31 @@ pub fn write(path: &Path, output: Option<&Path>) -> Result<PathBuf, Error> {
     } else {
         RunFolder::open(path)?.refuse_own(&output)?;
     }
+    write_page(&output, &text)?;
+    Ok(output)
+}
+
+/// The page that compares runs.
+#[must_use]
+pub fn comparison_html(compared: &RunComparison) -> String {
+    comparison_page::comparison_page(compared).into_string()
+}
+
+/// Writes the page that compares runs to `output`.
+///
+/// # Errors
+///
+/// When the file can't be written, or is one of a run.
+pub fn write_comparison(compared: &RunComparison, output: &Path) -> Result<(), Error> {
+    for run in &compared.runs {
+        RunFolder::open(&run.path)?.refuse_own(output)?;
+    }
+    Ok(write_page(output, &comparison_html(compared))?)
+}
+
+fn write_page(output: &Path, text: &str) -> Result<(), WriteError> {
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
     }
-    atomic::write(&output, text.as_bytes())?;
-    Ok(output)
+    atomic::write(output, text.as_bytes())
 }

@@ -115,6 +115,14 @@ pub enum RunError {
         /// The penalty and both λ.
         problem: String,
     },
+    /// Runs that are compared have other tasks.
+    #[error("`{}` is a run of {}, `{}` one of {}; compare runs of the same task", paths[0].display(), tasks[0], paths[1].display(), tasks[1])]
+    OtherTask {
+        /// Both runs.
+        paths: [PathBuf; 2],
+        /// The task of each.
+        tasks: [&'static str; 2],
+    },
     /// The config has changed since the run began.
     #[error("`{}` was changed since the run began; put it back, or train a new run with it: `regulus train {}`", path.display(), path.display())]
     OtherConfig {
@@ -147,6 +155,7 @@ impl RunError {
             Self::OtherConfig { .. }
             | Self::OtherPenalties { .. }
             | Self::OtherLambda { .. }
+            | Self::OtherTask { .. }
             | Self::Sweep { .. }
             | Self::NotARun { .. }
             | Self::Neither { .. }

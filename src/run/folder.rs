@@ -1,15 +1,16 @@
 //! Run folders: creation, opening, locking, reading and writing.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::checkpoint::{self, LoadedCheckpoint};
+use super::lock::LOCK;
 use super::metrics_log::{self, MetricsPrefix};
 use super::weights_log::{self, WeightsRow};
-use super::{Manifest, RunError};
+use super::{Manifest, RunError, lock};
 use crate::atomic;
 use crate::checksum::{compact_with_checksum, sha256, with_checksum, without_checksum};
 use crate::clock;
@@ -25,7 +26,6 @@ const WEIGHTS: &str = "weights.jsonl";
 const EVALUATION: &str = "evaluation.json";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINTS: &str = "checkpoints";
-const LOCK: &str = "lock";
 /// The plan of a sweep, whose folder is not one of a run.
 pub(crate) const SWEEP: &str = "sweep.json";
 
@@ -100,16 +100,14 @@ impl RunFolder {
     ///
     /// When another process has the lock, or the folder can't be written to.
     pub fn lock(&mut self) -> Result<(), Error> {
-        let path = self.path.join(LOCK);
-        let file = File::create(&path).map_err(WriteError::at(&path))?;
-        match file.try_lock() {
-            Ok(()) => {
-                self.lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => Err(RunError::InUse { path: self.path.clone() }.into()),
-            Err(TryLockError::Error(source)) => Err(WriteError { path, source }.into()),
-        }
+        self.lock = Some(lock::lock(&self.path)?);
+        Ok(())
+    }
+
+    /// Whether a process has locked the folder, to train in it. Nothing is written.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        lock::is_locked(&self.path)
     }
 
     /// The path.
@@ -245,6 +243,15 @@ impl RunFolder {
     /// When it can't be read.
     pub fn metrics(&self) -> Result<Vec<Row>, RunError> {
         metrics_log::read(&self.path.join(METRICS))
+    }
+
+    /// The rows of the last epoch in `metrics.jsonl`. Only the end of the file is read.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn last_metrics(&self) -> Result<Vec<Row>, RunError> {
+        metrics_log::read_last(&self.path.join(METRICS))
     }
 
     /// Appends a row to `weights.jsonl`.

@@ -1,7 +1,7 @@
 //! `metrics.jsonl`, with one line for each epoch and split.
 
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,32 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, RunError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(RunError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// The length of the end of the file that has the rows of the last epoch.
+const END: u64 = 1 << 16;
+
+/// The rows of the last epoch. Only the end of the file is read. Empty without a file.
+pub(super) fn read_last(path: &Path) -> Result<Vec<Row>, RunError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let begin = file.metadata()?.len().saturating_sub(END);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut end = Vec::new();
+        file.read_to_end(&mut end)?;
+        Ok(end)
+    };
+    match read() {
+        Ok(end) => {
+            // The first line may begin before.
+            let rows = end.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Row>(line).ok());
+            let rows: Vec<Row> = rows.collect();
+            let last = rows.last().map(|row| row.epoch);
+            Ok(rows.into_iter().filter(|row| Some(row.epoch) == last).collect())
+        }
+        Err(error) if io::Error::kind(&error) == ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(RunError::Read { path: path.to_owned(), source }),
     }
 }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod error;
 mod folder;
+mod lock;
 mod manifest;
 mod metrics_log;
 mod recorder;
@@ -14,6 +15,7 @@ pub(crate) use checkpoint::{load_checkpoint, save_checkpoint};
 pub use error::RunError;
 pub use folder::RunFolder;
 pub(crate) use folder::SWEEP;
+pub(crate) use lock::{LOCK, is_locked, lock};
 pub use manifest::{DatasetManifest, Extension, Manifest};
 pub use metrics_log::MetricsPrefix;
 pub use recorder::Recorder;

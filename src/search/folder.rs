@@ -12,18 +12,20 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fit_checkpoint::FitCheckpoint;
+use super::training_lock::LEFT_BEHIND;
 use super::{Fit, FitResult, FitState, Plan, Study};
 use crate::atomic;
 use crate::checksum::{with_checksum, without_checksum};
 use crate::error::{Error, WriteError};
-use crate::run::{RunError, SWEEP};
+use crate::run::{LOCK, RunError, SWEEP, is_locked, lock};
 
 const PLAN: &str = SWEEP;
 const FITS: &str = "fits";
@@ -32,7 +34,6 @@ const JOURNAL: &str = "journal.log";
 const TRIALS: &str = "trials.csv";
 const STUDY: &str = "study.json";
 const REFIT: &str = "refit";
-const LOCK: &str = "lock";
 
 /// The folder of a sweep.
 #[derive(Debug)]
@@ -87,6 +88,18 @@ impl SweepFolder {
     #[must_use]
     pub fn is_sweep(path: &Path) -> bool {
         path.join(PLAN).is_file()
+    }
+
+    /// Whether a process trains in the folder of a sweep. Nothing is written.
+    #[must_use]
+    pub fn is_in_use(path: &Path) -> bool {
+        // Its owner writes the lock of a training every few seconds.
+        let is_fresh = |entry: std::fs::DirEntry| {
+            let age = entry.metadata().ok()?.modified().ok()?.elapsed().unwrap_or(Duration::ZERO);
+            Some(age < LEFT_BEHIND)
+        };
+        let locks = || std::fs::read_dir(path.join(LOCKS)).into_iter().flatten().flatten();
+        is_locked(path) || locks().any(|entry| is_fresh(entry).unwrap_or(false))
     }
 
     /// Opens the folder of a sweep to go on with it.
@@ -270,16 +283,6 @@ fn is_free(path: &Path) -> std::io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn lock(path: &Path) -> Result<File, Error> {
-    let file_path = path.join(LOCK);
-    let file = File::create(&file_path).map_err(WriteError::at(&file_path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::InUse { path: path.to_owned() }.into()),
-        Err(TryLockError::Error(source)) => Err(WriteError { path: file_path, source }.into()),
-    }
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Error> {

@@ -40,6 +40,7 @@ pub use lambda_range::lambda_grid;
 pub use plan::Plan;
 pub use runner::{Progress, Report};
 pub use search::{Jobs, Search};
+pub(crate) use selection::mean_and_deviation;
 pub use selection::{Choice, Comparison, choose};
 pub use single::{SingleTraining, check_independent};
 pub use slurm::{SlurmScripts, WrittenScripts};

@@ -42,11 +42,8 @@ pub fn choose(losses: &[Option<Vec<f64>>], correction: f64, rule: Rule, lambdas:
     let (minimum, best) = complete().min_by(|(_, one), (_, other)| mean(one).total_cmp(&mean(other)))?;
     let compare = |losses: &Vec<f64>| {
         let differences: Vec<f64> = losses.iter().zip(best).map(|(loss, best)| loss - best).collect();
-        let (count, difference) = (differences.len() as f64, mean(&differences));
-        let deviation = (differences.len() > 1).then(|| {
-            let squares: f64 = differences.iter().map(|value| (value - difference).powi(2)).sum();
-            (squares / (count - 1.0)).sqrt()
-        });
+        let count = differences.len() as f64;
+        let (difference, deviation) = mean_and_deviation(&differences);
         Comparison {
             mean: mean(losses),
             difference,
@@ -64,6 +61,14 @@ pub fn choose(losses: &[Option<Vec<f64>>], correction: f64, rule: Rule, lambdas:
         }
     };
     Some(Choice { comparisons, minimum, chosen })
+}
+
+/// The mean, and the standard deviation with the divisor n − 1, which one value does not have.
+pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = || values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (mean, (values.len() > 1).then(|| (squares() / (count - 1.0)).sqrt()))
 }
 
 #[cfg(test)]

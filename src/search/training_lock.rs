@@ -20,7 +20,7 @@ use crate::run::RunError;
 /// The time between two writes of the owner.
 const BEAT: Duration = Duration::from_secs(5);
 /// A file that has not changed for this time was left behind. Caches of network file systems last less long.
-const LEFT_BEHIND: Duration = Duration::from_mins(1);
+pub(super) const LEFT_BEHIND: Duration = Duration::from_mins(1);
 /// The time between two looks at the lock of another process.
 const LOOK: Duration = Duration::from_millis(200);
 

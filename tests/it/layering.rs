@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 28] = [
     "error",
     "atomic",
     "checksum",
@@ -27,6 +27,8 @@ const ORDER: [&str; 26] = [
     "export",
     "launch",
     "search",
+    "listing",
+    "comparison",
     "report",
     "fetch",
     "cli",

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod backends;
 mod commands;
+mod comparisons;
 mod configs;
 mod criteria;
 mod data;
@@ -39,6 +40,7 @@ mod readme;
 mod reference;
 mod refused_penalties;
 mod report;
+mod runs;
 mod sessions;
 mod stopping;
 mod support;

@@ -1,0 +1,165 @@
+//! `regulus runs`.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::print;
+use super::report_args::RunsArgs;
+use super::summary::short;
+use super::table::{counted, loss, metric_title, metric_value, one_line, table_of_words};
+use crate::error::Error;
+use crate::listing::{FolderStatus, Kind, Listed, Listing, list};
+use crate::numbers::age;
+
+/// The columns that every run may have. Metrics, such as `accuracy`, and keys of the config can be named, too.
+const COLUMNS: [&str; 11] = ["run", "kind", "name", "status", "dataset", "penalty", "lambda", "epochs", "split", "loss", "age"];
+
+pub(super) fn runs(args: &RunsArgs) -> Result<(), Error> {
+    let Listing { mut found, unread } = list(&args.folder)?;
+    unread.iter().for_each(print::warning);
+    let known: Vec<&str> =
+        args.sort.iter().map(String::as_str).chain(args.filter.iter().filter_map(|filter| Some(filter.split_once('=')?.0))).collect();
+    known.into_iter().try_for_each(|key| check_key(key, &found))?;
+    let all = found.len();
+    found.retain(|listed| args.filter.iter().all(|filter| is_kept(listed, filter)));
+    if let Some(key) = &args.sort {
+        found.sort_by(|one, other| order(&values(one, key), &values(other, key), args.reverse));
+    } else if args.reverse {
+        found.reverse();
+    }
+    if args.json {
+        return found.iter().try_for_each(|listed| {
+            let mut line = json!(listed);
+            line["age"] = json!(listed.age());
+            print::json(&line)
+        });
+    }
+    for (listed, problem) in found.iter().filter_map(|listed| Some((listed, listed.problem.as_ref()?))) {
+        print::warning(format_args!("`{}` is not whole: {}", one_line(&listed.path.display().to_string()), one_line(problem)));
+    }
+    if found.is_empty() {
+        let hidden = if all > 0 {
+            format!(" that {} keeps; there are {}", quoted(&args.filter), counted(all as u64, "other"))
+        } else {
+            String::new()
+        };
+        print::note(format_args!("no run or sweep in `{}`{hidden}", args.folder.display()));
+        return Ok(());
+    }
+    print::out(shown(&found))
+}
+
+fn quoted(filters: &[String]) -> String {
+    filters.iter().map(|filter| format!("`--filter {filter}`")).collect::<Vec<_>>().join(" with ")
+}
+
+/// The table.
+fn shown(found: &[Listed]) -> String {
+    let metrics: BTreeSet<&String> = found.iter().flat_map(|listed| listed.metrics.keys()).collect();
+    let titles = ["run", "status", "dataset", "penalty", "λ", "epochs", "split", "data loss"].map(str::to_owned);
+    let titles: Vec<String> = titles.into_iter().chain(metrics.iter().map(|name| metric_title(name))).chain(["age".to_owned()]).collect();
+    let missing = || "-".to_owned();
+    let joined = |words: &[String]| if words.is_empty() { missing() } else { words.join(", ") };
+    let row = |listed: &Listed| {
+        let mark = if listed.kind == Kind::Sweep { " (sweep)" } else { "" };
+        let of_metric = |name: &&String| listed.metrics.get(*name).map_or_else(missing, |value| metric_value(name, *value));
+        let mut row = vec![
+            format!("{}{mark}", one_line(&listed.path.display().to_string())),
+            listed.status.name().replace('_', " "),
+            listed.dataset.clone().unwrap_or_else(missing),
+            if listed.status == FolderStatus::Damaged {
+                missing()
+            } else if listed.penalties.is_empty() {
+                "none".to_owned()
+            } else {
+                joined(&listed.penalties)
+            },
+            joined(&listed.lambdas.iter().map(|lambda| short(*lambda)).collect::<Vec<_>>()),
+            listed.epochs.map_or_else(missing, |epochs| epochs.to_string()),
+            listed.split.map_or_else(missing, str::to_owned),
+            listed.data_loss.map_or_else(missing, loss),
+        ];
+        row.extend(metrics.iter().map(of_metric));
+        row.push(listed.age().map_or_else(missing, age));
+        row
+    };
+    table_of_words(4, &titles.iter().map(String::as_str).collect::<Vec<_>>(), found.iter().map(row))
+}
+
+/// A value that runs are sorted and filtered by.
+#[derive(Clone, Debug, PartialEq)]
+enum Field {
+    Number(f64),
+    Word(String),
+}
+
+/// The values of a run for a column, a metric or a key of the config: one for each penalty where there are several.
+fn values(listed: &Listed, key: &str) -> Vec<Field> {
+    let word = |word: Option<&str>| word.map(|word| Field::Word(word.to_owned())).into_iter().collect();
+    let number = |number: Option<f64>| number.map(Field::Number).into_iter().collect();
+    match key {
+        "run" => word(Some(&listed.path.display().to_string())),
+        "kind" => word(Some(if listed.kind == Kind::Run { "run" } else { "sweep" })),
+        "name" => word(listed.name.as_deref()),
+        "status" => word(Some(listed.status.name())),
+        "dataset" => word(listed.dataset.as_deref()),
+        "penalty" if listed.penalties.is_empty() => word(Some("none")),
+        "penalty" => listed.penalties.iter().cloned().map(Field::Word).collect(),
+        "lambda" => listed.lambdas.iter().copied().map(Field::Number).collect(),
+        "epochs" => number(listed.epochs.map(|epochs| epochs as f64)),
+        "split" => word(listed.split),
+        "loss" => number(listed.data_loss),
+        "age" => number(listed.age()),
+        key => match (listed.metrics.get(key), listed.config.as_ref().and_then(|config| config.value(key))) {
+            (Some(value), _) | (None, Some(toml::Value::Float(value))) => number(Some(*value)),
+            (None, Some(toml::Value::Integer(whole))) => number(Some(*whole as f64)),
+            (None, Some(toml::Value::String(text))) => word(Some(text)),
+            (None, Some(value)) => word(Some(&value.to_string())),
+            (None, None) => Vec::new(),
+        },
+    }
+}
+
+/// Checks that some run has this key.
+fn check_key(key: &str, found: &[Listed]) -> Result<(), Error> {
+    if COLUMNS.contains(&key) || found.is_empty() || found.iter().any(|listed| !values(listed, key).is_empty()) {
+        return Ok(());
+    }
+    let metrics: BTreeSet<&str> = found.iter().flat_map(|listed| listed.metrics.keys().map(String::as_str)).collect();
+    let all: Vec<&str> = COLUMNS.into_iter().chain(metrics).collect();
+    let hint = regulus_model::spelling::hint(key, &all);
+    let problem = format!(
+        "no run has `{key}`{}; expected one of {} or a key of the config, such as `seed` or `optimizer.kind`",
+        if hint.is_empty() { hint } else { format!("; {hint}") },
+        all.join(", ")
+    );
+    Err(Error::Usage(problem))
+}
+
+/// Whether a filter keeps a run. `KEY=VALUE` compares one value, another text is searched in path, status, dataset and penalties.
+fn is_kept(listed: &Listed, filter: &str) -> bool {
+    let Some((key, wanted)) = filter.split_once('=') else {
+        let wanted = filter.to_lowercase();
+        let all = ["run", "status", "dataset", "penalty"].into_iter().flat_map(|key| values(listed, key));
+        return all.into_iter().any(|field| matches!(field, Field::Word(word) if word.to_lowercase().contains(&wanted)));
+    };
+    values(listed, key).iter().any(|field| match field {
+        Field::Word(word) => word == wanted,
+        #[expect(clippy::float_cmp, reason = "a number that was written in the config, or copied from `--json`")]
+        Field::Number(number) => wanted.parse::<f64>().is_ok_and(|wanted| wanted == *number),
+    })
+}
+
+/// The order by values, from the smallest; from the largest if `is_reverse`. What has none is last.
+fn order(one: &[Field], other: &[Field], is_reverse: bool) -> Ordering {
+    let (Some(first), Some(second)) = (one.first(), other.first()) else { return one.is_empty().cmp(&other.is_empty()) };
+    let order = match (first, second) {
+        (Field::Number(first), Field::Number(second)) => first.total_cmp(second),
+        (Field::Word(first), Field::Word(second)) => first.cmp(second),
+        (Field::Number(_), Field::Word(_)) => Ordering::Less,
+        (Field::Word(_), Field::Number(_)) => Ordering::Greater,
+    };
+    if is_reverse { order.reverse() } else { order }
+}

@@ -1,0 +1,161 @@
+//! The page that compares runs.
+
+use maud::{Markup, html};
+use regulus_model::Task;
+
+use super::curves::over_epochs;
+use super::page::{details, figures, number, page, section, table, text, warning};
+use super::plot::{COLOURS, Look, Series};
+use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, setting_in_words, settings_in_words};
+use crate::metrics::Metrics;
+use crate::numbers::metric_title;
+use crate::train::{Row, Split};
+
+/// The largest number of runs with a look of their own.
+const LOOKS: usize = 2 * COLOURS;
+
+/// The page of a comparison.
+pub(super) fn comparison_page(compared: &RunComparison) -> Markup {
+    let content = html! {
+        @for found in &compared.warnings { (warning(found)) }
+        (section("Final figures", &final_figures(compared)))
+        (section("Settings that differ", &settings(compared)))
+        (section("Paired differences", &differences(compared)))
+        (section("Curves", &curves(compared)))
+        (section("Folders", &details("The folder of each run", &folders(compared))))
+    };
+    let labels: Vec<&str> = compared.runs.iter().map(|run| run.label.as_str()).collect();
+    let title = match labels.as_slice() {
+        [one, two] => format!("{one} and {two}"),
+        [first, .., last] => format!("{} runs: {first} … {last}", labels.len()),
+        _ => String::new(),
+    };
+    page(&title, &format!("Runs compared by Regulus {}", env!("CARGO_PKG_VERSION")), &content)
+}
+
+fn header(compared: &RunComparison, first: &str) -> Vec<String> {
+    std::iter::once(first.to_owned()).chain(compared.runs.iter().map(|run| run.label.clone())).collect()
+}
+
+fn final_figures(compared: &RunComparison) -> Markup {
+    let cell = |figure: &Figure, run: usize| {
+        figure.values[run]
+            .map_or_else(|| text("–"), |value| number(&format!("runs.{run}.{}", figure.key), value, &figure.unit.shown(value)))
+    };
+    let status = std::iter::once(text("status")).chain(compared.runs.iter().map(|run| text(run.status.name().replace('_', " "))));
+    let rows = compared
+        .figures
+        .iter()
+        .map(|figure| std::iter::once(text(&figure.title)).chain((0..compared.runs.len()).map(|run| cell(figure, run))).collect());
+    let rows = std::iter::once(status.collect()).chain(rows);
+    table("Measured after training, with the weights of the kept checkpoint", 1, &header(compared, "figure"), rows)
+}
+
+fn settings(compared: &RunComparison) -> Markup {
+    if compared.settings.is_empty() {
+        return html! { p { "All settings are the same." } };
+    }
+    let value = |value: &Option<toml::Value>| text(value.as_ref().map_or_else(|| "–".to_owned(), setting_in_words));
+    let rows = compared.settings.iter().map(|(key, values)| std::iter::once(text(key)).chain(values.iter().map(value)).collect());
+    table("Keys of the configs with every default; all others are the same", 1, &header(compared, "key"), rows)
+}
+
+fn differences(compared: &RunComparison) -> Markup {
+    let Some(first) = compared.differences.first() else {
+        return html! { p class="note" { "No two runs of the same seed have other settings and final figures." } };
+    };
+    let header = ["settings", "figure", "pairs", "mean difference", "± standard error"].map(str::to_owned);
+    let row = |(index, found): (usize, &PairedDifference)| {
+        let key = |name: &str| format!("differences.{index}.{name}");
+        let error = found
+            .standard_error
+            .map_or_else(|| text("–"), |error| number(&key("standard_error"), error, found.unit.difference(error).trim_start_matches('+')));
+        vec![
+            text(settings_in_words(&found.settings)),
+            text(&found.title),
+            text(found.pairs.len().to_string()),
+            number(&key("mean"), found.mean, &found.unit.difference(found.mean)),
+            error,
+        ]
+    };
+    let is_same_reference = compared.differences.iter().all(|other| other.reference == first.reference);
+    let reference =
+        if is_same_reference { settings_in_words(&first.reference) } else { format!("the settings of {}", compared.runs[0].label) };
+    html! {
+        (table(&format!("Runs minus those of the same seed with {reference}"), 2, &header, compared.differences.iter().enumerate().map(row)))
+        p class="note" { "A difference well beyond twice its standard error is hardly chance. One pair has no standard error." }
+    }
+}
+
+fn curves(compared: &RunComparison) -> Markup {
+    let unit = if compared.runs[0].task == Task::Classify { "cross-entropy, nats" } else { "mean squared error" };
+    let loss = format!("data loss ({unit})");
+    let mut all = vec![
+        curve(compared, "Data loss, train", &loss, true, Split::Train, |row| Some(row.data_loss)),
+        curve(compared, "Data loss, validation", &loss, true, Split::Validation, |row| Some(row.data_loss)),
+    ];
+    let names: std::collections::BTreeSet<&String> =
+        compared.runs.iter().flat_map(|run| &run.rows).flat_map(|row| row.metrics.keys()).collect();
+    for name in names {
+        let (axis, factor) = if name == "accuracy" { ("accuracy (%)".to_owned(), 100.0) } else { (metric_title(name), 1.0) };
+        let value = |row: &Row| Metrics::get(&row.metrics, name).map(|value| factor * value);
+        all.push(curve(compared, &format!("Validation: {}", metric_title(name)), &axis, false, Split::Validation, value));
+    }
+    if compared.runs.iter().flat_map(|run| &run.rows).any(|row| row.penalty != 0.0) {
+        all.push(curve(compared, "Penalty, apart from the data loss", &format!("penalty ({unit})"), true, Split::Train, |row| {
+            Some(row.penalty)
+        }));
+    }
+    let all: Vec<Markup> = all.into_iter().flatten().collect();
+    html! {
+        @if all.is_empty() { p { "No epoch is complete." } }
+        (figures(&all))
+        @if has_colour_by_settings(compared) {
+            p class="note" { "Runs of the same settings have the same colour: the first a solid line, those of other seeds dashed ones." }
+        } @else if compared.runs.len() > LOOKS { p class="note" { "There are more runs than lines that can be told apart: the colours repeat after " (LOOKS) " runs. Point at a dot to see its run." } }
+    }
+}
+
+/// A curve for each run.
+fn curve(
+    compared: &RunComparison,
+    title: &str,
+    axis: &str,
+    may_be_log: bool,
+    split: Split,
+    value: impl Fn(&Row) -> Option<f64>,
+) -> Option<Markup> {
+    let points = |run: &ComparedRun| {
+        let rows = run.rows.iter().filter(|row| row.split == split);
+        rows.filter_map(|row| Some([row.epoch as f64, value(row)?])).filter(|point| point[1].is_finite()).collect()
+    };
+    let series = compared.runs.iter().enumerate().map(|(index, run)| Series {
+        name: run.label.clone(),
+        look: look(compared, index),
+        points: points(run),
+    });
+    Some(over_epochs(title, axis, may_be_log, series.collect())?.figure())
+}
+
+/// The look of a run: where settings have several seeds a colour for each setting, dashed but for its first run; else one for each run.
+fn look(compared: &RunComparison, run: usize) -> Look {
+    let groups = &compared.groups;
+    let is_first = groups.iter().position(|group| *group == groups[run]) == Some(run);
+    let number = match has_colour_by_settings(compared) {
+        true if is_first => groups[run],
+        true => groups[run] + COLOURS,
+        false => run % LOOKS,
+    };
+    if number < COLOURS { Look::Line(number) } else { Look::Dashed(number) }
+}
+
+/// Whether several settings have a colour each, and one of them several runs.
+fn has_colour_by_settings(compared: &RunComparison) -> bool {
+    let settings = compared.groups.iter().max().map_or(0, |last| last + 1);
+    (2..=COLOURS).contains(&settings) && settings < compared.groups.len()
+}
+
+fn folders(compared: &RunComparison) -> Markup {
+    let rows = compared.runs.iter().map(|run| vec![text(&run.label), text(run.path.display().to_string())]);
+    table("Folders as they were given", 2, &["run", "folder"].map(str::to_owned), rows)
+}
