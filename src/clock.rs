@@ -18,6 +18,13 @@ pub fn before(seconds: f64) -> String {
     text(earlier.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
+/// A time as [`now`] gives it, in seconds since 1970. Returns `None` if the text is none.
+#[must_use]
+pub fn seconds(time: &str) -> Option<f64> {
+    let time = humantime::parse_rfc3339(time).ok()?;
+    Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
+}
+
 /// The seconds since a time that [`now`] wrote; 0 if it is later than now. Returns `None` for another text.
 #[must_use]
 pub fn seconds_since(time: &str) -> Option<f64> {
@@ -48,5 +55,6 @@ mod tests {
         let epoch = SystemTime::UNIX_EPOCH;
         assert_eq!(text(epoch - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
         assert_eq!(text(epoch + Duration::from_secs(LAST_SECOND + 1)), "9999-12-31T23:59:59Z");
+        assert_eq!((seconds("1970-01-02T00:00:01Z"), seconds("yesterday")), (Some(86_401.0), None));
     }
 }

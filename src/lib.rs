@@ -67,5 +67,6 @@ pub mod search;
 pub mod seed;
 pub mod session;
 pub mod task;
+pub mod tensorboard;
 pub mod train;
 pub mod trained;

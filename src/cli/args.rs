@@ -101,6 +101,9 @@ pub(super) struct TrainArgs {
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
+    /// Write no event file for TensorBoard
+    #[arg(long)]
+    pub no_tensorboard: bool,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
@@ -119,6 +122,9 @@ pub(super) struct ResumeArgs {
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
+    /// Write no event file for TensorBoard
+    #[arg(long)]
+    pub no_tensorboard: bool,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
@@ -147,6 +153,9 @@ pub(super) struct SweepArgs {
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
+    /// Write no event file for TensorBoard when the chosen trial is trained again
+    #[arg(long)]
+    pub no_tensorboard: bool,
     /// Set a value of the config, as in `train`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -28,6 +28,7 @@ pub(super) struct Output {
     pub(super) format: TableFormatArg,
     pub(super) json: bool,
     pub(super) has_report: bool,
+    pub(super) has_tensorboard: bool,
 }
 
 /// The command or one of its subcommands.
@@ -41,12 +42,14 @@ fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(search, args.jobs, Output { format: args.format, json: args.json, has_report: !args.no_report })
+    let (has_report, has_tensorboard) = (!args.no_report, !args.no_tensorboard);
+    run(search, args.jobs, Output { format: args.format, json: args.json, has_report, has_tensorboard })
 }
 
 /// Goes on with a sweep.
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    let output = Output { format: args.format.unwrap_or_default(), json: args.json, has_report: !args.no_report };
+    let (has_report, has_tensorboard) = (!args.no_report, !args.no_tensorboard);
+    let output = Output { format: args.format.unwrap_or_default(), json: args.json, has_report, has_tensorboard };
     go_on(&args.run, args.data_dir.clone(), args.jobs, output)
 }
 
@@ -149,7 +152,7 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
             print::note(format_args!("training trial {chosen} again, on all images but the test split"));
         }
         let mut reporter = ProgressReporter::new(json, search.refit_epochs(chosen)?, 0);
-        let is_done = search.refit(&mut study, stop, &mut reporter)?;
+        let is_done = search.refit(&mut study, output.has_tensorboard, stop, &mut reporter)?;
         drop(reporter);
         if !is_done {
             return interrupted(search, output);

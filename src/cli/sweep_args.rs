@@ -53,6 +53,9 @@ pub(super) struct CollectArgs {
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
+    /// Write no event file for TensorBoard when the chosen trial is trained again
+    #[arg(long)]
+    pub no_tensorboard: bool,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,

@@ -33,7 +33,7 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(launch, !args.no_report, args.json)
+    run(launch.with_tensorboard(!args.no_tensorboard), !args.no_report, args.json)
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
@@ -59,7 +59,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
-        return run(launch, !args.no_report, args.json);
+        return run(launch.with_tensorboard(!args.no_tensorboard), !args.no_report, args.json);
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));

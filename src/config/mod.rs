@@ -24,6 +24,7 @@ mod penalty;
 mod reference;
 mod schedule;
 mod schema;
+mod settings;
 mod sweep;
 mod table;
 mod task;

@@ -150,10 +150,10 @@ impl Samples {
 /// Measures `trained` on `samples`. Calls `each` with every prediction, in order.
 pub fn evaluate(trained: &Trained, samples: &Samples, each: &mut (dyn FnMut(SamplePrediction) + Send)) -> Measures {
     let class = |label: usize| trained.description.classes[label].clone();
-    let mut each = |index, score| {
+    let mut each = |index, score: Score| {
         let file = samples.name(index);
         each(match score {
-            Score::Class(Scored { label, predicted, probability, loss }) => {
+            Score::Class(Scored { label, predicted, probability, loss }, _) => {
                 SamplePrediction::Class(ClassPrediction { file, label: class(label), prediction: class(predicted), probability, loss })
             }
             Score::Picture(PictureScore { loss, psnr, ssim, noisy }) => {

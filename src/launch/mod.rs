@@ -20,7 +20,8 @@ use crate::error::Error;
 use crate::objective::OwnPenalty;
 use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
 use crate::session::{Best, Session, Status, Summary};
-use crate::train::{Event, Observer};
+use crate::tensorboard::EventFile;
+use crate::train::{Event, Observer, Row};
 use crate::trained::{checked_data, initial_weights, same_data};
 
 use extend::Extending;
@@ -36,6 +37,8 @@ pub struct Launch {
     pub warnings: Vec<String>,
     /// Notes about an extension to more epochs.
     pub notes: Vec<String>,
+    /// Whether the run writes an event file for TensorBoard.
+    has_events: bool,
 }
 
 /// Options of [`Launch::resume`].
@@ -112,7 +115,7 @@ impl Launch {
         let manifest = manifest(&session);
         let folder = RunFolder::create(session.experiment(), dir, &manifest)?;
         let warnings = session.warnings().to_vec();
-        Ok(Self { session, folder, manifest, warnings, notes: Vec::new() })
+        Ok(Self { session, folder, manifest, warnings, notes: Vec::new(), has_events: true })
     }
 
     /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. Returns `None` if the run has ended and is not extended.
@@ -177,7 +180,7 @@ impl Launch {
         }
         folder.truncate_metrics(prefix.as_ref(), session.state().epoch)?;
         warnings.extend(folder.truncate_weights(session.state().epoch)?);
-        Ok(Some(Self { session, folder, manifest, warnings, notes }))
+        Ok(Some(Self { session, folder, manifest, warnings, notes, has_events: true }))
     }
 
     /// The session.
@@ -191,6 +194,12 @@ impl Launch {
         self.session.stop_by(flag);
     }
 
+    /// Sets whether the run writes an event file for TensorBoard, which it does by default.
+    #[must_use]
+    pub fn with_tensorboard(self, has_events: bool) -> Self {
+        Self { has_events, ..self }
+    }
+
     /// Trains the network, records the run, and measures the result.
     ///
     /// # Errors
@@ -201,14 +210,23 @@ impl Launch {
         if self.session.state().step == 0 {
             recorder.record_weights(0, &self.session.network().weights())?;
         }
-        let ended = self.session.train(&mut Both(recorder, observer));
+        let events = if self.has_events { Some(EventFile::open(&self.folder)?) } else { None };
+        let mut recording = Recording { recorder, events, rows: Vec::new(), observer };
+        let ended = self.session.train(&mut recording);
+        let mut events = recording.events;
+        let mut end_events = |summary: &Summary| {
+            let evaluation = self.session.evaluation();
+            events.as_mut().map_or(Ok(()), |events| events.end(summary, evaluation))
+        };
         match &ended {
             Ok(summary) => {
                 self.session.evaluation().map_or(Ok(()), |evaluation| self.folder.write_evaluation(evaluation))?;
+                end_events(summary)?;
                 self.folder.write_summary(summary)?;
             }
             Err(Error::Diverged(diverged)) => {
                 let summary = Summary { steps: diverged.step, ..self.session.unmeasured(Status::Diverged) };
+                end_events(&summary)?;
                 self.folder.write_summary(&summary)?;
             }
             Err(_) => {}
@@ -250,13 +268,26 @@ fn resumed_session(
     })
 }
 
-/// Sends events to the recorder first, so that files are written before the observer is called.
-struct Both<'a>(Recorder<'a>, &'a mut dyn Observer);
+/// Writes the files of a run before the observer is called.
+struct Recording<'a> {
+    recorder: Recorder<'a>,
+    events: Option<EventFile>,
+    /// The rows of the last epoch, until its checkpoint is saved.
+    rows: Vec<Row>,
+    observer: &'a mut dyn Observer,
+}
 
-impl Observer for Both<'_> {
+impl Observer for Recording<'_> {
     fn on(&mut self, event: &Event) -> Result<ControlFlow<()>, Error> {
-        let _ = self.0.on(event)?;
-        self.1.on(event)
+        let _ = self.recorder.on(event)?;
+        match (event, &mut self.events) {
+            (Event::Epoch(rows), Some(_)) => self.rows = rows.to_vec(),
+            (Event::Checkpoint { snapshot, .. }, Some(events)) if snapshot.state.batch == 0 => {
+                events.add(&std::mem::take(&mut self.rows), self.recorder.weights())?;
+            }
+            _ => {}
+        }
+        self.observer.on(event)
     }
 }
 

@@ -26,6 +26,8 @@ const WEIGHTS: &str = "weights.jsonl";
 const EVALUATION: &str = "evaluation.json";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINTS: &str = "checkpoints";
+/// The beginning of the name of an event file. TensorBoard finds it by that.
+const EVENTS: &str = "events.out.tfevents.";
 /// The plan of a sweep, whose folder is not one of a run.
 pub(crate) const SWEEP: &str = "sweep.json";
 
@@ -126,7 +128,10 @@ impl RunFolder {
         let (run, target) = (real(&self.path), atomic::target(path).unwrap_or_else(|_| path.to_owned()));
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| real(Path::new(".")), real);
         let is_file = folder == run
-            && [CONFIG, MANIFEST, METRICS, WEIGHTS, EVALUATION, SUMMARY, LOCK].iter().any(|name| target.file_name() == Some(name.as_ref()));
+            && target.file_name().is_some_and(|file| {
+                let files = [CONFIG, MANIFEST, METRICS, WEIGHTS, EVALUATION, SUMMARY, LOCK];
+                files.iter().any(|name| file == *name) || file.to_string_lossy().starts_with(EVENTS)
+            });
         if is_file || folder.starts_with(run.join(CHECKPOINTS)) {
             return Err(RunError::Own { path: path.to_owned() });
         }
@@ -279,6 +284,27 @@ impl RunFolder {
     /// When it can't be read or written.
     pub fn truncate_weights(&self, epoch: u64) -> Result<Option<String>, Error> {
         weights_log::truncate(&self.path.join(WEIGHTS), epoch)
+    }
+
+    /// The event file of a run that began, or was last extended, `seconds` after 1970.
+    #[must_use]
+    pub fn event_file(&self, seconds: f64) -> PathBuf {
+        self.path.join(format!("{EVENTS}{seconds:010.0}.regulus"))
+    }
+
+    /// Removes the event files that are not `current`: those before an extension.
+    ///
+    /// # Errors
+    ///
+    /// When one can't be removed.
+    pub fn remove_other_event_files(&self, current: &Path) -> Result<(), WriteError> {
+        let is_other = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name.starts_with(EVENTS) && name.ends_with(".regulus") && path != current
+        };
+        let entries = std::fs::read_dir(&self.path).map_err(WriteError::at(&self.path))?;
+        let others = entries.flatten().map(|entry| entry.path()).filter(is_other);
+        others.into_iter().try_for_each(|path| std::fs::remove_file(&path).map_err(WriteError::at(&path)))
     }
 
     /// Saves a checkpoint.

@@ -16,6 +16,8 @@ pub struct Recorder<'a> {
     graph: Graph,
     /// The epoch of the last line of `weights.jsonl`.
     last_weights: Option<u64>,
+    /// The line that was written last by this recorder.
+    row: Option<WeightsRow>,
 }
 
 impl<'a> Recorder<'a> {
@@ -26,7 +28,7 @@ impl<'a> Recorder<'a> {
     /// When `weights.jsonl` can't be read.
     pub fn new(folder: &'a RunFolder, graph: Graph) -> Result<Self, Error> {
         let last_weights = folder.weights()?.last().map(|row| row.epoch);
-        Ok(Self { folder, graph, last_weights })
+        Ok(Self { folder, graph, last_weights, row: None })
     }
 
     /// Adds the weights after `epoch` epochs to `weights.jsonl`, unless it has them.
@@ -38,9 +40,16 @@ impl<'a> Recorder<'a> {
         if self.last_weights.is_some_and(|last| last >= epoch) {
             return Ok(());
         }
-        self.folder.append_weights(&WeightsRow::new(epoch, weights, &self.graph))?;
-        self.last_weights = Some(epoch);
+        let row = WeightsRow::new(epoch, weights, &self.graph);
+        self.folder.append_weights(&row)?;
+        (self.last_weights, self.row) = (Some(epoch), Some(row));
         Ok(())
+    }
+
+    /// The line of `weights.jsonl` that this recorder wrote last. Returns `None` before the first.
+    #[must_use]
+    pub fn weights(&self) -> Option<&WeightsRow> {
+        self.row.as_ref()
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn refit(
     trial: usize,
     data: &Data,
     folder: &SweepFolder,
+    has_events: bool,
     stop: &Arc<AtomicBool>,
     observer: &mut dyn Observer,
 ) -> Result<Summary, Error> {
@@ -39,7 +40,7 @@ pub(super) fn refit(
     if let Some(summary) = ended(folder)? {
         return Ok(summary);
     }
-    let mut launch = if RunFolder::open(&path).is_ok() {
+    let launch = if RunFolder::open(&path).is_ok() {
         let options =
             ResumeOptions { data: Some(data.for_any_experiment(&plan.refit_experiment(trial, data)?)?), ..ResumeOptions::default() };
         match Launch::resume(&path, options)? {
@@ -51,6 +52,7 @@ pub(super) fn refit(
         let data = data.for_any_experiment(&experiment)?;
         Launch::of(session_of(experiment, data)?, Some(&path))?
     };
+    let mut launch = launch.with_tensorboard(has_events);
     launch.stop_by(Arc::clone(stop));
     launch.run(observer)
 }

@@ -154,15 +154,15 @@ impl Search {
         Ok(self.plan.refit_experiment(chosen, &self.data)?.train.epochs.get() as u64)
     }
 
-    /// Trains the chosen trial of a study again, on all images but the test split, unless that was done. Returns `Ok(false)` if it was stopped, after saving, or there is no
+    /// Trains the chosen trial of a study again, on all images but the test split, unless that was done; `has_events`: with an event file for TensorBoard. Returns `Ok(false)` if it was stopped, after saving, or there is no
     /// chosen trial.
     ///
     /// # Errors
     ///
     /// When training diverges, or a file can't be written.
-    pub fn refit(&self, study: &mut Study, stop: &Arc<AtomicBool>, observer: &mut dyn Observer) -> Result<bool, Error> {
+    pub fn refit(&self, study: &mut Study, has_events: bool, stop: &Arc<AtomicBool>, observer: &mut dyn Observer) -> Result<bool, Error> {
         let Some(chosen) = study.chosen else { return Ok(false) };
-        let summary: Summary = refit::refit(&self.plan, chosen, &self.data, &self.folder, stop, observer)?;
+        let summary: Summary = refit::refit(&self.plan, chosen, &self.data, &self.folder, has_events, stop, observer)?;
         if summary.status == Status::Interrupted {
             return Ok(false);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::CheckpointKind;
 use crate::data::{Picture, Subset};
-use crate::metrics::{Classification, Measures, Metrics, Scored};
+use crate::metrics::{Classification, Measures, Metrics, ProbabilityCounts, Scored};
 use crate::network::Predictor;
 use crate::task::{ExamplePictures, PictureScore, Score, Task};
 
@@ -30,6 +30,9 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// The measures of a classifier.
     pub classification: Option<Classification>,
+    /// Of a classifier of up to 100 classes: the probabilities of each class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probability_counts: Vec<ProbabilityCounts>,
     /// The wrong predictions of the highest probability.
     pub confident_mistakes: Vec<EvaluatedSample>,
     /// The samples of the highest loss.
@@ -93,15 +96,22 @@ pub struct EvaluatedPicture {
 /// Collects the samples to list while a split is measured.
 #[derive(Default)]
 pub(super) struct Collected {
+    counts: Vec<ProbabilityCounts>,
     mistakes: Vec<(usize, Scored)>,
     losses: Vec<(usize, Scored)>,
     pictures: Vec<(usize, PictureScore)>,
 }
 
 impl Collected {
+    /// Nothing yet, for a network with these classes.
+    pub(super) fn new(classes: usize) -> Self {
+        Self { counts: ProbabilityCounts::of_classes(classes), ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, index: usize, score: Score) {
         match score {
-            Score::Class(scored) => {
+            Score::Class(scored, logits) => {
+                ProbabilityCounts::add(&mut self.counts, logits, scored.label);
                 insert(&mut self.losses, (index, scored), |scored| scored.loss);
                 if scored.predicted != scored.label {
                     insert(&mut self.mistakes, (index, scored), |scored| scored.probability);
@@ -153,6 +163,7 @@ impl Evaluated<'_> {
             epoch: self.epoch,
             metrics,
             classification: measures.classification().cloned(),
+            probability_counts: collected.counts,
             confident_mistakes: samples(collected.mistakes),
             highest_losses: samples(collected.losses),
             pictures,
@@ -208,8 +219,8 @@ fn encoded(picture: &Picture) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn scored(label: usize, predicted: usize, probability: f64, loss: f64) -> Score {
-        Score::Class(Scored { label, predicted, probability, loss })
+    fn scored(label: usize, predicted: usize, probability: f64, loss: f64) -> Score<'static> {
+        Score::Class(Scored { label, predicted, probability, loss }, &[])
     }
 
     #[test]

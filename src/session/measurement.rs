@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::metrics::{Means, Measures};
 use crate::network::{Network, Predictor};
 use crate::objective::{Observed, Penalties, Sparsity};
+use crate::task::Score;
 use crate::train::{Best, Control, Event, PhaseReporter};
 
 /// A network to measure.
@@ -135,9 +136,9 @@ impl Session {
     /// Measures a network on all splits. Returns `None` if it was stopped.
     fn splits(&self, candidate: &Candidate, progress: &mut Progress) -> Option<Splits> {
         let (_, evaluated) = self.evaluated_split();
-        let mut collected = Collected::default();
+        let mut collected = Collected::new(self.data.classes.len());
         let mut measure = |subset: &Subset| {
-            let mut each = |index, score| {
+            let mut each = |index, score: Score| {
                 if std::ptr::eq(subset, evaluated) {
                     collected.add(index, score);
                 }

@@ -76,7 +76,7 @@ impl Task for Classify {
                 for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
                     let scored = tally.add(logits, subset.label(*index) as usize);
                     if let Some(each) = &mut each {
-                        each(*index, Score::Class(scored));
+                        each(*index, Score::Class(scored, logits));
                     }
                 }
                 done += chunk.len() as u64;

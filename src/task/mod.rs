@@ -88,16 +88,16 @@ pub struct ExamplePictures {
 }
 
 /// Callback with the index and the score of a sample.
-pub type OnScore<'a> = dyn FnMut(usize, Score) + Send + 'a;
+pub type OnScore<'a> = dyn FnMut(usize, Score<'_>) + Send + 'a;
 
 /// Callback with the number of completed samples. `false` ends the measurement.
 pub type OnProgress<'a> = dyn FnMut(u64) -> bool + Send + 'a;
 
 /// The score of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Score {
-    /// Of a classifier.
-    Class(Scored),
+pub enum Score<'a> {
+    /// Of a classifier, with its logits.
+    Class(Scored, &'a [f32]),
     /// Of a network that gives pictures.
     Picture(PictureScore),
 }

@@ -2,6 +2,7 @@
 
 mod average;
 mod best;
+mod columns;
 mod control;
 mod diverged;
 mod epoch_end;

@@ -270,8 +270,8 @@ fn a_full_disk_and_a_folder_that_cannot_be_written_lose_nothing() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
 
-    // Files may grow to 4 KiB here: the configuration fits, a checkpoint does not.
-    let (code, stderr) = shell(&format!("trap '' XFSZ; ulimit -f 8; exec {program} train small.toml --run-dir full"));
+    // Files may grow to 8 KiB here: the configuration and the first events fit, a checkpoint does not.
+    let (code, stderr) = shell(&format!("trap '' XFSZ; ulimit -f 16; exec {program} train small.toml --run-dir full"));
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("error: cannot write `full/checkpoints/") && stderr.contains("caused by: File too large"), "{stderr}");
     assert!(!sandbox.path("full/checkpoints/last").exists(), "no half-written checkpoint takes the name");

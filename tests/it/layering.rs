@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "error",
     "atomic",
     "checksum",
@@ -21,6 +21,7 @@ const ORDER: [&str; 28] = [
     "train",
     "session",
     "run",
+    "tensorboard",
     "trained",
     "evaluate",
     "predict",

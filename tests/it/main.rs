@@ -47,6 +47,7 @@ mod support;
 mod sweep_cluster;
 mod sweep_search;
 mod sweeps;
+mod tensorboard;
 mod terminal;
 mod trained_network;
 mod warnings;
