@@ -1,10 +1,11 @@
 //! The gradients of single samples in the directions of two bases: `U_G·G·U_Aᵀ`, where G = Σ over positions of g·aᵀ is the gradient of a kernel for one
 //! vector that is sent back. What lies outside of the bases is kept beside it.
 
-use regulus_linalg::product::{Matrix, multiply};
+use regulus_linalg::product::{Matrix, add_lower_square, multiply};
 
 use super::eigen::Basis;
 use super::jacobian::Layer;
+use super::tiny::drop_tiny;
 
 /// The two bases of a layer.
 #[derive(Clone, Debug)]
@@ -236,35 +237,39 @@ impl LayerBasis {
         let ([outputs, inputs], width) = (self.ranks(), self.inputs.width);
         let mut found = Conv { inside: vec![0.0; columns * outputs * inputs], inputs_outside: Vec::new(), outputs_outside: Vec::new() };
         let is_complete = self.inputs.is_complete() && self.outputs.is_complete();
-        // Whichever multiplies less: to turn the inputs of all positions once, or the gradient of each column.
-        let turns_inputs = is_complete && positions <= columns * outputs;
+        // Whichever multiplies less: to turn the outputs at all positions and the inputs once, or the gradient of each column.
+        let with_positions = (outputs * (of_layer + inputs) + inputs * width / columns.max(1)) * positions;
+        let with_gradients = of_layer * width * positions + outputs * width * (of_layer + inputs);
+        let turns_inputs = is_complete && with_positions <= with_gradients;
         let mut turned = vec![0.0; if turns_inputs { inputs * positions } else { 0 }];
-        let mut outputs_turned = vec![0.0; outputs * positions.max(width)];
-        let mut gradient = vec![0.0; if turns_inputs { 0 } else { of_layer * width }];
+        let mut outputs_turned = vec![0.0; if turns_inputs { columns * outputs * positions } else { outputs * width }];
+        let mut gradients = vec![0.0; if turns_inputs { 0 } else { columns * of_layer * width }];
         for sample in 0..layer.samples {
             let of_inputs = Matrix::new(&layer.inputs[sample * width * positions..][..width * positions], width);
+            let vectors = &layer.vectors[sample * columns * of_layer * positions..][..columns * of_layer * positions];
+            // Products of all columns at once take less time than many small ones.
             if turns_inputs {
                 multiply(&mut turned, self.inputs.matrix(), of_inputs);
+                for (to, vectors) in outputs_turned.chunks_exact_mut(outputs * positions).zip(vectors.chunks_exact(of_layer * positions)) {
+                    multiply(to, self.outputs.matrix(), Matrix::new(vectors, of_layer));
+                }
+                drop_tiny(&mut outputs_turned);
+                multiply(&mut found.inside, Matrix::new(&outputs_turned, columns * outputs), Matrix::new(&turned, inputs).transpose());
+                drop_tiny(&mut found.inside);
+                each(sample, &found);
+                continue;
             }
+            multiply(&mut gradients, Matrix::new(vectors, columns * of_layer), of_inputs.transpose());
+            drop_tiny(&mut gradients);
             found.inputs_outside.clear();
             found.outputs_outside.clear();
-            for column in 0..columns {
-                let vectors = &layer.vectors[(sample * columns + column) * of_layer * positions..][..of_layer * positions];
-                let vectors = Matrix::new(vectors, of_layer);
-                let inside = &mut found.inside[column * outputs * inputs..][..outputs * inputs];
-                if turns_inputs {
-                    let outputs_turned = &mut outputs_turned[..outputs * positions];
-                    multiply(outputs_turned, self.outputs.matrix(), vectors);
-                    multiply(inside, Matrix::new(outputs_turned, outputs), Matrix::new(&turned, inputs).transpose());
-                    continue;
-                }
-                multiply(&mut gradient, vectors, of_inputs.transpose());
-                let outputs_turned = &mut outputs_turned[..outputs * width];
-                multiply(outputs_turned, self.outputs.matrix(), Matrix::new(&gradient, of_layer));
-                multiply(inside, Matrix::new(outputs_turned, outputs), self.inputs.matrix().transpose());
+            for (gradient, inside) in gradients.chunks_exact(of_layer * width).zip(found.inside.chunks_exact_mut(outputs * inputs)) {
+                multiply(&mut outputs_turned, self.outputs.matrix(), Matrix::new(gradient, of_layer));
+                drop_tiny(&mut outputs_turned);
+                multiply(inside, Matrix::new(&outputs_turned, outputs), self.inputs.matrix().transpose());
                 if !self.outputs.is_complete() {
                     let mut back = vec![0.0; gradient.len()];
-                    multiply(&mut back, self.outputs.matrix().transpose(), Matrix::new(outputs_turned, outputs));
+                    multiply(&mut back, self.outputs.matrix().transpose(), Matrix::new(&outputs_turned, outputs));
                     found.outputs_outside.extend(gradient.iter().zip(back).map(|(all, inside)| all - inside));
                 }
                 if !self.inputs.is_complete() {
@@ -273,6 +278,7 @@ impl LayerBasis {
                     found.inputs_outside.extend(outputs_turned.iter().zip(back).map(|(all, inside)| all - inside));
                 }
             }
+            [&mut found.inside, &mut found.inputs_outside, &mut found.outputs_outside].into_iter().for_each(|numbers| drop_tiny(numbers));
             each(sample, &found);
         }
     }
@@ -306,14 +312,21 @@ fn add_squares(sums: &mut [f64], numbers: &[f32]) {
     sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += f64::from(number * number));
 }
 
-/// Adds rows·diag(weights)·rowsᵀ to `products`, as many rows as `products` has.
+/// Adds rows·diag(weights)·rowsᵀ to `products`, as many rows as `products` has. The weights are at least 0.
 fn add_weighted(products: &mut [f64], rows: &[f32], weights: &[f32]) {
     let count = products.len().isqrt();
+    let roots: Vec<f32> = weights.iter().map(|weight| weight.sqrt()).collect();
     let mut weighted = rows.to_vec();
-    for row in weighted.chunks_exact_mut(weights.len().max(1)) {
-        row.iter_mut().zip(weights).for_each(|(number, weight)| *number *= weight);
+    for row in weighted.chunks_exact_mut(roots.len().max(1)) {
+        row.iter_mut().zip(&roots).for_each(|(number, root)| *number *= root);
     }
     let mut product = vec![0.0_f32; count * count];
-    multiply(&mut product, Matrix::new(&weighted, count), Matrix::new(rows, count).transpose());
-    products.iter_mut().zip(product).for_each(|(to, number)| *to += f64::from(number));
+    add_lower_square(&mut product, Matrix::new(&weighted, count));
+    for (row, column) in (0..count).flat_map(|row| (0..=row).map(move |column| (row, column))) {
+        let number = f64::from(product[row * count + column]);
+        products[row * count + column] += number;
+        if row != column {
+            products[column * count + row] += number;
+        }
+    }
 }

@@ -7,6 +7,7 @@ use regulus_linalg::product::{Matrix, multiply};
 use regulus_model::Weights;
 use regulus_model::graph::{Conv, Graph, Op, Source};
 
+use super::tiny::{drop_tiny, without_tiny};
 use super::windows::{Windows, map_shape};
 
 /// What reaches a layer, and what is sent back to it: the gradient of its kernel for one sample and one column is Σ over positions of
@@ -40,7 +41,7 @@ pub(super) enum Saved {
 /// A network in memory.
 pub(super) struct Linearized<'a> {
     pub(super) graph: &'a Graph,
-    weights: &'a Weights,
+    weights: Weights,
 }
 
 /// The outputs for some samples, and what the backward pass needs.
@@ -52,8 +53,8 @@ pub(super) struct Forward {
 }
 
 impl<'a> Linearized<'a> {
-    pub(super) fn new(graph: &'a Graph, weights: &'a Weights) -> Self {
-        Self { graph, weights }
+    pub(super) fn new(graph: &'a Graph, weights: &Weights) -> Self {
+        Self { graph, weights: without_tiny(weights) }
     }
 
     /// The outputs for images `[sample, channel, row, column]`.
@@ -71,7 +72,8 @@ impl<'a> Linearized<'a> {
                     Source::Node(from) => values[*from].as_slice(),
                 })
                 .collect();
-            let (value, left) = self.node(index, &inputs, samples);
+            let (mut value, left) = self.node(index, &inputs, samples);
+            drop_tiny(&mut value);
             values.push(value);
             saved.push(left);
         }
@@ -107,7 +109,8 @@ impl<'a> Linearized<'a> {
             if sources.iter().all(|(_, from)| *from < first) {
                 continue;
             }
-            let back = self.back(index, vectors, &forward.saved[index], samples);
+            let mut back = self.back(index, vectors, &forward.saved[index], samples);
+            drop_tiny(&mut back);
             let mut back = Some(back);
             for (place, (input, from)) in sources.iter().enumerate() {
                 let last = place + 1 == sources.len();

@@ -19,6 +19,7 @@ mod progress;
 mod scope;
 mod sensitivity;
 mod spectrum;
+mod tiny;
 mod transpose;
 mod vectors;
 mod windows;
