@@ -98,6 +98,9 @@ pub(super) struct TrainArgs {
     /// The run folder to create, instead of one named after the time in `artifacts`
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// Show curves, measures and progress on a screen of its own, instead of a progress bar; `q` saves and quits
+    #[arg(long, conflicts_with = "json")]
+    pub tui: bool,
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
@@ -119,6 +122,9 @@ pub(super) struct ResumeArgs {
     /// For a sweep: the format of the table of trials
     #[arg(long, value_enum, conflicts_with = "json")]
     pub format: Option<TableFormatArg>,
+    /// Show curves, measures and progress on a screen of its own, instead of a progress bar; `q` saves and quits
+    #[arg(long, conflicts_with = "json")]
+    pub tui: bool,
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,

@@ -27,6 +27,7 @@ mod sweep_cluster;
 mod table;
 mod table_format;
 mod train;
+mod tui;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,8 @@ use crate::error::{Error, WriteError};
 
 /// The progress bar on the terminal.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// Lines for standard error that wait until the screen of `--tui` is left. `None`: they are printed at once.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 /// Whether the reader of standard output has closed it.
 static READER_GONE: AtomicBool = AtomicBool::new(false);
 
@@ -49,9 +51,29 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
 /// Prints a line to standard error.
 pub(super) fn note(line: impl Display) {
     let line = format!("{line}\n");
+    if let Some(held) = &mut *lock_held() {
+        return held.push(line);
+    }
     above_bar(|| {
         let _ = anstream::stderr().lock().write_all(line.as_bytes());
     });
+}
+
+/// Holds lines for standard error back until [`release_notes`].
+pub(super) fn hold_notes() {
+    lock_held().get_or_insert_with(Vec::new);
+}
+
+/// Prints the lines that were held back.
+pub(super) fn release_notes() {
+    let held = lock_held().take();
+    held.into_iter().flatten().for_each(|line| note(line.trim_end()));
+}
+
+/// The last line that is held back, without styles.
+pub(super) fn last_held() -> Option<String> {
+    let held = lock_held();
+    held.as_ref()?.last().map(|line| console::strip_ansi_codes(line.trim_end()).into_owned())
 }
 
 /// Prints a warning.
@@ -106,6 +128,10 @@ fn above_bar<R>(write: impl FnOnce() -> R) -> R {
         Some(bar) => bar.suspend(write),
         None => write(),
     }
+}
+
+fn lock_held() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock_bar() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {

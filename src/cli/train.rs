@@ -16,6 +16,7 @@ use super::report::write_at_end;
 use super::summary::print_summary;
 use super::sweep;
 use super::table::{counted, grouped};
+use super::tui::{self, Dashboard};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
 use crate::data::DataError;
@@ -24,8 +25,20 @@ use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
 use crate::search::SweepFolder;
 use crate::session::Status;
+use crate::train::Observer;
+
+/// What is shown while a run is trained, and after it.
+#[derive(Clone, Copy)]
+struct Shown {
+    has_report: bool,
+    is_json: bool,
+    is_tui: bool,
+}
 
 pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
+    if args.tui {
+        tui::check_terminal()?;
+    }
     let experiment = Experiment::load_changed(&args.config, &args.unset, &args.set)?;
     if experiment.sweep.is_some() && !args.json {
         print::note("`regulus sweep` uses the section `[sweep]` of the config; `train` does not");
@@ -33,7 +46,7 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(launch.with_tensorboard(!args.no_tensorboard), !args.no_report, args.json)
+    run(launch.with_tensorboard(!args.no_tensorboard), Shown { has_report: !args.no_report, is_json: args.json, is_tui: args.tui })
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
@@ -44,8 +57,10 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
         return Err(DataError::Missing { path: args.run.clone(), hint }.into());
     }
     if SweepFolder::is_sweep(&args.run) {
-        if args.epochs.is_some() {
-            return Err(Error::Usage(format!("`--epochs` is for runs, but `{}` is a sweep; leave it out", args.run.display())));
+        for (option, is_given) in [("--epochs", args.epochs.is_some()), ("--tui", args.tui)] {
+            if is_given {
+                return Err(Error::Usage(format!("`{option}` is for runs, but `{}` is a sweep; leave it out", args.run.display())));
+            }
         }
         return sweep::resume(args);
     }
@@ -53,13 +68,16 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
         let problem = format!("`--jobs` and `--format` are for sweeps, but `{}` is a run; leave them out", args.run.display());
         return Err(Error::Usage(problem));
     }
+    if args.tui {
+        tui::check_terminal()?;
+    }
     let work = Work::begin("reading images");
     let progress = |done, total| work.reach(done, total);
     let options = ResumeOptions { data_dir: args.data_dir.clone(), epochs, progress: &progress, ..ResumeOptions::default() };
     let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
-        return run(launch.with_tensorboard(!args.no_tensorboard), !args.no_report, args.json);
+        return run(launch.with_tensorboard(!args.no_tensorboard), Shown { has_report: !args.no_report, is_json: args.json, is_tui: args.tui });
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
@@ -67,16 +85,13 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     folder.summary()?.map_or(Ok(()), |summary| print_summary(&folder, &summary, &labels, args.json))
 }
 
-fn run(mut launch: Launch, has_report: bool, json: bool) -> Result<(), Error> {
+fn run(mut launch: Launch, shown: Shown) -> Result<(), Error> {
+    let Shown { has_report, is_json: json, is_tui } = shown;
     let stop = stop_on_signals()?;
     print_begin(&launch, json)?;
-    let epochs = launch.session().experiment().train.epochs.get() as u64;
-    let determined = launch.session().experiment().penalty.iter().zip(launch.manifest.penalties.iter().flatten()).enumerate();
-    let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
-    let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
-    let mut reporter = ProgressReporter::new(json, epochs, launch.session().state().step).with_determined_lambdas(determined);
+    let mut reporter = reporter(&launch, json, is_tui.then_some(&stop))?;
     launch.stop_by(stop);
-    let summary = launch.run(&mut reporter);
+    let summary = launch.run(&mut *reporter);
     drop(reporter);
     if let (true, Err(Error::Diverged(_)), Ok(Some(summary))) = (json, &summary, launch.folder.summary()) {
         print_summary(&launch.folder, &summary, &[], true)?;
@@ -96,6 +111,18 @@ fn run(mut launch: Launch, has_report: bool, json: bool) -> Result<(), Error> {
         Some(report) if !json => print::out(format_args!("report: {}", report.display())),
         _ => Ok(()),
     }
+}
+
+/// What shows the progress: a screen of its own that sets the flag `tui` when the user quits, or a bar or lines.
+fn reporter(launch: &Launch, json: bool, tui: Option<&Arc<AtomicBool>>) -> Result<Box<dyn Observer>, Error> {
+    if let Some(stop) = tui {
+        return Ok(Box::new(Dashboard::begin(launch, Arc::clone(stop))?));
+    }
+    let epochs = launch.session().experiment().train.epochs.get() as u64;
+    let determined = launch.session().experiment().penalty.iter().zip(launch.manifest.penalties.iter().flatten()).enumerate();
+    let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
+    let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
+    Ok(Box::new(ProgressReporter::new(json, epochs, launch.session().state().step).with_determined_lambdas(determined)))
 }
 
 /// A flag that SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 sets; cluster managers send one of the last two some time before they end a job. A second SIGINT ends the

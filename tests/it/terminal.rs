@@ -136,3 +136,39 @@ fn many_classes_give_the_most_frequent_confusions_instead_of_a_matrix() {
     assert_eq!(json["top_confusions"].as_array().unwrap().len(), 10);
     assert_eq!(json["class_names"][0], "a\tb");
 }
+
+#[test]
+fn a_screen_of_its_own_needs_a_terminal() {
+    let sandbox = Sandbox::new();
+    let refused = |arguments: &[&str]| {
+        let ran = sandbox.run(arguments);
+        assert_eq!((ran.code(), ran.stdout()), (2, String::new()), "{arguments:?}");
+        ran.stderr()
+    };
+    let message = refused(&["train", "small.toml", "--tui", "--run-dir", "run"]);
+    assert!(message.contains("`--tui` needs a terminal") && message.contains("leave it out"), "{message}");
+    assert!(!sandbox.path("run").exists(), "before anything is written");
+    let message = refused(&["train", "small.toml", "--tui", "--json", "--run-dir", "run"]);
+    assert!(message.contains("--tui") && message.contains("--json"), "{message}");
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--no-report", "--set", "train.epochs=1"]);
+    let message = refused(&["resume", "run", "--epochs", "2", "--tui"]);
+    assert!(message.contains("`--tui` needs a terminal"), "{message}");
+    refused(&["resume", "run", "--epochs", "2", "--tui", "--json"]);
+    sandbox.ok(&["sweep", "small.toml", "--grid", "penalty.0.lambda=1", "--set", "train.epochs=1", "--sweep-dir", "sweep", "--no-report"]);
+    let message = refused(&["resume", "sweep", "--tui"]);
+    assert!(message.contains("`--tui` is for runs, but `sweep` is a sweep; leave it out"), "{message}");
+}
+
+#[test]
+fn a_screen_of_its_own_is_left_at_the_end_and_by_control_c() {
+    let sandbox = Sandbox::new();
+    let (code, written) = on_terminal(&sandbox, 80, 0, &["train", "small.toml", "--tui", "--run-dir", "whole"]);
+    assert_eq!(code, Some(0), "{written}");
+    let (screen, after) = written.split_once("\u{1b}[?1049h").unwrap().1.split_once("\u{1b}[?1049l").unwrap();
+    assert!(screen.contains("small · mnist_mini") && after.contains("run folder: whole"), "{written}");
+    assert!(after.contains("\u{1b}[?25h"), "the cursor is shown again: {after:?}");
+    let (code, written) = on_terminal(&sandbox, 80, 1, &[["train", "small.toml", "--tui"].as_slice(), &ENDLESS].concat());
+    assert_eq!(code, Some(75), "{written}");
+    let after = written.split("\u{1b}[?1049l").nth(1).unwrap();
+    assert!(after.contains("interrupted after saving"), "{written}");
+}
