@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "error",
     "atomic",
     "checksum",
@@ -30,6 +30,7 @@ const ORDER: [&str; 27] = [
     "search",
     "report",
     "fetch",
+    "mlflow",
     "cli",
 ];
 

@@ -1,4 +1,4 @@
-//! The commands in the README, in `docs/commands.md`, `docs/choosing-lambda.md`, `docs/cluster.md` and `docs/report.md`, the reference in `docs/config.md`, and the links of the docs.
+//! The commands in the README, in `docs/commands.md`, `docs/choosing-lambda.md`, `docs/cluster.md`, `docs/report.md` and `docs/trackers.md`, the reference in `docs/config.md`, and the links of the docs.
 
 use std::path::Path;
 
@@ -18,9 +18,14 @@ fn commands(text: &str) -> Vec<String> {
 #[test]
 fn every_command_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (page, least) in
-        [("README.md", 8), ("docs/commands.md", 10), ("docs/choosing-lambda.md", 1), ("docs/cluster.md", 4), ("docs/report.md", 2)]
-    {
+    for (page, least) in [
+        ("README.md", 8),
+        ("docs/commands.md", 10),
+        ("docs/choosing-lambda.md", 1),
+        ("docs/cluster.md", 4),
+        ("docs/report.md", 2),
+        ("docs/trackers.md", 3),
+    ] {
         let sandbox = Sandbox::new();
         for entry in std::fs::read_dir(root.join("configs")).unwrap() {
             let path = entry.unwrap().path();
