@@ -89,6 +89,14 @@ pub enum Error {
         /// The problem, and what to do.
         problem: String,
     },
+    /// A server that can't be reached, or refuses a request.
+    #[error("the MLflow server `{uri}` {problem}")]
+    Server {
+        /// The address of the server.
+        uri: String,
+        /// The problem, as the end of a sentence, and what to do.
+        problem: String,
+    },
     /// A sweep in which no trial can be ranked: none was completed, or the criterion is not defined or unreliable for all.
     #[error("no trial was completed with a loss that ranks it; `{}` says why{}", path.display(), if *is_unreliable { ". Try larger values of λ, or `--criterion evidence`" } else { "" })]
     NoTrial {
@@ -114,7 +122,7 @@ impl Error {
             Self::Run(error) => error.exit_code(),
             Self::InitialWeights(error) => error.exit_code(),
             Self::Diverged(_) | Self::NoTrial { has_diverged: true, .. } => exit_code::DIVERGED,
-            Self::Write(_) | Self::MissingTrainings { .. } | Self::Program { .. } => exit_code::FAILURE,
+            Self::Write(_) | Self::MissingTrainings { .. } | Self::Program { .. } | Self::Server { .. } => exit_code::FAILURE,
             Self::Interrupted(_) | Self::InterruptedTraining { .. } => exit_code::INTERRUPTED,
         }
     }

@@ -31,7 +31,7 @@
 //! the build.
 //!
 //! The pipeline, in reading order: [`config`] → [`backend`] → [`data`] → [`network`] → [`objective`] → [`task`] → [`train`] → [`session`] → [`run`] →
-//! { [`evaluate`], [`predict`], [`export`], [`report`] }. [`launch`] records a session in a run folder; [`listing`] finds run folders, [`comparison`] compares them. The module `cli` is the command line; it and `fetch` need the
+//! { [`evaluate`], [`predict`], [`export`], [`report`] }. [`launch`] records a session in a run folder; [`listing`] finds run folders, [`comparison`] compares them. The module `cli` is the command line; it, `fetch` and `mlflow` need the
 //! cargo feature `cli`, which is on by default.
 //!
 //! The memory allocator is a choice of the program. glibc's returns large buffers to the system after every step; `regulus` itself uses `mimalloc`.
@@ -56,6 +56,8 @@ pub mod fetch;
 pub mod launch;
 pub mod listing;
 pub mod metrics;
+#[cfg(feature = "cli")]
+pub mod mlflow;
 pub mod network;
 pub mod numbers;
 pub mod objective;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::args::{ExportArgs, FormatArg};
 use super::evaluate::open;
+use super::export_run::export_run;
 use super::print;
 use crate::atomic;
 use crate::error::{Error, WriteError};
@@ -13,6 +14,9 @@ use crate::export::{Format, export as write};
 use crate::trained::Trained;
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
+    if let Some(to) = args.to {
+        return export_run(args, to);
+    }
     let format = format(args)?;
     let trained = open(&args.model, None)?;
     let source = &args.model.model;

@@ -47,7 +47,7 @@ mod tests {
         let settings = Experiment::from_toml(text).unwrap().settings();
         assert_eq!(settings["model.channels"], "[4,6]");
         assert_eq!((&settings["penalty.0.kind"], &settings["penalty.0.lambda"]), (&"l2".into(), &0.5.into()));
-        assert_eq!((&settings["name"], &settings["train.shuffle"]), (&"a".into(), &true.into()));
+        assert_eq!((&settings["name"], &settings["data.shuffle"]), (&"a".into(), &true.into()));
         assert!(settings.values().all(|value| !value.is_array() && !value.is_object() && !value.is_null()));
     }
 }

@@ -1,9 +1,12 @@
 //! Exports of trained networks for other programs.
 
 mod burnpack;
+mod metrics_csv;
 mod safetensors;
 
 use std::path::Path;
+
+pub use metrics_csv::write_metrics_csv;
 
 use crate::error::{Error, WriteError};
 use crate::trained::Trained;
@@ -60,9 +63,13 @@ impl Format {
 ///
 /// When the file can't be written.
 pub fn export(trained: &Trained, format: Format, path: &Path) -> Result<(), Error> {
-    let bytes = match format {
-        Format::Safetensors => safetensors::bytes(trained),
-        Format::Burnpack => burnpack::bytes(trained).map_err(|source| WriteError { path: path.to_owned(), source })?,
-    };
-    Ok(crate::atomic::write(path, &bytes)?)
+    Ok(crate::atomic::write(path, &bytes(trained, format, path)?)?)
+}
+
+/// The content of the file at `path`.
+pub(crate) fn bytes(trained: &Trained, format: Format, path: &Path) -> Result<Vec<u8>, WriteError> {
+    match format {
+        Format::Safetensors => Ok(safetensors::bytes(trained)),
+        Format::Burnpack => burnpack::bytes(trained).map_err(|source| WriteError { path: path.to_owned(), source }),
+    }
 }

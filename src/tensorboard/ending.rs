@@ -52,7 +52,7 @@ fn example(list: &str, rank: usize, sample: &EvaluatedSample) -> Option<Value> {
     let EvaluatedSample { index, file, label, prediction, probability, loss, image } = sample;
     let tag = format!("{list}/{rank:02} label {label}, predicted {prediction} ({probability:.2})");
     let origin = file.clone().unwrap_or_else(|| format!("sample {index}"));
-    images(tag, format!("`{origin}`: cross-entropy {loss:.4}"), vec![decoded(image.as_ref())?])
+    images(tag, &format!("`{origin}`: cross-entropy {loss:.4}"), vec![decoded(image.as_ref())?])
 }
 
 fn pictures(rank: usize, picture: &EvaluatedPicture) -> impl Iterator<Item = Value> {
@@ -62,7 +62,7 @@ fn pictures(rank: usize, picture: &EvaluatedPicture) -> impl Iterator<Item = Val
     let noisy = noisy_psnr.map_or_else(String::new, quality);
     let images_of = [("1 input", noisy, input), ("2 output", quality(*psnr), output), ("3 target", String::new(), target)];
     images_of.into_iter().filter_map(move |(what, quality, image)| {
-        images(format!("pictures/{rank} {what}{quality}"), format!("`{origin}`"), vec![decoded(image.as_ref())?])
+        images(format!("pictures/{rank} {what}{quality}"), &format!("`{origin}`"), vec![decoded(image.as_ref())?])
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
@@ -71,6 +71,12 @@ impl EventFile {
         file.bring_to(&expected).map_err(WriteError::at(&file.path))?;
         folder.remove_other_event_files(&file.path)?;
         Ok(file)
+    }
+
+    /// The path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds the rows of an epoch, and its weights if they are known.

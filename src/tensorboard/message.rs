@@ -32,7 +32,7 @@ pub(super) struct Value {
     #[prost(string, tag = "1")]
     pub(super) tag: String,
     #[prost(float, optional, tag = "2")]
-    pub(super) simple_value: Option<f32>,
+    pub(super) scalar: Option<f32>,
     #[prost(message, optional, tag = "8")]
     pub(super) tensor: Option<Tensor>,
     #[prost(message, optional, tag = "9")]

@@ -27,8 +27,9 @@ mod tests {
     fn the_first_record_of_an_event_file_byte_by_byte() {
         let mut bytes = Vec::new();
         append(&mut bytes, &Event { wall_time: 1.5, step: 0, file_version: Some("brain.Event:2".to_owned()), summary: None });
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         // By `RecordWriter` and `Event` of the Python package `tensorboard` 2.21.
-        assert_eq!(hex, "1800000000000000a37f4b2209000000000000f83f1a0d627261696e2e4576656e743a322a28646c");
+        let lengths = [0x18, 0, 0, 0, 0, 0, 0, 0, 0xa3, 0x7f, 0x4b, 0x22];
+        let time = [0x09, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f];
+        assert_eq!(bytes, [&lengths[..], &time, &[0x1a, 0x0d], b"brain.Event:2", &[0x2a, 0x28, 0x64, 0x6c]].concat());
     }
 }

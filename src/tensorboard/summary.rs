@@ -13,7 +13,7 @@ use crate::run::WeightStatistics;
 pub(super) fn scalar(tag: String, value: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "TensorBoard has scalars as float32")]
     let value = value as f32;
-    Value { tag, simple_value: Some(value), ..Value::default() }
+    Value { tag, scalar: Some(value), ..Value::default() }
 }
 
 /// The histogram of a kernel. Returns `None` for other parameters, which have none.
@@ -27,13 +27,13 @@ pub(super) fn histogram(tag: String, statistics: &WeightStatistics) -> Option<Va
 }
 
 /// Images: PNG files. `description` is Markdown. Returns `None` if one is not a PNG file.
-pub(super) fn images(tag: String, description: String, files: Vec<Vec<u8>>) -> Option<Value> {
+pub(super) fn images(tag: String, description: &str, files: Vec<Vec<u8>>) -> Option<Value> {
     let (width, height) = png_size(files.first()?)?;
     let sizes = [width, height].map(|side| side.to_string().into_bytes());
     let strings: Vec<Vec<u8>> = sizes.into_iter().chain(files).collect();
     let tensor = Tensor { kind: STRING, shape: Some(shape(&[strings.len()])), strings, ..Tensor::default() };
     let mut value = of_plugin(tag, "images", Vec::new(), BLOBS, tensor);
-    value.metadata.iter_mut().for_each(|metadata| metadata.description.clone_from(&description));
+    value.metadata.iter_mut().for_each(|metadata| description.clone_into(&mut metadata.description));
     Some(value)
 }
 
@@ -81,7 +81,7 @@ pub(super) fn layout(title: &str, charts: Vec<(String, Vec<String>)>) -> Value {
 fn of_plugin(tag: String, name: &str, content: Vec<u8>, data_class: i32, tensor: Tensor) -> Value {
     let plugin = Some(PluginData { name: name.to_owned(), content });
     let metadata = Some(Metadata { plugin, data_class, ..Metadata::default() });
-    Value { tag, tensor: Some(tensor), metadata, simple_value: None }
+    Value { tag, tensor: Some(tensor), metadata, scalar: None }
 }
 
 fn shape(sizes: &[usize]) -> Shape {

@@ -79,7 +79,7 @@ mod tests {
     fn columns_have_the_names_of_metrics_jsonl_and_several_penalties_their_labels() {
         let update = Some(LambdaUpdate { gamma: 4.0, lambda: 2.0 });
         assert_eq!(names(row(&[1.0]).measures()), ["data_loss", "penalty", "objective", "accuracy"]);
-        let one = Row { gamma: Some(4.0), evidence: Some(vec![update.clone()]), ..row(&[1.0]) };
+        let one = Row { gamma: Some(4.0), evidence: Some(vec![update]), ..row(&[1.0]) };
         let expected = ["weight_norm_squared", "lambda", "gamma", "next_lambda", "learning_rate", "seconds", "images_per_second"];
         assert_eq!(names(one.state(&["l2 on kernels".to_owned()])), expected);
         let labels = ["l2 on kernels", "l1 on kernels", "l2 on kernels"].map(str::to_owned);

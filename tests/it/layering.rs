@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// From the top down.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "error",
     "atomic",
     "checksum",
@@ -32,6 +32,7 @@ const ORDER: [&str; 29] = [
     "comparison",
     "report",
     "fetch",
+    "mlflow",
     "cli",
 ];
 

@@ -20,6 +20,7 @@ mod determinism;
 mod earlier_version;
 mod errors;
 mod examples;
+mod export_run;
 mod extension;
 mod fetch;
 mod folders;
