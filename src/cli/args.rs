@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::report_args::{CompareArgs, ReportArgs, RunsArgs};
+use super::export_args::ExportArgs;
+use super::report_args::{CompareArgs, FileArgs, ReportArgs, RunsArgs};
 use super::search_args::SearchArgs;
 use super::sweep_args::SweepCommandArgs;
 use crate::config::BackendKind;
@@ -101,12 +102,8 @@ pub(super) struct TrainArgs {
     /// Show curves, measures and progress on a screen of its own, instead of a progress bar; `q` saves and quits
     #[arg(long, conflicts_with = "json")]
     pub tui: bool,
-    /// Write no `report.html` at the end
-    #[arg(long)]
-    pub no_report: bool,
-    /// Write no event file for TensorBoard
-    #[arg(long)]
-    pub no_tensorboard: bool,
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,
@@ -125,12 +122,8 @@ pub(super) struct ResumeArgs {
     /// Show curves, measures and progress on a screen of its own, instead of a progress bar; `q` saves and quits
     #[arg(long, conflicts_with = "json")]
     pub tui: bool,
-    /// Write no `report.html` at the end
-    #[arg(long)]
-    pub no_report: bool,
-    /// Write no event file for TensorBoard
-    #[arg(long)]
-    pub no_tensorboard: bool,
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Extend the run to this many epochs in total, also if it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub epochs: Option<u64>,
@@ -156,12 +149,8 @@ pub(super) struct SweepArgs {
     /// The folder to create, instead of one named after the time in `artifacts`
     #[arg(long, value_name = "DIR")]
     pub sweep_dir: Option<PathBuf>,
-    /// Write no `report.html` at the end
-    #[arg(long)]
-    pub no_report: bool,
-    /// Write no event file for TensorBoard when the chosen trial is trained again
-    #[arg(long)]
-    pub no_tensorboard: bool,
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Set a value of the config, as in `train`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -227,30 +216,6 @@ pub(super) struct PredictArgs {
     #[arg(long)]
     pub invert: bool,
     /// Print JSON lines
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExportArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// The format [default: by the extension of the output file, or safetensors]
-    #[arg(long)]
-    pub format: Option<FormatArg>,
-    /// Export what a run measured for other programs, in place of its network
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["format", "checkpoint", "backend"])]
-    pub to: Option<TrackerArg>,
-    /// The file to write, with the extension of the format, .safetensors or .bpk [default: `model` in the run folder]; with `--to csv`, any file [default: `metrics.csv` in the run folder]
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// The address of the MLflow server, such as `http://localhost:5000` [default: `$MLFLOW_TRACKING_URI`]
-    #[arg(long, value_name = "URI", requires = "to")]
-    pub uri: Option<String>,
-    /// The experiment on the MLflow server, which is created if it is missing [default: `$MLFLOW_EXPERIMENT_NAME`, or the name in the config]
-    #[arg(long, value_name = "NAME", requires = "to")]
-    pub experiment: Option<String>,
-    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -336,24 +301,6 @@ pub(super) enum SplitArg {
     Train,
     Validation,
     Test,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum FormatArg {
-    /// PyTorch's names and layouts
-    Safetensors,
-    /// Burn's format
-    Burnpack,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TrackerArg {
-    /// A table with a line for each epoch and split
-    Csv,
-    /// A run on an MLflow server: settings, metrics, files and the network
-    Mlflow,
-    /// The event file of the run, if it was left out or removed
-    Tensorboard,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{ExportArgs, FormatArg};
 use super::evaluate::open;
+use super::export_args::{ExportArgs, FormatArg};
 use super::export_run::export_run;
 use super::print;
 use crate::atomic;

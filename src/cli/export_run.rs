@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{ExportArgs, TrackerArg};
+use super::export_args::{ExportArgs, TrackerArg};
 use super::print;
 use crate::atomic;
 use crate::data::DataError;

@@ -10,6 +10,7 @@ mod confusion;
 mod data;
 mod evaluate;
 mod export;
+mod export_args;
 mod export_run;
 mod init;
 mod man;

@@ -6,6 +6,17 @@ use clap::Args;
 
 use super::args::TableFormatArg;
 
+/// The files for people that a training leaves besides its own.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct FileArgs {
+    /// Write no `report.html` at the end
+    #[arg(long)]
+    pub no_report: bool,
+    /// Write no event file for TensorBoard; a sweep has one of the chosen trial, when it is trained again
+    #[arg(long)]
+    pub no_tensorboard: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// A run folder, or the folder of a sweep; also of one that has not ended

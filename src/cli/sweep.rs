@@ -42,13 +42,13 @@ fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    let (has_report, has_tensorboard) = (!args.no_report, !args.no_tensorboard);
+    let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
     run(search, args.jobs, Output { format: args.format, json: args.json, has_report, has_tensorboard })
 }
 
 /// Goes on with a sweep.
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    let (has_report, has_tensorboard) = (!args.no_report, !args.no_tensorboard);
+    let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
     let output = Output { format: args.format.unwrap_or_default(), json: args.json, has_report, has_tensorboard };
     go_on(&args.run, args.data_dir.clone(), args.jobs, output)
 }

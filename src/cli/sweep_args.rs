@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::args::{SweepArgs, TableFormatArg};
+use super::report_args::FileArgs;
 use crate::search::Volume;
 
 /// `regulus sweep CONFIG`, or one of the subcommands.
@@ -50,12 +51,8 @@ pub(super) struct CollectArgs {
     /// The format of the table of trials
     #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
     pub format: TableFormatArg,
-    /// Write no `report.html` at the end
-    #[arg(long)]
-    pub no_report: bool,
-    /// Write no event file for TensorBoard when the chosen trial is trained again
-    #[arg(long)]
-    pub no_tensorboard: bool,
+    #[command(flatten)]
+    pub files: FileArgs,
     /// Print JSON lines to standard output, and no progress
     #[arg(long)]
     pub json: bool,

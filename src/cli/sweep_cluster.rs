@@ -30,7 +30,7 @@ pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
 }
 
 fn plan(args: &SweepArgs) -> Result<(), Error> {
-    if args.jobs.is_some() || args.format != TableFormatArg::Text || args.no_report || args.no_tensorboard {
+    if args.jobs.is_some() || args.format != TableFormatArg::Text || args.files.no_report || args.files.no_tensorboard {
         let problem = "`--jobs`, `--format`, `--no-report` and `--no-tensorboard` are for a sweep in this process; `sweep plan` only plans it, so leave them out";
         return Err(Error::Usage(problem.to_owned()));
     }
@@ -118,7 +118,7 @@ fn collect(args: &CollectArgs) -> Result<(), Error> {
     let (shared, plan) = open(&args.sweep)?;
     let ended = Ended::read(&plan, &shared)?;
     if ended.missing.is_empty() {
-        let (has_report, has_tensorboard) = (!args.no_report, !args.no_tensorboard);
+        let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
         return go_on(&args.sweep, None, Some(1), Output { format: args.format, json: args.json, has_report, has_tensorboard });
     }
     let (folder, _) = SweepFolder::open(&args.sweep)?;

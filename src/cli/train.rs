@@ -46,7 +46,10 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(launch.with_tensorboard(!args.no_tensorboard), Shown { has_report: !args.no_report, is_json: args.json, is_tui: args.tui })
+    run(
+        launch.with_tensorboard(!args.files.no_tensorboard),
+        Shown { has_report: !args.files.no_report, is_json: args.json, is_tui: args.tui },
+    )
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
@@ -77,7 +80,10 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
-        return run(launch.with_tensorboard(!args.no_tensorboard), Shown { has_report: !args.no_report, is_json: args.json, is_tui: args.tui });
+        return run(
+            launch.with_tensorboard(!args.files.no_tensorboard),
+            Shown { has_report: !args.files.no_report, is_json: args.json, is_tui: args.tui },
+        );
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
