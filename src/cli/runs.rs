@@ -130,12 +130,12 @@ fn check_key(key: &str, found: &[Listed]) -> Result<(), Error> {
     let metrics: BTreeSet<&str> = found.iter().flat_map(|listed| listed.metrics.keys().map(String::as_str)).collect();
     let all: Vec<&str> = COLUMNS.into_iter().chain(metrics).collect();
     let hint = regulus_model::spelling::hint(key, &all);
-    let problem = format!(
-        "no run has `{key}`{}; expected one of {} or a key of the config, such as `seed` or `optimizer.kind`",
-        if hint.is_empty() { hint } else { format!("; {hint}") },
-        all.join(", ")
-    );
-    Err(Error::Usage(problem))
+    let keys = if regulus_model::spelling::nearest(key, &all).is_some() {
+        ""
+    } else {
+        ", or a key of the config, such as `seed` or `optimizer.kind`"
+    };
+    Err(Error::Usage(format!("no run has `{key}`; {hint}{keys}")))
 }
 
 /// Whether a filter keeps a run. `KEY=VALUE` compares one value, another text is searched in path, status, dataset and penalties.

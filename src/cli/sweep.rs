@@ -121,8 +121,8 @@ fn run(mut search: Search, jobs: Option<u32>, output: Output) -> Result<(), Erro
 
 /// Trains what has not ended. Returns `None` if it was stopped.
 fn train(search: &mut Search, jobs: Jobs, stop: &Arc<AtomicBool>, output: Output) -> Result<Option<Study>, Error> {
-    let epochs = search.refit_epochs(0)? * search.plan().fits().len() as u64;
-    let work = (!output.json).then(|| Work::of("training", epochs));
+    let epochs = search.epochs()?;
+    let work = (!output.json).then(|| Work::of("epochs of all trainings", epochs));
     search.run(jobs, stop, &mut |progress| match progress {
         Progress::Epoch { .. } => {
             work.iter().for_each(Work::advance);

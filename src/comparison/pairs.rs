@@ -44,8 +44,9 @@ pub struct PairedDifference {
 /// Values of keys.
 type Values<'a> = BTreeMap<&'a str, &'a toml::Value>;
 
-/// Runs with the same settings, by seed and split.
+/// Runs with the same data and settings, by seed and split.
 struct Group<'a> {
+    dataset: &'a str,
     settings: Values<'a>,
     runs: BTreeMap<String, usize>,
 }
@@ -68,10 +69,11 @@ impl Paired {
                 run.settings.iter().map(|(key, value)| (key.as_str(), value)).partition(|(key, value)| is_random(key, value));
             let settings: Values = settings.into_iter().filter(|(key, _)| !WITHOUT_EFFECT.contains(key)).collect();
             let seed = random.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
-            let at = groups.iter().position(|group| group.settings == settings).unwrap_or_else(|| {
-                groups.push(Group { settings, runs: BTreeMap::new() });
-                groups.len() - 1
-            });
+            let at =
+                groups.iter().position(|group| group.dataset == run.dataset_sha256 && group.settings == settings).unwrap_or_else(|| {
+                    groups.push(Group { dataset: &run.dataset_sha256, settings, runs: BTreeMap::new() });
+                    groups.len() - 1
+                });
             paired.groups.push(at);
             let first = *groups[at].runs.entry(seed).or_insert(index);
             if first != index {
@@ -81,7 +83,11 @@ impl Paired {
         }
         if let Some((reference, others)) = groups.split_first() {
             let measured = || figures.iter().filter(|figure| figure.is_measured());
-            let all = others.iter().flat_map(|group| measured().filter_map(|figure| difference(runs, reference, group, figure)));
+            // Losses on other images are not paired.
+            let all = others
+                .iter()
+                .filter(|group| group.dataset == reference.dataset)
+                .flat_map(|group| measured().filter_map(|figure| difference(runs, reference, group, figure)));
             paired.differences = all.collect();
         }
         paired

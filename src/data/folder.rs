@@ -72,6 +72,9 @@ impl Listing {
 ///
 /// When there are fewer than 2 classes, a folder can't be read, or a split has a class that the training split does not have.
 pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
+    if dir.is_file() {
+        return Err(DataError::content(dir, "is a file; expected a folder with one subfolder of images for each class"));
+    }
     if !dir.is_dir() {
         let hint = "`data.dir` must be a folder with one subfolder of images for each class; where the data of a run have moved, give `--data-dir` to `resume` or `evaluate`";
         let hint = hint.to_owned();

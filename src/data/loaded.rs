@@ -150,9 +150,12 @@ fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> 
     let in_memory = config.source == Source::Memory;
     match config.validation {
         Some(Validation::Fold(fold)) if has_images => {
-            let remedy =
-                if in_memory { "validation images are given, too; give none" } else { "the data have a validation folder; move it away" };
-            Err(DataError::Dataset(format!("`data.validation` is \"{fold}\", but {remedy}")))
+            let remedy = if in_memory {
+                "validation images are given, too; give none"
+            } else {
+                "the data have a validation folder; move its images to `train`"
+            };
+            Err(DataError::Dataset(format!("`data.validation` is \"{fold}\", a fold of cross-validation, but {remedy}")))
         }
         Some(Validation::Fraction(fraction)) if has_images && fraction.get() > 0.0 => {
             let remedy = if in_memory {

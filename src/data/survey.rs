@@ -59,7 +59,9 @@ impl Survey {
         }
         let per_class = SAMPLE.div_ceil(by_class.len().max(1));
         let sample: Vec<&PathBuf> = by_class.iter().flat_map(|images| images.iter().take(per_class)).collect();
-        let properties: Vec<ImageInfo> = sample.par_iter().filter_map(|path| inspect(path)).collect();
+        let inspected: Vec<Option<ImageInfo>> = sample.par_iter().map(|path| inspect(path)).collect();
+        let damaged: Vec<&PathBuf> = sample.iter().zip(&inspected).filter(|(_, info)| info.is_none()).map(|(path, _)| *path).collect();
+        let properties: Vec<ImageInfo> = inspected.into_iter().flatten().collect();
         let median = |side: fn(&ImageInfo) -> u32| {
             let mut sides: Vec<u32> = properties.iter().map(side).collect();
             sides.sort_unstable();
@@ -79,10 +81,23 @@ impl Survey {
             is_uniform: properties.iter().all(has_proportion),
             is_grey: properties.iter().all(|image| image.is_grey),
             left_out,
-            warnings: listing.warnings,
+            warnings: listing.warnings.into_iter().chain(damaged_images(&damaged, sample.len())).collect(),
             classes: listing.classes,
         })
     }
+}
+
+/// A warning about images that can't be decoded. `None` if there are none.
+fn damaged_images(damaged: &[&PathBuf], inspected: usize) -> Option<String> {
+    let first: Vec<String> = damaged.iter().take(3).map(|path| format!("`{}`", path.display())).collect();
+    let more = if damaged.len() > 3 { ", …" } else { "" };
+    (!damaged.is_empty()).then(|| {
+        format!(
+            "{} of {inspected} inspected images can't be decoded: {}{more}; remove them, or set `data.damaged` = \"skip\"",
+            damaged.len(),
+            first.join(", ")
+        )
+    })
 }
 
 /// The header of an image. `is_grey` is also set for colour images with grey pixels. Returns `None` if the image can't be decoded.

@@ -144,7 +144,8 @@ impl Listed {
         self.status = match has_ended {
             true => FolderStatus::Completed,
             false if SweepFolder::is_in_use(&self.path) => FolderStatus::Running,
-            false => FolderStatus::CutOff,
+            // What has ended is saved, however it was stopped.
+            false => FolderStatus::Interrupted,
         };
         Ok(())
     }

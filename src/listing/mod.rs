@@ -35,6 +35,9 @@ pub struct Listing {
 ///
 /// When `folder` does not exist. What is damaged in it is listed as such.
 pub fn list(folder: &Path) -> Result<Listing, Error> {
+    if folder.is_file() {
+        return Err(DataError::content(folder, "is a file; expected a folder with runs").into());
+    }
     if !folder.is_dir() {
         let hint = "expected a folder with runs, such as `artifacts`, where `regulus train` makes them".to_owned();
         return Err(DataError::Missing { path: folder.to_owned(), hint }.into());

@@ -117,7 +117,8 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
         plot.y.scale = Scale::log(values);
     }
     let Some(quantile) = t975(sweep.degrees()) else {
-        "With one training of each trial there is no standard error; use folds, repeats or seeds.".clone_into(&mut plot.note);
+        let more = if criterion == Criterion::ValidationLoss { "folds, repeats or seeds" } else { "seeds" };
+        plot.note = format!("With one training of each trial there is no standard error; use {more}.");
         return vec![plot.figure()];
     };
     plot.bands.extend(within(line));

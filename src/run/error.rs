@@ -1,6 +1,6 @@
 //! Errors of run folders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::exit_code;
 
@@ -102,7 +102,7 @@ pub enum RunError {
         found: String,
     },
     /// The folder of a sweep.
-    #[error("`{}` is the folder of a sweep; use the run of the chosen trial, `{}`", path.display(), path.join("refit").display())]
+    #[error("`{}` is the folder of a sweep; {}", path.display(), way_to_refit(path))]
     Sweep {
         /// The folder.
         path: PathBuf,
@@ -170,4 +170,13 @@ impl RunError {
             Self::Read { .. } | Self::Damaged { .. } | Self::OtherData { .. } => exit_code::DATA,
         }
     }
+}
+
+/// Where the run of a sweep is.
+fn way_to_refit(sweep: &Path) -> String {
+    let refit = sweep.join("refit");
+    if refit.exists() {
+        return format!("use the run of the chosen trial, `{}`", refit.display());
+    }
+    format!("it has no chosen trial yet; `regulus resume {}` goes on with it", sweep.display())
 }

@@ -165,6 +165,7 @@ impl Plan {
             (2.., _, _) => "takes the largest λ, but several are searched; search one",
             // The images give a standard error.
             (_, _, Criterion::Loo) => return Ok(()),
+            (_, 1, Criterion::Evidence) => "needs several seeds for a standard error; use `--seeds 5`",
             (_, 1, _) => "needs several folds, repeats or seeds for a standard error; use `--folds 5`",
             _ => return Ok(()),
         };

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::runner::Runner;
 use super::{Plan, Report, Study, SweepFolder, lambda_grid, refit, trials_csv};
 use crate::clock;
+use crate::config::number::Count;
 use crate::config::{ConfigTable, Dimension, Sweep};
 use crate::data::{Data, Progress};
 use crate::error::Error;
@@ -152,6 +153,22 @@ impl Search {
     /// When its settings can't be used.
     pub fn refit_epochs(&self, chosen: usize) -> Result<u64, Error> {
         Ok(self.plan.refit_experiment(chosen, &self.data)?.train.epochs.get() as u64)
+    }
+
+    /// The epochs of all trainings before the choice, if none is ended early and all trials have as many as the first.
+    ///
+    /// # Errors
+    ///
+    /// When the settings of the first trial can't be used.
+    pub fn epochs(&self) -> Result<u64, Error> {
+        let Sweep { path, path_epochs, path_finalists, tpe, .. } = &self.plan.sweep;
+        let trials = tpe.map_or(self.plan.trials.len(), Count::get);
+        let each = self.refit_epochs(0)?;
+        let of_all = match path {
+            true => each + (trials as u64 - 1) * path_epochs.get() as u64 + each * path_finalists.get().min(trials) as u64,
+            false => each * trials as u64,
+        };
+        Ok(of_all * self.plan.fits_of_trial() as u64)
     }
 
     /// Trains the chosen trial of a study again, on all images but the test split, unless that was done; `has_events`: with an event file for TensorBoard. Returns `Ok(false)` if it was stopped, after saving, or there is no

@@ -229,8 +229,10 @@ fn off_path(plan: &Plan, checks: &[PathCheck]) -> Vec<String> {
     let warning = |check: &PathCheck| {
         let settings: Vec<String> = plan.trials[check.trial].iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (settings, start, path) = (settings.join(" "), check.from_start, check.on_path);
+        // Warm starts add up to more epochs than a training from initial weights has.
+        let key = if start > path { "train.epochs" } else { "sweep.path_epochs" };
         format!(
-            "{settings} has the loss {start:.4} from initial weights, but {path:.4} on the path; increase `sweep.path_epochs`, or leave out the path"
+            "{settings} has the loss {start:.4} from initial weights, but {path:.4} on the path; increase `{key}`, or leave out the path"
         )
     };
     checks.iter().filter(is_far).map(warning).collect()

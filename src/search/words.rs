@@ -42,6 +42,9 @@ pub fn settings(settings: &[(String, toml::Value)]) -> String {
 #[must_use]
 pub fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
     let lowest = format!("the lowest {}", criterion_title(study.criterion));
+    if !study.path.is_empty() {
+        return format!("{lowest} from initial weights among {} finalists of the path", study.path.len());
+    }
     match (study.rule, study.minimum) {
         (Rule::OneStandardError, Some(minimum)) if minimum == chosen => format!("{lowest}; no larger λ is within one standard error of it"),
         (Rule::OneStandardError, Some(minimum)) => {
