@@ -16,13 +16,15 @@ pub(super) fn report(args: &ReportArgs) -> Result<(), Error> {
     } else {
         print::out(path.display())?;
     }
-    if args.open
-        && let Err(error) = open::that_detached(&path)
-    {
-        let problem = format!("{error}; open `{}` in a browser", path.display());
-        return Err(Error::Program { program: "the browser", problem });
-    }
-    Ok(())
+    if args.open { open_in_browser(&path) } else { Ok(()) }
+}
+
+/// Opens a page in the browser.
+pub(super) fn open_in_browser(page: &Path) -> Result<(), Error> {
+    open::that_detached(page).map_err(|error| {
+        let problem = format!("{error}; open `{}` in a browser", page.display());
+        Error::Program { program: "the browser", problem }
+    })
 }
 
 /// Writes the report of a run or sweep that has ended, if it `is_wanted`. What is trained is not lost without one: a failure is a warning.

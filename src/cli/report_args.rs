@@ -7,11 +7,14 @@ use clap::Args;
 use super::args::TableFormatArg;
 
 /// The files for people that a training leaves besides its own.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Args)]
 pub(super) struct FileArgs {
     /// Write no `report.html` at the end
     #[arg(long)]
     pub no_report: bool,
+    /// Open the report in the browser at the end
+    #[arg(long, conflicts_with = "no_report")]
+    pub open: bool,
     /// Write no event file for TensorBoard; a sweep has one of the chosen trial, when it is trained again
     #[arg(long)]
     pub no_tensorboard: bool,

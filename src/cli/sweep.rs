@@ -10,7 +10,8 @@ use super::args::{ResumeArgs, SweepArgs, TableFormatArg};
 use super::bar::Work;
 use super::print;
 use super::progress::ProgressReporter;
-use super::report::write_at_end;
+use super::report::{open_in_browser, write_at_end};
+use super::report_args::FileArgs;
 use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
 use super::study::{comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
@@ -27,8 +28,7 @@ use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Stud
 pub(super) struct Output {
     pub(super) format: TableFormatArg,
     pub(super) json: bool,
-    pub(super) has_report: bool,
-    pub(super) has_tensorboard: bool,
+    pub(super) files: FileArgs,
 }
 
 /// The command or one of its subcommands.
@@ -42,14 +42,12 @@ fn sweep(args: &SweepArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let search = Search::begin(&config, &sweep, args.sweep_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
-    run(search, args.jobs, Output { format: args.format, json: args.json, has_report, has_tensorboard })
+    run(search, args.jobs, Output { format: args.format, json: args.json, files: args.files })
 }
 
 /// Goes on with a sweep.
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
-    let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
-    let output = Output { format: args.format.unwrap_or_default(), json: args.json, has_report, has_tensorboard };
+    let output = Output { format: args.format.unwrap_or_default(), json: args.json, files: args.files };
     go_on(&args.run, args.data_dir.clone(), args.jobs, output)
 }
 
@@ -142,7 +140,7 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
         if json {
             end(search, &study)?;
         }
-        write_at_end(search.folder().path(), output.has_report);
+        write_at_end(search.folder().path(), !output.files.no_report);
         let has_diverged = study.trials.iter().any(|trial| trial.state == FitState::Diverged);
         let is_unreliable = study.trials.iter().any(|trial| study.is_unreliable(trial));
         return Err(Error::NoTrial { path: search.folder().path().join("trials.csv"), has_diverged, is_unreliable });
@@ -152,22 +150,23 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
             print::note(format_args!("training trial {chosen} again, on all images but the test split"));
         }
         let mut reporter = ProgressReporter::new(json, search.refit_epochs(chosen)?, 0);
-        let is_done = search.refit(&mut study, output.has_tensorboard, stop, &mut reporter)?;
+        let is_done = search.refit(&mut study, !output.files.no_tensorboard, stop, &mut reporter)?;
         drop(reporter);
         if !is_done {
             return interrupted(search, output);
         }
-        write_at_end(&search.folder().refit(), output.has_report);
+        write_at_end(&search.folder().refit(), !output.files.no_report);
     }
     if json {
         end(search, &study)?;
     } else {
         print_choice(search, &study, chosen, output)?;
     }
-    match write_at_end(search.folder().path(), output.has_report) {
-        Some(report) if !json => print_line(format_args!("report: {}", report.display()), output),
-        _ => Ok(()),
+    let Some(report) = write_at_end(search.folder().path(), !output.files.no_report) else { return Ok(()) };
+    if !json {
+        print_line(format_args!("report: {}", report.display()), output)?;
     }
+    if output.files.open { open_in_browser(&report) } else { Ok(()) }
 }
 
 fn interrupted(search: &Search, output: Output) -> Result<(), Error> {

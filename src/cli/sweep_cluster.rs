@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{SweepArgs, TableFormatArg};
 use super::bar::Work;
 use super::print;
+use super::report_args::FileArgs;
 use super::sweep::{Output, described, go_on, outcome};
 use super::sweep_args::{CollectArgs, KubernetesArgs, RunArgs, SlurmArgs, SweepCommand};
 use super::table::counted;
@@ -30,8 +31,8 @@ pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
 }
 
 fn plan(args: &SweepArgs) -> Result<(), Error> {
-    if args.jobs.is_some() || args.format != TableFormatArg::Text || args.files.no_report || args.files.no_tensorboard {
-        let problem = "`--jobs`, `--format`, `--no-report` and `--no-tensorboard` are for a sweep in this process; `sweep plan` only plans it, so leave them out";
+    if args.jobs.is_some() || args.format != TableFormatArg::Text || args.files != FileArgs::default() {
+        let problem = "`--jobs`, `--format`, `--open`, `--no-report` and `--no-tensorboard` are for a sweep in this process; `sweep plan` only plans it, so leave them out";
         return Err(Error::Usage(problem.to_owned()));
     }
     let config = args.table()?;
@@ -118,8 +119,7 @@ fn collect(args: &CollectArgs) -> Result<(), Error> {
     let (shared, plan) = open(&args.sweep)?;
     let ended = Ended::read(&plan, &shared)?;
     if ended.missing.is_empty() {
-        let (has_report, has_tensorboard) = (!args.files.no_report, !args.files.no_tensorboard);
-        return go_on(&args.sweep, None, Some(1), Output { format: args.format, json: args.json, has_report, has_tensorboard });
+        return go_on(&args.sweep, None, Some(1), Output { format: args.format, json: args.json, files: args.files });
     }
     let (folder, _) = SweepFolder::open(&args.sweep)?;
     ended.write(&plan, &folder)?;

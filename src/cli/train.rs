@@ -12,7 +12,8 @@ use super::args::{ResumeArgs, TrainArgs};
 use super::bar::{self, Work};
 use super::print;
 use super::progress::ProgressReporter;
-use super::report::write_at_end;
+use super::report::{open_in_browser, write_at_end};
+use super::report_args::FileArgs;
 use super::summary::print_summary;
 use super::sweep;
 use super::table::{counted, grouped};
@@ -30,7 +31,7 @@ use crate::train::Observer;
 /// What is shown while a run is trained, and after it.
 #[derive(Clone, Copy)]
 struct Shown {
-    has_report: bool,
+    files: FileArgs,
     is_json: bool,
     is_tui: bool,
 }
@@ -46,10 +47,7 @@ pub(super) fn train(args: &TrainArgs) -> Result<(), Error> {
     let work = Work::begin("reading images");
     let launch = Launch::new(experiment, args.run_dir.as_deref(), &|done, total| work.reach(done, total))?;
     drop(work);
-    run(
-        launch.with_tensorboard(!args.files.no_tensorboard),
-        Shown { has_report: !args.files.no_report, is_json: args.json, is_tui: args.tui },
-    )
+    run(launch.with_tensorboard(!args.files.no_tensorboard), Shown { files: args.files, is_json: args.json, is_tui: args.tui })
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
@@ -80,10 +78,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
     let launch = Launch::resume(&args.run, options)?;
     drop(work);
     if let Some(launch) = launch {
-        return run(
-            launch.with_tensorboard(!args.files.no_tensorboard),
-            Shown { has_report: !args.files.no_report, is_json: args.json, is_tui: args.tui },
-        );
+        return run(launch.with_tensorboard(!args.files.no_tensorboard), Shown { files: args.files, is_json: args.json, is_tui: args.tui });
     }
     let folder = RunFolder::open(&args.run)?;
     print::note(format_args!("run `{}` had ended already", args.run.display()));
@@ -92,7 +87,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
 }
 
 fn run(mut launch: Launch, shown: Shown) -> Result<(), Error> {
-    let Shown { has_report, is_json: json, is_tui } = shown;
+    let Shown { files, is_json: json, is_tui } = shown;
     let stop = stop_on_signals()?;
     print_begin(&launch, json)?;
     let mut reporter = reporter(&launch, json, is_tui.then_some(&stop))?;
@@ -103,7 +98,7 @@ fn run(mut launch: Launch, shown: Shown) -> Result<(), Error> {
         print_summary(&launch.folder, &summary, &[], true)?;
     }
     if let Err(Error::Diverged(_)) = &summary {
-        write_at_end(launch.folder.path(), has_report);
+        write_at_end(launch.folder.path(), !files.no_report);
     }
     let summary = summary?;
     if summary.status == Status::Interrupted {
@@ -113,10 +108,11 @@ fn run(mut launch: Launch, shown: Shown) -> Result<(), Error> {
         return Err(Error::Interrupted(launch.folder.path().to_owned()));
     }
     print_summary(&launch.folder, &summary, launch.manifest.penalties.as_deref().unwrap_or_default(), json)?;
-    match write_at_end(launch.folder.path(), has_report) {
-        Some(report) if !json => print::out(format_args!("report: {}", report.display())),
-        _ => Ok(()),
+    let Some(report) = write_at_end(launch.folder.path(), !files.no_report) else { return Ok(()) };
+    if !json {
+        print::out(format_args!("report: {}", report.display()))?;
     }
+    if files.open { open_in_browser(&report) } else { Ok(()) }
 }
 
 /// What shows the progress: a screen of its own that sets the flag `tui` when the user quits, or a bar or lines.

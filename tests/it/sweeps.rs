@@ -162,7 +162,7 @@ fn a_validation_folder_is_joined_with_the_training_images_and_other_image_sizes_
         (&28.into(), &0.into(), &6.into())
     );
     let folds = sandbox.run(&["sweep", "shades.toml", "--grid", "optimizer.learning_rate=0.001,0.01", "--folds", "2", "--sweep-dir", "f"]);
-    assert!(folds.code() == 3 && folds.stderr().contains("validation folder; move it away"), "{}", folds.stderr());
+    assert!(folds.code() == 3 && folds.stderr().contains("validation folder; move its images to `train`"), "{}", folds.stderr());
 }
 
 #[test]
