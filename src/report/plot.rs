@@ -155,6 +155,13 @@ impl Plot {
                 let _ = write!(words, " {name}: from {} to {}, lowest {}, highest {}.", at(first), at(last), at(low), at(high));
             }
         }
+        for series in self.series.iter().filter(|series| matches!(series.look, Look::Thin(_) | Look::Thick(_))) {
+            let range = |ends: &[[f64; 2]]| format!("{} to {} at {}", rounded(ends[0][1]), rounded(ends[1][1]), rounded(ends[0][0]));
+            let ranges: Vec<String> = series.points.chunks_exact(2).map(range).collect();
+            if !ranges.is_empty() {
+                let _ = write!(words, " {}: {}.", series.name, ranges.join(", "));
+            }
+        }
         for rule in &self.rules {
             if let Rule::X(value, label) = rule {
                 let _ = write!(words, " {label}: {}.", rounded(*value));

@@ -22,9 +22,12 @@ struct Line<'a> {
     trials: Vec<At<'a>>,
 }
 
-/// The figures over one key; none if no number is searched.
+/// The figures over one key. Where trials differ in several keys at once, the criterion over each key; none if no number is searched.
 pub(super) fn figures(sweep: &SweepFiles) -> Vec<Markup> {
-    let Some(line) = Line::of(sweep) else { return Vec::new() };
+    let Some(line) = Line::of(sweep) else {
+        let lines = sweep.plan.space.iter().filter_map(|dimension| Line::new(sweep, &dimension.key, numbers(sweep, &dimension.key)));
+        return lines.filter_map(|line| scatter(sweep, &line)).collect();
+    };
     let mut figures = criterion(sweep, &line);
     figures.extend(gap(sweep, &line));
     figures.extend(criteria(sweep, &line));
@@ -45,28 +48,32 @@ impl<'a> Line<'a> {
     /// The searched λ, or the only searched number.
     fn of(sweep: &'a SweepFiles) -> Option<Self> {
         let (plan, study) = (&sweep.plan, &sweep.study);
-        let is_lambda = |key: &String| key.starts_with("penalty.") && key.ends_with(".lambda");
         let keys = || plan.space.iter().map(|dimension| &dimension.key);
         let lambdas: Vec<&String> = keys().filter(|key| is_lambda(key)).collect();
         let (key, values) = match lambdas.as_slice() {
             [key] => {
                 let reference = study.chosen.or(study.minimum).unwrap_or(0);
-                ((*key).clone(), plan.lambdas_beside(reference))
+                (*key, plan.lambdas_beside(reference))
             }
             _ if plan.space.len() == 1 => {
                 let key = keys().next()?;
-                let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-                (key.clone(), (0..plan.trials.len()).map(|trial| number(plan.setting(trial, key)?)).collect())
+                (key, numbers(sweep, key))
             }
             _ => return None,
         };
+        Self::new(sweep, key, values)
+    }
+
+    /// The trials with a value. `None` with fewer than two.
+    fn new(sweep: &'a SweepFiles, key: &str, values: Vec<Option<f64>>) -> Option<Self> {
+        let study = &sweep.study;
         let mut trials: Vec<At> = study.trials.iter().zip(values).filter_map(|(trial, value)| Some(At { value: value?, trial })).collect();
         trials.sort_by(|one, other| one.value.total_cmp(&other.value));
         let numbers: Vec<f64> = trials.iter().map(|at| at.value).collect();
         let positive = || numbers.iter().copied().filter(|value| *value > 0.0);
         let is_wide = positive().fold(0.0, f64::max) > 8.0 * positive().fold(f64::INFINITY, f64::min);
-        let scale = if is_lambda(&key) || is_wide { Scale::log(numbers) } else { Scale::linear(numbers) };
-        let key = if is_lambda(&key) { format!("λ ({key})") } else { key };
+        let scale = if is_lambda(key) || is_wide { Scale::log(numbers) } else { Scale::linear(numbers) };
+        let key = if is_lambda(key) { format!("λ ({key})") } else { key.to_owned() };
         (trials.len() > 1).then_some(Self { key, scale, trials })
     }
 
@@ -100,6 +107,26 @@ impl<'a> Line<'a> {
         plot.rules.extend(self.value_of(sweep.study.chosen).map(|value| Rule::X(value, "chosen".to_owned())));
         Some(plot)
     }
+}
+
+fn is_lambda(key: &str) -> bool {
+    key.starts_with("penalty.") && key.ends_with(".lambda")
+}
+
+/// The value of a key in each trial, where it is a number.
+fn numbers(sweep: &SweepFiles, key: &str) -> Vec<Option<f64>> {
+    let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+    (0..sweep.plan.trials.len()).map(|trial| number(sweep.plan.setting(trial, key)?)).collect()
+}
+
+/// The criterion of all trials over one of several keys.
+fn scatter(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
+    let title = criterion_title(sweep.study.criterion);
+    let points = line.points(|trial| Some(trial.comparison?.mean));
+    let mut series = vec![Series { name: "a trial".to_owned(), look: Look::Dots(0), points }];
+    series.extend(line.marks(sweep, |found| found.mean));
+    let title = format!("{} by {}", capitalized(title), line.key);
+    line.plot(sweep, &title, &axis_title(sweep.study.criterion), true, series).map(|plot| plot.figure())
 }
 
 /// The criterion, and near its lowest value the paired differences to it with their intervals.
