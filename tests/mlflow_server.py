@@ -25,52 +25,9 @@ os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 import mlflow  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 
-REGULUS = Path(sys.argv[1]).resolve()
-CONFIG = """
-name = "digits"
-[data]
-source = "mnist_mini"
-train_limit = 800
-validation = 0.3
-[model]
-channels = [4, 6]
-hidden = 16
-[[penalty]]
-kind = "l2"
-scope = "conv*.weight"
-lambda = 0.5
-[[penalty]]
-kind = "l2"
-scope = "dense*.weight"
-lambda = 2
-schedule = { kind = "evidence", burn_in_epochs = 1, every_epochs = 2 }
-[train]
-epochs = 60
-batch_size = 16
-"""
-DENOISE = """
-name = "pictures"
-[task]
-kind = "denoise"
-patch_size = 12
-stride = 6
-[data]
-source = "folder"
-dir = "pictures"
-[model]
-kind = "dncnn"
-depth = 3
-width = 6
-[train]
-epochs = 2
-"""
-SHARED = ["weight_norm_squared", "zero_weights", "zero_channels", "gamma", "log_evidence", "learning_rate", "seconds", "images_per_second"]
+from trackers import DENOISE, DIGITS, REGULUS, SHARED, regulus  # noqa: E402
 
-
-def regulus(folder, *arguments, code=0, **environment):
-    ran = subprocess.run([REGULUS, *map(str, arguments)], cwd=folder, capture_output=True, text=True, env=os.environ | environment)
-    assert ran.returncode == code, f"{arguments}: {ran.returncode}\n{ran.stderr}"
-    return ran.stdout if code == 0 else ran.stderr
+CONFIG = DIGITS.format(samples=800, channels="4, 6", hidden=16, epochs=60)
 
 
 def export(folder, run, uri, *arguments):
@@ -217,6 +174,11 @@ with tempfile.TemporaryDirectory() as folder:
         assert count > 1000, "more than a request may have"
         third = export(folder, "digits", uri)
         assert third == second and check(client, folder, "digits", third, "FINISHED") == count
+        # A model that someone deletes is logged again.
+        client.delete_logged_model(third["model_id"])
+        fourth = export(folder, "digits", uri)
+        assert fourth["run_id"] == third["run_id"] and fourth["model_id"] not in (None, third["model_id"]), fourth
+        assert str(client.get_logged_model(fourth["model_id"]).status) == "READY"
         print(f"the server has {count} metrics of a run as its folder has them, once; an export takes {seconds:.1f} s")
         # Parameters on the server can't be changed: an extended run is another one.
         regulus(folder, "resume", "digits", "--epochs", "62")

@@ -30,54 +30,10 @@ from tensorboard.compat.proto.event_pb2 import Event  # noqa: E402
 from tensorboard.plugins.hparams import metadata as hparams  # noqa: E402
 from tensorboard.util import tensor_util  # noqa: E402
 
-REGULUS = Path(sys.argv[1]).resolve()
-CONFIG = """
-name = "digits"
-[data]
-source = "mnist_mini"
-train_limit = 1500
-validation = 0.3
-[model]
-channels = [8, 12]
-hidden = 32
-[[penalty]]
-kind = "l2"
-scope = "conv*.weight"
-lambda = 0.5
-[[penalty]]
-kind = "l2"
-scope = "dense*.weight"
-lambda = 2
-schedule = { kind = "evidence", burn_in_epochs = 1, every_epochs = 2 }
-[train]
-epochs = 12
-batch_size = 16
-"""
-DENOISE = """
-name = "pictures"
-[task]
-kind = "denoise"
-sigma = 25
-patch_size = 12
-stride = 6
-[data]
-source = "folder"
-dir = "pictures"
-image_channels = 1
-[model]
-kind = "dncnn"
-depth = 3
-width = 6
-[train]
-epochs = 2
-"""
-SHARED = ["weight_norm_squared", "zero_weights", "zero_channels", "gamma", "log_evidence", "learning_rate", "seconds", "images_per_second"]
+from trackers import DENOISE, DIGITS, REGULUS, SHARED, regulus  # noqa: E402
+
+CONFIG = DIGITS.format(samples=1500, channels="8, 12", hidden=32, epochs=12)
 TIMES = {"seconds", "images_per_second"}
-
-
-def regulus(folder, *arguments):
-    ran = subprocess.run([REGULUS, *map(str, arguments)], cwd=folder, capture_output=True, text=True)
-    assert ran.returncode == 0, f"{arguments}: {ran.returncode}\n{ran.stderr}"
 
 
 def float32(value):

@@ -185,7 +185,7 @@ def check_training(folder, width, height):
         terminal.tmux("resize-window", "-x", str(width), "-y", str(height))
         terminal.keys("q")
         text = terminal.end(75)
-        # Before it may be the line that all is being saved, if that takes a moment.
+        # The line that all is being saved is there if that takes a moment; see `check_ends`.
         assert "interrupted after saving" in text.replace("\n", " "), text
         assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
         last = max(epoch for epoch, _ in rows_of(run))
@@ -222,6 +222,7 @@ def check_ends(folder):
         terminal.wait("the screen", terminal.is_own_screen)
         terminal.keys("C-c")
         terminal.wait("the end of the screen", lambda: not terminal.is_own_screen())
+        terminal.wait("a line that says so", lambda: "stopping as soon as all is saved" in " ".join(terminal.screen()))
         terminal.keys("C-c")
         terminal.wait("the end", lambda: (folder / "code").exists())
         code = int((folder / "code").read_text())

@@ -61,32 +61,37 @@ pub(super) struct Model<'a> {
 impl Model<'_> {
     /// Makes or updates the logged model. Returns its identifier, or `None` if the server has no logged models, which came with MLflow 3.
     pub(super) fn log(&self, client: &Client) -> Result<Option<String>, Error> {
-        let Some(model) = self.create_or_find(client)? else { return Ok(None) };
+        let Some((model, is_new)) = self.create_or_find(client)? else { return Ok(None) };
         let id = text(&model["info"]["model_id"]);
         if let Some(folder) = served(&text(&model["info"]["artifact_uri"])) {
             client.upload(&format!("{folder}/{NETWORK}"), "application/octet-stream", self.network)?;
             client.upload(&format!("{folder}/MLmodel"), "text/plain", self.description(&id).as_bytes())?;
         }
-        if self.earlier.is_none() {
+        if is_new {
             client.patch(&format!("logged-models/{id}"), &json!({ "model_id": id, "status": "LOGGED_MODEL_READY" }))?;
             client.post("runs/outputs", &json!({ "run_id": self.run, "models": [{ "model_id": id, "step": self.epoch }] }))?;
         }
         Ok(Some(id))
     }
 
-    fn create_or_find(&self, client: &Client) -> Result<Option<Value>, Error> {
+    /// The model of an earlier export, or a new one, and whether it is new. Returns `None` if the server has no logged models.
+    fn create_or_find(&self, client: &Client) -> Result<Option<(Value, bool)>, Error> {
+        if let Some(id) = &self.earlier {
+            match client.find(&format!("logged-models/{id}"), &[]) {
+                Ok(answer) => return Ok(Some((answer["model"].clone(), false))),
+                // Someone has deleted it.
+                Err(Refusal::Missing) => {}
+                Err(Refusal::Other(error)) => return Err(error),
+            }
+        }
         let request = json!({
             "experiment_id": self.experiment,
             "name": "network",
             "source_run_id": self.run,
             "params": self.parameters,
         });
-        let found = match &self.earlier {
-            Some(id) => client.find(&format!("logged-models/{id}"), &[]),
-            None => client.try_post("logged-models", &request),
-        };
-        match found {
-            Ok(answer) => Ok(Some(answer["model"].clone())),
+        match client.try_post("logged-models", &request) {
+            Ok(answer) => Ok(Some((answer["model"].clone(), true))),
             Err(Refusal::Missing) => Ok(None),
             Err(Refusal::Other(error)) => Err(error),
         }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::page::{details, number, table, text};
-use super::plot::{Axis, Look, Plot, Rule, Series};
+use super::plot::{Axis, Plot, Rule, Series, SeriesStyle};
 use super::scale::Scale;
 use crate::metrics::{ClassMeasures, Classification};
 use crate::numbers::{grouped, percent};
@@ -54,8 +54,8 @@ pub(super) fn reliability(measures: &Classification) -> Vec<Markup> {
     let accuracy = bars(&|index| Some(100.0 * measures.reliability[index].accuracy?));
     let mean = measures.reliability.iter().filter_map(|bin| Some([100.0 * bin.confidence?, 100.0 * bin.accuracy?])).collect();
     diagram.series = vec![
-        Series { name: "correct of each bin".to_owned(), look: Look::Bars(0, width * 0.94), points: accuracy },
-        Series { name: "at its mean confidence".to_owned(), look: Look::Dots(1), points: mean },
+        Series { name: "correct of each bin".to_owned(), style: SeriesStyle::Bars(0, width * 0.94), points: accuracy },
+        Series { name: "at its mean confidence".to_owned(), style: SeriesStyle::Dots(1), points: mean },
     ];
     diagram.rules.push(Rule::Diagonal);
     diagram.note = format!(
@@ -65,6 +65,6 @@ pub(super) fn reliability(measures: &Classification) -> Vec<Markup> {
     let counts = bars(&|index| Some(measures.reliability[index].count as f64));
     let scale = Scale::linear(counts.iter().map(|point| point[1]).chain([0.0]));
     let mut histogram = Plot::new("Samples by confidence", percent_axis(confidence), Axis { title: "samples".to_owned(), scale });
-    histogram.series = vec![Series { name: String::new(), look: Look::Bars(0, width * 0.94), points: counts }];
+    histogram.series = vec![Series { name: String::new(), style: SeriesStyle::Bars(0, width * 0.94), points: counts }];
     vec![diagram.figure(), histogram.figure()]
 }

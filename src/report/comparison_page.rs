@@ -5,14 +5,14 @@ use regulus_model::Task;
 
 use super::curves::over_epochs;
 use super::page::{details, figures, number, page, section, table, text, warning};
-use super::plot::{COLOURS, Look, Series};
+use super::plot::{COLOURS, Series, SeriesStyle};
 use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, setting_in_words, settings_in_words};
 use crate::metrics::Metrics;
 use crate::numbers::metric_title;
 use crate::train::{Row, Split};
 
-/// The largest number of runs with a look of their own.
-const LOOKS: usize = 2 * COLOURS;
+/// The largest number of runs with a style of their own.
+const STYLES: usize = 2 * COLOURS;
 
 /// The page of a comparison.
 pub(super) fn comparison_page(compared: &RunComparison) -> Markup {
@@ -112,7 +112,7 @@ fn curves(compared: &RunComparison) -> Markup {
         (figures(&all))
         @if has_colour_by_settings(compared) {
             p class="note" { "Runs of the same settings have the same colour: the first a solid line, those of other seeds dashed ones." }
-        } @else if compared.runs.len() > LOOKS { p class="note" { "There are more runs than lines that can be told apart: the colours repeat after " (LOOKS) " runs. Point at a dot to see its run." } }
+        } @else if compared.runs.len() > STYLES { p class="note" { "There are more runs than lines that can be told apart: the colours repeat after " (STYLES) " runs. Point at a dot to see its run." } }
     }
 }
 
@@ -131,22 +131,22 @@ fn curve(
     };
     let series = compared.runs.iter().enumerate().map(|(index, run)| Series {
         name: run.label.clone(),
-        look: look(compared, index),
+        style: style(compared, index),
         points: points(run),
     });
     Some(over_epochs(title, axis, may_be_log, series.collect())?.figure())
 }
 
-/// The look of a run: where settings have several seeds a colour for each setting, dashed but for its first run; else one for each run.
-fn look(compared: &RunComparison, run: usize) -> Look {
+/// The style of a run: where settings have several seeds a colour for each setting, dashed but for its first run; else one for each run.
+fn style(compared: &RunComparison, run: usize) -> SeriesStyle {
     let groups = &compared.groups;
     let is_first = groups.iter().position(|group| *group == groups[run]) == Some(run);
     let number = match has_colour_by_settings(compared) {
         true if is_first => groups[run],
         true => groups[run] + COLOURS,
-        false => run % LOOKS,
+        false => run % STYLES,
     };
-    if number < COLOURS { Look::Line(number) } else { Look::Dashed(number) }
+    if number < COLOURS { SeriesStyle::Line(number) } else { SeriesStyle::Dashed(number) }
 }
 
 /// Whether several settings have a colour each, and one of them several runs.

@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use super::plot::{Axis, Look, Plot, Rule, Series};
+use super::plot::{Axis, Plot, Rule, Series, SeriesStyle};
 use super::run_files::RunFiles;
 use super::scale::Scale;
 use crate::metrics::Metrics;
@@ -64,8 +64,8 @@ pub(super) fn over_epochs(title: &str, axis: &str, may_be_log: bool, series: Vec
 
 /// A plot of both splits, with the best and the last epoch.
 fn by_split(run: &RunFiles, title: &str, axis: &str, may_be_log: bool, value: impl Fn(&Row) -> Option<f64>) -> Option<Markup> {
-    let series = [("train", Split::Train, Look::Line(0)), ("validation", Split::Validation, Look::Dashed(1))]
-        .map(|(name, split, look)| Series { name: name.to_owned(), look, points: points(run, split, &value) });
+    let series = [("train", Split::Train, SeriesStyle::Line(0)), ("validation", Split::Validation, SeriesStyle::Dashed(1))]
+        .map(|(name, split, style)| Series { name: name.to_owned(), style, points: points(run, split, &value) });
     let mut plot = over_epochs(title, axis, may_be_log, series.into())?;
     mark(run, &mut plot);
     Some(plot.figure())
@@ -82,15 +82,15 @@ pub(super) fn mark(run: &RunFiles, plot: &mut Plot) {
 
 /// A plot of a value that both splits share.
 fn one(run: &RunFiles, title: &str, axis: &str, value: impl Fn(&Row) -> Option<f64>) -> Option<Markup> {
-    let series = Series { name: String::new(), look: Look::Line(0), points: points(run, Split::Train, value) };
+    let series = Series { name: String::new(), style: SeriesStyle::Line(0), points: points(run, Split::Train, value) };
     Some(over_epochs(title, axis, true, vec![series])?.figure())
 }
 
 fn lambdas(run: &RunFiles) -> Option<Markup> {
     let title = if run.penalties().len() > 1 { "λ of each penalty" } else { "λ" };
     let series = run.penalties().iter().enumerate().map(|(index, label)| {
-        let look = if index % 2 == 0 { Look::Line(index) } else { Look::Dashed(index) };
-        Series { name: label.clone(), look, points: points(run, Split::Train, |row| row.lambdas.get(index).copied()) }
+        let style = if index % 2 == 0 { SeriesStyle::Line(index) } else { SeriesStyle::Dashed(index) };
+        Series { name: label.clone(), style, points: points(run, Split::Train, |row| row.lambdas.get(index).copied()) }
     });
     Some(over_epochs(title, "λ of the last step", true, series.collect())?.figure())
 }
@@ -100,8 +100,8 @@ fn zeros(run: &RunFiles) -> Option<Markup> {
     let weights = points(run, Split::Train, |row| percent(row.zero_weights));
     let channels = points(run, Split::Train, |row| percent(row.zero_channels));
     let series = vec![
-        Series { name: "weights".to_owned(), look: Look::Line(0), points: weights },
-        Series { name: "output channels and units".to_owned(), look: Look::Dashed(1), points: channels },
+        Series { name: "weights".to_owned(), style: SeriesStyle::Line(0), points: weights },
+        Series { name: "output channels and units".to_owned(), style: SeriesStyle::Dashed(1), points: channels },
     ];
     Some(over_epochs("Weights that are exactly 0", "fraction that is 0 (%)", false, series)?.figure())
 }

@@ -5,7 +5,7 @@ use regulus_model::graph::{Parameter, Role};
 
 use super::curves::{mark, over_epochs};
 use super::page::{details, figures, table, text};
-use super::plot::{Axis, Look, Plot, Series};
+use super::plot::{Axis, Plot, Series, SeriesStyle};
 use super::run_files::RunFiles;
 use super::scale::Scale;
 use crate::numbers::{grouped, percent};
@@ -39,7 +39,7 @@ pub(super) fn layers(run: &RunFiles) -> Markup {
 /// The weights at one time.
 struct Moment<'a> {
     name: &'static str,
-    look: Look,
+    style: SeriesStyle,
     row: &'a WeightsRow,
 }
 
@@ -48,16 +48,16 @@ impl<'a> Moment<'a> {
     fn all(run: &'a RunFiles) -> Vec<Self> {
         let (first, last) = (run.weights.first(), run.weights.last());
         let best = run.best_epoch().and_then(|epoch| run.weights.iter().find(|row| row.epoch == epoch));
-        let ends = [("start", Look::Steps(4), first), ("best", Look::Steps(1), best), ("end", Look::Steps(0), last)];
+        let ends = [("start", SeriesStyle::Steps(4), first), ("best", SeriesStyle::Steps(1), best), ("end", SeriesStyle::Steps(0), last)];
         let mut moments: Vec<Self> = Vec::new();
-        for (name, look, row) in ends {
+        for (name, style, row) in ends {
             let Some(row) = row else { continue };
             if name == "best" && last.is_some_and(|last| last.epoch == row.epoch)
                 || moments.iter().any(|moment| moment.row.epoch == row.epoch)
             {
                 continue;
             }
-            moments.push(Self { name, look, row });
+            moments.push(Self { name, style, row });
         }
         moments
     }
@@ -72,9 +72,9 @@ impl<'a> Moment<'a> {
 
 fn norms(run: &RunFiles, shown: &[&Parameter]) -> Option<Markup> {
     let series = shown.iter().enumerate().map(|(index, parameter)| {
-        let look = if index < super::plot::COLOURS { Look::Line(index) } else { Look::Dashed(index) };
+        let style = if index < super::plot::COLOURS { SeriesStyle::Line(index) } else { SeriesStyle::Dashed(index) };
         let point = |row: &WeightsRow| Some([row.epoch as f64, row.parameters.get(&parameter.name)?.squares]);
-        Series { name: parameter.name.clone(), look, points: run.weights.iter().filter_map(point).collect() }
+        Series { name: parameter.name.clone(), style, points: run.weights.iter().filter_map(point).collect() }
     });
     let mut plot = over_epochs("‖w‖² of each kernel", "‖w‖² = Σ w²", true, series.collect())?;
     mark(run, &mut plot);
@@ -84,7 +84,7 @@ fn norms(run: &RunFiles, shown: &[&Parameter]) -> Option<Markup> {
 fn histogram(parameter: &Parameter, moments: &[Moment]) -> Option<Markup> {
     let found = |moment: &Moment| {
         let statistics = moment.row.parameters.get(&parameter.name).filter(|found| !found.histogram.is_empty())?;
-        Some(Series { name: moment.name.to_owned(), look: moment.look, points: outline(statistics) })
+        Some(Series { name: moment.name.to_owned(), style: moment.style, points: outline(statistics) })
     };
     let series: Vec<Series> = moments.iter().filter_map(found).collect();
     if series.is_empty() {

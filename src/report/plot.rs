@@ -43,14 +43,14 @@ pub(super) struct Axis {
 /// Points that belong together.
 pub(super) struct Series {
     pub(super) name: String,
-    pub(super) look: Look,
+    pub(super) style: SeriesStyle,
     /// In the order of x.
     pub(super) points: Vec<[f64; 2]>,
 }
 
 /// How a series is drawn.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Look {
+pub(super) enum SeriesStyle {
     /// A line of a colour.
     Line(usize),
     /// A dashed line of a colour.
@@ -87,7 +87,7 @@ pub(super) enum Rule {
     Diagonal,
 }
 
-impl Look {
+impl SeriesStyle {
     fn colour(self) -> usize {
         let (Self::Line(index)
         | Self::Dashed(index)
@@ -129,7 +129,7 @@ impl Plot {
                 }
                 @if !named.is_empty() || !self.bands.is_empty() {
                     ul class="legend" aria-hidden="true" {
-                        @for series in named { li { (swatch(series.look)) (series.name) } }
+                        @for series in named { li { (swatch(series.style)) (series.name) } }
                         @for band in &self.bands { li { svg viewBox="0 0 24 10" { rect class="band" width="24" height="10" {} } (band.name) } }
                     }
                 }
@@ -142,7 +142,7 @@ impl Plot {
     fn in_words(&self) -> String {
         let spacing = |axis: &Axis| if axis.scale.is_log() { " (logarithmic)" } else { "" };
         let mut words = format!("{}: {}{} by {}{}.", self.title, self.y.title, spacing(&self.y), self.x.title, spacing(&self.x));
-        for series in self.series.iter().filter(|series| !matches!(series.look, Look::Thin(_) | Look::Thick(_))) {
+        for series in self.series.iter().filter(|series| !matches!(series.style, SeriesStyle::Thin(_) | SeriesStyle::Thick(_))) {
             let finite: Vec<[f64; 2]> = series.points.iter().copied().filter(|point| point[1].is_finite()).collect();
             let (Some(first), Some(last)) = (finite.first(), finite.last()) else { continue };
             let by_value = |one: &&[f64; 2], other: &&[f64; 2]| one[1].total_cmp(&other[1]);
@@ -155,7 +155,7 @@ impl Plot {
                 let _ = write!(words, " {name}: from {} to {}, lowest {}, highest {}.", at(first), at(last), at(low), at(high));
             }
         }
-        for series in self.series.iter().filter(|series| matches!(series.look, Look::Thin(_) | Look::Thick(_))) {
+        for series in self.series.iter().filter(|series| matches!(series.style, SeriesStyle::Thin(_) | SeriesStyle::Thick(_))) {
             let range = |ends: &[[f64; 2]]| format!("{} to {} at {}", rounded(ends[0][1]), rounded(ends[1][1]), rounded(ends[0][0]));
             let ranges: Vec<String> = series.points.chunks_exact(2).map(range).collect();
             if !ranges.is_empty() {
@@ -244,26 +244,26 @@ impl Plot {
 
     fn series(&self, series: &Series) -> Markup {
         let placed: Vec<[f64; 2]> = series.points.iter().filter_map(|point| Some([self.x(point[0])?, self.y(point[1])?])).collect();
-        let colour = series.look.colour();
-        let has_dots = match series.look {
-            Look::Line(_) | Look::Dashed(_) => placed.len() <= DOTS,
-            Look::Dots(_) | Look::Rings(_) => true,
+        let colour = series.style.colour();
+        let has_dots = match series.style {
+            SeriesStyle::Line(_) | SeriesStyle::Dashed(_) => placed.len() <= DOTS,
+            SeriesStyle::Dots(_) | SeriesStyle::Rings(_) => true,
             _ => false,
         };
-        let (class, radius) = match series.look {
-            Look::Rings(_) => ("ring", 7.0),
-            Look::Dots(_) => ("dot", 4.0),
+        let (class, radius) = match series.style {
+            SeriesStyle::Rings(_) => ("ring", 7.0),
+            SeriesStyle::Dots(_) => ("dot", 4.0),
             _ => ("dot", 2.2),
         };
         html! {
-            @match series.look {
-                Look::Line(_) => path class={ "line c" (colour) } d=(line(&placed)) {},
-                Look::Dashed(_) => path class={ "line dashed c" (colour) } d=(line(&placed)) {},
-                Look::Steps(_) => path class={ "line c" (colour) } d=(steps(&placed)) {},
-                Look::Thin(_) => path class={ "line c" (colour) } d=(pairs(&placed)) {},
-                Look::Thick(_) => path class={ "line thick c" (colour) } d=(pairs(&placed)) {},
-                Look::Bars(_, width) => path class={ "area c" (colour) } d=(self.bars(series, width)) {},
-                Look::Dots(_) | Look::Rings(_) => {},
+            @match series.style {
+                SeriesStyle::Line(_) => path class={ "line c" (colour) } d=(line(&placed)) {},
+                SeriesStyle::Dashed(_) => path class={ "line dashed c" (colour) } d=(line(&placed)) {},
+                SeriesStyle::Steps(_) => path class={ "line c" (colour) } d=(steps(&placed)) {},
+                SeriesStyle::Thin(_) => path class={ "line c" (colour) } d=(pairs(&placed)) {},
+                SeriesStyle::Thick(_) => path class={ "line thick c" (colour) } d=(pairs(&placed)) {},
+                SeriesStyle::Bars(_, width) => path class={ "area c" (colour) } d=(self.bars(series, width)) {},
+                SeriesStyle::Dots(_) | SeriesStyle::Rings(_) => {},
             }
             @if has_dots {
                 @for (point, place) in series.points.iter().filter(|point| self.x(point[0]).is_some() && self.y(point[1]).is_some()).zip(&placed) {
@@ -287,17 +287,17 @@ impl Plot {
 }
 
 /// The line of a series in a legend.
-fn swatch(look: Look) -> Markup {
-    let colour = look.colour();
+fn swatch(style: SeriesStyle) -> Markup {
+    let colour = style.colour();
     html! {
         svg viewBox="0 0 24 10" {
-            @match look {
-                Look::Line(_) | Look::Steps(_) | Look::Thin(_) => path class={ "line c" (colour) } d="M0 5H24" {},
-                Look::Dashed(_) => path class={ "line dashed c" (colour) } d="M0 5H24" {},
-                Look::Thick(_) => path class={ "line thick c" (colour) } d="M0 5H24" {},
-                Look::Dots(_) => circle class={ "dot c" (colour) } cx="12" cy="5" r="4.5" {},
-                Look::Rings(_) => circle class={ "ring c" (colour) } cx="12" cy="5" r="4" {},
-                Look::Bars(..) => rect class={ "area c" (colour) } width="24" height="10" {},
+            @match style {
+                SeriesStyle::Line(_) | SeriesStyle::Steps(_) | SeriesStyle::Thin(_) => path class={ "line c" (colour) } d="M0 5H24" {},
+                SeriesStyle::Dashed(_) => path class={ "line dashed c" (colour) } d="M0 5H24" {},
+                SeriesStyle::Thick(_) => path class={ "line thick c" (colour) } d="M0 5H24" {},
+                SeriesStyle::Dots(_) => circle class={ "dot c" (colour) } cx="12" cy="5" r="4.5" {},
+                SeriesStyle::Rings(_) => circle class={ "ring c" (colour) } cx="12" cy="5" r="4" {},
+                SeriesStyle::Bars(..) => rect class={ "area c" (colour) } width="24" height="10" {},
             }
         }
     }
@@ -348,7 +348,11 @@ mod tests {
     fn a_plot_says_what_it_shows() {
         let axis = |title: &str, values: &[f64]| Axis { title: title.to_owned(), scale: Scale::linear(values.iter().copied()) };
         let mut plot = Plot::new("Loss", axis("epoch", &[1.0, 3.0]), axis("nats", &[0.5, 2.0]));
-        plot.series.push(Series { name: "train".to_owned(), look: Look::Line(0), points: vec![[1.0, 2.0], [2.0, 0.5], [3.0, 1.0]] });
+        plot.series.push(Series {
+            name: "train".to_owned(),
+            style: SeriesStyle::Line(0),
+            points: vec![[1.0, 2.0], [2.0, 0.5], [3.0, 1.0]],
+        });
         plot.rules.push(Rule::X(2.0, "best".to_owned()));
         let words = "Loss: nats by epoch. train: from 2 at 1 to 1 at 3, lowest 0.5 at 2, highest 2 at 1. best: 2.";
         assert_eq!(plot.in_words(), words);
@@ -362,7 +366,7 @@ mod tests {
     fn names_are_escaped() {
         let axis = || Axis { title: "<a>".to_owned(), scale: Scale::linear([0.0]) };
         let mut plot = Plot::new("<script>", axis(), axis());
-        let series = |name: &str| Series { name: name.to_owned(), look: Look::Dots(0), points: vec![[0.0, 0.0]] };
+        let series = |name: &str| Series { name: name.to_owned(), style: SeriesStyle::Dots(0), points: vec![[0.0, 0.0]] };
         plot.series = vec![series("\"<b>"), series("&")];
         let figure = plot.figure().into_string();
         assert!(

@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use super::plot::{Axis, Band, Look, Plot, Rule, Series, rounded};
+use super::plot::{Axis, Band, Plot, Rule, Series, SeriesStyle, rounded};
 use super::scale::Scale;
 use super::student::t975;
 use super::sweep_files::SweepFiles;
@@ -33,7 +33,7 @@ pub(super) fn figures(sweep: &SweepFiles) -> Vec<Markup> {
     figures.extend(criteria(sweep, &line));
     let mut of_trials = |title: &str, axis: &str, value: &dyn Fn(&TrialSummary) -> Option<f64>| {
         let points = line.points(value);
-        let series = vec![Series { name: String::new(), look: Look::Line(0), points }];
+        let series = vec![Series { name: String::new(), style: SeriesStyle::Line(0), points }];
         figures.extend(line.plot(sweep, title, axis, true, series).map(|plot| plot.figure()));
     };
     of_trials("Squared norm of the penalized weights", "‖w‖²", &|trial| trial.weight_norm_squared);
@@ -85,8 +85,8 @@ impl<'a> Line<'a> {
     fn marks(&self, sweep: &SweepFiles, value: fn(&Comparison) -> f64) -> [Series; 2] {
         let mark = |trial: Option<usize>| self.points(|found| found.comparison.as_ref().filter(|_| Some(found.trial) == trial).map(value));
         [
-            Series { name: "lowest".to_owned(), look: Look::Rings(2), points: mark(sweep.study.minimum) },
-            Series { name: "chosen".to_owned(), look: Look::Dots(1), points: mark(sweep.study.chosen) },
+            Series { name: "lowest".to_owned(), style: SeriesStyle::Rings(2), points: mark(sweep.study.minimum) },
+            Series { name: "chosen".to_owned(), style: SeriesStyle::Dots(1), points: mark(sweep.study.chosen) },
         ]
     }
 
@@ -123,7 +123,7 @@ fn numbers(sweep: &SweepFiles, key: &str) -> Vec<Option<f64>> {
 fn scatter(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
     let title = criterion_title(sweep.study.criterion);
     let points = line.points(|trial| Some(trial.comparison?.mean));
-    let mut series = vec![Series { name: "a trial".to_owned(), look: Look::Dots(0), points }];
+    let mut series = vec![Series { name: "a trial".to_owned(), style: SeriesStyle::Dots(0), points }];
     series.extend(line.marks(sweep, |found| found.mean));
     let title = format!("{} by {}", capitalized(title), line.key);
     line.plot(sweep, &title, &axis_title(sweep.study.criterion), true, series).map(|plot| plot.figure())
@@ -135,7 +135,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     let title = criterion_title(criterion);
     let means = line.points(|trial| Some(trial.comparison?.mean));
     let values: Vec<f64> = means.iter().map(|point| point[1]).collect();
-    let mut series = vec![Series { name: format!("mean {title}"), look: Look::Line(0), points: means }];
+    let mut series = vec![Series { name: format!("mean {title}"), style: SeriesStyle::Line(0), points: means }];
     series.extend(line.marks(sweep, |found| found.mean));
     let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(criterion), false, series) else { return Vec::new() };
     let (low, high) = values.iter().fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, *value), f64::max(high, *value)));
@@ -173,9 +173,9 @@ fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     let intervals = |factor: f64| shown.iter().filter_map(|at| ends(at, factor)).flatten().collect::<Vec<_>>();
     let means = shown.iter().filter_map(|at| Some([at.value, at.trial.comparison?.difference])).collect::<Vec<_>>();
     let mut series = vec![
-        Series { name: "95 % interval".to_owned(), look: Look::Thin(4), points: intervals(quantile) },
-        Series { name: "± one standard error".to_owned(), look: Look::Thick(0), points: intervals(1.0) },
-        Series { name: "mean difference".to_owned(), look: Look::Line(0), points: means.clone() },
+        Series { name: "95 % interval".to_owned(), style: SeriesStyle::Thin(4), points: intervals(quantile) },
+        Series { name: "± one standard error".to_owned(), style: SeriesStyle::Thick(0), points: intervals(1.0) },
+        Series { name: "mean difference".to_owned(), style: SeriesStyle::Line(0), points: means.clone() },
     ];
     let marks = line.marks(sweep, |found| found.difference);
     series.extend(marks.map(|marks| Series { points: marks.points.into_iter().filter(|point| means.contains(point)).collect(), ..marks }));
@@ -209,8 +209,8 @@ fn gap(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
         return None;
     }
     let series = vec![
-        Series { name: "train, mean over the last epoch".to_owned(), look: Look::Line(0), points: of(|result| result.train_loss) },
-        Series { name: "validation".to_owned(), look: Look::Dashed(1), points: validation },
+        Series { name: "train, mean over the last epoch".to_owned(), style: SeriesStyle::Line(0), points: of(|result| result.train_loss) },
+        Series { name: "validation".to_owned(), style: SeriesStyle::Dashed(1), points: validation },
     ];
     Some(line.plot(sweep, "Training and validation loss", "data loss", true, series)?.figure())
 }
@@ -226,26 +226,26 @@ fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     let has_validation = sweep.study.criterion == Criterion::ValidationLoss;
     let validation = if has_validation { line.points(|trial| Some(trial.comparison?.mean)) } else { Vec::new() };
     let curves = [
-        (Criterion::ValidationLoss, Look::Line(0), validation),
-        (Criterion::Loo, Look::Dashed(1), loo(true)),
-        (Criterion::Evidence, Look::Line(3), evidence),
+        (Criterion::ValidationLoss, SeriesStyle::Line(0), validation),
+        (Criterion::Loo, SeriesStyle::Dashed(1), loo(true)),
+        (Criterion::Evidence, SeriesStyle::Line(3), evidence),
     ];
     let mut lowest = Vec::new();
     let mut series = Vec::new();
-    for (criterion, look, points) in curves {
+    for (criterion, style, points) in curves {
         let name = criterion_title(criterion);
         let point = points.iter().min_by(|one, other| one[1].total_cmp(&other[1]));
         lowest.extend(point.map(|point| format!("{name} at {}", rounded(point[0]))));
-        series.push(Series { name: name.to_owned(), look, points });
+        series.push(Series { name: name.to_owned(), style, points });
     }
-    series.push(Series { name: "leave-one-out loss, unreliable".to_owned(), look: Look::Dots(5), points: loo(false) });
+    series.push(Series { name: "leave-one-out loss, unreliable".to_owned(), style: SeriesStyle::Dots(5), points: loo(false) });
     let title = if has_validation { "Validation, leave-one-out and evidence" } else { "Leave-one-out and evidence" };
     let beside = line.plot(sweep, title, "nats for each image", true, series).map(|mut plot| {
         plot.note = format!("Lowest: {}.", lowest.join(", "));
         plot
     });
     let unreliable = line.points(|trial| Some(100.0 * trial.unreliable?));
-    let share = vec![Series { name: String::new(), look: Look::Line(5), points: unreliable }];
+    let share = vec![Series { name: String::new(), style: SeriesStyle::Line(5), points: unreliable }];
     let unreliable = line.plot(sweep, "Images without a reliable leave-one-out loss", "images (%)", false, share);
     [beside, unreliable].into_iter().flatten().map(|plot| plot.figure()).collect()
 }
