@@ -8,6 +8,23 @@ use super::simd::Path;
 /// Numbers of one task.
 const CHUNK: usize = 1 << 14;
 
+/// Smaller weights, gradients and velocities become 0. Processors take up to a hundred times as long for denormal numbers, such as the squares of these. A penalty
+/// makes many: in each step it shrinks weights that the data loss does not hold by a factor.
+const TINY: f32 = 1e-17;
+
+/// The numbers, or 0 where they are smaller than `limit`.
+#[inline(always)]
+fn without_smaller<S: Simd>(simd: S, limit: f32, numbers: S::f32s) -> S::f32s {
+    let is_smaller = simd.less_than_f32s(simd.abs_f32s(numbers), simd.splat_f32s(limit));
+    simd.select_f32s(is_smaller, simd.splat_f32s(0.0), numbers)
+}
+
+/// The number, or 0 where it is tiny.
+#[inline(always)]
+fn without_tiny(number: f32) -> f32 {
+    if number.abs() < TINY { 0.0 } else { number }
+}
+
 /// Adam's constants for one step (Kingma and Ba 2015, arXiv 1412.6980), with decoupled weight decay (Loshchilov and Hutter 2019,
 /// arXiv 1711.05101).
 #[derive(Clone, Copy, Debug)]
@@ -99,12 +116,13 @@ fn adam_step<S: Simd>(
     second: S::f32s,
 ) -> (S::f32s, S::f32s, S::f32s) {
     let [beta_1, rest_1, beta_2, rest_2, scale, epsilon, retained] = constants.0;
-    let first = simd.mul_add_e_f32s(beta_1, first, simd.mul_f32s(rest_1, gradient));
+    let gradient = without_smaller(simd, TINY, gradient);
+    let first = without_smaller(simd, TINY, simd.mul_add_e_f32s(beta_1, first, simd.mul_f32s(rest_1, gradient)));
     let squared = simd.mul_f32s(rest_2, simd.mul_f32s(gradient, gradient));
-    let second = simd.mul_add_e_f32s(beta_2, second, squared);
+    let second = without_smaller(simd, f32::MIN_POSITIVE, simd.mul_add_e_f32s(beta_2, second, squared));
     let root = simd.add_f32s(simd.sqrt_f32s(second), epsilon);
     let delta = simd.div_f32s(simd.mul_f32s(scale, first), root);
-    (simd.sub_f32s(simd.mul_f32s(retained, weight), delta), first, second)
+    (without_smaller(simd, TINY, simd.sub_f32s(simd.mul_f32s(retained, weight), delta)), first, second)
 }
 
 /// The constants of gradient descent for one step; with momentum as Polyak's or Nesterov's (Sutskever et al. 2013).
@@ -121,7 +139,7 @@ pub struct Descent {
 /// One step without momentum: `w − rate·g`.
 pub fn descend(rate: f32, weights: &mut [f32], gradient: &[f32]) {
     weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).for_each(|(weights, gradient)| {
-        weights.iter_mut().zip(gradient).for_each(|(weight, gradient)| *weight -= rate * gradient);
+        weights.iter_mut().zip(gradient).for_each(|(weight, gradient)| *weight = without_tiny(*weight - rate * gradient));
     });
 }
 
@@ -131,9 +149,9 @@ pub fn descend_with_momentum(descent: Descent, weights: &mut [f32], gradient: &[
     let chunks = weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(velocity.par_chunks_mut(CHUNK));
     chunks.for_each(|((weights, gradient), velocity)| {
         for ((weight, gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
-            *velocity = momentum * *velocity + gradient;
+            *velocity = without_tiny(momentum * *velocity + gradient);
             let step = if nesterov { momentum * *velocity + gradient } else { *velocity };
-            *weight -= rate * step;
+            *weight = without_tiny(*weight - rate * step);
         }
     });
 }

@@ -7,3 +7,4 @@ mod dense;
 mod numbers;
 mod pointwise;
 mod pool;
+mod update;
