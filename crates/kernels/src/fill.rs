@@ -2,6 +2,7 @@
 //! waited, it took a tenth of a training step.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytemuck::Zeroable;
 use rayon::prelude::*;
@@ -63,6 +64,43 @@ where
         made_b.set_len(b.length);
     }
     (made_a, made_b, results)
+}
+
+/// A buffer of chunks of these lengths, and what the tasks return, in order. Chunks are filled in batches of `batch`: `before` gets the numbers of those of the next
+/// batch and may change the state, then a task for each gets the state, its number and its chunk, filled with zeros. With `threads` 1 the caller's thread does all tasks.
+pub(super) fn filled_in_batches<St: Sync, R: Send>(
+    threads: usize,
+    lengths: &[usize],
+    batch: usize,
+    state: &mut St,
+    mut before: impl FnMut(&mut St, Range<usize>),
+    task: impl Fn(&St, usize, &mut [f32]) -> R + Sync,
+) -> (Vec<f32>, Vec<R>) {
+    let length = lengths.iter().sum();
+    let mut made: Vec<f32> = Vec::with_capacity(length);
+    let mut rest = &mut made.spare_capacity_mut()[..length];
+    let mut results = Vec::with_capacity(lengths.len());
+    for (index, lengths) in lengths.chunks(batch.max(1)).enumerate() {
+        let first = index * batch.max(1);
+        before(state, first..first + lengths.len());
+        let mut chunks = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            chunks.push(rest.split_off_mut(..*length).unwrap_or_default());
+        }
+        let state = &*state;
+        let task = |(number, chunk)| task(state, first + number, zeros(chunk));
+        if threads == 1 {
+            results.extend(chunks.into_iter().enumerate().map(task));
+        } else {
+            results.par_extend(chunks.into_par_iter().enumerate().map(task));
+        }
+    }
+    #[expect(unsafe_code, reason = "a vector can't know that its spare numbers have been written")]
+    // SAFETY: the chunks were all of the `length` numbers, whose sum that is, and `zeros` has written each.
+    unsafe {
+        made.set_len(length);
+    }
+    (made, results)
 }
 
 fn zeros<T: Zeroable>(chunk: &mut [MaybeUninit<T>]) -> &mut [T] {

@@ -8,3 +8,4 @@ mod numbers;
 mod pointwise;
 mod pool;
 mod update;
+mod winograd;
