@@ -143,24 +143,20 @@ fn every_command_runs() {
     for page in pages() {
         let sandbox = sandbox();
         for (is_whole, command) in commands(&read(&page)) {
-            let arguments = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus "));
-            match arguments {
-                Some(arguments) => {
-                    let is_run = run(&page, &sandbox, &command, arguments);
-                    assert!(is_run || !is_whole, "{page}: `{command}` can't be copied as it stands, so that its block is `console`");
-                    *(if is_whole {
-                        &mut whole
-                    } else if is_run {
-                        &mut filled
-                    } else {
-                        &mut read_only
-                    }) += 1;
-                }
-                None => {
-                    assert!(!is_whole, "{page}: `{command}` is no regulus command, so that its block is `console`");
-                    check_other(&page, &command);
-                    others += 1;
-                }
+            if let Some(arguments) = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus ")) {
+                let is_run = run(&page, &sandbox, &command, arguments);
+                assert!(is_run || !is_whole, "{page}: `{command}` can't be copied as it stands, so that its block is `console`");
+                *(if is_whole {
+                    &mut whole
+                } else if is_run {
+                    &mut filled
+                } else {
+                    &mut read_only
+                }) += 1;
+            } else {
+                assert!(!is_whole, "{page}: `{command}` is no regulus command, so that its block is `console`");
+                check_other(&page, &command);
+                others += 1;
             }
         }
     }
