@@ -20,6 +20,7 @@ mod progress;
 mod report;
 mod report_args;
 mod runs;
+mod runs_table;
 mod search_args;
 mod study;
 mod summary;

@@ -48,7 +48,7 @@ pub(super) struct RunsArgs {
     /// Sort from the largest value
     #[arg(long)]
     pub reverse: bool,
-    /// Keep the runs with this text in their path, status, dataset or penalties, or with this value of a column, a metric or a key of the config; if given several
+    /// Keep the runs with this text in their path, name, status, dataset or penalties, or with this value of a column, a metric or a key of the config; if given several
     /// times, all must hold
     #[arg(long, value_name = "TEXT|KEY=VALUE")]
     pub filter: Vec<String>,

@@ -7,11 +7,10 @@ use serde_json::json;
 
 use super::print;
 use super::report_args::RunsArgs;
-use super::summary::short;
-use super::table::{counted, loss, metric_title, metric_value, one_line, table_of_words};
+use super::runs_table::runs_table;
+use super::table::{counted, one_line};
 use crate::error::Error;
-use crate::listing::{FolderStatus, Kind, Listed, Listing, list};
-use crate::numbers::age;
+use crate::listing::{Kind, Listed, Listing, list};
 
 /// The columns that every run may have. Metrics, such as `accuracy`, and keys of the config can be named, too.
 const COLUMNS: [&str; 11] = ["run", "kind", "name", "status", "dataset", "penalty", "lambda", "epochs", "split", "loss", "age"];
@@ -48,44 +47,11 @@ pub(super) fn runs(args: &RunsArgs) -> Result<(), Error> {
         print::note(format_args!("no run or sweep in `{}`{hidden}", args.folder.display()));
         return Ok(());
     }
-    print::out(shown(&found))
+    print::out(runs_table(&found))
 }
 
 fn quoted(filters: &[String]) -> String {
     filters.iter().map(|filter| format!("`--filter {filter}`")).collect::<Vec<_>>().join(" with ")
-}
-
-/// The table.
-fn shown(found: &[Listed]) -> String {
-    let metrics: BTreeSet<&String> = found.iter().flat_map(|listed| listed.metrics.keys()).collect();
-    let titles = ["run", "status", "dataset", "penalty", "λ", "epochs", "split", "data loss"].map(str::to_owned);
-    let titles: Vec<String> = titles.into_iter().chain(metrics.iter().map(|name| metric_title(name))).chain(["age".to_owned()]).collect();
-    let missing = || "-".to_owned();
-    let joined = |words: &[String]| if words.is_empty() { missing() } else { words.join(", ") };
-    let row = |listed: &Listed| {
-        let mark = if listed.kind == Kind::Sweep { " (sweep)" } else { "" };
-        let of_metric = |name: &&String| listed.metrics.get(*name).map_or_else(missing, |value| metric_value(name, *value));
-        let mut row = vec![
-            format!("{}{mark}", one_line(&listed.path.display().to_string())),
-            listed.status.name().replace('_', " "),
-            listed.dataset.clone().unwrap_or_else(missing),
-            if listed.status == FolderStatus::Damaged {
-                missing()
-            } else if listed.penalties.is_empty() {
-                "none".to_owned()
-            } else {
-                joined(&listed.penalties)
-            },
-            joined(&listed.lambdas.iter().map(|lambda| short(*lambda)).collect::<Vec<_>>()),
-            listed.epochs.map_or_else(missing, |epochs| epochs.to_string()),
-            listed.split.map_or_else(missing, str::to_owned),
-            listed.data_loss.map_or_else(missing, loss),
-        ];
-        row.extend(metrics.iter().map(of_metric));
-        row.push(listed.age().map_or_else(missing, age));
-        row
-    };
-    table_of_words(4, &titles.iter().map(String::as_str).collect::<Vec<_>>(), found.iter().map(row))
 }
 
 /// A value that runs are sorted and filtered by.
@@ -110,7 +76,7 @@ fn values(listed: &Listed, key: &str) -> Vec<Field> {
         "lambda" => listed.lambdas.iter().copied().map(Field::Number).collect(),
         "epochs" => number(listed.epochs.map(|epochs| epochs as f64)),
         "split" => word(listed.split),
-        "loss" => number(listed.data_loss),
+        "loss" => number(listed.loss()),
         "age" => number(listed.age()),
         key => match (listed.metrics.get(key), listed.config.as_ref().and_then(|config| config.value(key))) {
             (Some(value), _) | (None, Some(toml::Value::Float(value))) => number(Some(*value)),
@@ -138,11 +104,11 @@ fn check_key(key: &str, found: &[Listed]) -> Result<(), Error> {
     Err(Error::Usage(format!("no run has `{key}`; {hint}{keys}")))
 }
 
-/// Whether a filter keeps a run. `KEY=VALUE` compares one value, another text is searched in path, status, dataset and penalties.
+/// Whether a filter keeps a run. `KEY=VALUE` compares one value, another text is searched in path, name, status, dataset and penalties.
 fn is_kept(listed: &Listed, filter: &str) -> bool {
     let Some((key, wanted)) = filter.split_once('=') else {
         let wanted = filter.to_lowercase();
-        let all = ["run", "status", "dataset", "penalty"].into_iter().flat_map(|key| values(listed, key));
+        let all = ["run", "name", "status", "dataset", "penalty"].into_iter().flat_map(|key| values(listed, key));
         return all.into_iter().any(|field| matches!(field, Field::Word(word) if word.to_lowercase().contains(&wanted)));
     };
     values(listed, key).iter().any(|field| match field {

@@ -1,6 +1,6 @@
 //! Errors of a config. A message names the key, the value, the expected values and a remedy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use figment::error::{Actual, Kind};
 use regulus_model::spelling;
@@ -11,10 +11,12 @@ use super::key_paths;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("cannot read config `{}`", path.display())]
+    #[error("cannot read config `{}`{}", path.display(), did_you_mean(near.as_deref()))]
     Read {
         /// The file.
         path: PathBuf,
+        /// A config of a similar name, if the file is not there.
+        near: Option<PathBuf>,
         /// Why.
         source: std::io::Error,
     },
@@ -115,6 +117,11 @@ impl ConfigError {
             other => Self::value(key, format!("can't be read: {other}")),
         }
     }
+}
+
+/// The end of a message about a file that is not there.
+fn did_you_mean(near: Option<&Path>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean `{}`?", near.display()))
 }
 
 fn dotted(path: &[String]) -> String {

@@ -192,20 +192,6 @@ pub(super) fn read(table: &mut toml::Table, arguments: &[SetArgument]) -> Result
     }
 }
 
-/// The name and text of the built-in experiment.
-const QUICKSTART: (&str, &str) = ("quickstart", include_str!("../../configs/quickstart.toml"));
-
-/// The text of the config in `path`, or of the built-in one of that name.
-pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
-    if path == Path::new(QUICKSTART.0) && !path.exists() {
-        return Ok(QUICKSTART.1.to_owned());
-    }
-    if path.is_dir() {
-        return Err(ConfigError::Folder { path: path.to_owned() });
-    }
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
-}
-
 /// Checks that sections are tables: serde would also read them from lists.
 pub(super) fn check_sections(table: &toml::Table) -> Result<(), ConfigError> {
     let refuse = |key: String, expected: &str, found: &toml::Value| {

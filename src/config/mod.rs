@@ -11,6 +11,7 @@ mod data;
 mod dimension;
 mod error;
 mod experiment;
+mod file;
 mod key_paths;
 mod keys;
 mod lambda;

@@ -7,8 +7,9 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::Deserialize;
 
+use super::file::text_of;
 use super::key_paths::paths_in;
-use super::load::{check_sections, of_added_penalty, read, text_of};
+use super::load::{check_sections, of_added_penalty, read};
 use super::overrides::{SetArgument, put_value, set, unset};
 use super::{ConfigError, Experiment, Sweep};
 

@@ -8,7 +8,7 @@ pub use predictions::PredictionsFile;
 use regulus_model::Task;
 use serde::Serialize;
 
-use crate::config::Damaged;
+use crate::config::{Damaged, Source};
 use crate::data::{DataError, FolderOptions, LoadedFolder, Progress, Subset, load_labelled, load_pictures};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored};
@@ -103,9 +103,11 @@ impl Samples {
             Split::Test => data.test,
         };
         let subset = subset.ok_or_else(|| {
-            let reason = match split {
-                Split::Validation => "it has no validation folder, and `data.validation` is 0",
-                _ => "its data source has no test split",
+            let reason = match (split, run.experiment.data.source) {
+                (Split::Validation, _) => "`data.validation` holds no images out",
+                (_, Source::Folder) => "there is no folder `test` in `data.dir`",
+                (_, Source::Idx) => "there are no `data.test_images` and `data.test_labels`",
+                _ => "the data were given without",
             };
             let others = "measure another split with `--split`, or new images with `--data DIR`";
             Error::Usage(format!("run `{}` has no {} split: {reason}; {others}", run.folder.path().display(), split.name()))

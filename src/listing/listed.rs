@@ -1,5 +1,6 @@
 //! A run or a sweep in a listing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::FolderStatus;
 use crate::clock;
-use crate::config::{ConfigTable, Criterion};
+use crate::config::{ConfigTable, Criterion, Scope};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::run::{RunError, RunFolder};
@@ -46,10 +47,14 @@ pub struct Listed {
     /// Completed epochs of a run.
     pub epochs: Option<u64>,
     /// The split of loss and metrics: the test split, without one the validation split, without one the training split. Of a run that has not ended those of the
-    /// last epoch; of a sweep the mean over the trainings of the chosen trial.
+    /// last epoch; of a sweep by validation loss the mean over the trainings of the chosen trial.
     pub split: Option<&'static str>,
     /// The data loss.
     pub data_loss: Option<f64>,
+    /// Of a sweep, what ranks its trials: `validation_loss`, `loo` (leave-one-out loss) or `evidence` (−ln p(data | λ) / m).
+    pub criterion: Option<Criterion>,
+    /// Its value for the chosen trial.
+    pub criterion_value: Option<f64>,
     /// The metrics of the task.
     pub metrics: Metrics,
     /// When it began, in UTC.
@@ -75,6 +80,8 @@ impl Listed {
             epochs: None,
             split: None,
             data_loss: None,
+            criterion: None,
+            criterion_value: None,
             metrics: Metrics::new(),
             started: None,
             problem: None,
@@ -132,12 +139,15 @@ impl Listed {
         let (folder, plan) = SweepFolder::open_shared(&self.path)?;
         self.of_config(&plan.config)?;
         let study = folder.study()?;
+        self.criterion = Some(plan.sweep.criterion);
         let chosen = study.as_ref().and_then(|study| study.trials.iter().find(|trial| Some(trial.trial) == study.chosen));
-        if let (Some(TrialSummary { settings, comparison, validation, .. }), Some(study)) = (chosen, &study) {
+        if let Some(TrialSummary { settings, comparison, validation, .. }) = chosen {
             let lambda = |(key, value): (&String, &toml::Value)| number(value).filter(|_| key.ends_with(".lambda"));
             self.lambdas = settings.iter().filter_map(lambda).collect();
-            if study.criterion == Criterion::ValidationLoss {
-                (self.split, self.data_loss, self.metrics) = (Some("validation"), comparison.map(|found| found.mean), validation.clone());
+            self.penalties = self.config.as_ref().map(|config| labels(config, Some(settings))).unwrap_or_default();
+            self.criterion_value = comparison.map(|found| found.mean);
+            if plan.sweep.criterion == Criterion::ValidationLoss {
+                (self.split, self.data_loss, self.metrics) = (Some("validation"), self.criterion_value, validation.clone());
             }
         }
         let has_ended = study.is_some_and(|study| study.refit.is_some() || study.chosen.is_none());
@@ -156,10 +166,7 @@ impl Listed {
         let word = |key: &str| config.value(key).and_then(toml::Value::as_str).map(str::to_owned);
         self.name = word("name");
         self.dataset = word("data.source");
-        self.penalties = (0..)
-            .map_while(|index| config.value(&format!("penalty.{index}")).map(|_| index))
-            .filter_map(|index| word(&format!("penalty.{index}.kind")))
-            .collect();
+        self.penalties = labels(&config, None);
         self.config = Some(config);
         Ok(())
     }
@@ -169,11 +176,30 @@ impl Listed {
         (0..self.penalties.len()).filter_map(|index| number(config.value(&format!("penalty.{index}.lambda"))?)).collect()
     }
 
+    /// The data loss, or of a sweep by another criterion than the validation loss the value of that criterion.
+    #[must_use]
+    pub fn loss(&self) -> Option<f64> {
+        self.data_loss.or(self.criterion_value)
+    }
+
     /// The seconds since it began.
     #[must_use]
     pub fn age(&self) -> Option<f64> {
         clock::seconds_since(self.started.as_ref()?)
     }
+}
+
+/// The labels of the penalties in a config that `settings` change, such as `l2 on kernels`: those that the manifest of a run has.
+fn labels(config: &ConfigTable, settings: Option<&BTreeMap<String, toml::Value>>) -> Vec<String> {
+    let word = |key: &str| {
+        settings.and_then(|settings| settings.get(key)).or_else(|| config.value(key)).and_then(toml::Value::as_str).map(str::to_owned)
+    };
+    let indexes = (0..).take_while(|index| config.value(&format!("penalty.{index}")).is_some());
+    let label = |index: u32| {
+        let scope = word(&format!("penalty.{index}.scope")).unwrap_or_else(|| String::from(Scope::Kernels));
+        Some(format!("{} on {scope}", word(&format!("penalty.{index}.kind"))?))
+    };
+    indexes.filter_map(label).collect()
 }
 
 fn number(value: &toml::Value) -> Option<f64> {

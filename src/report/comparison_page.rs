@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use regulus_model::Task;
 
-use super::curves::over_epochs;
+use super::curves::{loss_unit, over_epochs};
 use super::page::{details, figures, number, page, section, table, text, warning};
 use super::plot::{COLOURS, Series, SeriesStyle};
 use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, setting_in_words, settings_in_words};
@@ -88,7 +88,7 @@ fn differences(compared: &RunComparison) -> Markup {
 }
 
 fn curves(compared: &RunComparison) -> Markup {
-    let unit = if compared.runs[0].task == Task::Classify { "cross-entropy, nats" } else { "mean squared error" };
+    let unit = loss_unit(compared.runs[0].task == Task::Classify);
     let loss = format!("data loss ({unit})");
     let mut all = vec![
         curve(compared, "Data loss, train", &loss, true, Split::Train, |row| Some(row.data_loss)),

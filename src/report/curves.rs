@@ -10,10 +10,15 @@ use crate::numbers::metric_title;
 use crate::train::{Row, Split};
 use regulus_model::Task;
 
+/// What the data loss is, with its unit.
+pub(super) fn loss_unit(is_classifier: bool) -> &'static str {
+    if is_classifier { "cross-entropy, nats" } else { "mean squared error" }
+}
+
 /// The figures of losses, metrics, rates and λ.
 pub(super) fn curves(run: &RunFiles) -> Vec<Markup> {
     let mut figures = Vec::new();
-    let unit = if run.manifest.task == Task::Classify { "cross-entropy, nats" } else { "mean squared error" };
+    let unit = loss_unit(run.manifest.task == Task::Classify);
     figures.extend(by_split(run, "Data loss", &format!("data loss ({unit})"), true, |row| Some(row.data_loss)));
     if !run.penalties().is_empty() || run.rows.iter().any(|row| row.penalty != 0.0) {
         figures.extend(by_split(run, "Penalty, apart from the data loss", &format!("penalty ({unit})"), true, |row| Some(row.penalty)));

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::scale::Scale;
+use super::sweep_figures::short_unit;
 use super::sweep_files::SweepFiles;
 use crate::search::{TrialSummary, criterion_title, plain_setting};
 
@@ -12,7 +13,7 @@ use crate::search::{TrialSummary, criterion_title, plain_setting};
 const HEIGHT: f64 = 220.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 12.0;
-const SIDE: f64 = 60.0;
+const SIDE: f64 = 84.0;
 /// Between two axes.
 const GAP: f64 = 150.0;
 
@@ -36,7 +37,7 @@ pub(super) fn parallel(sweep: &SweepFiles) -> Option<Markup> {
     let losses: Vec<Option<f64>> = study.trials.iter().map(|trial| Some(trial.comparison?.mean)).collect();
     let known: Vec<f64> = losses.iter().flatten().copied().collect();
     let scale = Scale::fitting(&known);
-    let criterion = of_scale(criterion_title(study.criterion), &scale, &losses);
+    let criterion = of_scale(&format!("{} ({})", criterion_title(study.criterion), short_unit(sweep)), &scale, &losses);
     let all: Vec<Coordinate> = keys.chain([criterion]).collect();
     let width = 2.0 * SIDE + GAP * (all.len() - 1) as f64;
     let mut ranked: Vec<f64> = known;

@@ -26,7 +26,7 @@ pub(super) struct Plot {
     pub(super) x: Axis,
     pub(super) y: Axis,
     pub(super) series: Vec<Series>,
-    /// Ranges along x with their meaning.
+    /// Ranges along x.
     pub(super) bands: Vec<Band>,
     /// Vertical and horizontal lines.
     pub(super) rules: Vec<Rule>,
@@ -69,12 +69,11 @@ pub(super) enum SeriesStyle {
     Bars(usize, f64),
 }
 
-/// A range along x.
+/// Ranges along x of one meaning, each from its lowest to its highest x.
 #[derive(Clone)]
 pub(super) struct Band {
     pub(super) name: String,
-    pub(super) from: f64,
-    pub(super) to: f64,
+    pub(super) ranges: Vec<[f64; 2]>,
 }
 
 /// A line across the figure.
@@ -122,7 +121,7 @@ impl Plot {
             figure {
                 figcaption { (self.title) }
                 svg role="img" aria-label=(self.in_words()) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {
-                    @for band in &self.bands { (self.band(band)) }
+                    @for range in self.bands.iter().flat_map(|band| &band.ranges) { (self.band(*range)) }
                     (self.axes())
                     @for series in &self.series { (self.series(series)) }
                     @for rule in &self.rules { (self.rule(rule)) }
@@ -168,7 +167,11 @@ impl Plot {
             }
         }
         for band in &self.bands {
-            let _ = write!(words, " {}: from {} to {}.", band.name, rounded(band.from), rounded(band.to));
+            let range = |ends: &[f64; 2]| {
+                let [from, to] = ends.map(rounded);
+                if from == to { format!("at {from}") } else { format!("from {from} to {to}") }
+            };
+            let _ = write!(words, " {}: {}.", band.name, band.ranges.iter().map(range).collect::<Vec<_>>().join(", "));
         }
         if self.note.is_empty() { words } else { format!("{words} {}", self.note) }
     }
@@ -200,8 +203,8 @@ impl Plot {
         }
     }
 
-    fn band(&self, band: &Band) -> Markup {
-        let (Some(from), Some(to)) = (self.x(band.from), self.x(band.to)) else { return html! {} };
+    fn band(&self, [from, to]: [f64; 2]) -> Markup {
+        let (Some(from), Some(to)) = (self.x(from), self.x(to)) else { return html! {} };
         // A band of one value is seen, too.
         let (from, to) = if to - from < 6.0 { (from - 3.0, to + 3.0) } else { (from, to) };
         html! { rect class="band" x=(place(from)) y=(TOP) width=(place(to - from)) height=(HEIGHT - TOP - BOTTOM) {} }
@@ -354,10 +357,12 @@ mod tests {
             points: vec![[1.0, 2.0], [2.0, 0.5], [3.0, 1.0]],
         });
         plot.rules.push(Rule::X(2.0, "best".to_owned()));
-        let words = "Loss: nats by epoch. train: from 2 at 1 to 1 at 3, lowest 0.5 at 2, highest 2 at 1. best: 2.";
+        plot.bands.push(Band { name: "near".to_owned(), ranges: vec![[1.0, 2.0], [3.0, 3.0]] });
+        let words = "Loss: nats by epoch. train: from 2 at 1 to 1 at 3, lowest 0.5 at 2, highest 2 at 1. best: 2. near: from 1 to 2, at 3.";
         assert_eq!(plot.in_words(), words);
         let figure = plot.figure().into_string();
         assert!(figure.contains(&format!("role=\"img\" aria-label=\"{words}\"")), "{figure}");
+        assert_eq!(figure.matches("<rect class=\"band\"").count(), 3, "two ranges, and one in the legend: {figure}");
         // A third of the way from 0 to 3 with 2 at the top, to the right end.
         assert!(figure.contains("d=\"M161.3 34L268.7 172L376 126\""), "{figure}");
     }

@@ -126,7 +126,7 @@ fn scatter(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
     let mut series = vec![Series { name: "a trial".to_owned(), style: SeriesStyle::Dots(0), points }];
     series.extend(line.marks(sweep, |found| found.mean));
     let title = format!("{} by {}", capitalized(title), line.key);
-    line.plot(sweep, &title, &axis_title(sweep.study.criterion), true, series).map(|plot| plot.figure())
+    line.plot(sweep, &title, &axis_title(sweep), true, series).map(|plot| plot.figure())
 }
 
 /// The criterion, and near its lowest value the paired differences to it with their intervals.
@@ -137,7 +137,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     let values: Vec<f64> = means.iter().map(|point| point[1]).collect();
     let mut series = vec![Series { name: format!("mean {title}"), style: SeriesStyle::Line(0), points: means }];
     series.extend(line.marks(sweep, |found| found.mean));
-    let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(criterion), false, series) else { return Vec::new() };
+    let Some(mut plot) = line.plot(sweep, &capitalized(title), &axis_title(sweep), false, series) else { return Vec::new() };
     let (low, high) = values.iter().fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, *value), f64::max(high, *value)));
     // A λ that is far too large would hide the others.
     if low > 0.0 && high > 4.0 * low {
@@ -149,6 +149,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
         return vec![plot.figure()];
     };
     plot.bands.extend(within(line));
+    NEIGHBOURS.clone_into(&mut plot.note);
     std::iter::once(plot).chain(differences(sweep, line, quantile)).map(|plot| plot.figure()).collect()
 }
 
@@ -180,19 +181,25 @@ fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     let marks = line.marks(sweep, |found| found.difference);
     series.extend(marks.map(|marks| Series { points: marks.points.into_iter().filter(|point| means.contains(point)).collect(), ..marks }));
     let title = format!("Difference to the lowest {}", criterion_title(sweep.study.criterion));
-    let mut plot = line.plot(sweep, &title, "paired difference", false, series)?;
+    let mut plot = line.plot(sweep, &title, &format!("paired difference ({})", short_unit(sweep)), false, series)?;
     plot.rules.push(Rule::Y(0.0));
     plot.bands.extend(within(line));
-    plot.note = format!("Paired over {}; t = {quantile:.3}. Trials whose interval reaches 0, and near ones beside them.", sweep.units());
+    plot.note = format!(
+        "Paired over {}; t = {quantile:.3}. Trials whose interval reaches 0, and near ones beside them. {NEIGHBOURS}",
+        sweep.units()
+    );
     Some(plot)
 }
 
-/// The range of the trials within one standard error of the lowest.
+/// What the band of [`within`] covers.
+const NEIGHBOURS: &str = "Shaded: the trials within one standard error of the lowest; the space between two neighbours only if both are.";
+
+/// The ranges of neighbouring trials that are all within one standard error of the lowest.
 fn within(line: &Line) -> Option<Band> {
-    let is_near = |trial: &TrialSummary| trial.comparison.is_some_and(|found| found.difference <= found.standard_error.unwrap_or(0.0));
-    let near: Vec<f64> = line.trials.iter().filter(|at| is_near(at.trial)).map(|at| at.value).collect();
-    let (from, to) = (*near.first()?, *near.last()?);
-    Some(Band { name: "within one standard error of the lowest".to_owned(), from, to })
+    let is_near = |at: &At| at.trial.comparison.is_some_and(|found| found.difference <= found.standard_error.unwrap_or(0.0));
+    let runs = line.trials.chunk_by(|one, other| is_near(one) == is_near(other)).filter(|run| is_near(&run[0]));
+    let ranges: Vec<[f64; 2]> = runs.map(|run| [run[0].value, run[run.len() - 1].value]).collect();
+    (!ranges.is_empty()).then(|| Band { name: "within one standard error of the lowest".to_owned(), ranges })
 }
 
 /// The mean over the trainings of a trial. `None` if one has no value.
@@ -212,7 +219,7 @@ fn gap(sweep: &SweepFiles, line: &Line) -> Option<Markup> {
         Series { name: "train, mean over the last epoch".to_owned(), style: SeriesStyle::Line(0), points: of(|result| result.train_loss) },
         Series { name: "validation".to_owned(), style: SeriesStyle::Dashed(1), points: validation },
     ];
-    Some(line.plot(sweep, "Training and validation loss", "data loss", true, series)?.figure())
+    Some(line.plot(sweep, "Training and validation loss", &format!("data loss ({})", sweep.loss_unit()), true, series)?.figure())
 }
 
 /// What ranks the trials beside what else could, in nats for each image, and where leave-one-out losses are unreliable.
@@ -250,10 +257,19 @@ fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     [beside, unreliable].into_iter().flatten().map(|plot| plot.figure()).collect()
 }
 
-fn axis_title(criterion: Criterion) -> String {
-    match criterion {
+fn axis_title(sweep: &SweepFiles) -> String {
+    match sweep.study.criterion {
         Criterion::Evidence => "−ln p(data | λ) / m (nats)".to_owned(),
-        Criterion::Loo | Criterion::ValidationLoss => criterion_title(criterion).to_owned(),
+        criterion => format!("{} ({})", criterion_title(criterion), sweep.loss_unit()),
+    }
+}
+
+/// The unit of what ranks the trials, in a word.
+pub(super) fn short_unit(sweep: &SweepFiles) -> &'static str {
+    match sweep.study.criterion {
+        Criterion::Evidence => "nats",
+        _ if sweep.is_classifier => "nats",
+        _ => "MSE",
     }
 }
 

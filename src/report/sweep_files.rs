@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::Criterion;
+use super::curves::loss_unit;
+use crate::config::{ConfigTable, Criterion};
 use crate::error::Error;
 use crate::search::{Ended, FitResult, Plan, Study, SweepFolder};
 use crate::session::Summary;
@@ -15,6 +16,8 @@ pub(super) struct SweepFiles {
     pub(super) study: Study,
     /// What is missing, and why.
     pub(super) missing: Vec<String>,
+    /// Whether the task is to tell classes apart.
+    pub(super) is_classifier: bool,
 }
 
 impl SweepFiles {
@@ -43,7 +46,14 @@ impl SweepFiles {
                 "The chosen trial has not been trained again on all images but the test split yet; `regulus resume` does.".to_owned(),
             );
         }
-        Ok(Self { plan, results, study, missing })
+        let config = ConfigTable::from_toml(&plan.config)?;
+        let is_classifier = config.value("task.kind").and_then(toml::Value::as_str) != Some("denoise");
+        Ok(Self { plan, results, study, missing, is_classifier })
+    }
+
+    /// What the data loss is, with its unit.
+    pub(super) fn loss_unit(&self) -> &'static str {
+        loss_unit(self.is_classifier)
     }
 
     /// The results of a trial that are compared: on a path not those from initial weights.

@@ -33,10 +33,15 @@ fn configs() {
     let sandbox = Sandbox::new();
     sandbox.write("broken.toml", "name = \"a\"\n[data\n");
     sandbox.write("empty.toml", "");
+    sandbox.write("configs/own_digits.toml", "");
     sandbox.write("typo.toml", "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[optimiser]\nkind = \"sgd\"\n");
     let mut messages = Messages(&sandbox, String::new());
     for arguments in [
         vec!["train", "absent.toml"],
+        vec!["train", "quikstart"],
+        vec!["train", "smal"],
+        vec!["train", "configs/own_digit.toml"],
+        vec!["train", "own-digits.toml"],
         vec!["train", "broken.toml"],
         vec!["train", "empty.toml"],
         vec!["train", "typo.toml"],

@@ -1,61 +1,21 @@
-//! The commands and configs of the README and of the manual, the reference in `docs/config.md`, the list of pages, and the links.
+//! The configs of the README and of the manual, the reference in `docs/config.md`, the list of pages, and the links. Their commands are in
+//! `manual_commands.rs`.
 
 use std::path::Path;
 
-use crate::support::{Sandbox, png};
+use crate::support::Sandbox;
 
-fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The commands in blocks marked `sh`. Blocks marked `console` take long, download or build.
-fn commands(text: &str) -> Vec<String> {
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap().trim());
-    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
 /// The README and the pages of the manual.
-fn pages() -> Vec<String> {
+pub(crate) fn pages() -> Vec<String> {
     let docs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
     let mut names: Vec<String> = docs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"));
     names.sort();
     std::iter::once("README.md".to_owned()).chain(names.iter().map(|name| format!("docs/{name}"))).collect()
-}
-
-/// A folder with what the commands name: the configs, an image of a digit, and photographs of two classes.
-fn sandbox() -> Sandbox {
-    let (root, sandbox) = (Path::new(env!("CARGO_MANIFEST_DIR")), Sandbox::new());
-    std::fs::create_dir_all(sandbox.path("configs")).unwrap();
-    for entry in std::fs::read_dir(root.join("configs")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, sandbox.path("configs").join(path.file_name().unwrap())).unwrap();
-    }
-    std::fs::create_dir_all(sandbox.path("examples")).unwrap();
-    std::fs::copy(root.join("examples/digit.png"), sandbox.path("examples/digit.png")).unwrap();
-    for (class, level) in [("cats", 60), ("dogs", 160)] {
-        for index in 0..15_u8 {
-            png(&sandbox.path(&format!("photographs/{class}/{index}.png")), 24, 20, level + index);
-        }
-    }
-    sandbox
-}
-
-#[test]
-fn every_command_runs() {
-    let counts = pages().into_iter().map(|page| {
-        let (sandbox, commands) = (sandbox(), commands(&read(&page)));
-        for command in &commands {
-            let arguments = command.strip_prefix("cargo run --release -- ").or(command.strip_prefix("regulus "));
-            let arguments: Vec<&str> = arguments.unwrap_or_else(|| panic!("`{command}` is no regulus command")).split(' ').collect();
-            let ran = sandbox.run(&arguments);
-            assert_eq!(ran.code(), 0, "{page}: {command}\n{}", ran.stderr());
-        }
-        (page, commands.len())
-    });
-    let counts: Vec<(String, usize)> = counts.filter(|(_, count)| *count > 0).collect();
-    assert!(counts.iter().map(|(_, count)| count).sum::<usize>() > 40, "{counts:?}");
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn a_report_of_several_keys_has_parallel_coordinates_and_messages() {
     check_page(&report);
     says(
         &report,
-        &["4 trials as lines through optimizer.learning_rate, penalty.0.lambda, validation loss. The chosen one has", "diverged"],
+        &["4 trials as lines through optimizer.learning_rate, penalty.0.lambda, validation loss (nats). The chosen one has", "diverged"],
     );
     let study = sandbox.json("s/study.json");
     let message = study["trials"].as_array().unwrap().iter().find_map(|trial| trial["message"].as_str()).unwrap();

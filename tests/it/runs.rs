@@ -80,9 +80,10 @@ fn runs_and_sweeps_are_listed_with_the_numbers_of_their_files() {
     let summary = sandbox.json("artifacts/weak/summary.json");
     let of_test = |key: &str| summary["test"][key].as_f64().unwrap();
     let (loss, accuracy) = (format!(" {:.4} ", of_test("data_loss")), format!(" {:.2} %", 100.0 * of_test("accuracy")));
-    for words in ["completed", "mnist_mini", "l2 on kernels", " 0.1 ", " 3 ", "test", &loss, &accuracy] {
+    for words in ["mnist_mini", "l2 on kernels", " 0.1 ", " 3 ", "test", &loss, &accuracy] {
         assert!(weak.contains(words), "{words} is not in {weak}");
     }
+    assert!(table.starts_with("all have: name small, status completed\n\n"), "{table}");
     assert!(table.contains("artifacts/sweep (sweep)"), "{table}");
 
     assert_eq!(
@@ -243,7 +244,7 @@ fn hundreds_of_runs_are_listed_at_once() {
     let begun = Instant::now();
     let ran = sandbox.ok(&["runs", "--sort", "accuracy", "--filter", "penalty.0.lambda=0.5"]);
     let took = begun.elapsed();
-    assert_eq!(ran.stdout().lines().count(), 801);
+    assert_eq!(ran.stdout().lines().filter(|line| line.starts_with("artifacts/")).count(), 800);
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
@@ -258,4 +259,59 @@ fn runs_of_earlier_versions_are_listed() {
     let rows = fs::read_to_string(sandbox.path("artifacts/cnn_evidence/run/metrics.jsonl")).unwrap();
     assert_eq!((&run["dataset"], &run["status"]), (&"mnist_mini".into(), &"interrupted".into()));
     assert_eq!(run["epochs"].as_u64(), serde_json::from_str::<Value>(rows.lines().last().unwrap()).unwrap()["epoch"].as_u64());
+}
+
+#[test]
+fn a_sweep_has_the_label_of_its_runs_and_the_value_of_its_criterion() {
+    let sandbox = Sandbox::new();
+    for criterion in ["loo", "evidence"] {
+        let dir = format!("artifacts/{criterion}");
+        let sets = ["--set", "train.epochs=1", "--set", "data.train_limit=60", "--set", "model.dropout=0", "--set", "penalty.0.scope=all"];
+        let sweep = ["sweep", "small.toml", "--grid", "penalty.0.lambda=10,100", "--criterion", criterion, "--sweep-dir", &dir];
+        sandbox.ok(&[sweep.as_slice(), &sets].concat());
+    }
+    let all = listed(&sandbox, &[]);
+    let table = sandbox.ok(&["runs"]).stdout();
+    for (criterion, split) in [("loo", "leave-one-out"), ("evidence", "−evidence")] {
+        let (sweep, study) = (&all[&format!("artifacts/{criterion}")], sandbox.json(&format!("artifacts/{criterion}/study.json")));
+        let chosen = &study["trials"][usize::try_from(study["chosen"].as_u64().unwrap()).unwrap()];
+        assert_eq!((&sweep["criterion"], &sweep["criterion_value"]), (&criterion.into(), &chosen["mean"]));
+        assert_eq!((&sweep["data_loss"], &sweep["split"]), (&Value::Null, &Value::Null));
+        assert_eq!(sweep["penalties"], serde_json::json!(["l2 on all"]));
+        assert_eq!(sweep["penalties"], all[&format!("artifacts/{criterion}/refit")]["penalties"]);
+        let line = table.lines().find(|line| line.starts_with(&format!("artifacts/{criterion} (sweep)"))).unwrap();
+        let words = format!(" {split}  {:>6.4} ", chosen["mean"].as_f64().unwrap());
+        assert!(line.contains(&words), "{words} is not in {line}");
+    }
+}
+
+#[test]
+fn the_table_fits_100_columns() {
+    let sandbox = Sandbox::new();
+    let run = |run: &str, sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        sandbox.ok(&[["train", "small.toml", "--no-report", "--set", "train.epochs=1", "--run-dir", run].as_slice(), &sets].concat());
+    };
+    let table = |folder: &str| {
+        let ran = sandbox.ok(&["runs", folder]);
+        assert!(ran.stdout().lines().all(|line| line.chars().count() <= 100), "{}", ran.stdout());
+        (ran.stdout(), ran.stderr())
+    };
+    run("short/a", &[]);
+    run("short/b", &[]);
+    let (out, note) = table("short");
+    let titles: Vec<&str> = out.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(titles, ["run", "name", "status", "dataset", "penalty", "λ", "epochs", "split", "loss", "accuracy", "age"]);
+    assert!(out.lines().nth(1).unwrap().starts_with("short/a  small  completed  mnist_mini  l2 on kernels  ") && note.is_empty(), "{out}");
+    run("long/of_a_folder_with_a_long_name/a", &[]);
+    run("long/of_a_folder_with_a_long_name/b", &["penalty.0.lambda=3"]);
+    let (out, note) = table("long");
+    assert!(out.starts_with("all have: name small, status completed") && note.is_empty(), "{out}{note}");
+    assert!(out.lines().nth(2).unwrap().starts_with("run  ") && !out.lines().nth(2).unwrap().contains("status"), "{out}");
+    run("long/of_a_folder_with_a_long_name/c", &["name=other", "penalty.0.kind=elastic_net", "train.epochs=2", "data.validation=0"]);
+    sandbox.ok(&["train", "small.toml", "--no-report", "--unset", "penalty", "--run-dir", "long/of_a_folder_with_a_long_name/d"]);
+    sandbox.ok(&["sweep", "small.toml", "--grid", "penalty.0.lambda=1,2", "--sweep-dir", "long/of_a_folder_with_a_long_name/e"]);
+    let (out, note) = table("long");
+    assert_eq!(note, "left out, so that the table fits 100 columns: `penalty`; `--json` has all\n", "{out}");
+    assert!(!out.contains("elastic_net") && out.contains("  other  "), "{out}");
 }
