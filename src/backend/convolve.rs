@@ -1,14 +1,16 @@
-//! A convolution by itself: a forward pass of our own, so that inference without Burn has the same bits, and a backward pass of our own except for strides and
-//! groups, where it is Burn's stock one.
+//! A convolution by itself, on images stored channels-last.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
-use burn::tensor::ops::ConvOptions;
-use regulus_kernels::convolve::{self, Convolution, Weights};
+use burn::tensor::TensorData;
+use regulus_kernels::conv2d::{self, Conv2d};
+use regulus_kernels::convolve::Convolution;
+use regulus_kernels::moments::Moments;
 
 use super::fused::path;
 use super::host::{Host, give, in_order};
@@ -22,23 +24,19 @@ pub struct Walk {
     pub padding: [usize; 2],
     /// Groups of channels that are convolved apart.
     pub groups: usize,
-}
-
-impl Walk {
-    fn options(self) -> ConvOptions<2> {
-        ConvOptions::new(self.stride, self.padding, [1, 1], self.groups)
-    }
+    /// Whether the mean and variance of each output channel are computed.
+    pub has_moments: bool,
 }
 
 /// The sizes of a convolution of `images` with `weights`.
 fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> Convolution {
     let (images_shape, weights_shape) = (images.shape(), weights.shape());
-    let Walk { stride, padding, groups } = walk;
+    let Walk { stride, padding, groups, .. } = walk;
     Convolution {
-        inputs: images_shape[1],
+        inputs: images_shape[3],
         outputs: weights_shape[0],
-        height: images_shape[2],
-        width: images_shape[3],
+        height: images_shape[1],
+        width: images_shape[2],
         kernel: [weights_shape[2], weights_shape[3]],
         stride,
         padding,
@@ -46,18 +44,22 @@ fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk:
     }
 }
 
-/// The forward pass.
-pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
+/// Mean and biased variance of each channel, one list after the other; nothing where there are none.
+pub(super) fn statistics(moments: Option<Moments>) -> TensorData {
+    let mut statistics = moments.as_ref().map(Moments::mean).unwrap_or_default();
+    statistics.extend(moments.iter().flat_map(Moments::variance));
+    let channels = statistics.len() / 2;
+    TensorData::new(statistics, [2, channels])
+}
+
+/// The forward pass and the statistics.
+pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> (FloatTensor<B>, TensorData) {
     let convolution = convolution::<B>(images, weights, walk);
-    let images_shape = images.shape();
-    let (batch, [rows, columns]) = (images_shape[0], convolution.sides());
-    let out = in_order::<B, _>(images, |images| {
-        in_order::<B, _>(weights, |weights| {
-            let weights = Weights { kernel: weights, bias: None };
-            convolve::forward(path(), convolution, images, weights, rayon::current_num_threads())
-        })
+    let (batch, [rows, columns], threads) = (images.shape()[0], convolution.sides(), rayon::current_num_threads());
+    let (out, moments) = in_order::<B, _>(images, |images| {
+        in_order::<B, _>(weights, |weights| Conv2d::new(path(), convolution, weights, threads).forward(images, walk.has_moments, threads))
     });
-    give::<B>(out, [batch, convolution.outputs, rows, columns], &images.device())
+    (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments))
 }
 
 #[derive(Debug)]
@@ -79,41 +81,31 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let [images_node, weights_node] = ops.parents;
         let convolution = convolution::<B>(&images, &weights, walk);
         let (threads, device) = (rayon::current_num_threads(), images.device());
-        if let Some(node) = images_node {
-            let found = if convolution.has_image_gradient() {
-                let found = in_order::<B, _>(&gradient, |gradient| {
-                    in_order::<B, _>(&weights, |weights| convolve::image_gradient(path(), convolution, gradient, weights, threads))
-                });
-                give::<B>(found, images.shape(), &device)
-            } else {
-                B::conv2d_x_backward(images.clone(), weights.clone(), gradient.clone(), walk.options())
-            };
-            grads.register::<B>(node.id, found);
-        }
-        if let Some(node) = weights_node {
-            let found = if convolution.has_weight_gradient() {
-                let found = in_order::<B, _>(&images, |images| {
-                    in_order::<B, _>(&gradient, |gradient| convolve::weight_gradient(path(), convolution, images, gradient, threads))
-                });
-                give::<B>(found, weights.shape(), &device)
-            } else {
-                B::conv2d_weight_backward(images, weights, gradient, walk.options())
-            };
-            grads.register::<B>(node.id, found);
-        }
+        in_order::<B, _>(&gradient, |gradient| {
+            if let Some(node) = weights_node {
+                let found = in_order::<B, _>(&images, |images| conv2d::weight_gradient(path(), convolution, images, gradient, threads));
+                grads.register::<B>(node.id, give::<B>(found, weights.shape(), &device));
+            }
+            if let Some(node) = images_node {
+                let found = in_order::<B, _>(&weights, |weights| conv2d::image_gradient(path(), convolution, gradient, weights, threads));
+                grads.register::<B>(node.id, give::<B>(found, images.shape(), &device));
+            }
+        });
     }
 }
 
-/// The forward pass under autodiff.
+/// The forward pass under autodiff, which does not follow the statistics.
 pub(super) fn tracked<B: Host, C: CheckpointStrategy>(
     images: FloatTensor<Autodiff<B, C>>,
     weights: FloatTensor<Autodiff<B, C>>,
     walk: Walk,
-) -> FloatTensor<Autodiff<B, C>> {
+) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
     let ((images, images_node), (weights, weights_node)) = (images.into_parts(), weights.into_parts());
-    let out = forward::<B>(&images, &weights, walk);
-    match Convolve.prepare::<C>([images_node, weights_node]).compute_bound().stateful() {
+    let (out, statistics) = forward::<B>(&images, &weights, walk);
+    let statistics = Autodiff::<B, C>::float_from_data(statistics, &images.device());
+    let out = match Convolve.prepare::<C>([images_node, weights_node]).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(Inputs { images, weights, walk }, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
-    }
+    };
+    (out, statistics)
 }

@@ -9,15 +9,18 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
-use super::batch_norm;
 use super::convolve::{self, Walk};
+use super::epilogue::{self, Epilogue};
 use super::host::{Host, give, in_order, take};
+use super::pool;
 use regulus_kernels::conv::{self, ArgMax, ConvWeights, Pooled};
+use regulus_kernels::conv2d;
 use regulus_kernels::cross_entropy;
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::groups::Groups;
 use regulus_kernels::image::{Geometry, Images, channels_first};
 use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
+use regulus_kernels::pool::Pool;
 use regulus_kernels::simd::Path;
 use regulus_kernels::squares::sum_of_squares;
 use regulus_kernels::update::{self, Adam, Descent, Moments};
@@ -35,15 +38,23 @@ pub trait Fused: Backend {
     ) -> FloatTensor<Self>;
 
     /// See [`convolve`].
-    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self>;
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// See [`batch_norm`].
-    fn batch_norm(
+    /// See [`moments`].
+    fn moments(images: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`epilogue`].
+    fn epilogue(
         images: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        other: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        epilogue: Epilogue,
+    ) -> FloatTensor<Self>;
+
+    /// See [`pool`].
+    fn pool(images: FloatTensor<Self>, pool: Pool) -> FloatTensor<Self>;
 
     /// See [`dense()`].
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
@@ -95,32 +106,63 @@ pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, pa
     Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, padding, channels_last))
 }
 
-/// A convolution by itself, without bias: Burn's `conv2d`, whose backward pass it has.
+/// A convolution by itself, without bias: Burn's `conv2d`; and, where `walk` asks for them, mean and biased variance of each channel of the output, which autodiff
+/// does not follow.
 ///
 /// # Shapes
 ///
-/// - images: `[batch, inputs, height, width]`
+/// - images: `[batch, height, width, inputs]`
 /// - weights: `[outputs, inputs / groups, kernel rows, kernel columns]`
-/// - output: `[batch, outputs, rows, columns]`
+/// - outputs: `[batch, rows, columns, outputs]`; `[2, outputs]` or `[2, 0]`
 #[must_use]
-pub fn convolve(images: Tensor<4>, weights: Tensor<4>, walk: Walk) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as Fused>::convolve(images.into_dispatch(), weights.into_dispatch(), walk))
+pub fn convolve(images: Tensor<4>, weights: Tensor<4>, walk: Walk) -> (Tensor<4>, Tensor<2>) {
+    let (out, statistics) = <Dispatch as Fused>::convolve(images.into_dispatch(), weights.into_dispatch(), walk);
+    (Tensor::from_dispatch(out), Tensor::from_dispatch(statistics))
 }
 
-/// Batch normalization by the statistics of the batch: Burn's `batch_norm_train`; and those statistics, which autodiff does not follow.
+/// Mean and biased variance of each channel, which autodiff does not follow.
 ///
 /// # Shapes
 ///
-/// - images: `[batch, channels, height, width]`
-/// - gamma, beta: `[channels]`
-/// - outputs: `[batch, channels, height, width]`; `[2, channels]`, mean and biased variance
+/// - images: `[batch, height, width, channels]`
+/// - output: `[2, channels]`
 #[must_use]
-pub fn batch_norm(images: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> (Tensor<4>, Tensor<2>) {
-    #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
-    let epsilon = epsilon as f32;
-    let (images, gamma, beta) = (images.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    let (out, statistics) = <Dispatch as Fused>::batch_norm(images, gamma, beta, epsilon);
-    (Tensor::from_dispatch(out), Tensor::from_dispatch(statistics))
+pub fn moments(images: Tensor<4>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Fused>::moments(images.into_dispatch()))
+}
+
+/// What follows a convolution: Burn's `batch_norm` or an addition of the bias, addition of `other`, `relu` and `max_pool2d`.
+///
+/// # Shapes
+///
+/// - images, other: `[batch, height, width, channels]`
+/// - scale (or γ), shift (or β): `[channels]`
+/// - statistics: `[2, channels]`, mean and biased variance
+/// - output: `[batch, height, width, channels]`, half the height and width with a pool
+#[must_use]
+pub fn epilogue(
+    images: Tensor<4>,
+    [scale, shift]: [Tensor<1>; 2],
+    other: Option<Tensor<4>>,
+    statistics: Option<Tensor<2>>,
+    epilogue: Epilogue,
+) -> Tensor<4> {
+    // What is not there is not read.
+    let none = || Tensor::<1>::zeros([1], &scale.device()).into_dispatch();
+    let (other, statistics) = (other.map_or_else(none, Tensor::into_dispatch), statistics.map_or_else(none, Tensor::into_dispatch));
+    let (images, scale, shift) = (images.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Fused>::epilogue(images, scale, shift, other, statistics, epilogue))
+}
+
+/// A pool over windows: Burn's `max_pool2d` and `avg_pool2d`.
+///
+/// # Shapes
+///
+/// - images: `[batch, height, width, channels]`
+/// - output: `[batch, rows, columns, channels]`
+#[must_use]
+pub fn pool(images: Tensor<4>, pool: Pool) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Fused>::pool(images.into_dispatch(), pool))
 }
 
 /// A dense layer, with ReLU where `relu` says so: Burn's `Linear` and `Relu`.
@@ -317,14 +359,30 @@ impl<B: Host> Fused for B {
         Layer::<B> { images: &images, weights: &weights, bias: &bias, padding }.forward(channels_last)
     }
 
-    fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> FloatTensor<B> {
-        convolve::forward::<B>(&images, &weights, walk)
+    fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> (FloatTensor<B>, FloatTensor<B>) {
+        let (out, statistics) = convolve::forward::<B>(&images, &weights, walk);
+        (out, B::float_from_data(statistics, &images.device()))
     }
 
-    fn batch_norm(images: FloatTensor<B>, gamma: FloatTensor<B>, beta: FloatTensor<B>, epsilon: f32) -> (FloatTensor<B>, FloatTensor<B>) {
-        let (out, statistics) = batch_norm::forward::<B>(&images, &gamma, &beta, epsilon);
-        let channels = images.shape()[1];
-        (out, give::<B>(statistics, [2, channels], &images.device()))
+    fn moments(images: FloatTensor<B>) -> FloatTensor<B> {
+        let channels = images.shape()[3];
+        let moments = in_order::<B, _>(&images, |numbers| conv2d::moments(path(), numbers, channels));
+        B::float_from_data(convolve::statistics(moments), &images.device())
+    }
+
+    fn epilogue(
+        images: FloatTensor<B>,
+        scale: FloatTensor<B>,
+        shift: FloatTensor<B>,
+        other: FloatTensor<B>,
+        statistics: FloatTensor<B>,
+        epilogue: Epilogue,
+    ) -> FloatTensor<B> {
+        epilogue::forward::<B>(&epilogue::Inputs { images, scale, shift, other, statistics }, epilogue).0
+    }
+
+    fn pool(images: FloatTensor<B>, pool: Pool) -> FloatTensor<B> {
+        pool::forward::<B>(&images, pool)
     }
 
     fn dense(x: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, relu: bool) -> FloatTensor<B> {

@@ -7,13 +7,15 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, TensorMetadata};
+use burn::backend::{Autodiff, AutodiffBackend, TensorMetadata};
 
-use super::batch_norm;
 use super::convolve::{self, Walk};
+use super::epilogue::{self, Epilogue};
 use super::fused::{Fused, Layer, Norm, geometry, last_to_first, losses, matrix, normed, path, read_images};
 use super::host::{Host, give, in_order};
+use super::pool;
 use regulus_kernels::conv::{ArgMax, Saved};
+use regulus_kernels::pool::Pool;
 use regulus_kernels::{conv, dense, squares};
 
 impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
@@ -36,17 +38,28 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         }
     }
 
-    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> FloatTensor<Self> {
+    fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> (FloatTensor<Self>, FloatTensor<Self>) {
         convolve::tracked::<B, C>(images, weights, walk)
     }
 
-    fn batch_norm(
+    fn moments(images: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (images, _) = images.into_parts();
+        Self::from_inner(<B as Fused>::moments(images))
+    }
+
+    fn epilogue(
         images: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        batch_norm::tracked::<B, C>(images, gamma, beta, epsilon).into()
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        other: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        epilogue: Epilogue,
+    ) -> FloatTensor<Self> {
+        epilogue::tracked::<B, C>([images, scale, shift, other, statistics], epilogue)
+    }
+
+    fn pool(images: FloatTensor<Self>, pool: Pool) -> FloatTensor<Self> {
+        pool::tracked::<B, C>(images, pool)
     }
 
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self> {

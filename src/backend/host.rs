@@ -3,6 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{TensorData, read_sync};
+use regulus_kernels::image::channels_last;
 
 /// A backend whose tensors can be read as slices.
 pub trait Host: Backend {
@@ -24,6 +25,12 @@ pub(super) fn in_order<B: Host, R>(tensor: &FloatTensor<B>, read: impl FnOnce(&[
         });
         if ordered {
             return read(&numbers[..count]);
+        }
+        // Images stored channels-first that are seen channels-last.
+        if let (&[_, height, width, channels], &[image, row, column, channel]) = (shape.as_slice(), strides)
+            && [image, row, column, channel] == [channels * height * width, width, 1, height * width]
+        {
+            return read(&channels_last(&numbers[..count], height * width, channels, rayon::current_num_threads()));
         }
         let mut ordered = Vec::with_capacity(count);
         for mut element in 0..count {

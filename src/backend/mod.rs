@@ -1,10 +1,11 @@
 //! Backends and their devices. The only place that knows cargo features.
 
-mod batch_norm;
 mod convolve;
+mod epilogue;
 pub mod fused;
 mod fused_autodiff;
 mod host;
+mod pool;
 mod threads;
 
 use burn::prelude::{Device, Tensor};
@@ -12,6 +13,7 @@ use burn::prelude::{Device, Tensor};
 use burn::tensor::DeviceType;
 
 pub use convolve::Walk;
+pub use epilogue::{AffineKind, Epilogue};
 pub use threads::{Threads, keep_awake};
 
 use crate::config::{Backend, BackendKind, Implementation};

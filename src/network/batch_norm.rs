@@ -8,9 +8,6 @@ use burn::prelude::*;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use regulus_model::graph;
 
-use crate::backend::fused;
-use crate::config::Implementation;
-
 /// γ, β and running statistics, each `[channels]`.
 #[derive(Module, Debug)]
 pub(super) struct BatchNorm {
@@ -27,6 +24,17 @@ pub(super) struct BatchNorm {
 pub struct BatchStatistics {
     mean: Tensor<1>,
     variance: Tensor<1>,
+}
+
+impl BatchStatistics {
+    /// Those of mean and biased variance, `[2, channels]`, over `count` numbers.
+    pub(super) fn of(moments: Tensor<2>, count: usize) -> Self {
+        let [_, channels] = moments.dims();
+        let count = count as f64;
+        let mean = moments.clone().slice(s![0..1, ..]).reshape([channels]);
+        let variance = moments.slice(s![1..2, ..]).reshape([channels]).mul_scalar(count / (count - 1.0));
+        Self { mean, variance }
+    }
 }
 
 impl BatchNorm {
@@ -49,18 +57,19 @@ impl BatchNorm {
         batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.op.epsilon)
     }
 
-    /// Feature maps by the batch's own statistics, which it gives too.
-    pub(super) fn forward_training_maps(&self, x: Tensor<4>, implementation: Implementation) -> (Tensor<4>, BatchStatistics) {
-        if implementation == Implementation::Stock {
-            return self.forward_training(x);
-        }
-        let [batch, channels, height, width] = x.dims();
-        let count = (batch * height * width) as f64;
-        let (out, statistics) = fused::batch_norm(x, self.weight.val(), self.bias.val(), self.op.epsilon);
-        let statistics = statistics.inner();
-        let mean = statistics.clone().slice(s![0..1, ..]).reshape([channels]);
-        let variance = statistics.slice(s![1..2, ..]).reshape([channels]).mul_scalar(count / (count - 1.0));
-        (out, BatchStatistics { mean, variance })
+    /// γ and β.
+    pub(super) fn scale_and_shift(&self) -> [Tensor<1>; 2] {
+        [self.weight.val(), self.bias.val()]
+    }
+
+    /// The running mean and variance, `[2, channels]`.
+    pub(super) fn running_statistics(&self) -> Tensor<2> {
+        Tensor::stack(vec![self.running_mean.val(), self.running_var.val()], 0)
+    }
+
+    /// What is added to a variance.
+    pub(super) const fn epsilon(&self) -> f64 {
+        self.op.epsilon
     }
 
     /// By the batch's own statistics, which it gives too.

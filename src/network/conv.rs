@@ -6,7 +6,6 @@ use burn::prelude::*;
 use regulus_model::graph;
 
 use crate::backend::{Walk, fused};
-use crate::config::Implementation;
 
 /// A convolution whose weights are 0.
 pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2d {
@@ -20,17 +19,8 @@ pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2
         .init(device)
 }
 
-/// A convolution that no pool follows.
-pub(super) fn forward(conv: &Conv2d, op: &graph::Conv, x: Tensor<4>, implementation: Implementation) -> Tensor<4> {
-    match implementation {
-        Implementation::Stock => conv.forward(x),
-        Implementation::Fused => {
-            let walk = Walk { stride: op.stride, padding: op.padding, groups: op.groups };
-            let out = fused::convolve(x, conv.weight.val(), walk);
-            match &conv.bias {
-                Some(bias) => out + bias.val().reshape([1, op.outputs, 1, 1]),
-                None => out,
-            }
-        }
-    }
+/// The convolution of images `[batch, height, width, channels]`, without its bias, by the kernels; and the moments of its channels, where they are asked for.
+pub(super) fn forward_channels_last(conv: &Conv2d, op: &graph::Conv, images: Tensor<4>, has_moments: bool) -> (Tensor<4>, Tensor<2>) {
+    let walk = Walk { stride: op.stride, padding: op.padding, groups: op.groups, has_moments };
+    fused::convolve(images, conv.weight.val(), walk)
 }

@@ -8,13 +8,13 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use rand_chacha::ChaCha8Rng;
-use regulus_model::fusion::{self, Stage, StageKind};
+use regulus_model::fusion::{self, Epilogue, Stage, StageKind};
 use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 
 use super::batch_norm::{BatchNorm, BatchStatistics};
 use super::output::{Output, pointwise};
 use super::{conv, dense, dropout, pool};
-use crate::backend::{ComputeDevice, Threads, fused};
+use crate::backend::{self, AffineKind, ComputeDevice, Threads, fused};
 use crate::config::{Implementation, Init};
 use crate::seed::Seed;
 
@@ -58,7 +58,7 @@ impl Plan {
         let nodes = graph.nodes();
         let mut uses = vec![0; nodes.len() + 1];
         uses[graph.output()] = 1;
-        for source in stages.iter().flat_map(|stage| graph.sources(stage.first())) {
+        for source in stages.iter().flat_map(|stage| &stage.inputs) {
             uses[Self::value(graph, *source)] += 1;
         }
         let slot = |index: usize| {
@@ -86,7 +86,11 @@ impl Plan {
 /// How a pass computes what training and evaluation do differently.
 enum Mode<'a> {
     Evaluation,
-    Training { chance: &'a mut ChaCha8Rng, statistics: Vec<BatchStatistics> },
+    /// The statistics are those of each normalization that has been computed, with its index among all.
+    Training {
+        chance: &'a mut ChaCha8Rng,
+        statistics: Vec<(usize, BatchStatistics)>,
+    },
 }
 
 impl Network {
@@ -193,8 +197,9 @@ impl Network {
     pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Output, Vec<BatchStatistics>) {
         let mut mode = Mode::Training { chance, statistics: Vec::new() };
         let output = self.pass(images, &mut mode);
-        let Mode::Training { statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };
-        (output, statistics)
+        let Mode::Training { mut statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };
+        statistics.sort_by_key(|(slot, _)| *slot);
+        (output, statistics.into_iter().map(|(_, statistics)| statistics).collect())
     }
 
     /// The network with running statistics that have taken a batch in.
@@ -221,10 +226,13 @@ impl Network {
                 let value = if left[at] == 0 { values[at].take() } else { values[at].clone() };
                 value.unwrap_or_else(|| unreachable!("the inputs of a node are before it"))
             };
-            let inputs: Vec<Output> = graph.sources(stage.first()).iter().map(&mut take).collect();
+            let inputs: Vec<Output> = stage.inputs.iter().map(&mut take).collect();
             values[stage.last()] = Some(self.stage(stage, inputs, mode));
         }
-        values[graph.output()].take().unwrap_or_else(|| unreachable!("every node has been computed"))
+        match values[graph.output()].take().unwrap_or_else(|| unreachable!("every node has been computed")) {
+            last @ Output::ChannelsLast(_) => Output::Map(last.map()),
+            output => output,
+        }
     }
 
     fn stage(&self, stage: &Stage, inputs: Vec<Output>, mode: &mut Mode) -> Output {
@@ -237,6 +245,26 @@ impl Network {
                 let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
                 Output::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
             }
+            (StageKind::Conv(epilogue), Op::Conv(op)) => {
+                let (conv, images) = (&self.conv[self.slot(first)], next().channels_last());
+                let has_moments = epilogue.norm.is_some() && matches!(mode, Mode::Training { .. });
+                let (out, moments) = conv::forward_channels_last(conv, op, images, has_moments);
+                if epilogue == Epilogue::default() && conv.bias.is_none() {
+                    return Output::ChannelsLast(out);
+                }
+                let other = (stage.inputs.len() > 1).then(|| next().channels_last());
+                self.epilogue(epilogue, out, other, conv.bias.as_ref().map(Param::val), Some(moments), mode)
+            }
+            (StageKind::BatchNorm(epilogue), _) => {
+                let (x, has_other) = (next(), stage.inputs.len() > 1);
+                let is_vector = matches!(x, Output::Vector(_));
+                let (images, other) = (x.channels_last(), has_other.then(|| next().channels_last()));
+                let moments = matches!(mode, Mode::Training { .. }).then(|| fused::moments(images.clone()));
+                match self.epilogue(epilogue, images, other, None, moments, mode) {
+                    Output::ChannelsLast(out) if is_vector => Output::Vector(out.flatten(1, 3)),
+                    out => out,
+                }
+            }
             (StageKind::Dense { relu }, _) => {
                 let dense = &self.dense[self.slot(first)];
                 let weights = dense.weight.val();
@@ -247,49 +275,83 @@ impl Network {
         }
     }
 
-    /// One node by itself, with stock operations.
+    /// What follows a convolution. `moments` are those of the batch, in training.
+    fn epilogue(
+        &self,
+        epilogue: Epilogue,
+        images: Tensor<4>,
+        other: Option<Tensor<4>>,
+        bias: Option<Tensor<1>>,
+        moments: Option<Tensor<2>>,
+        mode: &mut Mode,
+    ) -> Output {
+        let Epilogue { norm, steps } = epilogue;
+        let [batch, height, width, channels] = images.dims();
+        let Some(norm) = norm else {
+            let ones = Tensor::ones([channels], &images.device());
+            let shift = bias.unwrap_or_else(|| ones.zeros_like());
+            let epilogue = backend::Epilogue { steps, affine: AffineKind::Given };
+            return Output::ChannelsLast(fused::epilogue(images, [ones, shift], other, None, epilogue));
+        };
+        let slot = self.slot(norm);
+        let norm = &self.batch_norm[slot];
+        let (statistics, affine) = match mode {
+            Mode::Evaluation => (norm.running_statistics(), AffineKind::FixedStatistics { epsilon: norm.epsilon() }),
+            Mode::Training { statistics, .. } => {
+                let moments = moments.unwrap_or_else(|| unreachable!("the moments of a batch are computed in training"));
+                statistics.push((slot, BatchStatistics::of(moments.clone().inner(), batch * height * width)));
+                (moments, AffineKind::BatchStatistics { epsilon: norm.epsilon() })
+            }
+        };
+        let epilogue = backend::Epilogue { steps, affine };
+        Output::ChannelsLast(fused::epilogue(images, norm.scale_and_shift(), other, Some(statistics), epilogue))
+    }
+
+    /// One node by itself.
     fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
         let x = next();
         match op {
-            Op::Conv(op) => Output::Map(conv::forward(&self.conv[self.slot(index)], op, x.map(), self.implementation)),
+            Op::Conv(_) => Output::Map(self.conv[self.slot(index)].forward(x.map())),
             Op::Dense(_) => Output::Vector(self.dense[self.slot(index)].forward(x.vector())),
             Op::BatchNorm(_) => {
-                let norm = &self.batch_norm[self.slot(index)];
+                let slot = self.slot(index);
+                let norm = &self.batch_norm[slot];
                 match mode {
                     Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
                     Mode::Training { statistics, .. } => {
-                        let (x, batch) = match x {
-                            Output::Map(x) => {
-                                let (x, batch) = norm.forward_training_maps(x, self.implementation);
-                                (Output::Map(x), batch)
-                            }
-                            Output::Vector(x) => {
-                                let (x, batch) = norm.forward_training(x);
-                                (Output::Vector(x), batch)
-                            }
-                        };
-                        statistics.push(batch);
-                        x
+                        let x = if let Output::ChannelsLast(_) = x { Output::Map(x.map()) } else { x };
+                        pointwise!(x, x => {
+                            let (x, batch) = norm.forward_training(x);
+                            statistics.push((slot, batch));
+                            x
+                        })
                     }
                 }
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),
             Op::Relu6(_) => pointwise!(x, x => relu6(x)),
+            Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_)
+                if self.implementation == Implementation::Fused =>
+            {
+                pool::channels_last(op, x.channels_last())
+            }
             Op::MaxPool(op) => Output::Map(pool::max(op, x.map())),
             Op::AveragePool(op) => Output::Map(pool::average(op, x.map())),
             Op::GlobalAveragePool(_) => Output::Vector(pool::global_average(x.map())),
             Op::GlobalMaxPool(_) => Output::Vector(pool::global_max(x.map())),
             Op::Add(_) => match (x, next()) {
-                (Output::Map(left), Output::Map(right)) => Output::Map(left + right),
-                (left, right) => Output::Vector(left.vector() + right.vector()),
+                (left @ Output::Vector(_), right) => Output::Vector(left.vector() + right.vector()),
+                (Output::Map(left), right) => Output::Map(left + right.map()),
+                (left, right) => Output::ChannelsLast(left.channels_last() + right.channels_last()),
             },
             Op::Subtract(_) => match (x, next()) {
-                (Output::Map(left), Output::Map(right)) => Output::Map(left - right),
-                (left, right) => Output::Vector(left.vector() - right.vector()),
+                (left @ Output::Vector(_), right) => Output::Vector(left.vector() - right.vector()),
+                (Output::Map(left), right) => Output::Map(left - right.map()),
+                (left, right) => Output::ChannelsLast(left.channels_last() - right.channels_last()),
             },
             Op::Flatten(_) => match x {
-                Output::Map(x) => Output::Vector(x.flatten(1, 3)),
                 Output::Vector(x) => Output::Vector(x),
+                map => Output::Vector(map.map().flatten(1, 3)),
             },
             Op::Dropout(op) => match mode {
                 Mode::Evaluation => x,

@@ -9,6 +9,8 @@ use crate::backend::numbers;
 pub enum Output {
     /// `[batch, channels, height, width]`.
     Map(Tensor<4>),
+    /// The same as `[batch, height, width, channels]`.
+    ChannelsLast(Tensor<4>),
     /// `[batch, length]`.
     Vector(Tensor<2>),
 }
@@ -23,7 +25,21 @@ impl Output {
     pub fn map(self) -> Tensor<4> {
         match self {
             Self::Map(map) => map,
+            Self::ChannelsLast(map) => map.permute([0, 3, 1, 2]),
             Self::Vector(vector) => panic!("vectors {:?} where the graph must give feature maps", vector.dims()),
+        }
+    }
+
+    /// The feature maps as `[batch, height, width, channels]`; vectors are maps of one pixel.
+    #[must_use]
+    pub(super) fn channels_last(self) -> Tensor<4> {
+        match self {
+            Self::Map(map) => map.permute([0, 2, 3, 1]),
+            Self::ChannelsLast(map) => map,
+            Self::Vector(vector) => {
+                let [batch, length] = vector.dims();
+                vector.reshape([batch, 1, 1, length])
+            }
         }
     }
 
@@ -36,7 +52,7 @@ impl Output {
     pub fn vector(self) -> Tensor<2> {
         match self {
             Self::Vector(vector) => vector,
-            Self::Map(map) => panic!("feature maps {:?} where the graph must give vectors", map.dims()),
+            Self::Map(map) | Self::ChannelsLast(map) => panic!("feature maps {:?} where the graph must give vectors", map.dims()),
         }
     }
 
@@ -44,7 +60,7 @@ impl Output {
     #[must_use]
     pub fn numbers(self) -> Vec<f32> {
         match self {
-            Self::Map(map) => numbers(map),
+            Self::Map(_) | Self::ChannelsLast(_) => numbers(self.map()),
             Self::Vector(vector) => numbers(vector),
         }
     }
@@ -55,6 +71,7 @@ macro_rules! pointwise {
     ($value:expr, $x:ident => $result:expr) => {
         match $value {
             Output::Map($x) => Output::Map($result),
+            Output::ChannelsLast($x) => Output::ChannelsLast($result),
             Output::Vector($x) => Output::Vector($result),
         }
     };

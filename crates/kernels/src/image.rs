@@ -105,6 +105,26 @@ pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads
     filled(threads, images.len() / size, out, Size::NONE, task).0
 }
 
+/// Images `[image, channel, position]` as `[image, position, channel]`, on the caller's thread alone if `threads` is 1.
+///
+/// # Panics
+///
+/// When the numbers are not those of whole images.
+#[must_use]
+pub fn channels_last(images: &[f32], positions: usize, channels: usize, threads: usize) -> Vec<f32> {
+    let size = (positions * channels).max(1);
+    let out = Size { length: images.len(), per_task: size };
+    let task = |number, out: &mut [f32], _: &mut [u8]| {
+        let image = &images[number * size..][..size];
+        for (position, to) in out.chunks_exact_mut(channels).enumerate() {
+            for (channel, to) in to.iter_mut().enumerate() {
+                *to = image[channel * positions + position];
+            }
+        }
+    };
+    filled(threads, images.len() / size, out, Size::NONE, task).0
+}
+
 /// What a convolution reads at one position: `runs` runs of `run` numbers side by side.
 ///
 /// Images of many channels are stored channels-last with zeros around, and a run is a row of the kernel. Images of few channels are laid

@@ -1,5 +1,5 @@
-//! Fast paths for CPUs, on slices: what the training step spends its time in, each with its gradient; and for inference the forward passes of general
-//! convolutions ([`convolve`]), pools ([`pool`]) and elementwise operations ([`pointwise`]).
+//! Fast paths for CPUs, on slices: what the training step spends its time in, each with its gradient; and elementwise operations for
+//! inference ([`pointwise`]).
 //!
 //! They know nothing of tensors; `regulus` makes Burn operations of them, and `regulus-model` runs a trained network on them. The same source is compiled
 //! for each set of vector instructions, and [`simd`] picks one when the program runs. Work is split the same way on any number of threads, so
@@ -10,11 +10,12 @@
 #![expect(clippy::needless_range_loop, reason = "counted loops over registers are unrolled")]
 #![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
 
-pub mod batch_norm;
 pub mod conv;
+pub mod conv2d;
 pub mod convolve;
 pub mod cross_entropy;
 pub mod dense;
+pub mod epilogue;
 mod fill;
 pub mod groups;
 pub mod image;

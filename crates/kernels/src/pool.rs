@@ -1,15 +1,30 @@
-//! Pools over windows and over whole channels. Images are `[image, channel, row, column]`. With `threads` 1 the caller's thread does all.
+//! Pools over windows. Images are channels-last, `[image, row, column, channel]`. With `threads` 1 the caller's thread does all.
 
 use pulp::{Simd, WithSimd};
 
+use crate::epilogue::is_larger;
 use crate::fill::{Size, filled};
+use crate::registers::{load, store};
 use crate::simd::Path;
 use crate::split::WORTHWHILE;
 use crate::strided::Axis;
 
+/// What becomes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The largest number; what is around the image never is. NaN where the window has one.
+    Max,
+    /// The sum, row by row, divided by the size of the window: around the image are zeros, which count.
+    Average,
+}
+
 /// The sizes of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
+    /// What becomes of a window.
+    pub kind: Kind,
+    /// Channels.
+    pub channels: usize,
     /// Rows of the input.
     pub height: usize,
     /// Columns of the input.
@@ -23,6 +38,12 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The pool whose only window is the whole image.
+    #[must_use]
+    pub const fn global(kind: Kind, channels: usize, height: usize, width: usize) -> Self {
+        Self { kind, channels, height, width, kernel: [height, width], stride: [1; 2], padding: [0; 2] }
+    }
+
     /// Rows and columns of the output.
     #[must_use]
     pub fn sides(&self) -> [usize; 2] {
@@ -36,135 +57,148 @@ impl Pool {
     const fn columns(&self) -> Axis {
         Axis { side: self.width, stride: self.stride[1], padding: self.padding[1] }
     }
+
+    const fn image_size(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    fn output_size(&self) -> usize {
+        self.sides().iter().product::<usize>() * self.channels
+    }
+
+    /// The pixels of the window at a row and a column of the output, row by row, as offsets in an image.
+    #[inline(always)]
+    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+        let (rows, columns, width, channels) = (self.rows(), self.columns(), self.width, self.channels);
+        let [height_of, width_of] = self.kernel;
+        let down = (0..height_of).filter_map(move |y| rows.index(row, y));
+        down.flat_map(move |y| (0..width_of).filter_map(move |x| columns.index(column, x)).map(move |x| (y * width + x) * channels))
+    }
+
+    #[inline(always)]
+    fn divisor<S: Simd>(&self, simd: S) -> S::f32s {
+        simd.splat_f32s((self.kernel[0] * self.kernel[1]) as f32)
+    }
 }
 
-/// The largest number of each window; what is around the image never is. NaN where the window has one.
+/// The pooled images.
+///
+/// # Panics
+///
+/// When the images are not of the pool's sizes.
 #[must_use]
-pub fn max(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f32> {
-    pooled(path, pool, images, largest(), threads)
-}
-
-/// The sum of each window, row by row, divided by the size of the window: around the image are zeros, which count.
-#[must_use]
-pub fn average(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f32> {
-    pooled(path, pool, images, mean(pool.kernel[0] * pool.kernel[1]), threads)
-}
-
-/// The largest number of each channel of `positions` numbers; NaN where it has one. `[image, channel]`.
-#[must_use]
-pub fn global_max(images: &[f32], positions: usize, threads: usize) -> Vec<f32> {
-    global(images, positions, largest(), threads)
-}
-
-/// The sum of each channel of `positions` numbers, in order, divided by `positions`. `[image, channel]`.
-#[must_use]
-pub fn global_average(images: &[f32], positions: usize, threads: usize) -> Vec<f32> {
-    global(images, positions, mean(positions), threads)
-}
-
-/// How the numbers of a window become one.
-#[derive(Clone, Copy)]
-struct Reduction<F> {
-    /// The result for no numbers.
-    identity: f32,
-    /// The result so far and the next number become the next result.
-    combine: F,
-    /// What the last result is divided by.
-    divisor: Option<f32>,
-}
-
-/// The largest number: the first of equal ones, NaN before all.
-fn largest() -> Reduction<impl Fn(f32, f32) -> f32 + Copy + Sync> {
-    Reduction { identity: f32::NEG_INFINITY, combine: larger, divisor: None }
-}
-
-#[inline(always)]
-fn larger(largest: f32, number: f32) -> f32 {
-    if number > largest || number.is_nan() { number } else { largest }
-}
-
-/// The sum divided by `count`.
-fn mean(count: usize) -> Reduction<impl Fn(f32, f32) -> f32 + Copy + Sync> {
-    Reduction { identity: 0.0, combine: |sum, number| sum + number, divisor: Some(count as f32) }
-}
-
-fn pooled<F: Fn(f32, f32) -> f32 + Copy + Sync>(
-    path: Path,
-    pool: Pool,
-    images: &[f32],
-    reduction: Reduction<F>,
-    threads: usize,
-) -> Vec<f32> {
-    let (area, [rows, columns]) = (pool.height * pool.width, pool.sides());
-    let (channels, positions) = (images.len() / area, rows * columns);
-    assert_eq!(images.len(), channels * area, "whole channels for {pool:?}");
-    let per_task = WORTHWHILE.div_ceil(positions * pool.kernel[0] * pool.kernel[1]);
-    let out = Size { length: channels * positions, per_task: per_task * positions };
+pub fn forward(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f32> {
+    let batch = images.len() / pool.image_size();
+    assert_eq!(images.len(), batch * pool.image_size(), "images for {pool:?}");
+    let [rows, columns] = pool.sides();
+    let line = columns * pool.channels;
+    let per_task = WORTHWHILE.div_ceil(line * pool.kernel[0] * pool.kernel[1]);
+    let out = Size { length: batch * rows * line, per_task: per_task * line };
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
-        let images = &images[number * per_task * area..];
-        path.run(Task { pool, images, reduction, out });
+        path.run(Lines { pool, images, first: number * per_task, out });
     };
-    filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
+    filled(threads, (batch * rows).div_ceil(per_task), out, Size::NONE, task).0
 }
 
-/// The first channels of `images`, as many as `out` has.
-struct Task<'a, F> {
+/// Output rows from `first` on, of all images one after the other.
+struct Lines<'a> {
     pool: Pool,
     images: &'a [f32],
-    reduction: Reduction<F>,
+    first: usize,
     out: &'a mut [f32],
 }
 
-impl<F: Fn(f32, f32) -> f32> WithSimd for Task<'_, F> {
+impl WithSimd for Lines<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { pool, images, reduction, out } = self;
-        let Reduction { identity, combine, divisor } = reduction;
-        let [rows, columns] = pool.sides();
-        for (channel, out) in images.chunks_exact(pool.height * pool.width).zip(out.chunks_exact_mut(rows * columns)) {
-            for (window, out) in out.chunks_exact_mut(columns).enumerate() {
-                out.fill(identity);
-                for row in (0..pool.kernel[0]).filter_map(|y| pool.rows().index(window, y)) {
-                    let row = &channel[row * pool.width..][..pool.width];
-                    for x in 0..pool.kernel[1] {
-                        pool.columns().for_each_pair(x, row, out, |result, number| *result = combine(*result, number));
-                    }
-                }
-                if let Some(divisor) = divisor {
-                    out.iter_mut().for_each(|sum| *sum /= divisor);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pool, images, first, out } = self;
+        let ([rows, columns], channels) = (pool.sides(), pool.channels);
+        for (line, out) in (first..).zip(out.chunks_exact_mut(columns * channels)) {
+            let image = &images[line / rows * pool.image_size()..][..pool.image_size()];
+            for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+                let window = pool.window(line % rows, column);
+                for channel in (0..channels).step_by(S::F32_LANES) {
+                    let count = S::F32_LANES.min(channels - channel);
+                    let numbers = window.clone().map(|pixel| load(simd, &image[pixel + channel..][..count]));
+                    let result = match pool.kind {
+                        Kind::Max => numbers.fold(simd.splat_f32s(f32::NEG_INFINITY), |largest, number| {
+                            simd.select_f32s(is_larger(simd, number, largest), number, largest)
+                        }),
+                        Kind::Average => {
+                            let sum = numbers.fold(simd.splat_f32s(0.0), |sum, number| simd.add_f32s(sum, number));
+                            simd.div_f32s(sum, pool.divisor(simd))
+                        }
+                    };
+                    store(simd, &mut out[channel..][..count], result);
                 }
             }
         }
     }
 }
 
-/// Channels reduced at once, because each result waits for the one before it.
-const CHANNELS: usize = 8;
-
-fn global<F: Fn(f32, f32) -> f32 + Copy + Sync>(images: &[f32], positions: usize, reduction: Reduction<F>, threads: usize) -> Vec<f32> {
-    let Reduction { identity, combine, divisor } = reduction;
-    let channels = images.len() / positions;
-    assert_eq!(images.len(), channels * positions, "whole channels of {positions} numbers");
-    let per_task = WORTHWHILE.div_ceil(positions).next_multiple_of(CHANNELS);
-    let out = Size { length: channels, per_task };
+/// The gradient of the images for that of the output. Of equal largest numbers the first one gets it.
+///
+/// # Panics
+///
+/// When the slices are not of the pool's sizes.
+#[must_use]
+pub fn backward(path: Path, pool: Pool, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
+    let batch = images.len() / pool.image_size();
+    assert_eq!([images.len(), gradient.len()], [batch * pool.image_size(), batch * pool.output_size()], "slices for {pool:?}");
+    let out = Size { length: images.len(), per_task: pool.image_size() };
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
-        let images = &images[number * per_task * positions..];
-        for (images, out) in images.chunks(CHANNELS * positions).zip(out.chunks_mut(CHANNELS)) {
-            // The channels that are missing from the last eight are the first one again.
-            let channels: [&[f32]; CHANNELS] =
-                std::array::from_fn(|channel| &images[if channel < out.len() { channel * positions } else { 0 }..][..positions]);
-            let mut results = [identity; CHANNELS];
-            for position in 0..positions {
-                for channel in 0..CHANNELS {
-                    results[channel] = combine(results[channel], channels[channel][position]);
+        let image = &images[number * pool.image_size()..][..pool.image_size()];
+        let gradient = &gradient[number * pool.output_size()..][..pool.output_size()];
+        path.run(Back { pool, image, gradient, out });
+    };
+    filled(threads, batch, out, Size::NONE, task).0
+}
+
+/// The gradient of an image.
+struct Back<'a> {
+    pool: Pool,
+    image: &'a [f32],
+    gradient: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Back<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { pool, image, gradient, out } = self;
+        let ([_, columns], channels) = (pool.sides(), pool.channels);
+        for (index, gradient) in gradient.chunks_exact(channels).enumerate() {
+            let window = pool.window(index / columns, index % columns);
+            for channel in (0..channels).step_by(S::F32_LANES) {
+                let count = S::F32_LANES.min(channels - channel);
+                let at = |pixel: usize| pixel + channel..pixel + channel + count;
+                let slope = load(simd, &gradient[at(0)]);
+                if pool.kind == Kind::Average {
+                    let each = simd.div_f32s(slope, pool.divisor(simd));
+                    for pixel in window.clone() {
+                        let sum = simd.add_f32s(load(simd, &out[at(pixel)]), each);
+                        store(simd, &mut out[at(pixel)], sum);
+                    }
+                    continue;
+                }
+                let largest = window.clone().fold(simd.splat_f32s(f32::NEG_INFINITY), |largest, pixel| {
+                    let number = load(simd, &image[at(pixel)]);
+                    simd.select_f32s(is_larger(simd, number, largest), number, largest)
+                });
+                let (mut left, zero) = (slope, simd.splat_f32s(0.0));
+                for pixel in window.clone() {
+                    let is_largest = simd.equal_f32s(load(simd, &image[at(pixel)]), largest);
+                    let sum = simd.add_f32s(load(simd, &out[at(pixel)]), simd.select_f32s(is_largest, left, zero));
+                    store(simd, &mut out[at(pixel)], sum);
+                    left = simd.select_f32s(is_largest, zero, left);
                 }
             }
-            out.iter_mut().zip(results).for_each(|(out, result)| *out = divisor.map_or(result, |divisor| result / divisor));
         }
-    };
-    filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
+    }
 }
 
 #[cfg(test)]
@@ -173,19 +207,20 @@ mod tests {
 
     const NONE: f32 = f32::NEG_INFINITY;
 
-    fn pool(sides: [usize; 2], kernel: usize, stride: usize, padding: usize) -> Pool {
-        Pool { height: sides[0], width: sides[1], kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }
+    fn pool(kind: Kind, sides: [usize; 2], kernel: usize, stride: usize, padding: usize) -> Pool {
+        Pool { kind, channels: 1, height: sides[0], width: sides[1], kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }
     }
 
     #[test]
     fn the_largest_and_the_mean_of_windows_are_those_by_hand() {
         let image: Vec<f32> = (1..=12_u8).map(f32::from).collect();
         for path in Path::all() {
-            assert_eq!(max(path, pool([3, 4], 2, 1, 0), &image, 1), [6.0, 7.0, 8.0, 10.0, 11.0, 12.0]);
-            assert_eq!(max(path, pool([3, 4], 2, 2, 0), &image, 1), [6.0, 8.0]);
-            assert_eq!(average(path, pool([3, 4], 2, 1, 0), &image, 1), [3.5, 4.5, 5.5, 7.5, 8.5, 9.5]);
+            let of = |kind, kernel, stride, padding| forward(path, pool(kind, [3, 4], kernel, stride, padding), &image, 1);
+            assert_eq!(of(Kind::Max, 2, 1, 0), [6.0, 7.0, 8.0, 10.0, 11.0, 12.0]);
+            assert_eq!(of(Kind::Max, 2, 2, 0), [6.0, 8.0]);
+            assert_eq!(of(Kind::Average, 2, 1, 0), [3.5, 4.5, 5.5, 7.5, 8.5, 9.5]);
             // 1 + 2 + 5 + 6 = 14 of nine numbers, five of them zeros around.
-            assert_eq!(average(path, pool([3, 4], 3, 2, 1), &image, 1), [14.0 / 9.0, 30.0 / 9.0, 30.0 / 9.0, 54.0 / 9.0]);
+            assert_eq!(of(Kind::Average, 3, 2, 1), [14.0 / 9.0, 30.0 / 9.0, 30.0 / 9.0, 54.0 / 9.0]);
         }
     }
 
@@ -193,7 +228,8 @@ mod tests {
     fn padding_is_never_the_largest() {
         let image = [-3.0, NONE, NONE, NONE];
         for path in Path::all() {
-            assert_eq!(max(path, pool([2, 2], 2, 1, 1), &image, 1), [-3.0, -3.0, NONE, -3.0, -3.0, NONE, NONE, NONE, NONE]);
+            let found = forward(path, pool(Kind::Max, [2, 2], 2, 1, 1), &image, 1);
+            assert_eq!(found, [-3.0, -3.0, NONE, -3.0, -3.0, NONE, NONE, NONE, NONE]);
         }
     }
 
@@ -201,22 +237,24 @@ mod tests {
     fn a_window_with_nan_gives_nan() {
         let mut image = vec![1.0; 16];
         image[5] = f32::NAN;
-        for path in Path::all() {
-            let nan: Vec<bool> = max(path, pool([4, 4], 2, 2, 0), &image, 1).iter().map(|number| number.is_nan()).collect();
-            assert_eq!(nan, [true, false, false, false]);
-            let nan: Vec<bool> = average(path, pool([4, 4], 2, 2, 0), &image, 1).iter().map(|number| number.is_nan()).collect();
-            assert_eq!(nan, [true, false, false, false]);
+        for (path, kind) in Path::all().into_iter().flat_map(|path| [(path, Kind::Max), (path, Kind::Average)]) {
+            let found = forward(path, pool(kind, [4, 4], 2, 2, 0), &image, 1);
+            assert_eq!(found.iter().map(|number| number.is_nan()).collect::<Vec<bool>>(), [true, false, false, false]);
+            assert!(forward(path, Pool::global(kind, 1, 4, 4), &image, 1)[0].is_nan());
         }
-        assert!(global_max(&image, 16, 1)[0].is_nan() && global_average(&image, 16, 1)[0].is_nan());
-        assert_eq!(global_max(&image[6..], 10, 1), [1.0]);
     }
 
     #[test]
-    fn each_channel_is_reduced_by_itself_in_order() {
-        let images: Vec<f32> = (0..33_u8).map(f32::from).collect();
-        assert_eq!(global_max(&images, 3, 1), [2.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 23.0, 26.0, 29.0, 32.0]);
-        assert_eq!(global_average(&images, 3, 2), [1.0, 4.0, 7.0, 10.0, 13.0, 16.0, 19.0, 22.0, 25.0, 28.0, 31.0]);
-        // In another order the 1s would not be lost.
-        assert_eq!(global_average(&[1e8, 1.0, 1.0, 1.0, -1e8], 5, 1), [0.0]);
+    fn sums_are_in_order_and_the_first_of_equal_numbers_gets_the_gradient() {
+        for path in Path::all() {
+            // In another order the 1s would not be lost.
+            assert_eq!(forward(path, Pool::global(Kind::Average, 1, 1, 5), &[1e8, 1.0, 1.0, 1.0, -1e8], 1), [0.0]);
+            let image = [2.0, 3.0, 3.0, 1.0];
+            assert_eq!(backward(path, Pool::global(Kind::Max, 1, 2, 2), &image, &[5.0], 1), [0.0, 5.0, 0.0, 0.0]);
+            assert_eq!(backward(path, Pool::global(Kind::Average, 1, 2, 2), &image, &[8.0], 1), [2.0; 4]);
+            // Windows that overlap: 3 is the largest of both.
+            let overlapping = Pool { kernel: [1, 2], stride: [1, 1], ..pool(Kind::Max, [1, 3], 2, 1, 0) };
+            assert_eq!(backward(path, overlapping, &[1.0, 3.0, 2.0], &[5.0, 7.0], 1), [0.0, 12.0, 0.0]);
+        }
     }
 }

@@ -5,15 +5,6 @@ use rayon::prelude::*;
 /// Numbers that take longer to compute than another thread takes to begin.
 pub(super) const WORTHWHILE: usize = 1 << 14;
 
-/// Calls `work` with each task; with `threads` 1 on the caller's thread.
-pub(super) fn each<T: Send>(threads: usize, tasks: Vec<T>, work: &(dyn Fn(T) + Sync)) {
-    if threads == 1 {
-        tasks.into_iter().for_each(work);
-    } else {
-        tasks.into_par_iter().for_each(work);
-    }
-}
-
 /// Calls `work` with the number of each `size` of `numbers` and with them; the last ones may be fewer. With `threads` 1 on the caller's thread.
 pub(super) fn each_chunk(threads: usize, numbers: &mut [f32], size: usize, work: &(dyn Fn(usize, &mut [f32]) + Sync)) {
     if threads == 1 {

@@ -1,12 +1,16 @@
 //! Which nodes are computed together.
 
+use regulus_kernels::epilogue::{Activation, Addition, Steps};
+
 use crate::graph::{Conv, Graph, MaxPool, Op, Source};
 
-/// Nodes that one kernel computes, or one node that has none.
+/// Nodes that are computed together, or one node by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
     /// The indices of its nodes, in order; each but the first takes what the one before it gives.
     pub nodes: Vec<usize>,
+    /// What it takes: the inputs of the first node, then what an addition adds.
+    pub inputs: Vec<Source>,
     /// What computes it.
     pub kind: StageKind,
 }
@@ -19,6 +23,10 @@ pub enum StageKind {
         /// Whether the output is stored channels-last: all that follows is another such kernel.
         channels_last: bool,
     },
+    /// A convolution, and what follows it.
+    Conv(Epilogue),
+    /// A normalization by itself, and what follows it.
+    BatchNorm(Epilogue),
     /// A dense layer, and ReLU where that follows.
     Dense {
         /// Whether it does.
@@ -26,6 +34,15 @@ pub enum StageKind {
     },
     /// One node by itself.
     Single,
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epilogue {
+    /// The index of a normalization.
+    pub norm: Option<usize>,
+    /// Activation, addition and pool.
+    pub steps: Steps,
 }
 
 impl StageKind {
@@ -37,7 +54,11 @@ impl StageKind {
 }
 
 impl Stage {
-    /// The index of its first node, which takes its inputs.
+    fn single(graph: &Graph, index: usize) -> Self {
+        Self { nodes: vec![index], inputs: graph.sources(index).to_vec(), kind: StageKind::Single }
+    }
+
+    /// The index of its first node.
     #[must_use]
     pub fn first(&self) -> usize {
         self.nodes[0]
@@ -53,7 +74,7 @@ impl Stage {
 /// Every node by itself.
 #[must_use]
 pub fn single(graph: &Graph) -> Vec<Stage> {
-    (0..graph.nodes().len()).map(|index| Stage { nodes: vec![index], kind: StageKind::Single }).collect()
+    (0..graph.nodes().len()).map(|index| Stage::single(graph, index)).collect()
 }
 
 /// Runs of nodes that have a kernel together, and the others by themselves.
@@ -66,7 +87,7 @@ pub fn fused(graph: &Graph) -> Vec<Stage> {
         if is_done[index] {
             continue;
         }
-        let stage = uses.stage(graph, index);
+        let stage = uses.stage(graph, index, &is_done);
         stage.nodes.iter().for_each(|node| is_done[*node] = true);
         stages.push(stage);
     }
@@ -107,23 +128,62 @@ impl Uses {
         }
     }
 
-    fn stage(&self, graph: &Graph, index: usize) -> Stage {
+    fn stage(&self, graph: &Graph, index: usize, is_done: &[bool]) -> Stage {
         let op = |index: usize| &graph.nodes()[index].op;
         let relu = self.only(graph, index).filter(|next| matches!(op(*next), Op::Relu(_)));
+        let inputs = graph.sources(index).to_vec();
         match op(index) {
-            Op::Conv(conv) if has_pooled_kernel(conv) => {
+            Op::Conv(conv) => {
                 let pool = relu.and_then(|relu| self.only(graph, relu)).filter(|next| *op(*next) == Op::from(MaxPool::new(2)));
-                if let (Some(relu), Some(pool)) = (relu, pool) {
-                    return Stage { nodes: vec![index, relu, pool], kind: StageKind::ConvReluPool { channels_last: false } };
+                if let (Some(relu), Some(pool), true) = (relu, pool, has_pooled_kernel(conv)) {
+                    let kind = StageKind::ConvReluPool { channels_last: false };
+                    return Stage { nodes: vec![index, relu, pool], inputs, kind };
                 }
+                let norm = self.only(graph, index).filter(|next| !conv.bias && matches!(op(*next), Op::BatchNorm(_)));
+                let nodes = std::iter::once(index).chain(norm).collect();
+                self.with_epilogue(graph, is_done, nodes, inputs, |steps| StageKind::Conv(Epilogue { norm, steps }))
+            }
+            Op::BatchNorm(_) => {
+                self.with_epilogue(graph, is_done, vec![index], inputs, |steps| StageKind::BatchNorm(Epilogue { norm: Some(index), steps }))
             }
             Op::Dense(_) => {
                 let nodes = std::iter::once(index).chain(relu).collect();
-                return Stage { nodes, kind: StageKind::Dense { relu: relu.is_some() } };
+                Stage { nodes, inputs, kind: StageKind::Dense { relu: relu.is_some() } }
             }
-            _ => {}
+            _ => Stage::single(graph, index),
         }
-        Stage { nodes: vec![index], kind: StageKind::Single }
+    }
+
+    /// The stage of these nodes with what follows the last: an activation with an addition before or after it, or with a pool after it.
+    fn with_epilogue(
+        &self,
+        graph: &Graph,
+        is_done: &[bool],
+        mut nodes: Vec<usize>,
+        mut inputs: Vec<Source>,
+        kind: impl FnOnce(Steps) -> StageKind,
+    ) -> Stage {
+        let mut steps = Steps::default();
+        while let Some(next) = self.only(graph, nodes[nodes.len() - 1]).filter(|next| !is_done[*next]) {
+            let has_activation = steps.activation != Activation::None;
+            match &graph.nodes()[next].op {
+                Op::Relu(_) if !has_activation => steps.activation = Activation::Relu,
+                Op::Relu6(_) if !has_activation => steps.activation = Activation::Relu6,
+                Op::Add(_) if steps.addition == Addition::None => {
+                    steps.addition = if has_activation { Addition::After } else { Addition::Before };
+                    let last = Source::Node(nodes[nodes.len() - 1]);
+                    inputs.extend(graph.sources(next).iter().filter(|source| **source != last).copied());
+                }
+                op if *op == Op::from(MaxPool::new(2)) && steps.addition == Addition::None => steps.has_pool = true,
+                _ => break,
+            }
+            nodes.push(next);
+            // Nothing follows a pool or an addition after the activation.
+            if steps.has_pool || steps.addition == Addition::After {
+                break;
+            }
+        }
+        Stage { nodes, inputs, kind: kind(steps) }
     }
 }
 

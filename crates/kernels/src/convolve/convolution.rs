@@ -1,7 +1,5 @@
-//! The sizes of a convolution, and its forward pass.
+//! The sizes of a convolution.
 
-use super::{blocks, depthwise};
-use crate::simd::Path;
 use crate::strided::Axis;
 
 /// The sizes of a convolution: a cross-correlation, with zeros around the images.
@@ -32,7 +30,17 @@ impl Convolution {
         [self.rows().windows(self.kernel[0]), self.columns().windows(self.kernel[1])]
     }
 
-    /// Numbers of an output channel.
+    /// Numbers of an image.
+    pub(super) const fn image_size(&self) -> usize {
+        self.height * self.width * self.inputs
+    }
+
+    /// Numbers of the output for an image.
+    pub(super) fn output_size(&self) -> usize {
+        self.positions() * self.outputs
+    }
+
+    /// Pixels of the output.
     pub(super) fn positions(&self) -> usize {
         self.sides().iter().product()
     }
@@ -42,9 +50,9 @@ impl Convolution {
         self.inputs / self.groups * self.kernel[0] * self.kernel[1]
     }
 
-    /// Numbers of an input channel.
-    pub(super) const fn area(&self) -> usize {
-        self.height * self.width
+    /// Numbers of all kernels.
+    pub(super) const fn weights(&self) -> usize {
+        self.outputs * self.taps()
     }
 
     pub(super) const fn rows(&self) -> Axis {
@@ -55,51 +63,20 @@ impl Convolution {
         Axis { side: self.width, stride: self.stride[1], padding: self.padding[1] }
     }
 
-    /// Whether its patches are the image itself.
+    /// Whether its patches are the pixels themselves.
     pub(super) fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] && self.groups == 1
     }
 
-    const fn is_depthwise(&self) -> bool {
+    pub(super) const fn is_depthwise(&self) -> bool {
         self.groups == self.inputs && self.groups == self.outputs
     }
-}
 
-/// The parameters of a convolution.
-#[derive(Clone, Copy, Debug)]
-pub struct Weights<'a> {
-    /// `[output, input of the group, row, column]`.
-    pub kernel: &'a [f32],
-    /// `[output]`.
-    pub bias: Option<&'a [f32]>,
-}
-
-/// The convolution of images. With `threads` 1 the caller's thread does all.
-///
-/// # Shapes
-///
-/// - images: `[image, input, row, column]`
-/// - output: `[image, output, row, column]`
-///
-/// # Panics
-///
-/// When the slices are not of these sizes.
-#[must_use]
-pub fn forward(path: Path, convolution: Convolution, images: &[f32], weights: Weights, threads: usize) -> Vec<f32> {
-    let outputs = convolution.outputs;
-    let image_size = convolution.inputs * convolution.area();
-    let batch = images.len() / image_size;
-    let sizes = [images.len(), weights.kernel.len(), weights.bias.map_or(outputs, <[f32]>::len)];
-    assert_eq!(sizes, [batch * image_size, outputs * convolution.taps(), outputs], "slices for {convolution:?}");
-    let pass = Pass { path, convolution, images, weights };
-    if convolution.is_depthwise() { depthwise::forward(&pass, threads) } else { blocks::forward(&pass, batch, threads) }
-}
-
-/// What all tasks read.
-#[derive(Clone, Copy)]
-pub(super) struct Pass<'a> {
-    pub(super) path: Path,
-    pub(super) convolution: Convolution,
-    pub(super) images: &'a [f32],
-    pub(super) weights: Weights<'a>,
+    /// The place of each number of a kernel in PyTorch's order `[input, row, column]`, in the order of a patch, `[row, column, input]`.
+    pub(super) fn kernel_order(&self) -> Vec<usize> {
+        let [rows, columns] = self.kernel;
+        let inputs = self.inputs / self.groups;
+        let places = (0..rows * columns).flat_map(|tap| (0..inputs).map(move |input| input * rows * columns + tap));
+        places.collect()
+    }
 }

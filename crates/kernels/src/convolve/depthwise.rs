@@ -1,86 +1,117 @@
-//! Depthwise convolution: each output channel is made of one input channel. Every tap of the kernel multiplies numbers that lie side by side, across the ends of rows too.
+//! Depthwise convolution: each output channel is made of one input channel. Weights are `[tap, channel]`.
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::convolution::Pass;
-use super::planes::Planes;
-use crate::fill::{Size, filled};
-use crate::scratch;
+use super::{Convolution, PackedWeights};
+use crate::registers::{load, store};
 
-/// Registers of positions summed at once.
-const WIDTH: usize = 4;
-
-/// Multiplications of a task, at least.
-const TASK: usize = 1 << 18;
-
-pub(super) fn forward(pass: &Pass, threads: usize) -> Vec<f32> {
-    let convolution = &pass.convolution;
-    let positions = convolution.positions();
-    let channels = pass.images.len() / convolution.area();
-    let per_task = TASK.div_ceil(positions * convolution.taps());
-    let out = Size { length: channels * positions, per_task: per_task * positions };
-    let block = WIDTH * pass.path.lanes;
-    let planes = Planes::of(convolution, convolution.sides()[0], block, pass.path.lanes);
-    let task = |number: usize, out: &mut [f32], _: &mut [u8]| pass.path.run(Task { pass, planes: &planes, first: number * per_task, out });
-    filled(threads, channels.div_ceil(per_task), out, Size::NONE, task).0
+/// `[channel, row, column]` as `[tap, channel]`.
+pub(super) fn packed(convolution: &Convolution, kernel: &[f32]) -> Vec<f32> {
+    let taps = convolution.taps();
+    (0..taps).flat_map(|tap| kernel.iter().skip(tap).step_by(taps)).copied().collect()
 }
 
-/// Channels from the one numbered `first` on, over all images.
-struct Task<'a> {
-    pass: &'a Pass<'a>,
-    planes: &'a Planes,
-    first: usize,
-    out: &'a mut [f32],
+/// Some output rows of all images.
+pub(super) struct Forward<'a> {
+    pub(super) weights: &'a PackedWeights,
+    pub(super) images: &'a [f32],
+    pub(super) rows: Range<usize>,
+    pub(super) out: &'a mut [f32],
 }
 
-impl WithSimd for Task<'_> {
+impl WithSimd for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { pass, planes, first, out } = self;
-        let convolution = &pass.convolution;
-        let ([rows, columns], taps, area) = (convolution.sides(), convolution.taps(), convolution.area());
-        let block = WIDTH * S::F32_LANES;
-        let mut memory = planes.memory();
-        let mut sums = scratch::any(((rows - 1) * planes.width() + columns).next_multiple_of(block));
-        for (number, out) in (first..).zip(out.chunks_exact_mut(rows * columns)) {
-            let output = number % convolution.outputs;
-            let weights = &pass.weights.kernel[output * taps..][..taps];
-            planes.load(simd, &pass.images[number * area..][..area], 0, &mut memory);
-            for (position, sums) in (0..).step_by(block).zip(sums.chunks_exact_mut(block)) {
-                add_taps(simd, planes.starts(), &memory.planes[position..], weights, sums);
-            }
-            let bias = simd.splat_f32s(pass.weights.bias.map_or(0.0, |bias| bias[output]));
-            for row in 0..rows {
-                store_row(simd, &sums[row * planes.width()..][..columns], bias, &mut out[row * columns..][..columns]);
+        let Self { weights: PackedWeights { convolution, numbers, .. }, images, rows, out } = self;
+        let ([height, columns], channels) = (convolution.sides(), convolution.inputs);
+        for (row, out) in rows.zip(out.chunks_exact_mut(columns * channels)) {
+            let image = &images[row / height * convolution.image_size()..][..convolution.image_size()];
+            out.fill(0.0);
+            for_each_tap(convolution, row % height, columns, |tap, column, from| {
+                let (weights, pixel) = (&numbers[tap * channels..][..channels], &image[from * channels..][..channels]);
+                add_product(simd, &mut out[column * channels..][..channels], weights, pixel);
+            });
+        }
+    }
+}
+
+/// Calls `visit` with each tap, each column of an output row, and the pixel of the image that the tap multiplies there; in each column the taps come in order.
+#[inline(always)]
+fn for_each_tap(convolution: &Convolution, row: usize, columns: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    let [kernel_rows, kernel_columns] = convolution.kernel;
+    for column in 0..columns {
+        for y in 0..kernel_rows {
+            let Some(from_row) = convolution.rows().index(row, y) else { continue };
+            for x in 0..kernel_columns {
+                if let Some(from_column) = convolution.columns().index(column, x) {
+                    visit(y * kernel_columns + x, column, from_row * convolution.width + from_column);
+                }
             }
         }
     }
 }
 
-/// The sums over the kernel at a block of positions.
+/// Adds the products of two lists.
 #[inline(always)]
-fn add_taps<S: Simd>(simd: S, starts: &[usize], planes: &[f32], weights: &[f32], to: &mut [f32]) {
-    let mut sums = [simd.splat_f32s(0.0); WIDTH];
-    for tap in 0..starts.len() {
-        let (numbers, _) = S::as_simd_f32s(&planes[starts[tap]..][..WIDTH * S::F32_LANES]);
-        let weight = simd.splat_f32s(weights[tap]);
-        for v in 0..WIDTH {
-            sums[v] = simd.mul_add_e_f32s(weight, numbers[v], sums[v]);
-        }
+fn add_product<S: Simd>(simd: S, to: &mut [f32], left: &[f32], right: &[f32]) {
+    for channel in (0..to.len()).step_by(S::F32_LANES) {
+        let count = S::F32_LANES.min(to.len() - channel);
+        let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
+        let sum = simd.mul_add_e_f32s(at(left), at(right), at(to));
+        store(simd, &mut to[channel..][..count], sum);
     }
-    let (to, _) = S::as_mut_simd_f32s(to);
-    to[..WIDTH].copy_from_slice(&sums);
 }
 
-#[inline(always)]
-fn store_row<S: Simd>(simd: S, from: &[f32], bias: S::f32s, to: &mut [f32]) {
-    let ((from, from_rest), (to, to_rest)) = (S::as_simd_f32s(from), S::as_mut_simd_f32s(to));
-    for register in 0..from.len() {
-        to[register] = simd.add_f32s(from[register], bias);
+/// The gradient of an image.
+pub(super) struct ImageGradient<'a> {
+    pub(super) convolution: &'a Convolution,
+    pub(super) weights: &'a [f32],
+    pub(super) gradient: &'a [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+impl WithSimd for ImageGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { convolution, weights, gradient, out } = self;
+        let ([height, columns], channels) = (convolution.sides(), convolution.inputs);
+        for row in 0..height {
+            for_each_tap(convolution, row, columns, |tap, column, to| {
+                let slopes = &gradient[(row * columns + column) * channels..][..channels];
+                add_product(simd, &mut out[to * channels..][..channels], &weights[tap * channels..][..channels], slopes);
+            });
+        }
     }
-    if !from_rest.is_empty() {
-        simd.partial_store_f32s(to_rest, simd.add_f32s(simd.partial_load_f32s(from_rest), bias));
+}
+
+/// The gradient of the weights over some output rows of all images, `[tap, channel]`.
+pub(super) struct WeightGradient<'a> {
+    pub(super) convolution: &'a Convolution,
+    pub(super) images: &'a [f32],
+    pub(super) gradient: &'a [f32],
+    pub(super) rows: Range<usize>,
+    pub(super) sums: &'a mut [f32],
+}
+
+impl WithSimd for WeightGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { convolution, images, gradient, rows, sums } = self;
+        let ([height, columns], channels) = (convolution.sides(), convolution.inputs);
+        for row in rows {
+            let image = &images[row / height * convolution.image_size()..][..convolution.image_size()];
+            for_each_tap(convolution, row % height, columns, |tap, column, from| {
+                let slopes = &gradient[(row * columns + column) * channels..][..channels];
+                add_product(simd, &mut sums[tap * channels..][..channels], &image[from * channels..][..channels], slopes);
+            });
+        }
     }
 }

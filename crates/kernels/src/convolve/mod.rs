@@ -1,13 +1,16 @@
-//! Convolution by itself, of any kernel, stride, padding and groups.
+//! Convolution by itself, of any kernel, stride, padding and groups, with its gradients.
 //!
-//! Images are `[image, channel, row, column]`. An image is computed by products of matrices whose sizes follow from the convolution alone, so that its
-//! numbers are the same bits in every batch and on any number of threads.
+//! Images are channels-last, `[image, row, column, channel]`. An output is a sum in an order that follows from the convolution alone, so that it is the same bits in
+//! every batch and on any number of threads. [`winograd`](crate::winograd) computes 3×3 kernels of many channels faster.
 
-mod backward;
-mod blocks;
 mod convolution;
 mod depthwise;
-mod planes;
+mod forward;
+mod image_gradient;
+mod patches;
+mod weight_gradient;
 
-pub use backward::{image_gradient, weight_gradient};
-pub use convolution::{Convolution, Weights, forward};
+pub use convolution::Convolution;
+pub use forward::{PackedWeights, forward};
+pub use image_gradient::image_gradient;
+pub use weight_gradient::weight_gradient;

@@ -1,9 +1,9 @@
 //! The kernels against loops that say what they compute.
 
-mod batch_norm;
 mod conv;
 mod convolve;
 mod dense;
+mod epilogue;
 mod numbers;
 mod pointwise;
 mod pool;

@@ -4,18 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use regulus_kernels::conv::{self, ConvWeights};
-use regulus_kernels::convolve::{self, Convolution};
+use regulus_kernels::conv2d::Conv2d;
+use regulus_kernels::convolve::Convolution;
 use regulus_kernels::dense::{self, Matrix};
-use regulus_kernels::image::{Geometry, Images, channels_first};
-use regulus_kernels::pointwise::{self, BatchNorm};
-use regulus_kernels::pool::{self, Pool};
+use regulus_kernels::epilogue::{self, Affine, Sizes, Steps};
+use regulus_kernels::image::{Geometry, Images, channels_first, channels_last};
+use regulus_kernels::pointwise;
+use regulus_kernels::pool::{self, Kind, Pool};
 use regulus_kernels::simd::Path;
 
 use crate::Weights;
-use crate::fusion::{Stage, StageKind};
-use crate::graph::{Conv, Features, Graph, Op, Role, Shape};
+use crate::fusion::{Epilogue, Stage, StageKind};
+use crate::graph::{Conv, Features, Graph, Op, Role, Shape, Source};
 
-/// A stage that computes. Clones share the weights. Each takes and gives `[image, channel, row, column]` or `[image, unit]`, unless its text says otherwise.
+/// A stage that computes. Clones share the weights. Feature maps are `[image, row, column, channel]`, vectors `[image, unit]`.
 #[derive(Clone)]
 pub(super) enum Layer {
     /// Takes channels first or last; gives them last unless `first` says otherwise.
@@ -23,10 +25,9 @@ pub(super) enum Layer {
         weights: Arc<ConvWeights<'static>>,
         first: bool,
     },
-    Convolution {
-        convolution: Convolution,
-        weights: Arc<[f32]>,
-        bias: Option<Vec<f32>>,
+    Conv {
+        conv: Arc<Conv2d>,
+        epilogue: Option<AffineSteps>,
     },
     /// The weights are `[input, output]`.
     Dense {
@@ -35,23 +36,19 @@ pub(super) enum Layer {
         bias: Vec<f32>,
         relu: bool,
     },
-    BatchNorm {
-        mean: Vec<f32>,
-        variance: Vec<f32>,
-        gamma: Vec<f32>,
-        beta: Vec<f32>,
-        epsilon: f32,
-        /// Numbers of a channel: 1 in a vector, also where that is a flattened map.
-        positions: usize,
-    },
+    BatchNorm(AffineSteps),
     Relu,
     Relu6,
-    MaxPool(Pool),
-    AveragePool(Pool),
-    GlobalMaxPool,
-    GlobalAveragePool,
+    Pool(Pool),
     Add,
     Subtract,
+}
+
+/// What follows a convolution.
+#[derive(Clone)]
+pub(super) struct AffineSteps {
+    affine: Arc<Affine>,
+    steps: Steps,
 }
 
 /// What a stage takes: the numbers of all images, and what they are.
@@ -72,12 +69,21 @@ impl Input<'_> {
     }
 
     /// The same with the channels first, without a copy where they are.
-    fn ordered(self, threads: usize) -> Self {
+    fn first(self, threads: usize) -> Self {
         if self.is_channels_last {
             Self { features: self.features, is_channels_last: false, numbers: Cow::Owned(self.channels_first(threads)) }
         } else {
             self
         }
+    }
+
+    /// A map with the channels last, without a copy where they are. One channel, or one pixel, is both.
+    fn last(self, threads: usize) -> Self {
+        let (area, channels) = (self.features.area(), self.features.channels());
+        if self.is_channels_last || area == 1 || channels == 1 {
+            return self;
+        }
+        Self { features: self.features, is_channels_last: true, numbers: Cow::Owned(channels_last(&self.numbers, area, channels, threads)) }
     }
 }
 
@@ -91,40 +97,35 @@ impl Layer {
             weights.get(&parameter.name).map(|values| values.numbers.clone())
         };
         let value = |role: Role| values(role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
-        let pool = |kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| {
-            let Shape { height, width, .. } = map(input);
-            Pool { height, width, kernel, stride, padding }
+        let pool = |kind: Kind, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| {
+            let Shape { channels, height, width } = map(input);
+            Self::Pool(Pool { kind, channels, height, width, kernel, stride, padding })
+        };
+        let global = |kind: Kind| {
+            let Shape { channels, height, width } = map(input);
+            Self::Pool(Pool::global(kind, channels, height, width))
         };
         Some(match &graph.nodes()[node].op {
             Op::Conv(op) => {
                 if let StageKind::ConvReluPool { channels_last } = stage.kind {
                     let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
-                    Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last }
-                } else {
-                    let weights = value(Role::Kernel).into();
-                    Self::Convolution { convolution: convolution(op, map(input)), weights, bias: values(Role::Bias) }
+                    return Some(Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last });
                 }
+                let conv = Conv2d::new(path, convolution(op, map(input)), &value(Role::Kernel), 2);
+                Self::Conv { conv: Arc::new(conv), epilogue: AffineSteps::of(graph, stage, weights) }
             }
             Op::Dense(op) => Self::Dense {
                 weights: transposed(&value(Role::Kernel), op.outputs).into(),
                 bias: values(Role::Bias).unwrap_or_else(|| vec![0.0; op.outputs]),
                 relu: stage.kind == StageKind::Dense { relu: true },
             },
-            #[expect(clippy::cast_possible_truncation, reason = "an operand of float32")]
-            Op::BatchNorm(op) => Self::BatchNorm {
-                mean: value(Role::RunningMean),
-                variance: value(Role::RunningVariance),
-                gamma: value(Role::Scale),
-                beta: value(Role::Bias),
-                epsilon: op.epsilon as f32,
-                positions: graph.input_of(stage.first()).area(),
-            },
+            Op::BatchNorm(_) => Self::BatchNorm(AffineSteps::of(graph, stage, weights)?),
             Op::Relu(_) => Self::Relu,
             Op::Relu6(_) => Self::Relu6,
-            Op::MaxPool(op) => Self::MaxPool(pool(op.kernel, op.stride, op.padding)),
-            Op::AveragePool(op) => Self::AveragePool(pool(op.kernel, op.stride, op.padding)),
-            Op::GlobalMaxPool(_) => Self::GlobalMaxPool,
-            Op::GlobalAveragePool(_) => Self::GlobalAveragePool,
+            Op::MaxPool(op) => pool(Kind::Max, op.kernel, op.stride, op.padding),
+            Op::AveragePool(op) => pool(Kind::Average, op.kernel, op.stride, op.padding),
+            Op::GlobalMaxPool(_) => global(Kind::Max),
+            Op::GlobalAveragePool(_) => global(Kind::Average),
             Op::Add(_) => Self::Add,
             Op::Subtract(_) => Self::Subtract,
             Op::Flatten(_) | Op::Dropout(_) => return None,
@@ -137,9 +138,13 @@ impl Layer {
         let mut layer = self.clone();
         match (&mut layer, &graph.nodes()[stage.first()].op) {
             (Self::ConvReluPool { weights, .. }, Op::Conv(op)) => *weights = Arc::new(weights.resized(geometry(op, map(input)))),
-            (Self::Convolution { convolution: to, .. }, Op::Conv(op)) => *to = convolution(op, map(input)),
-            (Self::BatchNorm { positions, .. }, _) => *positions = input.area(),
-            (Self::MaxPool(pool) | Self::AveragePool(pool), _) => Shape { height: pool.height, width: pool.width, .. } = map(input),
+            (Self::Conv { conv, .. }, _) => *conv = Arc::new(conv.resized(map(input).height, map(input).width)),
+            (Self::Pool(pool), op) => {
+                Shape { height: pool.height, width: pool.width, .. } = map(input);
+                if matches!(op, Op::GlobalMaxPool(_) | Op::GlobalAveragePool(_)) {
+                    pool.kernel = [pool.height, pool.width];
+                }
+            }
             _ => {}
         }
         layer
@@ -154,60 +159,100 @@ impl Layer {
         match self {
             Self::ConvReluPool { weights, .. } if weights.geometry().inputs >= 8 && weights.geometry().kernel == 3 => 150_000,
             Self::ConvReluPool { .. } => 40_000,
-            Self::Convolution { convolution, .. } if convolution.groups == convolution.inputs => 8_000,
-            Self::Convolution { .. } => 50_000,
+            Self::Conv { conv, .. } if conv.convolution().groups == conv.convolution().inputs => 8_000,
+            Self::Conv { .. } => 50_000,
             Self::Dense { .. } if count == 1 => 20_000,
             Self::Dense { .. } => 60_000,
-            Self::MaxPool(_) | Self::AveragePool(_) => 1_500,
+            Self::Pool(_) => 1_500,
             _ => 5_000,
         }
     }
 
-    /// Whether it gives the channels of a pixel side by side.
-    pub(super) const fn gives_channels_last(&self) -> bool {
-        matches!(self, Self::ConvReluPool { first: false, .. })
+    /// Whether it gives the channels of a pixel side by side, where it gives a map; it may take one with them so.
+    pub(super) const fn gives_channels_last(&self, takes_channels_last: bool) -> bool {
+        match self {
+            Self::ConvReluPool { first, .. } => !*first,
+            Self::Relu | Self::Relu6 => takes_channels_last,
+            Self::Dense { .. } => false,
+            Self::Conv { .. } | Self::BatchNorm(_) | Self::Pool(_) | Self::Add | Self::Subtract => true,
+        }
     }
 
     /// What it gives for `count` images; `other` is the second input.
     pub(super) fn forward(&self, path: Path, count: usize, input: Input, other: Option<Input>, threads: usize) -> Vec<f32> {
-        if let Self::ConvReluPool { weights, first } = self {
-            let Features::Map(Shape { channels, height, width }) = input.features else { unreachable!("a convolution takes a map") };
-            let size = channels * height * width;
-            let strides = if input.is_channels_last { [size, 1, width * channels, channels] } else { [size, height * width, width, 1] };
-            let out = conv::forward(weights, &Images { numbers: &input.numbers, batch: count, strides }, threads);
-            return if *first { channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads) } else { out };
-        }
-        let Input { numbers, features, .. } = input.ordered(threads);
+        let other = other.map(|other| other.last(threads).numbers);
         match self {
-            Self::ConvReluPool { .. } => unreachable!("it has been computed"),
-            Self::Convolution { convolution, weights, bias } => {
-                let weights = convolve::Weights { kernel: weights, bias: bias.as_deref() };
-                convolve::forward(path, *convolution, &numbers, weights, threads)
+            Self::ConvReluPool { weights, first } => {
+                let Features::Map(Shape { channels, height, width }) = input.features else { unreachable!("a convolution takes a map") };
+                let size = channels * height * width;
+                let strides = if input.is_channels_last { [size, 1, width * channels, channels] } else { [size, height * width, width, 1] };
+                let out = conv::forward(weights, &Images { numbers: &input.numbers, batch: count, strides }, threads);
+                if *first { channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads) } else { out }
+            }
+            Self::Conv { conv, epilogue } => {
+                let (out, _) = conv.forward(&input.last(threads).numbers, false, threads);
+                let Some(epilogue) = epilogue else { return out };
+                let ([height, width], channels) = (conv.convolution().sides(), conv.convolution().outputs);
+                epilogue.forward(path, Sizes { batch: count, height, width, channels }, &out, other.as_deref(), threads)
+            }
+            Self::BatchNorm(epilogue) => {
+                let channels = epilogue.affine.scale.len();
+                // A map that was flattened is a vector, in the order of channels first.
+                let is_flattened = input.features.channels() != channels;
+                let (height, width) = match input.features {
+                    Features::Map(Shape { height, width, .. }) if !is_flattened => (height, width),
+                    _ => (1, 1),
+                };
+                let input = if is_flattened { input.first(threads) } else { input.last(threads) };
+                epilogue.forward(path, Sizes { batch: count, height, width, channels }, &input.numbers, other.as_deref(), threads)
             }
             Self::Dense { weights, bias, relu } => {
+                let Input { numbers, features, .. } = input.first(threads);
                 let (inputs, outputs) = (features.size(), weights.len() / features.size());
                 let (x, weights) = (Matrix::rows(&numbers, [count, inputs]), Matrix::rows(weights, [inputs, outputs]));
                 dense::forward(path, x, dense::Layer { weights, bias, relu: *relu }, threads)
             }
-            Self::BatchNorm { mean, variance, gamma, beta, epsilon, positions } => {
-                let norm = BatchNorm { mean, variance, gamma, beta, epsilon: *epsilon };
-                in_place(numbers, |numbers| pointwise::batch_norm(path, norm, numbers, *positions, threads))
-            }
-            Self::Relu => in_place(numbers, |numbers| pointwise::relu(path, numbers, threads)),
-            Self::Relu6 => in_place(numbers, |numbers| pointwise::relu6(path, numbers, threads)),
-            Self::MaxPool(pool) => pool::max(path, *pool, &numbers, threads),
-            Self::AveragePool(pool) => pool::average(path, *pool, &numbers, threads),
-            Self::GlobalMaxPool => pool::global_max(&numbers, features.area(), threads),
-            Self::GlobalAveragePool => pool::global_average(&numbers, features.area(), threads),
+            Self::Relu => in_place(input.numbers, |numbers| pointwise::relu(path, numbers, threads)),
+            Self::Relu6 => in_place(input.numbers, |numbers| pointwise::relu6(path, numbers, threads)),
+            Self::Pool(pool) => pool::forward(path, *pool, &input.last(threads).numbers, threads),
             Self::Add => {
-                let other = other.unwrap_or_else(|| unreachable!("a sum has two summands")).ordered(threads);
-                in_place(numbers, |numbers| pointwise::add(path, numbers, &other.numbers, threads))
+                let other = other.unwrap_or_else(|| unreachable!("a sum has two summands"));
+                in_place(input.last(threads).numbers, |numbers| pointwise::add(path, numbers, &other, threads))
             }
             Self::Subtract => {
-                let other = other.unwrap_or_else(|| unreachable!("a difference has two inputs")).ordered(threads);
-                in_place(numbers, |numbers| pointwise::subtract(path, numbers, &other.numbers, threads))
+                let other = other.unwrap_or_else(|| unreachable!("a difference has two inputs"));
+                in_place(input.last(threads).numbers, |numbers| pointwise::subtract(path, numbers, &other, threads))
             }
         }
+    }
+}
+
+impl AffineSteps {
+    /// What follows the convolution or normalization of a stage. `None` where that is nothing.
+    fn of(graph: &Graph, stage: &Stage, weights: &Weights) -> Option<Self> {
+        let (StageKind::Conv(Epilogue { norm, steps }) | StageKind::BatchNorm(Epilogue { norm, steps })) = stage.kind else { return None };
+        let values = |node: usize, role: Role| {
+            let parameter = graph.parameters_of(node).iter().find(|parameter| parameter.role == role)?;
+            weights.get(&parameter.name).map(|values| values.numbers.as_slice())
+        };
+        let affine = match norm {
+            None => match values(stage.first(), Role::Bias) {
+                None if steps == Steps::default() => return None,
+                None => Affine::bias(&vec![0.0; graph.features_of(Source::Node(stage.first())).channels()]),
+                Some(bias) => Affine::bias(bias),
+            },
+            Some(norm) => {
+                let value = |role: Role| values(norm, role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
+                let Op::BatchNorm(op) = &graph.nodes()[norm].op else { unreachable!("a stage has the index of a normalization") };
+                let statistics = [value(Role::RunningMean), value(Role::RunningVariance)];
+                Affine::normalization(statistics, [value(Role::Scale), value(Role::Bias)], op.epsilon)
+            }
+        };
+        Some(Self { affine: Arc::new(affine), steps })
+    }
+
+    fn forward(&self, path: Path, sizes: Sizes, numbers: &[f32], other: Option<&[f32]>, threads: usize) -> Vec<f32> {
+        epilogue::forward(path, sizes, self.steps, numbers, &self.affine, other.unwrap_or_default(), threads)
     }
 }
 

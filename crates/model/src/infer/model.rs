@@ -112,14 +112,17 @@ impl Model {
                 Source::Image => 0,
                 Source::Node(node) => value_of[*node],
             };
-            let inputs: Vec<usize> = graph.sources(stage.first()).iter().map(value).collect();
+            let inputs: Vec<usize> = stage.inputs.iter().map(value).collect();
             let Some(layer) = layer(&stage) else {
                 value_of[stage.last()] = inputs[0];
                 continue;
             };
             let output = values.len();
             value_of[stage.last()] = output;
-            values.push(Value { features: graph.features_of(Source::Node(stage.last())), is_channels_last: layer.gives_channels_last() });
+            let features = graph.features_of(Source::Node(stage.last()));
+            // A vector has one order.
+            let is_channels_last = features.area() > 1 && layer.gives_channels_last(values[inputs[0]].is_channels_last);
+            values.push(Value { features, is_channels_last });
             steps.push(Step { layer, inputs, output, takes_first: false, frees: Vec::new(), work: work(&graph, &stage) });
         }
         let last = value_of[graph.output()];

@@ -1,0 +1,147 @@
+//! A convolution by the fastest kernel for it, with its gradients. Images are channels-last.
+
+use rayon::prelude::*;
+
+use crate::convolve::{self, Convolution, PackedWeights};
+use crate::moments::Moments;
+use crate::simd::Path;
+use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
+
+/// Channels from which on fewer multiplications pay for the transforms.
+const CHANNELS: usize = 16;
+/// Pixels whose moments are computed at once.
+const PIXELS: usize = 512;
+
+/// The sizes for [`winograd`], where it computes the convolution. They follow from the convolution alone, so that an output is the same bits in every batch.
+fn winograd_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
+    let Convolution { inputs, outputs, height, width, kernel, stride, padding, groups } = *convolution;
+    let is_suitable = kernel == [3, 3]
+        && stride == [1, 1]
+        && padding[0] == padding[1]
+        && padding[0] <= 2
+        && groups == 1
+        && inputs.min(outputs) >= CHANNELS;
+    is_suitable.then_some(Sizes { batch, inputs, outputs, height, width, padding: padding[0] })
+}
+
+/// A convolution with its weights as the kernels read them.
+pub struct Conv2d {
+    convolution: Convolution,
+    kernel: Kernel,
+}
+
+enum Kernel {
+    Winograd(Kernels),
+    Direct(PackedWeights),
+}
+
+impl Conv2d {
+    /// A convolution with these weights, `[output, input of the group, row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// When they are not of the convolution's sizes.
+    #[must_use]
+    pub fn new(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
+        let kernel = match winograd_sizes(&convolution, 0) {
+            Some(sizes) => Kernel::Winograd(Kernels::new(path, Tile::default(), weights, sizes.outputs, threads)),
+            None => Kernel::Direct(PackedWeights::new(path, convolution, weights, threads)),
+        };
+        Self { convolution, kernel }
+    }
+
+    /// The same convolution of images of another size.
+    #[must_use]
+    pub fn resized(&self, height: usize, width: usize) -> Self {
+        let kernel = match &self.kernel {
+            Kernel::Winograd(kernels) => Kernel::Winograd(kernels.clone()),
+            Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
+        };
+        Self { convolution: Convolution { height, width, ..self.convolution }, kernel }
+    }
+
+    /// The sizes.
+    #[must_use]
+    pub const fn convolution(&self) -> &Convolution {
+        &self.convolution
+    }
+
+    /// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[image, row, column, input]`
+    /// - output: `[image, row, column, output]`
+    ///
+    /// # Panics
+    ///
+    /// When the images are not of the convolution's sizes.
+    #[must_use]
+    pub fn forward(&self, images: &[f32], has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
+        let Convolution { inputs, outputs, height, width, .. } = self.convolution;
+        match &self.kernel {
+            Kernel::Winograd(kernels) => {
+                let batch = images.len() / (inputs * height * width);
+                let sizes = winograd_sizes(&self.convolution, batch);
+                let sizes = sizes.unwrap_or_else(|| unreachable!("the kernel was chosen by the same sizes"));
+                winograd::forward(&Pass { kernels, images, sizes, has_moments }, threads)
+            }
+            Kernel::Direct(weights) => {
+                let out = convolve::forward(weights, images, threads);
+                let moments = if has_moments { moments(weights.path(), &out, outputs) } else { None };
+                (out, moments)
+            }
+        }
+    }
+}
+
+/// The moments of channels over all pixels, `[pixel, channel]`. `None` without any.
+#[must_use]
+pub fn moments(path: Path, pixels: &[f32], channels: usize) -> Option<Moments> {
+    let blocks: Vec<Moments> = pixels.par_chunks(PIXELS * channels.max(1)).map(|block| Moments::of(path, block, channels)).collect();
+    Moments::joined(blocks)
+}
+
+/// The gradient of the images.
+///
+/// # Shapes
+///
+/// - gradient: `[image, row, column, output]`
+/// - weights: `[output, input of the group, row, column]`
+/// - output: `[image, row, column, input]`
+///
+/// # Panics
+///
+/// When the slices are not of these sizes.
+#[must_use]
+pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], weights: &[f32], threads: usize) -> Vec<f32> {
+    let [rows, columns] = convolution.sides();
+    let batch = gradient.len() / (rows * columns * convolution.outputs);
+    let Some(sizes) = winograd_sizes(&convolution, batch) else {
+        return convolve::image_gradient(path, convolution, gradient, weights, threads);
+    };
+    let Sizes { batch, inputs, outputs, padding, .. } = sizes;
+    let kernels = Kernels::turned(path, Tile::default(), weights, outputs, threads);
+    let sizes = Sizes { batch, inputs: outputs, outputs: inputs, height: rows, width: columns, padding: 2 - padding };
+    winograd::forward(&Pass { kernels: &kernels, images: gradient, sizes, has_moments: false }, threads).0
+}
+
+/// The gradient of the weights.
+///
+/// # Shapes
+///
+/// - images: `[image, row, column, input]`
+/// - gradient: `[image, row, column, output]`
+/// - output: `[output, input of the group, row, column]`
+///
+/// # Panics
+///
+/// When the slices are not of these sizes.
+#[must_use]
+pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
+    let batch = images.len() / (convolution.inputs * convolution.height * convolution.width);
+    match winograd_sizes(&convolution, batch) {
+        Some(sizes) => winograd::weight_gradient(path, Tile::default(), sizes, images, gradient),
+        None => convolve::weight_gradient(path, convolution, images, gradient, threads),
+    }
+}

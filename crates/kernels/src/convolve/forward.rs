@@ -1,0 +1,136 @@
+//! The forward pass: patches times weights, block by block.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::patches::{Patches, rows_per_block};
+use super::{Convolution, depthwise};
+use crate::fill::{Size, filled};
+use crate::panels::{Rows, multiply, packed, panels, widest};
+use crate::registers::{load, store};
+use crate::scratch;
+use crate::simd::Path;
+
+/// Weights as the forward pass reads them.
+pub struct PackedWeights {
+    pub(super) path: Path,
+    pub(super) convolution: Convolution,
+    /// Group by group: panels of output channels, in each the taps in the order of a patch. For a depthwise convolution `[tap, channel]`.
+    pub(super) numbers: Vec<f32>,
+}
+
+impl PackedWeights {
+    /// Packs the weights, `[output, input of the group, row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// When they are not of the convolution's sizes.
+    #[must_use]
+    pub fn new(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
+        assert_eq!(weights.len(), convolution.weights(), "weights for {convolution:?}");
+        let numbers = if convolution.is_depthwise() {
+            depthwise::packed(&convolution, weights)
+        } else {
+            by_panels(path, &convolution, weights, threads)
+        };
+        Self { path, convolution, numbers }
+    }
+
+    /// The same weights for images of another size.
+    #[must_use]
+    pub fn resized(&self, height: usize, width: usize) -> Self {
+        let convolution = Convolution { height, width, ..self.convolution };
+        Self { convolution, numbers: self.numbers.clone(), ..*self }
+    }
+
+    /// The vector instructions.
+    pub(crate) const fn path(&self) -> Path {
+        self.path
+    }
+}
+
+fn by_panels(path: Path, convolution: &Convolution, kernel: &[f32], threads: usize) -> Vec<f32> {
+    let (taps, order) = (convolution.taps(), convolution.kernel_order());
+    let outputs = convolution.outputs / convolution.groups;
+    let of_group = |kernel: &[f32]| {
+        packed(path, outputs.div_ceil(path.lanes), taps, threads > 1, |first, columns, panel| {
+            for (output, kernel) in kernel.chunks_exact(taps).skip(first).take(columns).enumerate() {
+                order.iter().enumerate().for_each(|(tap, place)| panel[tap * columns + output] = kernel[*place]);
+            }
+        })
+    };
+    kernel.chunks_exact(outputs * taps).flat_map(of_group).collect()
+}
+
+/// The convolution of images. With `threads` 1 the caller's thread does all.
+///
+/// # Shapes
+///
+/// - images: `[image, row, column, input]`
+/// - output: `[image, row, column, output]`
+///
+/// # Panics
+///
+/// When the images are not of the convolution's sizes.
+#[must_use]
+pub fn forward(weights: &PackedWeights, images: &[f32], threads: usize) -> Vec<f32> {
+    let PackedWeights { path, convolution, .. } = weights;
+    let batch = images.len() / convolution.image_size();
+    assert_eq!(images.len(), batch * convolution.image_size(), "images for {convolution:?}");
+    let [height, columns] = convolution.sides();
+    let line = columns * convolution.outputs;
+    let lines = rows_per_block(convolution);
+    let out = Size { length: batch * height * line, per_task: lines * line };
+    let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
+        let first = number * lines;
+        let rows = first..first + out.len() / line;
+        if convolution.is_depthwise() {
+            path.run(depthwise::Forward { weights, images, rows, out });
+        } else {
+            path.run(Block { weights, images, rows, out });
+        }
+    };
+    filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0
+}
+
+/// Some output rows of all images.
+struct Block<'a> {
+    weights: &'a PackedWeights,
+    images: &'a [f32],
+    rows: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { weights: PackedWeights { convolution, numbers, .. }, images, rows, out } = self;
+        let (taps, outputs) = (convolution.taps(), convolution.outputs / convolution.groups);
+        let registers = outputs.div_ceil(S::F32_LANES);
+        let mut patches = Patches::of(convolution, rows.len());
+        let mut block = scratch::any(rows.len() * convolution.sides()[1] * registers * S::F32_LANES);
+        for (group, numbers) in numbers.chunks_exact(taps * registers * S::F32_LANES).enumerate() {
+            let rows = patches.load(convolution, images, group, rows.clone());
+            let (to, _) = S::as_mut_simd_f32s(&mut block);
+            multiply_panels(simd, rows, S::as_simd_f32s(numbers).0, taps, to, registers);
+            for (from, pixel) in block.chunks_exact(registers * S::F32_LANES).zip(out.chunks_exact_mut(convolution.outputs)) {
+                let channels = &mut pixel[group * outputs..][..outputs];
+                for channel in (0..outputs).step_by(S::F32_LANES) {
+                    let count = S::F32_LANES.min(outputs - channel);
+                    store(simd, &mut channels[channel..][..count], load(simd, &from[channel..][..count]));
+                }
+            }
+        }
+    }
+}
+
+/// The rows, of `depth` numbers each, times all panels: `[row, register]`.
+#[inline(always)]
+pub(super) fn multiply_panels<S: Simd>(simd: S, rows: Rows, numbers: &[S::f32s], depth: usize, to: &mut [S::f32s], registers: usize) {
+    for (first, width) in panels(registers, widest(S::REGISTER_COUNT)) {
+        multiply(simd, rows, width, &numbers[first * depth..][..width * depth], &mut to[first..], registers);
+    }
+}

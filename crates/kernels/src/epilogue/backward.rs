@@ -1,0 +1,303 @@
+//! The backward pass.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::forward::check;
+use super::{Addition, Affine, Sizes, Steps, is_larger};
+use crate::fill::filled_in_batches;
+use crate::registers::{load, store};
+use crate::simd::Path;
+
+/// Numbers of a task, about: sums within one are float32.
+const TASK: usize = 1 << 15;
+
+/// The statistics of a batch by which it was normalized.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalization<'a> {
+    /// The mean of each channel.
+    pub mean: &'a [f32],
+    /// The biased variance of each channel.
+    pub variance: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// What the backward pass needs of the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// The images.
+    pub images: &'a [f32],
+    /// Their sizes.
+    pub sizes: Sizes,
+    /// What was computed.
+    pub steps: Steps,
+    /// With these factors.
+    pub affine: &'a Affine,
+    /// What was added, or empty.
+    pub other: &'a [f32],
+    /// The statistics, through which the gradient goes, too; none where the factors do not depend on the images.
+    pub normalization: Option<Normalization<'a>>,
+}
+
+/// What the backward pass gives.
+#[derive(Debug)]
+pub struct Gradients {
+    /// Those of the images.
+    pub images: Vec<f32>,
+    /// That of what was added before the activation; empty otherwise. What is added after it has that of the output.
+    pub other: Vec<f32>,
+    /// Those of the factors: of γ where there is a normalization; else of the scale.
+    pub scale: Vec<f32>,
+    /// Those of the summands: of β, or of the bias.
+    pub shift: Vec<f32>,
+}
+
+/// The gradients for that of the output, with the statistics' share as in Ioffe and Szegedy 2015, section 3.
+///
+/// # Panics
+///
+/// When the slices are not of the sizes.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "gradients are float32")]
+pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> Gradients {
+    let Saved { images, sizes, steps, affine, other, normalization } = *saved;
+    check(sizes, steps, images, affine, other);
+    let Sizes { batch, height, width, channels } = sizes;
+    let [rows, columns] = sizes.sides(steps);
+    assert_eq!(gradient.len(), batch * rows * columns * channels, "a gradient for {sizes:?}");
+    // Each channel's number that distances are measured from.
+    let zeros = vec![0.0; channels];
+    let mean = normalization.map_or(zeros.as_slice(), |statistics| statistics.mean);
+    let tasks = Tasks::of(sizes, steps);
+    let sums: Vec<Vec<f32>> = (0..tasks.count)
+        .into_par_iter()
+        .map(|task| {
+            let mut sums = vec![0.0; 2 * channels];
+            path.run(Sums { saved, gradient, mean, lines: tasks.lines(task), sums: &mut sums });
+            sums
+        })
+        .collect();
+    let mut total = vec![0.0_f64; 2 * channels];
+    sums.iter().for_each(|sums| total.iter_mut().zip(sums).for_each(|(to, from)| *to += f64::from(*from)));
+    let (of_shift, of_scale) = total.split_at(channels);
+    let count = (batch * height * width) as f64;
+    // The gradient of an image is scale·d + slope·x + constant.
+    let factors = (0..channels).map(|c| {
+        let Some(Normalization { variance, epsilon, .. }) = normalization else { return (0.0, 0.0, of_scale[c] as f32) };
+        let inverse = (f64::from(variance[c]) + epsilon).sqrt().recip();
+        let scale = f64::from(affine.scale[c]);
+        let slope = -scale * inverse * inverse * of_scale[c] / count;
+        let constant = -scale * of_shift[c] / count - slope * f64::from(mean[c]);
+        (slope as f32, constant as f32, (of_scale[c] * inverse) as f32)
+    });
+    let (mut slope, mut constant, mut scale) = (Vec::new(), Vec::new(), Vec::new());
+    factors.for_each(|(s, c, of_scale)| {
+        slope.push(s);
+        constant.push(c);
+        scale.push(of_scale);
+    });
+    let lengths: Vec<usize> = (0..tasks.count).map(|task| tasks.image_rows(task).len() * width * channels).collect();
+    let task = |(): &(), task: usize, out: &mut [f32]| {
+        path.run(Images { saved, gradient, slope: &slope, constant: &constant, tasks, task, out });
+    };
+    let of_images = filled_in_batches(threads, &lengths, lengths.len(), &mut (), |(), _| (), task).0;
+    let of_other = if steps.addition == Addition::Before {
+        let task = |(): &(), task: usize, out: &mut [f32]| path.run(Other { saved, gradient, lines: tasks.lines(task), out });
+        filled_in_batches(threads, &lengths, lengths.len(), &mut (), |(), _| (), task).0
+    } else {
+        Vec::new()
+    };
+    Gradients { images: of_images, other: of_other, scale, shift: of_shift.iter().map(|sum| *sum as f32).collect() }
+}
+
+/// The work divided by lines of the output, whole images' lines one after the other. It depends on the sizes alone.
+#[derive(Clone, Copy)]
+struct Tasks {
+    sizes: Sizes,
+    has_pool: bool,
+    /// Output lines of an image.
+    rows: usize,
+    lines: usize,
+    count: usize,
+}
+
+impl Tasks {
+    fn of(sizes: Sizes, steps: Steps) -> Self {
+        let [rows, _] = sizes.sides(steps);
+        let input_lines = if steps.has_pool { 2 } else { 1 };
+        let lines = TASK.div_ceil((input_lines * sizes.width * sizes.channels).max(1));
+        let count = (sizes.batch * rows).div_ceil(lines);
+        Self { sizes, has_pool: steps.has_pool, rows, lines, count }
+    }
+
+    /// The output lines of a task.
+    fn lines(&self, task: usize) -> Range<usize> {
+        task * self.lines..((task + 1) * self.lines).min(self.sizes.batch * self.rows)
+    }
+
+    /// The rows of the images of a task. A last row that a pool leaves out belongs to the line before it.
+    fn image_rows(&self, task: usize) -> Range<usize> {
+        let row = |line: usize| {
+            let (image, line) = (line / self.rows, line % self.rows);
+            image * self.sizes.height + if self.has_pool { 2 * line } else { line }
+        };
+        let Range { start, end } = self.lines(task);
+        row(start)..row(end)
+    }
+}
+
+/// The gradient of z at one place of a register, and x there: `visit` gets both, for each place of a line.
+#[inline(always)]
+fn for_each_place<S: Simd>(
+    simd: S,
+    saved: &Saved,
+    gradient: &[f32],
+    line: usize,
+    (channel, count): (usize, usize),
+    mut visit: impl FnMut(usize, S::f32s, S::f32s),
+) {
+    let Saved { images, sizes: Sizes { height, width, channels, .. }, steps, affine, other, .. } = *saved;
+    let at = |numbers: &[f32], first: usize| load(simd, &numbers[first + channel..][..count]);
+    let (scale, shift) = (at(&affine.scale, 0), at(&affine.shift, 0));
+    let zero = simd.splat_f32s(0.0);
+    if !steps.has_pool {
+        let start = line * width * channels;
+        for column in 0..width {
+            let place = start + column * channels;
+            let x = at(images, place);
+            let mut z = simd.mul_add_e_f32s(x, scale, shift);
+            if steps.addition == Addition::Before {
+                z = simd.add_f32s(z, at(other, place));
+            }
+            visit(place, x, steps.activation.gradient(simd, z, at(gradient, place)));
+        }
+        return;
+    }
+    let [rows, columns] = [height / 2, width / 2];
+    let start = (line / rows * height + line % rows * 2) * width * channels;
+    for column in 0..columns {
+        let first = start + 2 * column * channels;
+        let places = [first, first + channels, first + width * channels, first + (width + 1) * channels];
+        let x = places.map(|place| at(images, place));
+        let z = x.map(|x| simd.mul_add_e_f32s(x, scale, shift));
+        let gradient = at(gradient, (line * columns + column) * channels);
+        // The first of equal ones is the largest.
+        let mut largest = z[0];
+        for z in &z[1..] {
+            largest = simd.select_f32s(is_larger(simd, *z, largest), *z, largest);
+        }
+        let mut left = steps.activation.gradient(simd, largest, gradient);
+        for i in 0..4 {
+            let is_largest = simd.equal_f32s(z[i], largest);
+            visit(places[i], x[i], simd.select_f32s(is_largest, left, zero));
+            left = simd.select_f32s(is_largest, zero, left);
+        }
+    }
+}
+
+/// The sums of d and of d·(x − mean) of some lines, d the gradient of z.
+struct Sums<'a> {
+    saved: &'a Saved<'a>,
+    gradient: &'a [f32],
+    mean: &'a [f32],
+    lines: Range<usize>,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { saved, gradient, mean, lines, sums } = self;
+        let channels = saved.sizes.channels;
+        let (of_shift, of_scale) = sums.split_at_mut(channels);
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(channels - channel);
+            let mean = load(simd, &mean[channel..][..count]);
+            let (mut all, mut products) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+            for line in lines.clone() {
+                for_each_place(simd, saved, gradient, line, (channel, count), |_, x, d| {
+                    all = simd.add_f32s(all, d);
+                    products = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), products);
+                });
+            }
+            store(simd, &mut of_shift[channel..][..count], all);
+            store(simd, &mut of_scale[channel..][..count], products);
+        }
+    }
+}
+
+/// The gradient of the images of a task.
+struct Images<'a> {
+    saved: &'a Saved<'a>,
+    gradient: &'a [f32],
+    slope: &'a [f32],
+    constant: &'a [f32],
+    tasks: Tasks,
+    task: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Images<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { saved, gradient, slope, constant, tasks, task, out } = self;
+        let Saved { images, sizes: Sizes { height, width, channels, .. }, affine, .. } = *saved;
+        let first = tasks.image_rows(task).start * width * channels;
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(channels - channel);
+            let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
+            let (scale, slope, constant) = (at(&affine.scale), at(slope), at(constant));
+            let rest = |x| simd.mul_add_e_f32s(x, slope, constant);
+            for line in tasks.lines(task) {
+                for_each_place(simd, saved, gradient, line, (channel, count), |place, x, d| {
+                    store(simd, &mut out[place - first + channel..][..count], simd.mul_add_e_f32s(d, scale, rest(x)));
+                });
+            }
+            if tasks.has_pool && (height % 2 == 1 || width % 2 == 1) {
+                // What the pool leaves out.
+                for row in tasks.image_rows(task) {
+                    let is_left_out = row % height == height / 2 * 2;
+                    for column in if is_left_out { 0..width } else { width / 2 * 2..width } {
+                        let place = (row * width + column) * channels + channel;
+                        let x = load(simd, &images[place..][..count]);
+                        store(simd, &mut out[place - first..][..count], rest(x));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of what was added before the activation: d.
+struct Other<'a> {
+    saved: &'a Saved<'a>,
+    gradient: &'a [f32],
+    lines: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Other<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { saved, gradient, lines, out } = self;
+        let Sizes { width, channels, .. } = saved.sizes;
+        let first = lines.start * width * channels;
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(channels - channel);
+            for line in lines.clone() {
+                for_each_place(simd, saved, gradient, line, (channel, count), |place, _, d| {
+                    store(simd, &mut out[place - first + channel..][..count], d);
+                });
+            }
+        }
+    }
+}
