@@ -50,15 +50,20 @@ impl Penalties {
     ///
     /// # Errors
     ///
-    /// When λ is not a finite number ≥ 0, the schedule is `plateau`, the scope has no parameter, or the regularizer gives a tensor of another shape than
+    /// When λ is not a finite number ≥ 0, the schedule is `plateau` or `one_cycle`, the scope has no parameter, or the regularizer gives a tensor of another shape than
     /// it must. For a proximal one, when a parameter has a proximal term already, `method` has no proximal steps, or the regularizer has none for
     /// `method`.
     pub fn add(&mut self, penalty: OwnPenalty, graph: &Graph, method: &Method) -> Result<(), ConfigError> {
         let OwnPenalty { regularizer, lambda, samples, scope, schedule, proximal } = penalty;
         let key = regularizer.name().to_owned();
         let base = NonNegative::try_from(lambda).map_err(|problem| ConfigError::value(format!("{key}.lambda"), problem))?.get();
-        if matches!(schedule.decay, Decay::Plateau { .. }) {
-            let problem = "is \"plateau\", which is for the learning rate; expected constant, step, cosine or linear";
+        let foreign = match schedule.decay {
+            Decay::Plateau { .. } => Some("plateau"),
+            Decay::OneCycle { .. } => Some("one_cycle"),
+            Decay::Constant | Decay::Step { .. } | Decay::Cosine { .. } | Decay::Linear { .. } => None,
+        };
+        if let Some(kind) = foreign {
+            let problem = format!("is \"{kind}\", which is for the learning rate; expected constant, step, cosine or linear");
             return Err(ConfigError::value(format!("{key}.schedule"), problem));
         }
         if proximal {
