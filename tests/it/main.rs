@@ -31,6 +31,7 @@ mod kept_checkpoint;
 mod kernels;
 mod layering;
 mod layers;
+mod networks;
 mod norms_and_steps;
 mod objective;
 mod own_penalties;
