@@ -16,6 +16,9 @@ use crate::config::number::{NonNegative, Samples};
 use crate::config::{ConfigError, Decay, Lambda, Method, Penalty, Scope};
 use crate::schedule::RunLength;
 
+/// The most parameters in a message.
+const LISTED: usize = 10;
+
 /// A penalty before its parameters are known.
 pub(super) struct Definition {
     /// What messages call it: `penalty.0`, or its name.
@@ -89,10 +92,12 @@ impl Penalties {
         let names: BTreeSet<String> = inside.map(|parameter| parameter.name.clone()).collect();
         if names.is_empty() {
             let all: Vec<String> = trained(graph).map(|parameter| format!("`{}`", parameter.name)).collect();
+            let listed = all[..all.len().min(LISTED)].join(", ");
+            let rest =
+                if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
             let problem = format!(
-                "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
-                String::from(definition.scope),
-                all.join(", ")
+                "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));
         }

@@ -19,6 +19,7 @@ use regulus::train::{ParameterOptimizer, StepContext, Stepper};
 use regulus_model::graph::{Parameter, Role, Shape};
 use regulus_model::networks::{ResNet, Stem};
 use regulus_model::{Graph, Values, Weights};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
 use crate::support::{Sandbox, backends_and_kernels, cpu_backends, png};
@@ -240,4 +241,40 @@ fn every_kind_is_trained_from_its_config() {
             sandbox.ok(&["predict", "model.safetensors", "digit.png"]);
         }
     }
+}
+
+#[test]
+fn a_file_of_torchvision_is_a_start() {
+    let sandbox = Sandbox::new();
+    for class in ["a", "b", "c"] {
+        (0..4).for_each(|number| png(&sandbox.path(&format!("images/{class}/{number}.png")), 32, 32, 20 * number));
+    }
+    let text = "name = \"start\"\n[data]\nsource = \"folder\"\ndir = \"images\"\nimage_size = [32, 32]\nimage_channels = 3\n[model]\nkind = \
+                \"resnet18\"\nwidths = [4, 4, 6, 6]\ninit = \"start.safetensors\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n[optimizer]\n\
+                learning_rate = 1e-12\n[train]\nmax_steps = 1\n";
+    sandbox.write("config.toml", text);
+    // PyTorch saves a count of batches, whole numbers of 64 bits, with each normalization.
+    let start = |classes: usize| {
+        let network = ResNet { stem: Stem::Large, widths: vec![4, 4, 6, 6], blocks: vec![2; 4] };
+        let weights = weights_of(&network.graph(Shape { channels: 3, height: 32, width: 32 }, classes).unwrap());
+        let bytes = |values: &Values| values.numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> =
+            weights.iter().map(|(name, values)| (name.clone(), Dtype::F32, values.shape.clone(), bytes(values))).collect();
+        let norms = weights.iter().filter_map(|(name, _)| name.strip_suffix("running_mean"));
+        tensors.extend(norms.map(|norm| (format!("{norm}num_batches_tracked"), Dtype::I64, vec![], 7_i64.to_le_bytes().to_vec())));
+        assert_eq!(tensors.iter().filter(|tensor| tensor.1 == Dtype::I64).count(), 20);
+        let views = tensors.iter().map(|(name, kind, shape, bytes)| (name, TensorView::new(*kind, shape.clone(), bytes).unwrap()));
+        sandbox.write("start.safetensors", safetensors::serialize(views, None).unwrap());
+        weights
+    };
+    let weights = start(3);
+    sandbox.ok(&["train", "config.toml", "--run-dir", "run"]);
+    let after = Weights::from_file(&sandbox.path("run/checkpoints/last/model.safetensors")).unwrap();
+    let [before, after] = [&weights, &after].map(|weights| weights.get("layer3.0.downsample.0.weight").unwrap().numbers.clone());
+    assert!(before.iter().zip(&after).all(|(before, after)| (before - after).abs() < 1e-6));
+
+    start(1000);
+    let ran = sandbox.run(&["train", "config.toml", "--run-dir", "other"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("tensor `fc.bias` is [1000]; expected [3]"), "{}", ran.stderr());
 }
