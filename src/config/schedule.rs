@@ -39,7 +39,7 @@ pub enum Decay {
         /// The final rate as a fraction of the initial rate.
         final_fraction: Fraction,
     },
-    /// The rate rises from `initial_fraction` of itself and then falls to `final_fraction` of itself at the last step (Smith and Topin 2018, arXiv 1708.07120),
+    /// The rate rises from a fraction of itself to all of it, and then falls to a fraction of it at the last step (Smith and Topin 2018, arXiv 1708.07120),
     /// as PyTorch's `OneCycleLR`.
     OneCycle {
         /// The share of the steps in which the rate rises.
@@ -79,7 +79,8 @@ enum Kind {
     Cosine,
     /// The rate falls linearly to `final_fraction` of itself at the last step.
     Linear,
-    /// The rate rises from `initial_fraction` of itself and then falls to `final_fraction` of itself at the last step, as PyTorch's `OneCycleLR`. Momentum stays as it is.
+    /// The rate rises from `initial_fraction` of `learning_rate` to all of it, and then falls to `final_fraction` of it at the last step, as PyTorch's `OneCycleLR`. Momentum
+    /// stays as it is.
     OneCycle,
     /// The rate is multiplied by `factor` when the validation loss has not improved for `patience` epochs. It needs a validation split.
     Plateau,

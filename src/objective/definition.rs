@@ -93,8 +93,7 @@ impl Penalties {
         if names.is_empty() {
             let all: Vec<String> = trained(graph).map(|parameter| format!("`{}`", parameter.name)).collect();
             let listed = all[..all.len().min(LISTED)].join(", ");
-            let rest =
-                if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
+            let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
             let problem = format!(
                 "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
                 String::from(definition.scope)
