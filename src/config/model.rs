@@ -22,9 +22,9 @@ pub struct Model {
     pub channels: Vec<Count>,
     /// Whether a `cnn` has batch normalization after each convolution.
     pub batch_norm: bool,
-    /// Output channels of the stages of a residual network.
+    /// Output channels of the stages of a residual network; empty: the default of the kind.
     pub widths: Vec<Count>,
-    /// Residual blocks of each stage of a `resnet18` or `resnet20`.
+    /// Residual blocks of each stage of a `resnet18` or `resnet20`; empty: the default of the kind.
     pub blocks: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
@@ -111,7 +111,7 @@ impl TryFrom<Keys> for Model {
                 "is missing or empty; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
             return Err(ConfigError::value("model.layers", problem));
         }
-        let (widths, blocks) = stages(kind, &keys)?;
+        let (widths, blocks) = stages(kind, keys.widths.clone(), keys.blocks.clone())?;
         let depth = keys.depth();
         if !DEPTHS.contains(&depth.get()) {
             let problem = format!("is {}; expected a whole number from {} to {}", depth.get(), DEPTHS.start(), DEPTHS.end());
@@ -136,22 +136,24 @@ impl TryFrom<Keys> for Model {
     }
 }
 
-/// The widths and blocks of a residual network.
-fn stages(kind: ModelKind, keys: &Keys) -> Result<(Vec<Count>, Vec<Count>), ConfigError> {
-    let widths = keys.widths.clone().unwrap_or_else(|| kind.widths());
-    let blocks = keys.blocks.clone().unwrap_or_else(|| kind.blocks());
-    let (stages, key) = match (kind, &keys.widths) {
-        (ModelKind::Resnet9, _) => (4, "model.widths"),
-        // Of two lists that differ the one that is given is at fault.
-        (ModelKind::Resnet18 | ModelKind::Resnet20, Some(_)) => (blocks.len(), "model.widths"),
-        (ModelKind::Resnet18 | ModelKind::Resnet20, None) => (widths.len(), "model.blocks"),
+/// The widths and blocks of a residual network: those that are given, or the defaults.
+pub(super) fn stages(
+    kind: ModelKind,
+    widths: Option<Vec<Count>>,
+    blocks: Option<Vec<Count>>,
+) -> Result<(Vec<Count>, Vec<Count>), ConfigError> {
+    let has_widths = widths.is_some();
+    let (widths, blocks) = (widths.unwrap_or_else(|| kind.widths()), blocks.unwrap_or_else(|| kind.blocks()));
+    // Of two lists that differ the one that is given is at fault.
+    let (key, found, expected) = match kind {
+        ModelKind::Resnet9 => ("model.widths", widths.len(), 4),
+        ModelKind::Resnet18 | ModelKind::Resnet20 if has_widths => ("model.widths", widths.len(), blocks.len().max(1)),
+        ModelKind::Resnet18 | ModelKind::Resnet20 => ("model.blocks", blocks.len(), widths.len()),
         _ => return Ok((widths, blocks)),
     };
-    let found = if key == "model.widths" { widths.len() } else { blocks.len() };
-    if found != stages || stages == 0 {
+    if found != expected {
         let reason = if kind == ModelKind::Resnet9 { "" } else { "; `model.widths` and `model.blocks` have one for each stage" };
-        let problem = format!("has {found} numbers; expected {}{reason}", stages.max(1));
-        return Err(ConfigError::value(key, problem));
+        return Err(ConfigError::value(key, format!("has {found} numbers; expected {expected}{reason}")));
     }
     let all = blocks.iter().fold(0_usize, |sum, count| sum.saturating_add(count.get()));
     if all > *DEPTHS.end() {
@@ -288,6 +290,16 @@ mod tests {
         errors.push(misfit("kind = \"resnet18\"\nwidths = [100000, 100000, 1, 1]", 32));
         errors.push(model("kind = \"resnet9\"").unwrap().graph_to(IMAGE, Features::Map(IMAGE)).unwrap_err().to_string());
         insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_model_made_in_rust_has_the_defaults_of_its_kind() {
+        const IMAGE: Shape = Shape { channels: 3, height: 32, width: 32 };
+        for (kind, parameters) in [(ModelKind::Resnet9, 6_573_130), (ModelKind::Resnet20, 272_474), (ModelKind::Resnet18, 11_181_642)] {
+            assert_eq!(Model { kind, ..Model::default() }.graph(IMAGE, 10).unwrap().parameter_count(), parameters);
+        }
+        let uneven = Model { kind: ModelKind::Resnet20, widths: vec![Count::literal(4)], ..Model::default() };
+        assert!(uneven.graph(IMAGE, 10).unwrap_err().to_string().contains("`model.widths` has 1 numbers; expected 3"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use regulus_model::graph::{Features, Graph, GraphError, Shape};
 use regulus_model::networks::{self, Cnn, DnCnn, Mlp, ResNet, ResNet9, Stem};
 
+use super::model::stages;
 use super::number::Count;
 use super::{ConfigError, Model, ModelKind, Padding};
 
@@ -32,6 +33,8 @@ impl Model {
             let problem = format!("is \"same\", but `model.kernel_size` is {kernel_size}; use an odd one, or \"valid\"");
             return Err(ConfigError::value("model.padding", problem));
         }
+        let given = |list: &Vec<Count>| (!list.is_empty()).then(|| list.clone());
+        let (widths, blocks) = stages(self.kind, given(&self.widths), given(&self.blocks))?;
         let graph = match self.kind {
             ModelKind::Cnn => {
                 let padding = if self.padding == Padding::Same { kernel_size / 2 } else { 0 };
@@ -41,10 +44,10 @@ impl Model {
             ModelKind::Mlp => Mlp { hidden, dropout }.graph(input, classes),
             ModelKind::Linear => networks::linear(input, classes),
             ModelKind::Dncnn => DnCnn { depth: self.depth.get(), width: self.width.get() }.graph(input),
-            ModelKind::Resnet9 => ResNet9 { widths: std::array::from_fn(|stage| self.widths[stage].get()) }.graph(input, classes),
+            ModelKind::Resnet9 => ResNet9 { widths: std::array::from_fn(|stage| widths[stage].get()) }.graph(input, classes),
             ModelKind::Resnet18 | ModelKind::Resnet20 => {
                 let stem = if self.kind == ModelKind::Resnet18 { Stem::Large } else { Stem::Small };
-                ResNet { stem, widths: numbers(&self.widths), blocks: numbers(&self.blocks) }.graph(input, classes)
+                ResNet { stem, widths: numbers(&widths), blocks: numbers(&blocks) }.graph(input, classes)
             }
             ModelKind::Layers => networks::layers(&self.layers, input, classes),
         };

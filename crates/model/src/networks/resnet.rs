@@ -31,14 +31,14 @@ impl ResNet {
     ///
     /// # Errors
     ///
-    /// The node at fault and what does not fit.
-    ///
-    /// # Panics
-    ///
-    /// When there is no stage, or there are not as many `widths` as `blocks`.
+    /// The node at fault and what does not fit; or when there are no `widths`, or not as many as `blocks`.
     pub fn graph(&self, input: Shape, classes: usize) -> Result<Graph, GraphError> {
         let Self { stem, widths, blocks } = self;
-        assert!(!widths.is_empty() && widths.len() == blocks.len(), "each stage has a width and blocks");
+        if widths.is_empty() || widths.len() != blocks.len() {
+            let problem =
+                format!("it has {} widths and {} numbers of blocks; expected one of each for each stage", widths.len(), blocks.len());
+            return Err(GraphError::Whole(problem));
+        }
         let mut network = Network { builder: Builder::new(input), channels: input.channels };
         let kernel = if *stem == Stem::Small { 3 } else { 7 };
         network.convolution("conv1", "bn1", kernel, widths[0], if *stem == Stem::Small { 1 } else { 2 });
@@ -132,6 +132,8 @@ mod tests {
         let names = ["conv1", "maxpool", "layer1.0.relu2", "layer2.0.relu2", "layer3.0.relu2", "layer4.0.relu2", "avgpool", "fc"];
         let expected: [&[usize]; 8] = [&[4, 32, 32], &[4, 16, 16], &[4, 16, 16], &[6, 8, 8], &[8, 4, 4], &[10, 2, 2], &[10], &[3]];
         assert_eq!(names.map(features), expected);
+        let uneven = ResNet { blocks: vec![1; 3], ..network.clone() };
+        assert!(uneven.graph(colour(64), 3).unwrap_err().to_string().contains("4 widths and 3 numbers of blocks"));
         for side in [32, 33, 224] {
             assert!(network.graph(colour(side), 3).is_ok());
         }
