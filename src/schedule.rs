@@ -1,4 +1,4 @@
-//! The value of a schedule at each step, for the learning rate and for λ: Burn's schedulers as factors of a base value.
+//! The value of a schedule at each step, for the learning rate and for λ: Burn's schedulers, and the one-cycle schedule, as factors of a base value.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::step::StepLrSchedulerConfig;
 
-use crate::config::{Decay, Schedule, Train};
+use crate::config::{Anneal, Decay, Schedule, Train};
 
 /// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(crate) struct ScheduledValue {
 struct Factors {
     warmup: Option<ModuleLrScheduler>,
     decay: Option<ModuleLrScheduler>,
+    cycle: Option<OneCycle>,
     /// The next step, from 0.
     step: u64,
 }
@@ -100,7 +101,7 @@ impl Factors {
             checked(LinearLrSchedulerConfig::new(first, 1.0, count(schedule.warmup_steps)).init())
         });
         let decay = match schedule.decay {
-            Decay::Constant | Decay::Plateau { .. } => None,
+            Decay::Constant | Decay::Plateau { .. } | Decay::OneCycle { .. } => None,
             Decay::Step { every_epochs, factor } => {
                 let steps = every_epochs.get().saturating_mul(count(length.steps_per_epoch));
                 Some(checked(StepLrSchedulerConfig::new(1.0, steps).with_gamma(factor.get()).init()))
@@ -110,13 +111,51 @@ impl Factors {
             }
             Decay::Linear { final_fraction } => Some(checked(LinearLrSchedulerConfig::new(1.0, final_fraction.get(), last).init())),
         };
-        Self { warmup, decay, step: 0 }
+        Self { warmup, decay, cycle: OneCycle::new(schedule.decay, length.steps), step: 0 }
     }
 
     fn next(&mut self, base: f64) -> f64 {
         let factor = |scheduler: &mut Option<ModuleLrScheduler>| scheduler.as_mut().map_or(1.0, |scheduler| scheduler.step().base());
+        let cycle = self.cycle.map_or(1.0, |cycle| cycle.factor(self.step));
         self.step += 1;
-        base * factor(&mut self.warmup) * factor(&mut self.decay)
+        base * factor(&mut self.warmup) * factor(&mut self.decay) * cycle
+    }
+}
+
+/// The factors of a one-cycle schedule, with the phases of PyTorch's `OneCycleLR`: the factor is 1 at step `peak`, which need not be whole.
+#[derive(Clone, Copy)]
+struct OneCycle {
+    initial: f64,
+    last: f64,
+    anneal: Anneal,
+    /// The share of the steps in which it rises, times their number, minus 1.
+    peak: f64,
+    /// The last step.
+    end: f64,
+}
+
+impl OneCycle {
+    fn new(decay: Decay, steps: u64) -> Option<Self> {
+        let Decay::OneCycle { warmup_fraction, initial_fraction, final_fraction, anneal } = decay else { return None };
+        let peak = warmup_fraction.get() * steps as f64 - 1.0;
+        Some(Self { initial: initial_fraction.get(), last: final_fraction.get(), anneal, peak, end: steps as f64 - 1.0 })
+    }
+
+    fn factor(self, step: u64) -> f64 {
+        let step = step as f64;
+        let (from, to, share) = if self.peak > 0.0 && step <= self.peak {
+            (self.initial, 1.0, step / self.peak)
+        } else if self.end > 0.0 {
+            (1.0, self.last, (step - self.peak) / (self.end - self.peak))
+        } else {
+            // The only step has the full rate, as in the other schedules.
+            return 1.0;
+        };
+        let share = match self.anneal {
+            Anneal::Cosine => (1.0 - (std::f64::consts::PI * share).cos()) / 2.0,
+            Anneal::Linear => share,
+        };
+        from + (to - from) * share
     }
 }
 
@@ -150,6 +189,36 @@ mod tests {
         close(&values(0, linear), &[2.0, 1.8, 1.6, 1.4, 1.2, 1.0, 0.8, 0.6]);
         let cosine: Vec<f64> = (0..8).map(|step| 1.0 + (f64::from(step) / 7.0 * std::f64::consts::PI).cos()).collect();
         close(&values(0, Decay::Cosine { final_fraction: fraction(0.0) }), &cosine);
+    }
+
+    #[test]
+    fn the_rates_of_one_cycle_are_pytorchs() {
+        // Made by `tests/fixtures/schedules.py`.
+        let cases: serde_json::Value = serde_json::from_str(include_str!("../tests/fixtures/schedules.json")).unwrap();
+        let cases = cases["one_cycle"].as_array().unwrap();
+        assert_eq!(cases.len(), 10);
+        for case in cases {
+            let fraction = |key: &str| Fraction::try_from(case[key].as_f64().unwrap()).unwrap();
+            let decay = Decay::OneCycle {
+                warmup_fraction: fraction("warmup_fraction"),
+                initial_fraction: fraction("initial_fraction"),
+                final_fraction: fraction("final_fraction"),
+                anneal: serde_json::from_value(case["anneal"].clone()).unwrap(),
+            };
+            let steps = case["steps"].as_u64().unwrap();
+            let length = RunLength { samples: 2, steps_per_epoch: 2, steps };
+            let mut value = ScheduledValue::new(2.0, &Schedule { warmup_steps: 0, decay }, length);
+            let expected: Vec<f64> = serde_json::from_value(case["rates"].clone()).unwrap();
+            close(&(0..steps).map(|step| value.at(step)).collect::<Vec<f64>>(), &expected);
+        }
+    }
+
+    #[test]
+    fn the_only_step_of_one_cycle_has_the_full_rate() {
+        let none = Fraction::try_from(0.0).unwrap();
+        let decay = Decay::OneCycle { warmup_fraction: none, initial_fraction: none, final_fraction: none, anneal: Anneal::Cosine };
+        let length = RunLength { samples: 2, steps_per_epoch: 1, steps: 1 };
+        close(&[ScheduledValue::new(2.0, &Schedule { warmup_steps: 0, decay }, length).at(0)], &[2.0]);
     }
 
     #[test]

@@ -136,10 +136,10 @@ fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The hint for an unknown key of a section: a key of the section, or the same key of another section.
+/// The hint for an unknown key of a section: the same key of another section, or a key of the section that is spelled like it.
 fn hint_in_section(typed: &str, known: &[&str]) -> String {
     let elsewhere = key_paths::paths_to(typed);
-    if spelling::nearest(typed, known).is_some() || elsewhere.is_empty() {
+    if elsewhere.is_empty() {
         return spelling::hint(typed, known);
     }
     key_paths::did_you_mean(&elsewhere.iter().map(String::as_str).collect::<Vec<_>>())

@@ -162,8 +162,8 @@ impl From<Lambda> for Keys {
             },
             Lambda::Scheduled(Schedule { warmup_steps, decay }) => {
                 let keys = match decay {
-                    // λ has no plateau schedule.
-                    Decay::Constant | Decay::Plateau { .. } => Self::of(Kind::Constant),
+                    // λ has no plateau and no one-cycle schedule.
+                    Decay::Constant | Decay::Plateau { .. } | Decay::OneCycle { .. } => Self::of(Kind::Constant),
                     Decay::Step { every_epochs, factor } => {
                         Self { every_epochs: Some(every_epochs), factor: Some(factor), ..Self::of(Kind::Step) }
                     }

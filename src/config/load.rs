@@ -236,7 +236,11 @@ mod tests {
 
     #[test]
     fn a_resolved_experiment_reads_back_as_itself() {
-        for sets in [vec![], vec!["optimizer.kind=sgd", "schedule.kind=cosine", "train.batch_size=full", "penalty.0.samples=7"]] {
+        for sets in [
+            vec![],
+            vec!["optimizer.kind=sgd", "schedule.kind=cosine", "train.batch_size=full", "penalty.0.samples=7"],
+            vec!["schedule.kind=one_cycle", "schedule.anneal=linear"],
+        ] {
             let experiment = load(SMALL, &sets).unwrap();
             assert_eq!(load(&experiment.to_toml(), &[]).unwrap(), experiment);
         }

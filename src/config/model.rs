@@ -1,14 +1,15 @@
 //! The `[model]` section.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use regulus_model::graph::{Features, Graph, GraphError, Layer, Shape};
-use regulus_model::networks::{self, Cnn, DnCnn, Mlp};
+use regulus_model::graph::Layer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::keys::keys;
+use super::model_kind::{Init, ModelKind, Padding};
 use super::number::{Count, Fraction};
 
 /// The network and its sizes.
@@ -19,6 +20,12 @@ pub struct Model {
     pub kind: ModelKind,
     /// Output channels of each convolution of a `cnn`; each is followed by ReLU and a 2×2 max-pool.
     pub channels: Vec<Count>,
+    /// Whether a `cnn` has batch normalization after each convolution.
+    pub batch_norm: bool,
+    /// Output channels of the stages of a residual network; empty: the default of the kind.
+    pub widths: Vec<Count>,
+    /// Residual blocks of each stage of a `resnet18` or `resnet20`; empty: the default of the kind.
+    pub blocks: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
     /// The padding of convolutions.
@@ -45,6 +52,9 @@ impl Default for Model {
         Self {
             kind: ModelKind::Cnn,
             channels: keys.channels(),
+            batch_norm: keys.batch_norm(),
+            widths: Vec::new(),
+            blocks: Vec::new(),
             kernel_size: keys.kernel_size(),
             padding: keys.padding(),
             hidden: keys.hidden(),
@@ -64,6 +74,12 @@ keys! {
         kind: ModelKind = ModelKind::Cnn;
         /// The output channels of each convolution.
         channels: Vec<Count> = vec![Count::literal(32), Count::literal(64)], for Cnn;
+        /// Batch normalization between each convolution, which then has no bias, and its ReLU.
+        batch_norm: bool = false, for Cnn;
+        /// The output channels of the first convolution of a `resnet9` and of its three with a pool; of each stage of a `resnet18` or `resnet20`.
+        widths: Vec<Count>, default "`[64, 128, 256, 512]`; `resnet20`: `[16, 32, 64]`", schema { "minItems": 1 }, for Resnet9 | Resnet20 | Resnet18;
+        /// The residual blocks of each stage, in all at most 1000. `[3, 4, 6, 3]` is ResNet-34, `[9, 9, 9]` for `resnet20` ResNet-56.
+        blocks: Vec<Count>, default "`[3, 3, 3]`; `resnet18`: `[2, 2, 2, 2]`", schema { "minItems": 1 }, for Resnet20 | Resnet18;
         /// The side of the square convolution kernels.
         kernel_size: Count = Count::literal(3), for Cnn;
         /// The padding of convolutions.
@@ -95,6 +111,7 @@ impl TryFrom<Keys> for Model {
                 "is missing or empty; expected a list such as [\"conv 16 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
             return Err(ConfigError::value("model.layers", problem));
         }
+        let (widths, blocks) = stages(kind, keys.widths.clone(), keys.blocks.clone())?;
         let depth = keys.depth();
         if !DEPTHS.contains(&depth.get()) {
             let problem = format!("is {}; expected a whole number from {} to {}", depth.get(), DEPTHS.start(), DEPTHS.end());
@@ -103,6 +120,9 @@ impl TryFrom<Keys> for Model {
         Ok(Self {
             kind,
             channels: if kind == ModelKind::Cnn { keys.channels() } else { Vec::new() },
+            batch_norm: keys.batch_norm(),
+            widths,
+            blocks,
             kernel_size: keys.kernel_size(),
             padding: keys.padding(),
             hidden: keys.hidden(),
@@ -116,183 +136,63 @@ impl TryFrom<Keys> for Model {
     }
 }
 
+/// The widths and blocks of a residual network: those that are given, or the defaults.
+pub(super) fn stages(
+    kind: ModelKind,
+    widths: Option<Vec<Count>>,
+    blocks: Option<Vec<Count>>,
+) -> Result<(Vec<Count>, Vec<Count>), ConfigError> {
+    let has_widths = widths.is_some();
+    let (widths, blocks) = (widths.unwrap_or_else(|| kind.widths()), blocks.unwrap_or_else(|| kind.blocks()));
+    // Of two lists that differ the one that is given is at fault.
+    let (key, found, expected) = match kind {
+        ModelKind::Resnet9 => ("model.widths", widths.len(), 4),
+        ModelKind::Resnet18 | ModelKind::Resnet20 if has_widths => ("model.widths", widths.len(), blocks.len().max(1)),
+        ModelKind::Resnet18 | ModelKind::Resnet20 => ("model.blocks", blocks.len(), widths.len()),
+        _ => return Ok((widths, blocks)),
+    };
+    if found != expected {
+        let reason = if kind == ModelKind::Resnet9 { "" } else { "; `model.widths` and `model.blocks` have one for each stage" };
+        return Err(ConfigError::value(key, format!("has {found} numbers; expected {expected}{reason}")));
+    }
+    let all = blocks.iter().fold(0_usize, |sum, count| sum.saturating_add(count.get()));
+    if all > *DEPTHS.end() {
+        return Err(ConfigError::value("model.blocks", format!("has {all} blocks in all; expected at most {}", DEPTHS.end())));
+    }
+    Ok((widths, blocks))
+}
+
+/// The convolutions that a `dncnn` may have, and the most blocks of a residual network.
+const DEPTHS: RangeInclusive<usize> = 2..=1000;
+
 impl From<Model> for Keys {
     fn from(model: Model) -> Self {
         let hides = Self { hidden: Some(model.hidden), dropout: Some(model.dropout), ..Self::of(model.kind) };
         let keys = match model.kind {
-            ModelKind::Cnn => {
-                Self { channels: Some(model.channels), kernel_size: Some(model.kernel_size), padding: Some(model.padding), ..hides }
-            }
+            ModelKind::Cnn => Self {
+                channels: Some(model.channels),
+                batch_norm: Some(model.batch_norm),
+                kernel_size: Some(model.kernel_size),
+                padding: Some(model.padding),
+                ..hides
+            },
             ModelKind::Mlp => hides,
             ModelKind::Linear => Self::of(model.kind),
             ModelKind::Dncnn => Self { depth: Some(model.depth), width: Some(model.width), ..Self::of(model.kind) },
+            ModelKind::Resnet9 => Self { widths: Some(model.widths), ..Self::of(model.kind) },
+            ModelKind::Resnet18 | ModelKind::Resnet20 => {
+                Self { widths: Some(model.widths), blocks: Some(model.blocks), ..Self::of(model.kind) }
+            }
             ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
         };
         Self { initializer: Some(model.initializer), init: model.init, ..keys }
     }
 }
 
-impl Model {
-    /// The network, for images of shape `input` in `classes` classes.
-    ///
-    /// # Errors
-    ///
-    /// When a layer does not fit what reaches it, or the network does not give one number for each class.
-    pub fn graph(&self, input: Shape, classes: usize) -> Result<Graph, ConfigError> {
-        self.graph_to(input, Features::Vector(classes))
-    }
-
-    /// The network that gives `output` for images of shape `input`: a number for each class, or images of the same shape.
-    ///
-    /// # Errors
-    ///
-    /// When a layer does not fit what reaches it, or the network gives something else.
-    pub fn graph_to(&self, input: Shape, output: Features) -> Result<Graph, ConfigError> {
-        let classes = match output {
-            Features::Vector(classes) => classes,
-            Features::Map(_) => 0,
-        };
-        self.check_kind(output)?;
-        let (kernel_size, hidden, dropout) = (self.kernel_size.get(), self.hidden.get(), self.dropout.get());
-        if self.kind == ModelKind::Cnn && self.padding == Padding::Same && kernel_size.is_multiple_of(2) {
-            let problem = format!("is \"same\", but `model.kernel_size` is {kernel_size}; use an odd one, or \"valid\"");
-            return Err(ConfigError::value("model.padding", problem));
-        }
-        let graph = match self.kind {
-            ModelKind::Cnn => {
-                let padding = if self.padding == Padding::Same { kernel_size / 2 } else { 0 };
-                let channels = self.channels.iter().map(|count| count.get()).collect();
-                Cnn { channels, kernel_size, padding, hidden, dropout }.graph(input, classes)
-            }
-            ModelKind::Mlp => Mlp { hidden, dropout }.graph(input, classes),
-            ModelKind::Linear => networks::linear(input, classes),
-            ModelKind::Dncnn => DnCnn { depth: self.depth.get(), width: self.width.get() }.graph(input),
-            ModelKind::Layers => networks::layers(&self.layers, input, classes),
-        };
-        let graph = graph.map_err(|error| self.misfit(&error, input))?;
-        let found = graph.output_features();
-        if found != output {
-            let problem = match output {
-                Features::Vector(_) => format!("end in {found}, but there are {classes} classes; end with \"dense classes\""),
-                Features::Map(_) => format!(
-                    "end in {found}, but images of {output} are to come out; end with a convolution that gives them, such as \"conv {} 3x3 padding 1\"",
-                    input.channels
-                ),
-            };
-            return Err(ConfigError::value("model.layers", problem));
-        }
-        if graph.parameter_count() == 0 {
-            return Err(ConfigError::value("model.layers", "have nothing that can be trained; add a `conv` or `dense` layer"));
-        }
-        Ok(graph)
-    }
-
-    /// Whether the kind of network can give such an output.
-    fn check_kind(&self, output: Features) -> Result<(), ConfigError> {
-        let kind = self.kind.name();
-        let problem = match (self.kind, output) {
-            (ModelKind::Dncnn, Features::Vector(classes)) => {
-                format!(
-                    "is \"{kind}\", which gives images, but {classes} classes are to be told apart; use \"cnn\", \"mlp\", \"linear\" or \"layers\""
-                )
-            }
-            (ModelKind::Cnn | ModelKind::Mlp | ModelKind::Linear, Features::Map(_)) => {
-                format!("is \"{kind}\", which tells classes apart, but images are to come out; use \"dncnn\" or \"layers\"")
-            }
-            _ => return Ok(()),
-        };
-        Err(ConfigError::value("model.kind", problem))
-    }
-
-    /// The index of the layer that an error names, if it is one of `layers`.
-    fn line_of(&self, error: &GraphError) -> Option<usize> {
-        let (GraphError::Node { name, .. } | GraphError::TooLarge { name, .. }) = error else { return None };
-        let names = networks::names_of_layers(&self.layers);
-        let mut named = (0..names.len()).filter(|line| names[*line] == *name);
-        // A name that two layers have does not say which.
-        named.next().filter(|_| named.next().is_none())
-    }
-
-    /// The key at fault where a network does not fit.
-    fn misfit(&self, error: &GraphError, input: Shape) -> ConfigError {
-        let line = self.line_of(error).map(|line| format!("model.layers.{line}"));
-        let key = match (self.kind, error) {
-            (ModelKind::Layers, _) => line.as_deref().unwrap_or("model.layers"),
-            (ModelKind::Linear, _) => "data.image_size",
-            (ModelKind::Dncnn, _) => "model.width",
-            (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
-            (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
-            _ => "model.channels",
-        };
-        let problem = match (self.kind, key) {
-            (ModelKind::Layers, "model.layers") => format!("make no network for images of {input}: {error}"),
-            (ModelKind::Layers, _) => format!("is wrong for images of {input}: {error}"),
-            _ if !matches!(error, GraphError::TooLarge { .. }) => {
-                format!("doesn't fit images of {input}: {error}; use fewer convolutions, a smaller kernel or larger images")
-            }
-            _ => format!("doesn't fit: {error}"),
-        };
-        ConfigError::value(key, problem)
-    }
-}
-
-/// The padding of convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Padding {
-    /// No padding: the output has fewer rows and columns than the input.
-    Valid,
-    /// Padding with zeros: the output has as many rows and columns as the input. The kernel has an odd side.
-    Same,
-}
-
-/// The kinds of network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ModelKind {
-    /// Convolutions, each with ReLU and a 2×2 max-pool, then a hidden dense layer with ReLU and a dense layer of logits.
-    #[default]
-    Cnn,
-    /// A hidden dense layer with ReLU, and a dense layer of logits.
-    Mlp,
-    /// A dense layer of logits: softmax regression.
-    Linear,
-    /// The denoising network DnCNN, which gives images: convolutions with batch normalization find the noise in an image, and it is subtracted.
-    Dncnn,
-    /// A list of layers.
-    Layers,
-}
-
-/// The convolutions that a `dncnn` may have.
-const DEPTHS: std::ops::RangeInclusive<usize> = 2..=1000;
-
-impl ModelKind {
-    /// The word for it in configs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cnn => "cnn",
-            Self::Mlp => "mlp",
-            Self::Linear => "linear",
-            Self::Dncnn => "dncnn",
-            Self::Layers => "layers",
-        }
-    }
-}
-
-/// How weights start; biases start at 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// Uniform in ±√(6/(fan in + fan out)), Keras' default (Glorot and Bengio 2010).
-    #[default]
-    Glorot,
-    /// Uniform in ±√(6/fan in), made for ReLU (He et al. 2015, arXiv 1502.01852).
-    Kaiming,
-}
-
 #[cfg(test)]
 mod tests {
+    use regulus_model::graph::{Features, Graph, Shape};
+
     use super::*;
     use crate::config::Experiment;
 
@@ -360,6 +260,59 @@ mod tests {
         errors.push(model("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract\"]").unwrap_err());
         errors.push(refused("kind = \"layers\"\nlayers = [\"conv 4 3x3\", \"subtract image\"]", Features::Map(IMAGE)));
         insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn residual_networks_have_a_width_and_blocks_for_each_stage() {
+        const IMAGE: Shape = Shape { channels: 3, height: 32, width: 32 };
+        let model = |keys: &str| toml::from_str::<Model>(keys).map_err(|error| error.message().to_owned());
+        let count = |keys: &str| model(keys).unwrap().graph(IMAGE, 10).unwrap().parameter_count();
+        assert_eq!(count("kind = \"resnet9\""), 6_573_130);
+        assert_eq!(count("kind = \"resnet20\""), 272_474);
+        assert_eq!(count("kind = \"resnet20\"\nblocks = [9, 9, 9]"), 855_770);
+        assert_eq!(count("kind = \"resnet18\""), 11_181_642);
+        let refused = [
+            "kind = \"resnet9\"\nwidths = [4, 8, 16]",
+            "kind = \"resnet9\"\nblocks = [1, 1]",
+            "kind = \"resnet20\"\nwidths = [4, 8]",
+            "kind = \"resnet20\"\nblocks = [1, 1]",
+            "kind = \"resnet20\"\nblocks = [500, 500, 1]",
+            "kind = \"resnet18\"\nwidths = []\nblocks = []",
+            "kind = \"resnet18\"\nchannels = [4]",
+            "kind = \"mlp\"\nbatch_norm = true",
+        ];
+        let mut errors: Vec<String> = refused.map(|keys| model(keys).unwrap_err()).into();
+        let misfit = |keys: &str, side: usize| {
+            let image = Shape { channels: 3, height: side, width: side };
+            model(keys).unwrap().graph(image, 10).unwrap_err().to_string()
+        };
+        errors.push(misfit("kind = \"resnet9\"", 7));
+        errors.push(misfit("kind = \"resnet18\"\nwidths = [100000, 100000, 1, 1]", 32));
+        errors.push(model("kind = \"resnet9\"").unwrap().graph_to(IMAGE, Features::Map(IMAGE)).unwrap_err().to_string());
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_model_made_in_rust_has_the_defaults_of_its_kind() {
+        const IMAGE: Shape = Shape { channels: 3, height: 32, width: 32 };
+        for (kind, parameters) in [(ModelKind::Resnet9, 6_573_130), (ModelKind::Resnet20, 272_474), (ModelKind::Resnet18, 11_181_642)] {
+            assert_eq!(Model { kind, ..Model::default() }.graph(IMAGE, 10).unwrap().parameter_count(), parameters);
+        }
+        let uneven = Model { kind: ModelKind::Resnet20, widths: vec![Count::literal(4)], ..Model::default() };
+        assert!(uneven.graph(IMAGE, 10).unwrap_err().to_string().contains("`model.widths` has 1 numbers; expected 3"));
+    }
+
+    #[test]
+    fn a_resolved_model_is_read_back() {
+        for keys in [
+            "kind = \"cnn\"\nbatch_norm = true",
+            "kind = \"resnet9\"\nwidths = [4, 8, 8, 12]",
+            "kind = \"resnet20\"",
+            "kind = \"resnet18\"\nblocks = [1, 2, 3, 4]",
+        ] {
+            let model: Model = toml::from_str(keys).unwrap();
+            assert_eq!(toml::from_str::<Model>(&toml::to_string(&model).unwrap()).unwrap(), model, "{keys}");
+        }
     }
 
     #[test]

@@ -118,6 +118,7 @@ mod tests {
             "optimizer.kind = \"rmsprop\"\n[data]\nsource = \"mnist\"\n[[penalty]]\nkind = \"decoupled\"\nschedule.kind = \"cpr\"\n",
             "model.kind = \"dncnn\"\n[data]\nsource = \"mnist\"\n[task]\nkind = \"denoise\"\n",
             "[sweep]\nfolds = 5\n[data]\nsource = \"mnist\"\n",
+            "schedule.kind = \"one_cycle\"\n[data]\nsource = \"mnist\"\n",
             "schedule.kind = \"plateau\"\n[data]\nsource = \"mnist\"\nvalidation = 0.1\n[[penalty]]\nkind = \"l2\"\nschedule.kind = \"adaptive\"\n",
         ];
         let mut compared = std::collections::BTreeSet::new();

@@ -105,9 +105,9 @@ impl Experiment {
         let kind = self.model.kind;
         let problem = match (self.task, kind) {
             (Task::Classify, ModelKind::Dncnn) => {
-                "which gives pictures; set `task.kind` = \"denoise\", or use \"cnn\", \"mlp\", \"linear\" or \"layers\""
+                "which gives pictures; set `task.kind` = \"denoise\", or use \"cnn\", \"layers\" or another kind"
             }
-            (Task::Denoise(_), ModelKind::Cnn | ModelKind::Mlp | ModelKind::Linear) => {
+            (Task::Denoise(_), kind) if kind.is_classifier() => {
                 "which tells classes apart; for `task.kind` = \"denoise\" use \"dncnn\" or \"layers\""
             }
             _ => return Ok(()),

@@ -56,6 +56,7 @@ impl Extending {
             let (kind, end) = match schedule.decay {
                 Decay::Cosine { final_fraction } => ("cosine", base * final_fraction.get()),
                 Decay::Linear { final_fraction } => ("linear", base * final_fraction.get()),
+                Decay::OneCycle { final_fraction, .. } => ("one_cycle", base * final_fraction.get()),
                 Decay::Constant | Decay::Step { .. } | Decay::Plateau { .. } => return None,
             };
             let (ended, length) = (before.train.steps(samples), RunLength::new(&now.train, samples));

@@ -16,6 +16,9 @@ use crate::config::number::{NonNegative, Samples};
 use crate::config::{ConfigError, Decay, Lambda, Method, Penalty, Scope};
 use crate::schedule::RunLength;
 
+/// The most parameters in a message.
+const LISTED: usize = 10;
+
 /// A penalty before its parameters are known.
 pub(super) struct Definition {
     /// What messages call it: `penalty.0`, or its name.
@@ -50,15 +53,20 @@ impl Penalties {
     ///
     /// # Errors
     ///
-    /// When λ is not a finite number ≥ 0, the schedule is `plateau`, the scope has no parameter, or the regularizer gives a tensor of another shape than
+    /// When λ is not a finite number ≥ 0, the schedule is `plateau` or `one_cycle`, the scope has no parameter, or the regularizer gives a tensor of another shape than
     /// it must. For a proximal one, when a parameter has a proximal term already, `method` has no proximal steps, or the regularizer has none for
     /// `method`.
     pub fn add(&mut self, penalty: OwnPenalty, graph: &Graph, method: &Method) -> Result<(), ConfigError> {
         let OwnPenalty { regularizer, lambda, samples, scope, schedule, proximal } = penalty;
         let key = regularizer.name().to_owned();
         let base = NonNegative::try_from(lambda).map_err(|problem| ConfigError::value(format!("{key}.lambda"), problem))?.get();
-        if matches!(schedule.decay, Decay::Plateau { .. }) {
-            let problem = "is \"plateau\", which is for the learning rate; expected constant, step, cosine or linear";
+        let foreign = match schedule.decay {
+            Decay::Plateau { .. } => Some("plateau"),
+            Decay::OneCycle { .. } => Some("one_cycle"),
+            Decay::Constant | Decay::Step { .. } | Decay::Cosine { .. } | Decay::Linear { .. } => None,
+        };
+        if let Some(kind) = foreign {
+            let problem = format!("is \"{kind}\", which is for the learning rate; expected constant, step, cosine or linear");
             return Err(ConfigError::value(format!("{key}.schedule"), problem));
         }
         if proximal {
@@ -84,10 +92,11 @@ impl Penalties {
         let names: BTreeSet<String> = inside.map(|parameter| parameter.name.clone()).collect();
         if names.is_empty() {
             let all: Vec<String> = trained(graph).map(|parameter| format!("`{}`", parameter.name)).collect();
+            let listed = all[..all.len().min(LISTED)].join(", ");
+            let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
             let problem = format!(
-                "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
-                String::from(definition.scope),
-                all.join(", ")
+                "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));
         }

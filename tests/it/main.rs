@@ -32,6 +32,7 @@ mod kernels;
 mod layering;
 mod layers;
 mod manual_commands;
+mod networks;
 mod norms_and_steps;
 mod objective;
 mod own_penalties;

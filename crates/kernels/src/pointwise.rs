@@ -5,44 +5,6 @@ use pulp::{Simd, WithSimd};
 use crate::simd::Path;
 use crate::split::{WORTHWHILE, each_chunk};
 
-/// Batch normalization with given statistics, one of each for every channel.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchNorm<'a> {
-    /// Subtracted.
-    pub mean: &'a [f32],
-    /// What is subtracted from is divided by the root of this and `epsilon`.
-    pub variance: &'a [f32],
-    /// γ, multiplied by.
-    pub gamma: &'a [f32],
-    /// β, added.
-    pub beta: &'a [f32],
-    /// Added to the variance.
-    pub epsilon: f32,
-}
-
-/// ((x − mean) / √(variance + epsilon))·γ + β for each channel of `positions` numbers, each operation rounded as it stands there.
-///
-/// # Shapes
-///
-/// - images: `[image, channel, position]`
-///
-/// # Panics
-///
-/// When the statistics are not of the same number of channels.
-pub fn batch_norm(path: Path, norm: BatchNorm, images: &mut [f32], positions: usize, threads: usize) {
-    let BatchNorm { mean, variance, gamma, beta, epsilon } = norm;
-    let channels = mean.len();
-    assert_eq!([variance.len(), gamma.len(), beta.len()], [channels; 3], "statistics of {channels} channels");
-    let per_task = WORTHWHILE.div_ceil(positions);
-    each_chunk(threads, images, per_task * positions, &|number, images| {
-        for (plane, numbers) in (number * per_task..).zip(images.chunks_exact_mut(positions)) {
-            let channel = plane % channels;
-            let (mean, root, gamma, beta) = (mean[channel], (variance[channel] + epsilon).sqrt(), gamma[channel], beta[channel]);
-            path.run(Each { numbers, change: |number| (number - mean) / root * gamma + beta });
-        }
-    });
-}
-
 /// max(x, 0); NaN stays NaN.
 pub fn relu(path: Path, numbers: &mut [f32], threads: usize) {
     change(path, numbers, threads, |number| if number <= 0.0 { 0.0 } else { number });
@@ -129,17 +91,6 @@ impl WithSimd for Subtract<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn batch_norm_is_the_formula_by_hand_for_each_channel() {
-        // √(3 + 1) = 2 and √(0.25 − 0.0 + 0) = 0.5 are exact.
-        let norm = BatchNorm { mean: &[1.0, -2.0], variance: &[3.0, 15.0], gamma: &[2.0, -1.0], beta: &[0.5, 0.0], epsilon: 1.0 };
-        for path in Path::all() {
-            let mut images = vec![1.0, 5.0, 2.0, -2.0, -3.0, 1.0, -6.0, f32::INFINITY];
-            batch_norm(path, norm, &mut images, 2, 1);
-            assert_eq!(images, [0.5, 4.5, -1.0, 0.0, -3.5, 0.5, 1.0, f32::NEG_INFINITY]);
-        }
-    }
 
     #[test]
     fn activations_cut_off_and_let_nan_through() {

@@ -80,7 +80,8 @@ impl Weights {
         Self::with_metadata(path, bytes).map(|(weights, _)| weights)
     }
 
-    /// As [`from_safetensors`](Self::from_safetensors), with the metadata in the file's header.
+    /// As [`from_safetensors`](Self::from_safetensors), with the metadata in the file's header. Tensors named `num_batches_tracked`, which PyTorch writes for
+    /// normalizations, are left out.
     ///
     /// # Errors
     ///
@@ -91,6 +92,10 @@ impl Weights {
         let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         let mut weights = BTreeMap::new();
         for (name, view) in file.iter() {
+            // PyTorch's count of the batches that a normalization has seen; nothing is computed with it.
+            if name.ends_with(".num_batches_tracked") {
+                continue;
+            }
             if view.dtype() != Dtype::F32 {
                 return Err(ModelError::format(path, &format!("tensor `{name}` is {:?}; expected F32", view.dtype())));
             }
@@ -147,4 +152,23 @@ fn with_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut header = serde_json::json!(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     [(header.len() as u64).to_le_bytes().as_slice(), &header, &file[data..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pytorchs_count_of_batches_is_left_out() {
+        let (number, count) = (1.5_f32.to_le_bytes(), 7_i64.to_le_bytes());
+        let views = [
+            ("layer1.0.bn1.weight", TensorView::new(Dtype::F32, vec![1], &number).unwrap()),
+            ("layer1.0.bn1.num_batches_tracked", TensorView::new(Dtype::I64, vec![], &count).unwrap()),
+        ];
+        let weights = Weights::from_safetensors(Path::new("a"), &safetensors::serialize(views, None).unwrap()).unwrap();
+        assert_eq!(weights.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["layer1.0.bn1.weight"]);
+        let other = [("layer1.0.bn1.count", TensorView::new(Dtype::I64, vec![], &count).unwrap())];
+        let error = Weights::from_safetensors(Path::new("a"), &safetensors::serialize(other, None).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("tensor `layer1.0.bn1.count` is I64; expected F32"), "{error}");
+    }
 }

@@ -5,7 +5,6 @@ mod convolve;
 mod dense;
 mod epilogue;
 mod numbers;
-mod pointwise;
 mod pool;
 mod update;
 mod winograd;

@@ -6,6 +6,8 @@ mod layers;
 mod linear;
 mod mlp;
 mod older;
+mod resnet;
+mod resnet9;
 
 pub use cnn::Cnn;
 pub use dncnn::DnCnn;
@@ -13,3 +15,5 @@ pub use layers::{layers, names_of_layers};
 pub use linear::linear;
 pub use mlp::Mlp;
 pub use older::graph_of;
+pub use resnet::{ResNet, Stem};
+pub use resnet9::ResNet9;
