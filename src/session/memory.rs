@@ -1,5 +1,6 @@
 //! An estimate of the memory that training needs.
 
+use regulus_model::fusion::{Stage, StageKind};
 use regulus_model::graph::{Graph, Parameter, Source};
 use serde::Serialize;
 
@@ -112,8 +113,14 @@ fn bytes_of_curvature(experiment: &Experiment, graph: &Graph, by_evidence: &Scop
 /// How many numbers a training step holds for one sample.
 fn numbers_of_a_step(network: &Network) -> u64 {
     let graph = network.graph();
-    let outputs: u64 = network.stages().iter().map(|stage| output_size(graph, stage.last()) as u64).sum();
-    let backward = network.stages().iter().map(|stage| (graph.input_of(stage.first()).size() + output_size(graph, stage.last())) as u64);
+    // What follows a convolution needs its output again in the backward pass.
+    let of_conv = |stage: &Stage| match stage.kind {
+        StageKind::Conv(_) if stage.nodes.len() > 1 => output_size(graph, stage.first()),
+        _ => 0,
+    };
+    let of_stage = |stage: &Stage| output_size(graph, stage.last()) + of_conv(stage);
+    let outputs: u64 = network.stages().iter().map(|stage| of_stage(stage) as u64).sum();
+    let backward = network.stages().iter().map(|stage| (graph.input_of(stage.first()).size() + of_stage(stage)) as u64);
     graph.input().size() as u64 + outputs + backward.max().unwrap_or(0)
 }
 

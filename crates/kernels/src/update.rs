@@ -8,9 +8,11 @@ use super::simd::Path;
 /// Numbers of one task.
 const CHUNK: usize = 1 << 14;
 
-/// Smaller weights, gradients and velocities become 0. Processors take up to a hundred times as long for denormal numbers, such as the squares of these. A penalty
-/// makes many: in each step it shrinks weights that the data loss does not hold by a factor.
-const TINY: f32 = 1e-17;
+/// Smaller weights, moments and velocities become 0: smaller still they would be denormal, for which processors take up to a hundred times as long. A penalty makes
+/// many, because it shrinks weights that the data loss does not hold by a factor in each step.
+const TINY: f32 = 1e-36;
+/// Adam takes smaller gradients for 0: their squares would be denormal.
+const TINY_GRADIENT: f32 = 1e-17;
 
 /// The numbers, or 0 where they are smaller than `limit`.
 #[inline(always)]
@@ -116,10 +118,10 @@ fn adam_step<S: Simd>(
     second: S::f32s,
 ) -> (S::f32s, S::f32s, S::f32s) {
     let [beta_1, rest_1, beta_2, rest_2, scale, epsilon, retained] = constants.0;
-    let gradient = without_smaller(simd, TINY, gradient);
+    let gradient = without_smaller(simd, TINY_GRADIENT, gradient);
     let first = without_smaller(simd, TINY, simd.mul_add_e_f32s(beta_1, first, simd.mul_f32s(rest_1, gradient)));
     let squared = simd.mul_f32s(rest_2, simd.mul_f32s(gradient, gradient));
-    let second = without_smaller(simd, f32::MIN_POSITIVE, simd.mul_add_e_f32s(beta_2, second, squared));
+    let second = without_smaller(simd, TINY, simd.mul_add_e_f32s(beta_2, second, squared));
     let root = simd.add_f32s(simd.sqrt_f32s(second), epsilon);
     let delta = simd.div_f32s(simd.mul_f32s(scale, first), root);
     (without_smaller(simd, TINY, simd.sub_f32s(simd.mul_f32s(retained, weight), delta)), first, second)

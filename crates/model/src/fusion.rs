@@ -226,7 +226,39 @@ mod tests {
         let lines: Vec<Layer> = lines.iter().chain(&["flatten", "dense classes"]).map(|line| Layer::new(line).unwrap()).collect();
         let graph = layers(&lines, INPUT, 10).unwrap();
         assert_eq!(graph.output_features(), Features::Vector(10));
-        let kinds: Vec<bool> = fused(&graph).iter().map(|stage| stage.kind.is_fused()).collect();
-        assert_eq!(kinds, [false, false, false, false, false, false, true]);
+        let steps = "Steps { activation: None, addition: None, has_pool: false }";
+        let expected = [
+            "conv1 skipped: Conv(Epilogue { norm: None, steps: Steps { activation: Relu, addition: None, has_pool: false } })".to_owned(),
+            "max_pool1: Single".to_owned(),
+            format!("conv2 add1: Conv(Epilogue {{ norm: None, steps: {} }})", steps.replace("addition: None", "addition: Before")),
+            "flatten1: Single".to_owned(),
+            "dense1: Dense { relu: false }".to_owned(),
+        ];
+        assert_eq!(described(&graph), expected);
+    }
+
+    #[test]
+    fn residual_blocks_of_both_kinds_are_two_stages_each() {
+        let conv = "conv 16 3x3 padding 1 bias false";
+        let lines = [
+            &[conv, "batch_norm", "relu", "max_pool 2 as a"][..],
+            &[conv, "batch_norm", "relu", conv, "batch_norm", "relu", "add a as b"],
+            &["conv 16 1x1 bias false", "batch_norm as short", "conv 16 3x3 padding 1 bias false from b", "batch_norm", "add short"],
+            &["relu6", "global_average_pool", "dense classes"],
+        ];
+        let lines: Vec<Layer> = lines.concat().iter().map(|line| Layer::new(line).unwrap()).collect();
+        let stages = described(&layers(&lines, INPUT, 10).unwrap());
+        let names: Vec<&str> = stages.iter().filter_map(|stage| stage.split(':').next()).collect();
+        let expected = [
+            "conv1 batch_norm1 relu1 a",
+            "conv2 batch_norm2 relu2",
+            "conv3 batch_norm3 relu3 b",
+            "conv5 batch_norm5",
+            "conv4 short add2 relu6_1",
+            "global_average_pool1",
+            "dense1",
+        ];
+        assert_eq!(names, expected, "{stages:?}");
+        assert!(stages[2].contains("addition: After") && stages[4].contains("addition: Before"), "{stages:?}");
     }
 }

@@ -218,16 +218,40 @@ impl WithSimd for Sums<'_> {
         for channel in (0..channels).step_by(S::F32_LANES) {
             let count = S::F32_LANES.min(channels - channel);
             let mean = load(simd, &mean[channel..][..count]);
-            let (mut all, mut products) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+            let (mut all, mut products) = (Sum::zero(simd), Sum::zero(simd));
             for line in lines.clone() {
+                let (mut all_of_line, mut products_of_line) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
                 for_each_place(simd, saved, gradient, line, (channel, count), |_, x, d| {
-                    all = simd.add_f32s(all, d);
-                    products = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), products);
+                    all_of_line = simd.add_f32s(all_of_line, d);
+                    products_of_line = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), products_of_line);
                 });
+                all.add(simd, all_of_line);
+                products.add(simd, products_of_line);
             }
-            store(simd, &mut of_shift[channel..][..count], all);
-            store(simd, &mut of_scale[channel..][..count], products);
+            store(simd, &mut of_shift[channel..][..count], all.sum);
+            store(simd, &mut of_scale[channel..][..count], products.sum);
         }
+    }
+}
+
+/// A sum with what rounding took from it (Kahan 1965).
+struct Sum<S: Simd> {
+    sum: S::f32s,
+    excess: S::f32s,
+}
+
+impl<S: Simd> Sum<S> {
+    #[inline(always)]
+    fn zero(simd: S) -> Self {
+        Self { sum: simd.splat_f32s(0.0), excess: simd.splat_f32s(0.0) }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, simd: S, number: S::f32s) {
+        let corrected = simd.sub_f32s(number, self.excess);
+        let sum = simd.add_f32s(self.sum, corrected);
+        self.excess = simd.sub_f32s(simd.sub_f32s(sum, self.sum), corrected);
+        self.sum = sum;
     }
 }
 
