@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -30,6 +31,56 @@ pub(super) struct Aligned {
     length: usize,
 }
 
+/// The largest number of free shared buffers.
+const MAX_SHARED: usize = 4;
+
+static SHARED: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// Numbers that all threads work on, as [`Aligned`].
+pub(super) struct Shared(Aligned);
+
+/// `length` numbers of any value, for all threads. Large ones are made once: new memory is cleared by the operating system, and that takes time.
+pub(super) fn shared(length: usize) -> Shared {
+    let count = Line::count(length);
+    let mut lines = {
+        let mut free = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, or the largest.
+        let fits = (0..free.len())
+            .min_by_key(|index| if free[*index].len() >= count { free[*index].len() } else { usize::MAX - free[*index].len() });
+        fits.map(|index| free.swap_remove(index)).unwrap_or_default()
+    };
+    if lines.len() < count {
+        lines.resize(count, Line::zeroed());
+    }
+    Shared(Aligned { lines, length })
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.0.lines);
+        let mut free = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < MAX_SHARED {
+            free.push(lines);
+        }
+    }
+}
+
+impl Deref for Shared {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Shared {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
 /// `length` numbers of any value.
 pub(super) fn any(length: usize) -> Aligned {
     let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
@@ -51,7 +102,7 @@ impl Drop for Aligned {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         FREE.with_borrow_mut(|free| {
-            if free.len() < MAX_FREE {
+            if !lines.is_empty() && free.len() < MAX_FREE {
                 free.push(lines);
             }
         });

@@ -49,11 +49,10 @@ pub fn forward(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
 }
 
 /// The transformed pixels of some groups, and their products with the kernels.
-#[derive(Default)]
 struct Shared {
     groups: Range<usize>,
-    pixels: Vec<f32>,
-    products: Vec<f32>,
+    pixels: scratch::Shared,
+    products: scratch::Shared,
 }
 
 fn run<T: Scheme>(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
@@ -72,8 +71,7 @@ fn run<T: Scheme>(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
         }
         let count = groups.len();
         let Shared { pixels: transformed, products, .. } = shared;
-        transformed.resize(count * shape.pixels(), 0.0);
-        products.resize(count * shape.products(), 0.0);
+        let (transformed, products) = (&mut transformed[..count * shape.pixels()], &mut products[..count * shape.products()]);
         transformed.par_chunks_exact_mut(shape.pixels()).zip(groups.clone()).for_each(|(to, group)| {
             path.run(Transform::<T> { pixels, tiles: &tiles, group, to, scheme: std::marker::PhantomData });
         });
@@ -90,7 +88,10 @@ fn run<T: Scheme>(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
         }
         has_moments.then(|| Moments::of(path, out, sizes.outputs))
     };
-    let (out, moments) = filled_in_batches(threads, &lengths, batch, &mut Shared::default(), before, task);
+    let most = if is_large { batch.min(tiles.groups()) } else { 0 };
+    let mut shared =
+        Shared { groups: 0..0, pixels: scratch::shared(most * shape.pixels()), products: scratch::shared(most * shape.products()) };
+    let (out, moments) = filled_in_batches(threads, &lengths, batch, &mut shared, before, task);
     (out, Moments::joined(moments.into_iter().flatten()))
 }
 

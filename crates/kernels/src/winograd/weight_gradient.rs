@@ -10,6 +10,7 @@ use super::kernels::{Tile, gradient_of_weights};
 use super::scheme::{F2, F4, Scheme};
 use super::tiles::{Pixels, Tiles};
 use crate::panels::{Rows, add_products, panels, widest};
+use crate::scratch;
 use crate::simd::Path;
 
 /// Tiles that are transformed before their products are added, about.
@@ -42,11 +43,14 @@ fn run<T: Scheme>(path: Path, sizes: Sizes, images: &[f32], gradient: &[f32]) ->
     let (count, capacity) = (T::SIDE * T::SIDE, tiles.group_size());
     let [of_pixels, of_slopes] = [sizes.inputs, sizes.outputs].map(|channels| Tiles::stride(channels, path.lanes));
     let registers = sizes.outputs.div_ceil(path.lanes);
+    if tiles.groups() == 0 {
+        return vec![0.0; 9 * sizes.inputs * sizes.outputs];
+    }
     let panels: Vec<(usize, usize)> = panels(registers, widest(path.registers)).collect();
-    let mut sums = vec![0.0; count * sizes.inputs * registers * path.lanes];
+    let mut sums = scratch::shared(count * sizes.inputs * registers * path.lanes);
     let batch = (SHARED / capacity).max(1).min(tiles.groups().max(1));
-    let mut transformed = vec![0.0; batch * count * capacity * of_pixels];
-    let mut transformed_slopes = vec![0.0; batch * count * capacity * of_slopes];
+    let mut transformed = scratch::shared(batch * count * capacity * of_pixels);
+    let mut transformed_slopes = scratch::shared(batch * count * capacity * of_slopes);
     for first in (0..tiles.groups()).step_by(batch) {
         let groups = first..(first + batch).min(tiles.groups());
         let chunks = transformed.par_chunks_exact_mut(count * capacity * of_pixels);
@@ -54,7 +58,7 @@ fn run<T: Scheme>(path: Path, sizes: Sizes, images: &[f32], gradient: &[f32]) ->
         chunks.for_each(|((to, to_slopes), group)| {
             path.run(Transform::<T> { pixels, slopes, tiles: &tiles, group, to, to_slopes, scheme: std::marker::PhantomData });
         });
-        let mut rest = sums.as_mut_slice();
+        let mut rest = &mut *sums;
         let mut tasks = Vec::with_capacity(count * panels.len());
         for product in 0..count {
             for (first, width) in &panels {
@@ -64,7 +68,10 @@ fn run<T: Scheme>(path: Path, sizes: Sizes, images: &[f32], gradient: &[f32]) ->
             }
         }
         tasks.into_par_iter().for_each(|(product, panel, sums)| {
-            let (pixels, slopes) = ((transformed.as_slice(), of_pixels), (transformed_slopes.as_slice(), of_slopes));
+            if first == 0 {
+                sums.fill(0.0);
+            }
+            let (pixels, slopes) = ((&*transformed, of_pixels), (&*transformed_slopes, of_slopes));
             path.run(Add { pixels, slopes, tiles: &tiles, groups: groups.clone(), count, product, panel, sums });
         });
     }
