@@ -45,9 +45,9 @@ fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk:
 }
 
 /// Mean and biased variance of each channel, one list after the other; nothing where there are none.
-pub(super) fn statistics(moments: Option<Moments>) -> TensorData {
-    let mut statistics = moments.as_ref().map(Moments::mean).unwrap_or_default();
-    statistics.extend(moments.iter().flat_map(Moments::variance));
+pub(super) fn statistics(moments: Option<&Moments>) -> TensorData {
+    let mut statistics = moments.map(Moments::mean).unwrap_or_default();
+    statistics.extend(moments.iter().flat_map(|moments| moments.variance()));
     let channels = statistics.len() / 2;
     TensorData::new(statistics, [2, channels])
 }
@@ -59,7 +59,7 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
     let (out, moments) = in_order::<B, _>(images, |images| {
         in_order::<B, _>(weights, |weights| Conv2d::new(path(), convolution, weights, threads).forward(images, walk.has_moments, threads))
     });
-    (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments))
+    (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments.as_ref()))
 }
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ pub(super) fn tracked<B: Host, C: CheckpointStrategy>(
     images: FloatTensor<Autodiff<B, C>>,
     weights: FloatTensor<Autodiff<B, C>>,
     walk: Walk,
-) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+) -> [FloatTensor<Autodiff<B, C>>; 2] {
     let ((images, images_node), (weights, weights_node)) = (images.into_parts(), weights.into_parts());
     let (out, statistics) = forward::<B>(&images, &weights, walk);
     let statistics = Autodiff::<B, C>::float_from_data(statistics, &images.device());
@@ -107,5 +107,5 @@ pub(super) fn tracked<B: Host, C: CheckpointStrategy>(
         OpsKind::Tracked(prepared) => prepared.finish(Inputs { images, weights, walk }, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
     };
-    (out, statistics)
+    [out, statistics]
 }

@@ -367,7 +367,7 @@ impl<B: Host> Fused for B {
     fn moments(images: FloatTensor<B>) -> FloatTensor<B> {
         let channels = images.shape()[3];
         let moments = in_order::<B, _>(&images, |numbers| conv2d::moments(path(), numbers, channels));
-        B::float_from_data(convolve::statistics(moments), &images.device())
+        B::float_from_data(convolve::statistics(moments.as_ref()), &images.device())
     }
 
     fn epilogue(

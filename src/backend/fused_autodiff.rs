@@ -39,7 +39,7 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     }
 
     fn convolve(images: FloatTensor<Self>, weights: FloatTensor<Self>, walk: Walk) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        convolve::tracked::<B, C>(images, weights, walk)
+        convolve::tracked::<B, C>(images, weights, walk).into()
     }
 
     fn moments(images: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -24,7 +24,7 @@ impl Moments {
         Self { count: (pixels.len() / channels.max(1)) as f64, means: wide(means), squares: wide(squares) }
     }
 
-    /// Those of all blocks together (Chan, Golub and LeVeque 1983). `None` without any.
+    /// Those of all blocks together (Chan, Golub and `LeVeque` 1983). `None` without any.
     #[must_use]
     pub fn joined(blocks: impl IntoIterator<Item = Self>) -> Option<Self> {
         blocks.into_iter().reduce(|mut all, block| {

@@ -112,10 +112,7 @@ pub(super) fn block<S: Simd, const R: usize, const V: usize>(
         }
     }
     for r in 0..R {
-        let to = &mut to[r * stride..][..V];
-        for v in 0..V {
-            to[v] = sums[r][v];
-        }
+        to[r * stride..][..V].copy_from_slice(&sums[r]);
     }
 }
 
@@ -171,9 +168,7 @@ fn add_block<S: Simd, const R: usize, const V: usize>(
 ) {
     let (to, _) = to[..R * V].as_chunks_mut::<V>();
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    for r in 0..R {
-        sums[r] = to[r];
-    }
+    sums.copy_from_slice(to);
     for row in 0..count {
         let (left, right) = (&numbers[row * stride..][..R], &right[row * right_stride..][..V]);
         for r in 0..R {
@@ -183,7 +178,5 @@ fn add_block<S: Simd, const R: usize, const V: usize>(
             }
         }
     }
-    for r in 0..R {
-        to[r] = sums[r];
-    }
+    to.copy_from_slice(&sums);
 }

@@ -6,20 +6,22 @@
 //! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it each set of this processor is used. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
-use regulus_kernels::batch_norm;
 use regulus_kernels::conv::{ConvWeights, Pooled, Saved, backward, forward, forward_with_argmax};
-use regulus_kernels::convolve::{self, Convolution, Weights};
+use regulus_kernels::conv2d;
+use regulus_kernels::convolve::{self, Convolution, PackedWeights};
 use regulus_kernels::cross_entropy::cross_entropy;
 use regulus_kernels::dense::{self, Layer, Matrix};
+use regulus_kernels::epilogue::{self, Activation, Addition, Affine, Normalization, Steps};
 use regulus_kernels::groups::Groups;
-use regulus_kernels::image::{Geometry, Images, channels_first};
+use regulus_kernels::image::{Geometry, Images, channels_first, channels_last};
 use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
-use regulus_kernels::pointwise::{self, BatchNorm};
-use regulus_kernels::pool::{self, Pool};
+use regulus_kernels::pointwise;
+use regulus_kernels::pool::{self, Kind, Pool};
 use regulus_kernels::proximal::{Proximal, proximal};
 use regulus_kernels::simd::{Path, VARIABLE};
 use regulus_kernels::squares::{scaled, sum_of_squares};
 use regulus_kernels::update::{Adam, Descent, Moments, adam, descend, descend_with_momentum};
+use regulus_kernels::winograd::{self, Kernels, Pass, Tile};
 
 /// Numbers from a 64-bit mixer (Steele, Lea and Flood 2014).
 struct Random(u64);
@@ -143,7 +145,8 @@ const SMALL_GENERAL: [General; 12] = [
     [3, 1, 2, 2, 2, 1, 0, 1, 1],
 ];
 
-const LARGE_GENERAL: [General; 8] = [
+const LARGE_GENERAL: [General; 9] = [
+    [250, 270, 5, 4, 3, 1, 1, 1, 9],
     [3, 32, 65, 64, 3, 2, 1, 1, 1],
     [32, 48, 28, 27, 3, 1, 1, 1, 20],
     [64, 300, 7, 7, 3, 1, 1, 1, 1],
@@ -160,47 +163,72 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
     let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, groups };
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
-    let bias = random.numbers(outputs, false);
     let [rows, columns] = convolution.sides();
-    let one = convolve::forward(path, convolution, &images, Weights { kernel: &weights, bias: None }, 1);
-    assert_eq!(one.len(), batch * outputs * rows * columns);
-    let all = convolve::forward(path, convolution, &images, Weights { kernel: &weights, bias: Some(&bias) }, threads(1));
-    let mut sum = f64::from(one.iter().sum::<f32>() + all.iter().sum::<f32>());
+    let total = |numbers: &[f32]| f64::from(numbers.iter().sum::<f32>());
+    let mut sum = total(&channels_last(&images, height * width, inputs, threads(1)));
     for threads in [1, threads(1)] {
-        if convolution.has_image_gradient() {
-            sum += f64::from(convolve::image_gradient(path, convolution, &one, &weights, threads).iter().sum::<f32>());
+        let out = convolve::forward(&PackedWeights::new(path, convolution, &weights, threads), &images, threads);
+        assert_eq!(out.len(), batch * outputs * rows * columns);
+        sum += total(&convolve::image_gradient(path, convolution, &out, &weights, threads));
+        sum += total(&convolve::weight_gradient(path, convolution, &images, &out, threads));
+        sum += conv2d::moments(path, &out, outputs).map_or(0.0, |moments| total(&moments.variance()));
+        if padding <= kernel / 2 {
+            for kind in [Kind::Max, Kind::Average] {
+                let pool = Pool { kind, channels: inputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2 };
+                let pooled = pool::forward(path, pool, &images, threads);
+                sum += total(&pool::backward(path, pool, &images, &pooled, threads));
+            }
         }
-        if convolution.has_weight_gradient() {
-            sum += f64::from(convolve::weight_gradient(path, convolution, &images, &one, threads).iter().sum::<f32>());
+        if kernel == 3 && stride == 1 && padding <= 2 && groups == 1 {
+            sum += fewer_products(path, setting, &images, &weights, threads);
         }
-    }
-    if padding <= kernel / 2 {
-        let pool = Pool { height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2 };
-        for threads in [1, threads(1)] {
-            sum += f64::from(pool::max(path, pool, &images, threads).iter().sum::<f32>());
-            sum += f64::from(pool::average(path, pool, &images, threads).iter().sum::<f32>());
-        }
-    }
-    let positions = height * width;
-    for threads in [1, threads(1)] {
-        sum += f64::from(pool::global_max(&images, positions, threads).iter().sum::<f32>());
-        sum += f64::from(pool::global_average(&images, positions, threads).iter().sum::<f32>());
+        sum += after_a_convolution(path, [batch, height, width, inputs], &images, threads);
         let mut changed = images.clone();
-        let statistics = vec![0.5; inputs];
-        let norm = BatchNorm { mean: &statistics, variance: &statistics, gamma: &statistics, beta: &statistics, epsilon: 1e-5 };
-        pointwise::batch_norm(path, norm, &mut changed, positions, threads);
         pointwise::relu6(path, &mut changed, threads);
         pointwise::add(path, &mut changed, &images, threads);
         pointwise::relu(path, &mut changed, threads);
         pointwise::subtract(path, &mut changed, &images, threads);
-        let sizes = batch_norm::Sizes { batch, channels: inputs, positions };
-        let layer = batch_norm::Layer { gamma: &statistics, beta: &statistics, epsilon: 1e-5 };
-        let normalized = batch_norm::forward(path, &images, sizes, layer, threads);
-        let (mean, variance) = (&normalized.mean, &normalized.variance);
-        let saved = batch_norm::Saved { images: &images, sizes, gamma: &statistics, mean, variance, epsilon: 1e-5 };
-        let back = batch_norm::backward(path, &saved, &changed, threads);
-        sum += f64::from(normalized.out.iter().chain(&back.images).sum::<f32>());
-        sum += f64::from(changed.iter().sum::<f32>());
+        sum += total(&changed);
+    }
+    sum
+}
+
+fn fewer_products(path: Path, setting: General, images: &[f32], weights: &[f32], threads: usize) -> f64 {
+    let [inputs, outputs, height, width, _, _, padding, _, batch] = setting;
+    let sizes = winograd::Sizes { batch, inputs, outputs, height, width, padding };
+    let [rows, columns] = sizes.sides();
+    let mut sum = 0.0;
+    for tile in [Tile::Four, Tile::Two] {
+        let kernels = Kernels::new(path, tile, weights, outputs, threads);
+        let (out, moments) = winograd::forward(&Pass { kernels: &kernels, images, sizes, has_moments: true }, threads);
+        let turned = Kernels::turned(path, tile, weights, outputs, threads);
+        let back = winograd::Sizes { batch, inputs: outputs, outputs: inputs, height: rows, width: columns, padding: 2 - padding };
+        let (back, _) = winograd::forward(&Pass { kernels: &turned, images: &out, sizes: back, has_moments: false }, threads);
+        assert_eq!(back.len(), images.len());
+        sum += f64::from(back.iter().chain(&winograd::weight_gradient(path, tile, sizes, images, &out)).sum::<f32>());
+        sum += moments.map_or(0.0, |moments| f64::from(moments.mean().iter().sum::<f32>()));
+    }
+    sum
+}
+
+fn after_a_convolution(path: Path, [batch, height, width, channels]: [usize; 4], images: &[f32], threads: usize) -> f64 {
+    let sizes = epilogue::Sizes { batch, height, width, channels };
+    let statistics = vec![0.5; channels];
+    let affine = Affine::normalization([&statistics; 2], [&statistics; 2], 1e-5);
+    let normalization = Some(Normalization { mean: &statistics, variance: &statistics, epsilon: 1e-5 });
+    let mut sum = 0.0;
+    for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+        for (addition, has_pool) in [(Addition::None, false), (Addition::Before, false), (Addition::After, false), (Addition::None, true)] {
+            let steps = Steps { activation, addition, has_pool };
+            if sizes.sides(steps).contains(&0) {
+                continue;
+            }
+            let other = if addition == Addition::None { &[] } else { images };
+            let out = epilogue::forward(path, sizes, steps, images, &affine, other, threads);
+            let saved = epilogue::Saved { images, sizes, steps, affine: &affine, other, normalization };
+            let back = epilogue::backward(path, &saved, &out, threads);
+            sum += f64::from(back.images.iter().chain(&back.other).chain(&back.scale).sum::<f32>());
+        }
     }
     sum
 }

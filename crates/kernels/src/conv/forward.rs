@@ -2,11 +2,12 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::weights::{ConvWeights, Packed, blocks, widest};
+use super::weights::{ConvWeights, Packed};
 use super::winograd::{self, Pools, Transformed};
 use super::{ArgMax, NONE};
 use crate::fill::{Size, filled};
 use crate::image::{Images, Layout};
+use crate::panels::{panels, widest};
 use crate::scratch;
 use crate::simd::Path;
 
@@ -182,7 +183,7 @@ impl WithSimd for Rows<'_> {
         let (argmax, _) = S::as_mut_simd_u32s(argmax);
         let registers = bias.len();
         let size = layout.runs * layout.run;
-        for (register, width) in blocks(registers, widest(path.registers)) {
+        for (register, width) in panels(registers, widest(path.registers)) {
             let (block, after) = weights.split_at(size * width);
             weights = after;
             let bias = &bias[register..register + width];

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
 use super::winograd::Transformed;
 use crate::image::{Geometry, Layout};
+use crate::panels::packed;
 use crate::simd::Path;
 
 /// Pools of a batch from which on transforming the weights for one pass pays.
@@ -87,7 +86,7 @@ impl Packed {
         // Without the numbers that pad a run.
         let offsets: Vec<usize> =
             layout.kernel_offsets().iter().map(|offset| offset / layout.padded_run * layout.run + offset % layout.padded_run).collect();
-        let packed = blocked(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
+        let packed = packed(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
             for (tap, offset) in offsets.iter().enumerate() {
                 let to = &mut block[offset * channels..][..channels.min(outputs - first)];
                 to.iter_mut().zip(weights[first * offsets.len() + tap..].iter().step_by(offsets.len())).for_each(|(to, from)| *to = *from);
@@ -97,49 +96,4 @@ impl Packed {
         padded.resize(registers * path.lanes, 0.0);
         Self { weights: packed, bias: padded }
     }
-}
-
-/// Registers of output channels that are computed together: each with four accumulators.
-#[inline]
-pub(super) fn widest(registers: usize) -> usize {
-    if registers >= 32 { 4 } else { 2 }
-}
-
-/// Splits `registers` registers of channels into blocks of at most `widest`: first register and width of each.
-#[inline(always)]
-pub(super) fn blocks(mut left: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        let width = [4, 2, 1].into_iter().find(|width| *width <= widest && *width <= left)?;
-        let block = (first, width);
-        first += width;
-        left -= width;
-        Some(block)
-    })
-}
-
-/// `size` numbers for each of the channels of all registers, block by block; `fill` writes one, given its first channel and how many it has.
-/// On all threads, if `parallel` says so.
-pub(super) fn blocked(
-    path: Path,
-    registers: usize,
-    size: usize,
-    parallel: bool,
-    fill: impl Fn(usize, usize, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let mut numbers = vec![0.0; size * registers * path.lanes];
-    let mut rest = numbers.as_mut_slice();
-    let mut slices = Vec::new();
-    for (first, width) in blocks(registers, widest(path.registers)) {
-        let (slice, after) = rest.split_at_mut(size * width * path.lanes);
-        slices.push((first * path.lanes, width * path.lanes, slice));
-        rest = after;
-    }
-    let fill = |(first, channels, slice)| fill(first, channels, slice);
-    if parallel {
-        slices.into_par_iter().for_each(fill);
-    } else {
-        slices.into_iter().for_each(fill);
-    }
-    numbers
 }

@@ -6,8 +6,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::forward::pool;
-use super::weights::{blocked, blocks, widest};
 use crate::image::Layout;
+use crate::panels::{Rows, multiply, packed, panels, widest};
 use crate::scratch;
 use crate::simd::Path;
 
@@ -35,7 +35,7 @@ impl Transformed {
         }
         let (inputs, outputs) = (geometry.inputs, geometry.outputs);
         let registers = outputs.div_ceil(path.lanes);
-        let kernels = blocked(path, registers, PRODUCTS * inputs, true, |first, channels, block| {
+        let kernels = packed(path, registers, PRODUCTS * inputs, true, |first, channels, block| {
             path.run(TransformKernels { weights, inputs, first, given: channels.min(outputs - first), block });
         });
         let mut padded = bias.to_vec();
@@ -133,7 +133,7 @@ impl WithSimd for Pools<'_> {
         for first in (0..all).step_by(rows * columns) {
             let count = (all - first).min(rows * columns);
             transform_pixels(simd, layout, input, first, count, &mut pixels);
-            multiply::<S>(simd, path, layout, transformed, &pixels, count, &mut products);
+            multiply_all::<S>(simd, path, layout, transformed, &pixels, count, &mut products);
             let at = first * bias.len()..(first + count) * bias.len();
             let argmax = if argmax.is_empty() { &mut [] } else { &mut argmax[at.clone()] };
             gather(simd, &products, bias, &mut values[at], argmax);
@@ -175,72 +175,17 @@ fn transform_pixels<S: Simd>(simd: S, layout: &Layout, input: &[S::f32s], first:
 
 /// For each of the 16 products, pixels times kernels: `[product, pool, output]`.
 #[inline(always)]
-fn multiply<S: Simd>(simd: S, path: Path, layout: &Layout, transformed: &Transformed, pixels: &[f32], count: usize, to: &mut [f32]) {
-    let (inputs, padded) = (layout.geometry().inputs, layout.padded_inputs());
+fn multiply_all<S: Simd>(simd: S, path: Path, layout: &Layout, transformed: &Transformed, pixels: &[f32], count: usize, to: &mut [f32]) {
+    let (inputs, stride) = (layout.geometry().inputs, layout.padded_inputs());
     let (kernels, _) = S::as_simd_f32s(&transformed.kernels);
     let (to, _) = S::as_mut_simd_f32s(to);
     let registers = transformed.bias.len() / S::F32_LANES;
-    let chunks = count.div_ceil(6);
     for product in 0..PRODUCTS {
-        let pixels = &pixels[product * count * padded..][..count * padded];
+        let rows = Rows { numbers: &pixels[product * count * stride..][..count * stride], stride, count };
         let to = &mut to[product * count * registers..][..count * registers];
-        for (register, width) in blocks(registers, widest(path.registers)) {
-            let kernels = &kernels[(register * PRODUCTS + product * width) * inputs..][..inputs * width];
-            for chunk in 0..chunks {
-                // Chunks of nearly the same size, so that none is so small that its sums wait for each other.
-                let (pool, end) = (chunk * count / chunks, (chunk + 1) * count / chunks);
-                let (pixels, to) = (&pixels[pool * padded..], &mut to[pool * registers + register..]);
-                match (width, end - pool) {
-                    (4, 6) => block::<S, 6, 4>(simd, pixels, padded, kernels, to, registers),
-                    (4, 5) => block::<S, 5, 4>(simd, pixels, padded, kernels, to, registers),
-                    (4, 4) => block::<S, 4, 4>(simd, pixels, padded, kernels, to, registers),
-                    (2, 6) => block::<S, 6, 2>(simd, pixels, padded, kernels, to, registers),
-                    (2, 5) => block::<S, 5, 2>(simd, pixels, padded, kernels, to, registers),
-                    (2, 4) => block::<S, 4, 2>(simd, pixels, padded, kernels, to, registers),
-                    (2, 3) => block::<S, 3, 2>(simd, pixels, padded, kernels, to, registers),
-                    (width, count) => {
-                        for one in 0..count {
-                            let (pixels, to) = (&pixels[one * padded..], &mut to[one * registers..]);
-                            match width {
-                                4 => block::<S, 1, 4>(simd, pixels, padded, kernels, to, registers),
-                                2 => block::<S, 1, 2>(simd, pixels, padded, kernels, to, registers),
-                                _ => block::<S, 1, 1>(simd, pixels, padded, kernels, to, registers),
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `R` pools of `V` registers of output channels.
-#[inline(always)]
-fn block<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    pixels: &[f32],
-    padded: usize,
-    kernels: &[S::f32s],
-    to: &mut [S::f32s],
-    registers: usize,
-) {
-    let (kernels, _) = kernels.as_chunks::<V>();
-    let mut rows = [&pixels[..0]; R];
-    for r in 0..R {
-        rows[r] = &pixels[r * padded..][..kernels.len()];
-    }
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    for (input, kernels) in kernels.iter().enumerate() {
-        for r in 0..R {
-            let number = simd.splat_f32s(rows[r][input]);
-            for v in 0..V {
-                sums[r][v] = simd.mul_add_e_f32s(number, kernels[v], sums[r][v]);
-            }
-        }
-    }
-    for r in 0..R {
-        for v in 0..V {
-            to[r * registers + v] = sums[r][v];
+        for (first, width) in panels(registers, widest(path.registers)) {
+            let kernels = &kernels[(first * PRODUCTS + product * width) * inputs..][..inputs * width];
+            multiply(simd, rows, width, kernels, &mut to[first..], registers);
         }
     }
 }

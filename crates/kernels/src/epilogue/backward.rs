@@ -76,7 +76,7 @@ pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> 
         .into_par_iter()
         .map(|task| {
             let mut sums = vec![0.0; 2 * channels];
-            path.run(Sums { saved, gradient, mean, lines: tasks.lines(task), sums: &mut sums });
+            path.run(SumsOfLines { saved, gradient, mean, lines: tasks.lines(task), sums: &mut sums });
             sums
         })
         .collect();
@@ -199,7 +199,7 @@ fn for_each_place<S: Simd>(
 }
 
 /// The sums of d and of d·(x − mean) of some lines, d the gradient of z.
-struct Sums<'a> {
+struct SumsOfLines<'a> {
     saved: &'a Saved<'a>,
     gradient: &'a [f32],
     mean: &'a [f32],
@@ -207,7 +207,7 @@ struct Sums<'a> {
     sums: &'a mut [f32],
 }
 
-impl WithSimd for Sums<'_> {
+impl WithSimd for SumsOfLines<'_> {
     type Output = ();
 
     #[inline(always)]

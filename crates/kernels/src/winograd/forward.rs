@@ -1,5 +1,6 @@
 //! The forward pass, which is the gradient of the images, too, with turned kernels.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -73,7 +74,7 @@ fn run<T: Scheme>(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
         let Shared { pixels: transformed, products, .. } = shared;
         let (transformed, products) = (&mut transformed[..count * shape.pixels()], &mut products[..count * shape.products()]);
         transformed.par_chunks_exact_mut(shape.pixels()).zip(groups.clone()).for_each(|(to, group)| {
-            path.run(Transform::<T> { pixels, tiles: &tiles, group, to, scheme: std::marker::PhantomData });
+            path.run(Transform::<T> { pixels, tiles: &tiles, group, to, scheme: PhantomData });
         });
         multiply_all(kernels, shape, &tiles, groups.clone(), transformed, products);
         shared.groups = groups;
@@ -82,9 +83,9 @@ fn run<T: Scheme>(pass: &Pass, threads: usize) -> (Vec<f32>, Option<Moments>) {
         if is_large {
             let products = Products { numbers: &shared.products, registers: shape.registers, capacity: shape.tiles * shared.groups.len() };
             let first = (group - shared.groups.start) * shape.tiles;
-            path.run(Restore::<T> { products, first, tiles: &tiles, group, out, scheme: std::marker::PhantomData });
+            path.run(Restore::<T> { products, first, tiles: &tiles, group, out, scheme: PhantomData });
         } else {
-            path.run(Group::<T> { kernels, pixels, tiles: &tiles, shape, group, out, scheme: std::marker::PhantomData });
+            path.run(Whole::<T> { kernels, pixels, tiles: &tiles, shape, group, out, scheme: PhantomData });
         }
         has_moments.then(|| Moments::of(path, out, sizes.outputs))
     };
@@ -187,7 +188,7 @@ struct Transform<'a, T> {
     tiles: &'a Tiles,
     group: usize,
     to: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
 impl<T: Scheme> WithSimd for Transform<'_, T> {
@@ -207,7 +208,7 @@ struct Restore<'a, T> {
     tiles: &'a Tiles,
     group: usize,
     out: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
 impl<T: Scheme> WithSimd for Restore<'_, T> {
@@ -240,17 +241,17 @@ impl<T: Scheme> WithSimd for Restore<'_, T> {
 }
 
 /// A group from its pixels to its outputs, in memory of its own.
-struct Group<'a, T> {
+struct Whole<'a, T> {
     kernels: &'a Kernels,
     pixels: Pixels<'a>,
     tiles: &'a Tiles,
     shape: Shape,
     group: usize,
     out: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
-impl<T: Scheme> WithSimd for Group<'_, T> {
+impl<T: Scheme> WithSimd for Whole<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! Kernels as the products read them.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -83,12 +85,8 @@ impl Kernels {
         let numbers = packed(path, registers, tile.products() * inputs, threads > 1, |first, columns, panel| {
             let given = columns.min(outputs - first);
             match tile {
-                Tile::Four => {
-                    path.run(Transform::<F4, _> { inputs, first, given, columns, number, panel, scheme: std::marker::PhantomData })
-                }
-                Tile::Two => {
-                    path.run(Transform::<F2, _> { inputs, first, given, columns, number, panel, scheme: std::marker::PhantomData })
-                }
+                Tile::Four => path.run(Transform::<F4, _> { inputs, first, given, columns, number, panel, scheme: PhantomData }),
+                Tile::Two => path.run(Transform::<F2, _> { inputs, first, given, columns, number, panel, scheme: PhantomData }),
             }
         });
         Self { path, tile, inputs, outputs, numbers }
@@ -103,7 +101,7 @@ struct Transform<'a, T, N> {
     columns: usize,
     number: &'a N,
     panel: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
 impl<T: Scheme, N: Fn(usize, usize, usize) -> f32> WithSimd for Transform<'_, T, N> {
@@ -153,7 +151,7 @@ pub(super) fn gradient_of_weights<T: Scheme>(
     let mut weights = vec![0.0; outputs * inputs * 9];
     weights.par_chunks_mut(path.lanes * inputs * 9).enumerate().for_each(|(register, weights)| {
         let panel = *panels.iter().find(|(first, width)| (*first..first + width).contains(&register)).unwrap_or(&(0, 1));
-        path.run(Restore::<T> { gradients, inputs, registers, register, panel, weights, scheme: std::marker::PhantomData });
+        path.run(Restore::<T> { gradients, inputs, registers, register, panel, weights, scheme: PhantomData });
     });
     weights
 }
@@ -166,7 +164,7 @@ struct Restore<'a, T> {
     register: usize,
     panel: (usize, usize),
     weights: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
 impl<T: Scheme> WithSimd for Restore<'_, T> {

@@ -1,5 +1,6 @@
 //! The gradient of the weights: Gᵀ[Σ (Bᵀ d B) ⊙ (A y Aᵀ)]G over all tiles, d their pixels and y the gradient of their outputs.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -56,7 +57,7 @@ fn run<T: Scheme>(path: Path, sizes: Sizes, images: &[f32], gradient: &[f32]) ->
         let chunks = transformed.par_chunks_exact_mut(count * capacity * of_pixels);
         let chunks = chunks.zip(transformed_slopes.par_chunks_exact_mut(count * capacity * of_slopes)).zip(groups.clone());
         chunks.for_each(|((to, to_slopes), group)| {
-            path.run(Transform::<T> { pixels, slopes, tiles: &tiles, group, to, to_slopes, scheme: std::marker::PhantomData });
+            path.run(Transform::<T> { pixels, slopes, tiles: &tiles, group, to, to_slopes, scheme: PhantomData });
         });
         let mut rest = &mut *sums;
         let mut tasks = Vec::with_capacity(count * panels.len());
@@ -86,7 +87,7 @@ struct Transform<'a, T> {
     group: usize,
     to: &'a mut [f32],
     to_slopes: &'a mut [f32],
-    scheme: std::marker::PhantomData<T>,
+    scheme: PhantomData<T>,
 }
 
 impl<T: Scheme> WithSimd for Transform<'_, T> {

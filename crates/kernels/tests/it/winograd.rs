@@ -71,7 +71,7 @@ fn check(sizes: Sizes) {
             let (one, _) = forward(&Pass { images: of_image, sizes: Sizes { batch: 1, ..sizes }, ..pass }, 1);
             assert_eq!(bits(&one), bits(&alone[image * one.len()..][..one.len()]), "{what}, image {image}");
         }
-        let moments = moments.unwrap();
+        let moments = moments.expect("moments are asked for");
         for (channel, (mean, variance)) in moments.mean().into_iter().zip(moments.variance()).enumerate() {
             let of_channel = || alone.iter().skip(channel).step_by(outputs).map(|number| f64::from(*number));
             let count = of_channel().count() as f64;
@@ -89,7 +89,7 @@ fn check(sizes: Sizes) {
         }
         let found = weight_gradient(path, tile, sizes, &images, &gradient);
         assert!((along(&found, &to_weights) - along_weights).abs() < 1e-5 * size, "{what}: {} {along_weights}", along(&found, &to_weights));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads can be started");
         let others = pool.install(|| weight_gradient(path, tile, sizes, &images, &gradient));
         assert_eq!(bits(&found), bits(&others), "{what}");
     }
