@@ -12,6 +12,7 @@ use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
 use regulus::backend::fused::{self, Norm};
+use regulus::backend::optimizer_steps;
 use regulus::backend::{self, Threads, keep_awake};
 use regulus::config::{Backend, Implementation};
 use regulus::objective::{data_loss, norm_of};
@@ -126,18 +127,18 @@ fn optimizers(criterion: &mut Criterion) {
     let name = "Adam, 204,800 weights";
     steps(criterion, name, "fused", (start(), [zeros(), zeros()]), |(weights, moments)| {
         let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 1e-3, retained: 1.0, step: 10 };
-        fused::adam(weights, gradient.clone(), moments, constants)
+        optimizer_steps::adam(weights, gradient.clone(), moments, constants)
     });
     let stock = AdamConfig::new().build();
     steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));
     let name = "SGD, 204,800 weights";
-    steps(criterion, name, "fused", start(), |weights| fused::descend(weights, gradient.clone(), 1e-3));
+    steps(criterion, name, "fused", start(), |weights| optimizer_steps::descend(weights, gradient.clone(), 1e-3));
     let stock = SgdConfig::new().build();
     steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));
     let name = "SGD with momentum, 204,800 weights";
     let constants = update::Descent { rate: 1e-3, momentum: 0.9, nesterov: false };
     steps(criterion, name, "fused", (start(), zeros()), |(weights, velocity)| {
-        fused::descend_with_momentum(weights, gradient.clone(), velocity, constants)
+        optimizer_steps::descend_with_momentum(weights, gradient.clone(), velocity, constants)
     });
     let stock = SgdConfig::new().with_momentum(Some(MomentumConfig::new())).build();
     steps(criterion, name, "stock", (start(), None), |(weights, state)| stock.step(1e-3, weights, gradient.clone(), state));

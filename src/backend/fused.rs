@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor, TensorData, read_sync};
 
 use super::convolve::{self, Walk};
 use super::epilogue::{self, Epilogue};
-use super::host::{Host, give, in_order, take};
+use super::host::{Host, give, in_order};
 use super::pool;
 use regulus_kernels::conv::{self, ArgMax, ConvWeights, Pooled};
 use regulus_kernels::conv2d;
@@ -23,7 +23,6 @@ use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
 use regulus_kernels::pool::Pool;
 use regulus_kernels::simd::Path;
 use regulus_kernels::squares::sum_of_squares;
-use regulus_kernels::update::{self, Adam, Descent, Moments};
 
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -64,30 +63,6 @@ pub trait Fused: Backend {
 
     /// See [`norm`].
     fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self>;
-}
-
-/// Steps of optimizers, which write over what they are given where nothing else holds it.
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
-pub trait InPlace: Backend {
-    /// See [`adam`].
-    fn adam(
-        weights: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        constants: Adam,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// See [`descend`].
-    fn descend(weights: FloatTensor<Self>, gradient: FloatTensor<Self>, rate: f32) -> FloatTensor<Self>;
-
-    /// See [`descend_with_momentum`].
-    fn descend_with_momentum(
-        weights: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
-        constants: Descent,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
@@ -211,38 +186,6 @@ pub enum Norm {
 #[must_use]
 pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm, output_axis))
-}
-
-/// One step of Adam: weights and both moments after it.
-#[must_use]
-pub fn adam<const D: usize>(
-    weights: Tensor<D>,
-    gradient: Tensor<D>,
-    moments: [Tensor<D>; 2],
-    constants: Adam,
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let [first, second] = moments.map(Tensor::into_dispatch);
-    let (weights, first, second) = <Dispatch as InPlace>::adam(weights.into_dispatch(), gradient.into_dispatch(), first, second, constants);
-    (Tensor::from_dispatch(weights), [first, second].map(Tensor::from_dispatch))
-}
-
-/// One step of gradient descent.
-#[must_use]
-pub fn descend<const D: usize>(weights: Tensor<D>, gradient: Tensor<D>, rate: f32) -> Tensor<D> {
-    Tensor::from_dispatch(<Dispatch as InPlace>::descend(weights.into_dispatch(), gradient.into_dispatch(), rate))
-}
-
-/// One step of gradient descent with momentum: weights and velocity after it.
-#[must_use]
-pub fn descend_with_momentum<const D: usize>(
-    weights: Tensor<D>,
-    gradient: Tensor<D>,
-    velocity: Tensor<D>,
-    constants: Descent,
-) -> (Tensor<D>, Tensor<D>) {
-    let (weights, gradient, velocity) = (weights.into_dispatch(), gradient.into_dispatch(), velocity.into_dispatch());
-    let (weights, velocity) = <Dispatch as InPlace>::descend_with_momentum(weights, gradient, velocity, constants);
-    (Tensor::from_dispatch(weights), Tensor::from_dispatch(velocity))
 }
 
 /// The instructions in use. `backend::open` refuses a device where those asked for can't be had.
@@ -404,43 +347,5 @@ impl<B: Host> Fused for B {
 
     fn norm(numbers: FloatTensor<B>, norm: Norm, output_axis: usize) -> FloatTensor<B> {
         normed::<B>(&numbers, norm, output_axis).0
-    }
-}
-
-impl<B: Host> InPlace for B {
-    fn adam(
-        weights: FloatTensor<B>,
-        gradient: FloatTensor<B>,
-        first: FloatTensor<B>,
-        second: FloatTensor<B>,
-        constants: Adam,
-    ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-        let (shape, device) = (weights.shape(), weights.device());
-        let [mut weights, mut first, mut second] = [weights, first, second].map(take::<B>);
-        in_order::<B, _>(&gradient, |gradient| {
-            let moments = Moments { first: &mut first, second: &mut second };
-            update::adam(path(), constants, &mut weights, gradient, moments);
-        });
-        let [weights, first, second] = [weights, first, second].map(|numbers| give::<B>(numbers, shape.clone(), &device));
-        (weights, first, second)
-    }
-
-    fn descend(weights: FloatTensor<B>, gradient: FloatTensor<B>, rate: f32) -> FloatTensor<B> {
-        let (shape, device) = (weights.shape(), weights.device());
-        let mut weights = take::<B>(weights);
-        in_order::<B, _>(&gradient, |gradient| update::descend(rate, &mut weights, gradient));
-        give::<B>(weights, shape, &device)
-    }
-
-    fn descend_with_momentum(
-        weights: FloatTensor<B>,
-        gradient: FloatTensor<B>,
-        velocity: FloatTensor<B>,
-        constants: Descent,
-    ) -> (FloatTensor<B>, FloatTensor<B>) {
-        let (shape, device) = (weights.shape(), weights.device());
-        let [mut weights, mut velocity] = [weights, velocity].map(take::<B>);
-        in_order::<B, _>(&gradient, |gradient| update::descend_with_momentum(constants, &mut weights, gradient, &mut velocity));
-        (give::<B>(weights, shape.clone(), &device), give::<B>(velocity, shape, &device))
     }
 }

@@ -5,6 +5,7 @@ mod epilogue;
 pub mod fused;
 mod fused_autodiff;
 mod host;
+pub mod optimizer_steps;
 mod pool;
 mod threads;
 

@@ -13,6 +13,7 @@ mod output;
 mod picture;
 mod pool;
 mod predictor;
+mod stages;
 mod training_pass;
 mod visit;
 mod weights;

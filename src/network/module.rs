@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
-use burn::tensor::activation::relu;
 use rand_chacha::ChaCha8Rng;
-use regulus_model::fusion::{self, Epilogue, Stage, StageKind};
+use regulus_model::fusion::{self, Stage};
 use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 
 use super::batch_norm::{BatchNorm, BatchStatistics};
-use super::output::{Output, pointwise};
-use super::{conv, dense, dropout, pool};
-use crate::backend::{self, AffineKind, ComputeDevice, Threads, fused};
+use super::output::Output;
+use super::stages::Mode;
+use super::{conv, dense};
+use crate::backend::{ComputeDevice, Threads};
 use crate::config::{Implementation, Init};
 use crate::seed::Seed;
 
@@ -81,16 +81,6 @@ impl Plan {
             Source::Image => graph.nodes().len(),
         }
     }
-}
-
-/// How a pass computes what training and evaluation do differently.
-enum Mode<'a> {
-    Evaluation,
-    /// The statistics are those of each normalization that has been computed, with its index among all.
-    Training {
-        chance: &'a mut ChaCha8Rng,
-        statistics: Vec<(usize, BatchStatistics)>,
-    },
 }
 
 impl Network {
@@ -234,138 +224,6 @@ impl Network {
             output => output,
         }
     }
-
-    fn stage(&self, stage: &Stage, inputs: Vec<Output>, mode: &mut Mode) -> Output {
-        let first = stage.first();
-        let mut inputs = inputs.into_iter();
-        let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
-        match (stage.kind, &self.plan.graph.nodes()[first].op) {
-            (StageKind::ConvReluPool { channels_last }, Op::Conv(op)) => {
-                let conv = &self.conv[self.slot(first)];
-                let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
-                Output::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
-            }
-            (StageKind::Conv(epilogue), Op::Conv(op)) => {
-                let (conv, images) = (&self.conv[self.slot(first)], next().channels_last());
-                let has_moments = epilogue.norm.is_some() && matches!(mode, Mode::Training { .. });
-                let (out, moments) = conv::forward_channels_last(conv, op, images, has_moments);
-                if epilogue == Epilogue::default() && conv.bias.is_none() {
-                    return Output::ChannelsLast(out);
-                }
-                let other = (stage.inputs.len() > 1).then(|| next().channels_last());
-                self.epilogue(epilogue, out, other, conv.bias.as_ref().map(Param::val), Some(moments), mode)
-            }
-            (StageKind::BatchNorm(epilogue), _) => {
-                let (x, has_other) = (next(), stage.inputs.len() > 1);
-                let is_vector = matches!(x, Output::Vector(_));
-                let (images, other) = (x.channels_last(), has_other.then(|| next().channels_last()));
-                let moments = matches!(mode, Mode::Training { .. }).then(|| fused::moments(images.clone()));
-                match self.epilogue(epilogue, images, other, None, moments, mode) {
-                    Output::ChannelsLast(out) if is_vector => Output::Vector(out.flatten(1, 3)),
-                    out => out,
-                }
-            }
-            (StageKind::Dense { relu }, _) => {
-                let dense = &self.dense[self.slot(first)];
-                let weights = dense.weight.val();
-                let bias = dense.bias.as_ref().map_or_else(|| Tensor::zeros([weights.dims()[1]], &weights.device()), Param::val);
-                Output::Vector(fused::dense(next().vector(), weights, bias, relu))
-            }
-            (_, op) => self.node(first, op, &mut next, mode),
-        }
-    }
-
-    /// What follows a convolution. `moments` are those of the batch, in training.
-    fn epilogue(
-        &self,
-        epilogue: Epilogue,
-        images: Tensor<4>,
-        other: Option<Tensor<4>>,
-        bias: Option<Tensor<1>>,
-        moments: Option<Tensor<2>>,
-        mode: &mut Mode,
-    ) -> Output {
-        let Epilogue { norm, steps } = epilogue;
-        let [batch, height, width, channels] = images.dims();
-        let Some(norm) = norm else {
-            let ones = Tensor::ones([channels], &images.device());
-            let shift = bias.unwrap_or_else(|| ones.zeros_like());
-            let epilogue = backend::Epilogue { steps, affine: AffineKind::Given };
-            return Output::ChannelsLast(fused::epilogue(images, [ones, shift], other, None, epilogue));
-        };
-        let slot = self.slot(norm);
-        let norm = &self.batch_norm[slot];
-        let (statistics, affine) = match mode {
-            Mode::Evaluation => (norm.running_statistics(), AffineKind::FixedStatistics { epsilon: norm.epsilon() }),
-            Mode::Training { statistics, .. } => {
-                let moments = moments.unwrap_or_else(|| unreachable!("the moments of a batch are computed in training"));
-                statistics.push((slot, BatchStatistics::of(moments.clone().inner(), batch * height * width)));
-                (moments, AffineKind::BatchStatistics { epsilon: norm.epsilon() })
-            }
-        };
-        let epilogue = backend::Epilogue { steps, affine };
-        Output::ChannelsLast(fused::epilogue(images, norm.scale_and_shift(), other, Some(statistics), epilogue))
-    }
-
-    /// One node by itself.
-    fn node(&self, index: usize, op: &Op, next: &mut impl FnMut() -> Output, mode: &mut Mode) -> Output {
-        let x = next();
-        match op {
-            Op::Conv(_) => Output::Map(self.conv[self.slot(index)].forward(x.map())),
-            Op::Dense(_) => Output::Vector(self.dense[self.slot(index)].forward(x.vector())),
-            Op::BatchNorm(_) => {
-                let slot = self.slot(index);
-                let norm = &self.batch_norm[slot];
-                match mode {
-                    Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
-                    Mode::Training { statistics, .. } => {
-                        let x = if let Output::ChannelsLast(_) = x { Output::Map(x.map()) } else { x };
-                        pointwise!(x, x => {
-                            let (x, batch) = norm.forward_training(x);
-                            statistics.push((slot, batch));
-                            x
-                        })
-                    }
-                }
-            }
-            Op::Relu(_) => pointwise!(x, x => relu(x)),
-            Op::Relu6(_) => pointwise!(x, x => relu6(x)),
-            Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_)
-                if self.implementation == Implementation::Fused =>
-            {
-                pool::channels_last(op, x.channels_last())
-            }
-            Op::MaxPool(op) => Output::Map(pool::max(op, x.map())),
-            Op::AveragePool(op) => Output::Map(pool::average(op, x.map())),
-            Op::GlobalAveragePool(_) => Output::Vector(pool::global_average(x.map())),
-            Op::GlobalMaxPool(_) => Output::Vector(pool::global_max(x.map())),
-            Op::Add(_) => match (x, next()) {
-                (left @ Output::Vector(_), right) => Output::Vector(left.vector() + right.vector()),
-                (Output::Map(left), right) => Output::Map(left + right.map()),
-                (left, right) => Output::ChannelsLast(left.channels_last() + right.channels_last()),
-            },
-            Op::Subtract(_) => match (x, next()) {
-                (left @ Output::Vector(_), right) => Output::Vector(left.vector() - right.vector()),
-                (Output::Map(left), right) => Output::Map(left - right.map()),
-                (left, right) => Output::ChannelsLast(left.channels_last() - right.channels_last()),
-            },
-            Op::Flatten(_) => match x {
-                Output::Vector(x) => Output::Vector(x),
-                map => Output::Vector(map.map().flatten(1, 3)),
-            },
-            Op::Dropout(op) => match mode {
-                Mode::Evaluation => x,
-                Mode::Training { chance, .. } => pointwise!(x, x => dropout::drop(x, op.rate, chance)),
-            },
-        }
-    }
-}
-
-/// min(max(x, 0), 6). The gradient is 0 at 0 and at 6, as PyTorch's.
-fn relu6<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let x = relu(x);
-    let is_saturated = x.clone().greater_equal_elem(6.0);
-    x.mask_fill(is_saturated, 6.0)
 }
 
 #[cfg(test)]
@@ -394,15 +252,6 @@ mod tests {
             "dense2.weight [10, 128]",
         ];
         assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn the_gradient_of_relu6_is_0_at_both_ends() {
-        let x = Tensor::<1>::from_floats([-1.0, 0.0, 3.0, 6.0, 7.0], &any_cpu().autodiff().device).require_grad();
-        let y = relu6(x.clone());
-        assert_eq!(y.to_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0, 3.0, 6.0, 6.0]);
-        let gradient = x.grad(&y.sum().backward()).unwrap();
-        assert_eq!(gradient.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::prelude::*;
 
-use crate::backend::fused;
+use crate::backend::optimizer_steps;
 use regulus_kernels::update;
 
 /// Adam, with decoupled weight decay if it is not 0.
@@ -38,7 +38,7 @@ impl Optimizer for Adam {
             step: i32::try_from(state.momentum.time).unwrap_or(i32::MAX),
         };
         let AdaptiveMomentumState { time, moment_1, moment_2, .. } = state.momentum;
-        let (weights, [moment_1, moment_2]) = fused::adam(weights, gradient, [moment_1, moment_2], constants);
+        let (weights, [moment_1, moment_2]) = optimizer_steps::adam(weights, gradient, [moment_1, moment_2], constants);
         (weights, Some(AdamState::new(AdaptiveMomentumState::new(time, moment_1, moment_2))))
     }
 
@@ -87,11 +87,11 @@ impl Optimizer for Descent {
     ) -> (Tensor<D>, Option<Velocity<D>>) {
         let rate = rate as f32;
         if self.momentum == 0.0 {
-            return (fused::descend(weights, gradient, rate), Some(Velocity(None)));
+            return (optimizer_steps::descend(weights, gradient, rate), Some(Velocity(None)));
         }
         let velocity = state.and_then(|state| state.0).unwrap_or_else(|| gradient.zeros_like());
         let constants = update::Descent { rate, momentum: self.momentum, nesterov: self.nesterov };
-        let (weights, velocity) = fused::descend_with_momentum(weights, gradient, velocity, constants);
+        let (weights, velocity) = optimizer_steps::descend_with_momentum(weights, gradient, velocity, constants);
         (weights, Some(Velocity(Some(velocity))))
     }
 

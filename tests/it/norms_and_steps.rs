@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use regulus::backend::ComputeDevice;
-use regulus::backend::fused::{self, Norm};
+use regulus::backend::fused::Norm;
+use regulus::backend::optimizer_steps;
 use regulus::config::Implementation;
 use regulus::objective::norm_of;
 use regulus_kernels::simd::Path;
@@ -100,9 +101,9 @@ proptest! {
             let constants = update::Descent { rate: 0.01, momentum: momentum as f32, nesterov };
             for (gradient, expected) in gradients.iter().zip(&expected[0]) {
                 if momentum > 0.0 {
-                    (w, velocity) = fused::descend_with_momentum(w, tensor(gradient), velocity, constants);
+                    (w, velocity) = optimizer_steps::descend_with_momentum(w, tensor(gradient), velocity, constants);
                 } else {
-                    w = fused::descend(w, tensor(gradient), 0.01);
+                    w = optimizer_steps::descend(w, tensor(gradient), 0.01);
                 }
                 prop_assert!(close(&numbers(w.clone()), expected, 1e-6));
             }
@@ -110,7 +111,7 @@ proptest! {
                 let (mut w, mut moments) = (tensor(&start), [tensor(&vec![0.0; count]), tensor(&vec![0.0; count])]);
                 for ((gradient, expected), step) in gradients.iter().zip(expected).zip(1..) {
                     let constants = update::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, rate: 0.01, retained, step };
-                    (w, moments) = fused::adam(w, tensor(gradient), moments, constants);
+                    (w, moments) = optimizer_steps::adam(w, tensor(gradient), moments, constants);
                     prop_assert!(close(&numbers(w.clone()), expected, 1e-5));
                 }
             }
