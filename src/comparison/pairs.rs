@@ -8,6 +8,9 @@ use crate::search::mean_and_deviation;
 /// Keys that do not change what a run learns.
 const WITHOUT_EFFECT: [&str; 3] = ["name", "artifacts", "backend.threads"];
 
+/// Keys on which the validation images depend, besides the seed of their split.
+const OF_VALIDATION: [&str; 2] = ["data.validation", "data.train_limit"];
+
 /// Two runs of the same seed and split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeedPair {
@@ -84,11 +87,21 @@ impl Paired {
         if let Some((reference, others)) = groups.split_first() {
             let measured = || figures.iter().filter(|figure| figure.is_measured());
             // Losses on other images are not paired.
-            let all = others
-                .iter()
-                .filter(|group| group.dataset == reference.dataset)
-                .flat_map(|group| measured().filter_map(|figure| difference(runs, reference, group, figure)));
-            paired.differences = all.collect();
+            for group in others.iter().filter(|group| group.dataset == reference.dataset) {
+                let other = OF_VALIDATION.into_iter().find(|key| group.settings.get(key) != reference.settings.get(key));
+                let is_paired = |figure: &&Figure| other.is_none() || !figure.key.starts_with("validation.");
+                let differences: Vec<PairedDifference> =
+                    measured().filter(is_paired).filter_map(|figure| difference(runs, reference, group, figure)).collect();
+                let has_validation =
+                    measured().filter(|figure| !is_paired(figure)).any(|figure| difference(runs, reference, group, figure).is_some());
+                if let (Some(key), true) = (other, has_validation) {
+                    let path = runs[*group.runs.values().min().unwrap_or(&0)].path.display();
+                    paired
+                        .warnings
+                        .push(format!("`{path}` has another `{key}`, and so other validation images: validation figures are not paired"));
+                }
+                paired.differences.extend(differences);
+            }
         }
         paired
     }

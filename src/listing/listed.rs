@@ -61,7 +61,7 @@ pub struct Listed {
     pub started: Option<String>,
     /// What is missing or damaged.
     pub problem: Option<String>,
-    /// The config, which a sweep changes.
+    /// The config; of a sweep that has chosen with the settings of the chosen trial.
     #[serde(skip)]
     pub config: Option<ConfigTable>,
 }
@@ -145,6 +145,12 @@ impl Listed {
             let lambda = |(key, value): (&String, &toml::Value)| number(value).filter(|_| key.ends_with(".lambda"));
             self.lambdas = settings.iter().filter_map(lambda).collect();
             self.penalties = self.config.as_ref().map(|config| labels(config, Some(settings))).unwrap_or_default();
+            // Filters see what the row shows: the settings of the chosen trial.
+            if let Some(config) = &mut self.config {
+                for (key, value) in settings {
+                    config.set_value(key, value.clone())?;
+                }
+            }
             self.criterion_value = comparison.map(|found| found.mean);
             if plan.sweep.criterion == Criterion::ValidationLoss {
                 (self.split, self.data_loss, self.metrics) = (Some("validation"), self.criterion_value, validation.clone());

@@ -59,7 +59,7 @@ pub(super) fn reliability(measures: &Classification) -> Vec<Markup> {
     ];
     diagram.rules.push(Rule::Diagonal);
     diagram.note = format!(
-        "On the dashed line confidence and accuracy agree. The calibration error, the mean distance from it, is {:.4}.",
+        "On the dashed line confidence and accuracy agree. The calibration error is {:.4}: the mean distance from that line, weighted by the number of samples.",
         measures.calibration_error
     );
     let counts = bars(&|index| Some(measures.reliability[index].count as f64));

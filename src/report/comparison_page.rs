@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use regulus_model::Task;
 
-use super::curves::{loss_unit, over_epochs};
+use super::curves::{loss_unit, over_epochs, penalty_axis};
 use super::page::{details, figures, number, page, section, table, text, warning};
 use super::plot::{COLOURS, Series, SeriesStyle};
 use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, setting_in_words, settings_in_words};
@@ -88,7 +88,8 @@ fn differences(compared: &RunComparison) -> Markup {
 }
 
 fn curves(compared: &RunComparison) -> Markup {
-    let unit = loss_unit(compared.runs[0].task == Task::Classify);
+    let is_classifier = compared.runs[0].task == Task::Classify;
+    let unit = loss_unit(is_classifier);
     let loss = format!("data loss ({unit})");
     let mut all = vec![
         curve(compared, "Data loss, train", &loss, true, Split::Train, |row| Some(row.data_loss)),
@@ -102,7 +103,7 @@ fn curves(compared: &RunComparison) -> Markup {
         all.push(curve(compared, &format!("Validation: {}", metric_title(name)), &axis, false, Split::Validation, value));
     }
     if compared.runs.iter().flat_map(|run| &run.rows).any(|row| row.penalty != 0.0) {
-        all.push(curve(compared, "Penalty, apart from the data loss", &format!("penalty ({unit})"), true, Split::Train, |row| {
+        all.push(curve(compared, "Penalty, apart from the data loss", &penalty_axis(is_classifier), true, Split::Train, |row| {
             Some(row.penalty)
         }));
     }

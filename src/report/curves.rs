@@ -15,13 +15,19 @@ pub(super) fn loss_unit(is_classifier: bool) -> &'static str {
     if is_classifier { "cross-entropy, nats" } else { "mean squared error" }
 }
 
+/// The title of the axis of penalties: they are added to the data loss, in its unit.
+pub(super) fn penalty_axis(is_classifier: bool) -> String {
+    if is_classifier { "penalty (nats)" } else { "penalty (in units of the data loss)" }.to_owned()
+}
+
 /// The figures of losses, metrics, rates and λ.
 pub(super) fn curves(run: &RunFiles) -> Vec<Markup> {
     let mut figures = Vec::new();
-    let unit = loss_unit(run.manifest.task == Task::Classify);
+    let is_classifier = run.manifest.task == Task::Classify;
+    let unit = loss_unit(is_classifier);
     figures.extend(by_split(run, "Data loss", &format!("data loss ({unit})"), true, |row| Some(row.data_loss)));
     if !run.penalties().is_empty() || run.rows.iter().any(|row| row.penalty != 0.0) {
-        figures.extend(by_split(run, "Penalty, apart from the data loss", &format!("penalty ({unit})"), true, |row| Some(row.penalty)));
+        figures.extend(by_split(run, "Penalty, apart from the data loss", &penalty_axis(is_classifier), true, |row| Some(row.penalty)));
     }
     let names: std::collections::BTreeSet<&String> = run.rows.iter().flat_map(|row| row.metrics.keys()).collect();
     for name in names {

@@ -28,8 +28,12 @@ pub(super) fn layers(run: &RunFiles) -> Markup {
         .then(|| format!("The {SHOWN} of {} kernels with the largest ‖w‖² are shown; the table has all.", kernels.len()));
     let moments = Moment::all(run);
     let named: Vec<String> = moments.iter().map(Moment::in_words).collect();
+    let named = match named.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => named.concat(),
+    };
     html! {
-        p { "A kernel is the weights of a convolution or dense layer. The histograms show " (named.join(", ")) "." }
+        p { "A kernel is the weights of a convolution or dense layer. The histograms show " (named) "." }
         @if let Some(note) = note { p class="note" { (note) } }
         (figures(&norms(run, &shown).into_iter().chain(shown.iter().filter_map(|parameter| histogram(parameter, &moments))).collect::<Vec<_>>()))
         (details("The weights of each parameter as a table", &all(run, &moments)))

@@ -25,7 +25,7 @@ pub(super) fn checkpoints(summary: &Summary) -> Markup {
         }
         _ => vec![(
             "",
-            format!("the last weights, epoch {}", summary.epochs),
+            format!("the last checkpoint, epoch {}", summary.epochs),
             [("train", summary.train.as_ref()), ("validation", summary.validation.as_ref()), ("test", summary.test.as_ref())],
         )],
     };

@@ -87,7 +87,7 @@ fn training(run: &RunFiles) -> Markup {
         return html! { p { "No epoch is complete." } };
     }
     html! {
-        p class="note" { "Values of train are means over the steps of an epoch, with the weights before each step; those of validation are of its end." }
+        p class="note" { "Training values are means over the steps of an epoch, in which the weights still change. Validation is measured at its end, so that it can be lower." }
         (figures(&curves::curves(run)))
         (details("Every epoch as a table", &measures::epochs(run)))
     }

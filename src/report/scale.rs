@@ -130,8 +130,13 @@ impl Scale {
         let every = ((last - first) / 7 + 1).max(1);
         let powers = (first..=last).filter(|exponent| exponent.rem_euclid(every) == 0);
         let values = powers.flat_map(|exponent| factors.iter().map(move |factor| factor * 10_f64.powi(exponent)));
-        let inside = values.filter(|value| *value >= self.low * 0.999 && *value <= self.high * 1.001);
-        inside.map(|value| Tick { value, label: plain(value) }).collect()
+        let inside: Vec<f64> = values.filter(|value| *value >= self.low * 0.999 && *value <= self.high * 1.001).collect();
+        if inside.len() < 2 && self.high < 10.0 * self.low {
+            // Between two of them there are equal steps.
+            let ticks = Self::between(self.low, self.high).ticks();
+            return ticks.into_iter().filter(|tick| tick.value <= self.high * 1.001).collect();
+        }
+        inside.into_iter().map(|value| Tick { value, label: plain(value) }).collect()
     }
 }
 
@@ -196,6 +201,8 @@ mod tests {
         assert_eq!(labels(Scale::whole([1.0])), ["0", "1", "2"]);
         assert_eq!(labels(Scale::log([0.01, 100.0, 0.0])), ["0", "0.01", "0.1", "1", "10", "100"]);
         assert_eq!(labels(Scale::log([2e-6, 3e-6])), ["2·10⁻⁶", "3·10⁻⁶"]);
+        assert_eq!(labels(Scale::log([11.0, 18.0])), ["12", "14", "16", "18"]);
+        assert_eq!(labels(Scale::log([0.0, 1.1, 1.8])), ["0", "1.2", "1.4", "1.6", "1.8"]);
         assert_eq!(labels(Scale::linear([])), labels(Scale::between(0.0, 1.0)));
     }
 

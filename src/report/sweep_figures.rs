@@ -185,14 +185,14 @@ fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     plot.rules.push(Rule::Y(0.0));
     plot.bands.extend(within(line));
     plot.note = format!(
-        "Paired over {}; t = {quantile:.3}. Trials whose interval reaches 0, and near ones beside them. {NEIGHBOURS}",
+        "Bars are 95 % intervals of the paired difference over {}: ± {quantile:.3} standard errors. Only trials whose interval reaches 0 and their neighbours are shown. {NEIGHBOURS}",
         sweep.units()
     );
     Some(plot)
 }
 
 /// What the band of [`within`] covers.
-const NEIGHBOURS: &str = "Shaded: the trials within one standard error of the lowest; the space between two neighbours only if both are.";
+const NEIGHBOURS: &str = "Shaded are trials within one standard error of the lowest, and the space between two such neighbours.";
 
 /// The ranges of neighbouring trials that are all within one standard error of the lowest.
 fn within(line: &Line) -> Option<Band> {
@@ -242,13 +242,13 @@ fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     for (criterion, style, points) in curves {
         let name = criterion_title(criterion);
         let point = points.iter().min_by(|one, other| one[1].total_cmp(&other[1]));
-        lowest.extend(point.map(|point| format!("{name} at {}", rounded(point[0]))));
+        lowest.extend(point.map(|point| format!("{} ({name})", rounded(point[0]))));
         series.push(Series { name: name.to_owned(), style, points });
     }
     series.push(Series { name: "leave-one-out loss, unreliable".to_owned(), style: SeriesStyle::Dots(5), points: loo(false) });
     let title = if has_validation { "Validation, leave-one-out and evidence" } else { "Leave-one-out and evidence" };
     let beside = line.plot(sweep, title, "nats for each image", true, series).map(|mut plot| {
-        plot.note = format!("Lowest: {}.", lowest.join(", "));
+        plot.note = format!("λ with the lowest value: {}. Unreliable points do not count.", lowest.join(", "));
         plot
     });
     let unreliable = line.points(|trial| Some(100.0 * trial.unreliable?));

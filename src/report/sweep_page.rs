@@ -81,7 +81,6 @@ fn trials(sweep: &SweepFiles) -> Markup {
         has(&|trial| trial.zero_weights.is_some_and(|zeros| zeros > 0.0)),
         has(&|trial| trial.gamma.is_some()),
     );
-    let has_messages = has(&|trial| trial.message.is_some());
     let cell = |trial: &TrialSummary, name: &str, value: Option<f64>, shown: &dyn Fn(f64) -> String| {
         value.map_or_else(|| text("–"), |value| number(&format!("trials.{}.{name}", trial.trial), value, &shown(value)))
     };
@@ -100,8 +99,7 @@ fn trials(sweep: &SweepFiles) -> Markup {
                     @if has_zeros { th scope="col" { "weights 0" } }
                     @if has_gamma { th scope="col" { "γ" } }
                     th scope="col" { "epochs" }
-                    th scope="col" { "" }
-                    @if has_messages { th scope="col" { "message" } }
+                    th scope="col" { "state" }
                 } }
                 tbody { @for trial in &study.trials {
                     tr class=[(Some(trial.trial) == study.chosen).then_some("chosen")] {
@@ -116,9 +114,13 @@ fn trials(sweep: &SweepFiles) -> Markup {
                         @if has_gamma { td { (cell(trial, "gamma", trial.gamma, &magnitude)) } }
                         td { (trial.epochs) }
                         td { (if sweep.is_complete(trial.trial) { mark(trial, study) } else { "not finished".to_owned() }) }
-                        @if has_messages { td class="text" { (trial.message.as_deref().unwrap_or_default()) } }
                     }
                 } }
+            }
+        }
+        @if has(&|trial| trial.message.is_some()) {
+            ul class="messages" {
+                @for trial in &study.trials { @if let Some(message) = &trial.message { li { "Trial " (trial.trial) ": " (message) } } }
             }
         }
     }

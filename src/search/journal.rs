@@ -98,7 +98,7 @@ fn line(plan: &Plan, trial: usize, results: &[&FitResult]) -> Value {
     let loss = |result: &&FitResult| if state == PRUNED { result.validation_loss } else { result.loss(plan.sweep.criterion) };
     let losses: Option<Vec<f64>> = results.iter().map(|result| loss(result).filter(|loss| state != FAIL && loss.is_finite())).collect();
     let losses = losses.filter(|losses| !losses.is_empty());
-    let seconds: f64 = results.iter().map(|result| result.seconds).sum();
+    let seconds = results.iter().map(|result| result.seconds).fold(0.0, |sum, seconds| sum + seconds);
     let settings: BTreeMap<&str, &toml::Value> = plan.trials[trial].iter().map(|(key, value)| (key.as_str(), value)).collect();
     let (mut params, mut distributions) = (serde_json::Map::new(), serde_json::Map::new());
     for dimension in &plan.space {

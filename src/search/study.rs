@@ -118,7 +118,8 @@ impl Study {
             chosen,
             warnings: [warnings(plan, results, chosen), off_path(plan, &path)].concat(),
             path,
-            seconds: results.iter().map(|result| result.seconds).sum(),
+            // The sum of nothing is −0.
+            seconds: results.iter().map(|result| result.seconds).fold(0.0, |sum, seconds| sum + seconds),
             refit: None,
         }
     }

@@ -240,3 +240,15 @@ fn runs_that_can_not_be_compared_are_refused_and_doubts_are_named() {
     let ran = sandbox.ok(&["compare", &runs[0], "other"]);
     assert!(ran.stderr().contains("were not trained and measured on the same images"), "{}", ran.stderr());
 }
+
+#[test]
+fn validation_figures_of_other_images_are_not_paired() {
+    let (sandbox, runs) = trained(&["0.5"], &[3], &["train.epochs=1", "data.validation=0.1"]);
+    let other = ["train", "small.toml", "--no-report", "--run-dir", "half", "--set", "train.epochs=1", "--set", "data.validation=0.5"];
+    sandbox.ok(&[&other[..], &["--set", "penalty.0.lambda=0.5", "--set", "seed=3", "--set", "data.split_seed=7"]].concat());
+    let ran = sandbox.ok(&["compare", &runs[0], "half", "--json"]);
+    let paired: Vec<String> = ran.json().iter().filter_map(|line| Some(line["figure"].as_str()?.to_owned())).collect();
+    assert_eq!(paired, ["test.data_loss", "test.accuracy"]);
+    let warning = "`half` has another `data.validation`, and so other validation images: validation figures are not paired";
+    assert!(ran.stderr().contains(warning) || ran.stdout().contains(warning), "{}{}", ran.stderr(), ran.stdout());
+}

@@ -304,10 +304,7 @@ fn a_report_of_a_sweep_by_leave_one_out_has_the_evidence_beside_it() {
     sandbox.ok(&[sweep.as_slice(), &["--grid", "penalty.0.lambda=1,10", "--set", "model={kind=\"linear\"}"]].concat());
     let report = read(&sandbox, "s/report.html");
     check_page(&report);
-    says(
-        &report,
-        &["Leave-one-out and evidence", "−log evidence/m", "Lowest: leave-one-out loss at", "Effective parameters", "over 240 images"],
-    );
+    says(&report, &["Leave-one-out and evidence", "−log evidence/m", "λ with the lowest value", "Effective parameters", "over 240 images"]);
 }
 
 #[test]

@@ -278,6 +278,12 @@ fn a_sweep_has_the_label_of_its_runs_and_the_value_of_its_criterion() {
         assert_eq!((&sweep["criterion"], &sweep["criterion_value"]), (&criterion.into(), &chosen["mean"]));
         assert_eq!((&sweep["data_loss"], &sweep["split"]), (&Value::Null, &Value::Null));
         assert_eq!(sweep["penalties"], serde_json::json!(["l2 on all"]));
+        // A filter sees the chosen settings, as the row shows them.
+        let lambda = chosen["settings"]["penalty.0.lambda"].as_f64().unwrap();
+        for (lambda, is_listed) in [(lambda, true), (110.0 - lambda, false)] {
+            let found = sandbox.ok(&["runs", "--json", "--filter", &format!("penalty.0.lambda={lambda}")]).stdout().to_owned();
+            assert_eq!(found.contains(&format!("\"artifacts/{criterion}\"")), is_listed, "{found}");
+        }
         assert_eq!(sweep["penalties"], all[&format!("artifacts/{criterion}/refit")]["penalties"]);
         let line = table.lines().find(|line| line.starts_with(&format!("artifacts/{criterion} (sweep)"))).unwrap();
         let words = format!(" {split}  {:>6.4} ", chosen["mean"].as_f64().unwrap());
