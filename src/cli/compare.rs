@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::args::TableFormatArg;
 use super::print;
 use super::report_args::CompareArgs;
-use crate::comparison::{PairedDifference, RunComparison, setting_in_words, settings_in_words};
+use crate::comparison::{PairedDifference, RunComparison, SeedPair, setting_in_words, settings_in_words};
 use crate::error::Error;
 use crate::report::write_comparison;
 
@@ -49,7 +49,7 @@ fn tables(compared: &RunComparison, format: TableFormatArg) -> Result<Vec<String
     }
     if !compared.differences.is_empty() {
         let header = ["settings", "minus", "figure", "pairs", "mean difference", "± standard error"];
-        tables.push(format.table(&header, compared.differences.iter().map(|found| difference(found, format)).collect())?);
+        tables.push(format.table(&header, compared.differences.iter().map(|found| difference(compared, found, format)).collect())?);
     }
     Ok(tables)
 }
@@ -74,14 +74,24 @@ fn figures(compared: &RunComparison, format: TableFormatArg) -> Vec<Vec<String>>
     rows
 }
 
-fn difference(found: &PairedDifference, format: TableFormatArg) -> Vec<String> {
+/// Settings in words with more characters than this are replaced in a terminal by the runs that have them: the table above has the settings of each.
+const LONGEST: usize = 40;
+
+fn difference(compared: &RunComparison, found: &PairedDifference, format: TableFormatArg) -> Vec<String> {
     let is_exact = format.is_exact();
     let error = found
         .standard_error
         .map(|error| if is_exact { error.to_string() } else { found.unit.difference(error).trim_start_matches('+').to_owned() });
+    let [settings, reference] = [&found.settings, &found.reference].map(settings_in_words);
+    let is_long = !is_exact && [&settings, &reference].into_iter().any(|words| words.chars().count() > LONGEST);
+    let labels = |of: fn(&SeedPair) -> usize| {
+        let labels: Vec<&str> = found.pairs.iter().map(|pair| compared.runs[of(pair)].label.as_str()).collect();
+        labels.join(", ")
+    };
+    let [settings, reference] = if is_long { [labels(|pair| pair.run), labels(|pair| pair.reference)] } else { [settings, reference] };
     vec![
-        settings_in_words(&found.settings),
-        settings_in_words(&found.reference),
+        settings,
+        reference,
         if is_exact { found.figure.clone() } else { found.title.clone() },
         found.pairs.len().to_string(),
         if is_exact { found.mean.to_string() } else { found.unit.difference(found.mean) },
@@ -101,7 +111,7 @@ fn print_json(compared: &RunComparison) -> Result<(), Error> {
     }
     for found in &compared.differences {
         let path = |run: usize| compared.runs[run].path.display().to_string();
-        let pair = |pair: &crate::comparison::SeedPair| json!({ "run": path(pair.run), "minus": path(pair.reference), "difference": pair.difference });
+        let pair = |pair: &SeedPair| json!({ "run": path(pair.run), "minus": path(pair.reference), "difference": pair.difference });
         let pairs: Vec<Value> = found.pairs.iter().map(pair).collect();
         print::json(&json!({
             "kind": "difference",
