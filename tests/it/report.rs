@@ -254,7 +254,13 @@ fn a_report_of_a_sweep_has_the_numbers_of_its_study() {
     // t of two degrees of freedom.
     says(
         &report,
-        &["t = 4.303", "over 3 splits", "± one standard error", "within one standard error of the lowest", "Training and validation loss"],
+        &[
+            "± 4.303 standard errors",
+            "over 3 splits",
+            "± one standard error",
+            "within one standard error of the lowest",
+            "Training and validation loss",
+        ],
     );
     says(&report, &["with a report of its own", "‖w‖²"]);
     says(&read(&sandbox, "s/refit/report.html"), &["Confusion matrix"]);
