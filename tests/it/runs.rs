@@ -281,7 +281,7 @@ fn a_sweep_has_the_label_of_its_runs_and_the_value_of_its_criterion() {
         // A filter sees the chosen settings, as the row shows them.
         let lambda = chosen["settings"]["penalty.0.lambda"].as_f64().unwrap();
         for (lambda, is_listed) in [(lambda, true), (110.0 - lambda, false)] {
-            let found = sandbox.ok(&["runs", "--json", "--filter", &format!("penalty.0.lambda={lambda}")]).stdout().to_owned();
+            let found = sandbox.ok(&["runs", "--json", "--filter", &format!("penalty.0.lambda={lambda}")]).stdout();
             assert_eq!(found.contains(&format!("\"artifacts/{criterion}\"")), is_listed, "{found}");
         }
         assert_eq!(sweep["penalties"], all[&format!("artifacts/{criterion}/refit")]["penalties"]);
