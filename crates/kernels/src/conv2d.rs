@@ -1,5 +1,7 @@
 //! A convolution by the fastest kernel for it, with its gradients. Images are channels-last.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::convolve::{self, Convolution, PackedWeights};
@@ -31,7 +33,7 @@ pub struct Conv2d {
 }
 
 enum Kernel {
-    Winograd(Kernels),
+    Winograd(Arc<Kernels>),
     Direct(PackedWeights),
 }
 
@@ -44,17 +46,17 @@ impl Conv2d {
     #[must_use]
     pub fn new(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
         let kernel = match winograd_sizes(&convolution, 0) {
-            Some(sizes) => Kernel::Winograd(Kernels::new(path, Tile::default(), weights, sizes.outputs, threads)),
+            Some(sizes) => Kernel::Winograd(Arc::new(Kernels::new(path, Tile::default(), weights, sizes.outputs, threads))),
             None => Kernel::Direct(PackedWeights::new(path, convolution, weights, threads)),
         };
         Self { convolution, kernel }
     }
 
-    /// The same convolution of images of another size.
+    /// The same convolution of images of another size. It shares the weights.
     #[must_use]
     pub fn resized(&self, height: usize, width: usize) -> Self {
         let kernel = match &self.kernel {
-            Kernel::Winograd(kernels) => Kernel::Winograd(kernels.clone()),
+            Kernel::Winograd(kernels) => Kernel::Winograd(Arc::clone(kernels)),
             Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
         };
         Self { convolution: Convolution { height, width, ..self.convolution }, kernel }

@@ -1,6 +1,7 @@
 //! The forward pass: patches times weights, block by block.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pulp::{Simd, WithSimd};
 
@@ -17,7 +18,7 @@ pub struct PackedWeights {
     pub(super) path: Path,
     pub(super) convolution: Convolution,
     /// Group by group: panels of output channels, in each the taps in the order of a patch. For a depthwise convolution `[tap, channel]`.
-    pub(super) numbers: Vec<f32>,
+    pub(super) numbers: Arc<[f32]>,
 }
 
 impl PackedWeights {
@@ -34,14 +35,14 @@ impl PackedWeights {
         } else {
             by_panels(path, &convolution, weights, threads)
         };
-        Self { path, convolution, numbers }
+        Self { path, convolution, numbers: numbers.into() }
     }
 
-    /// The same weights for images of another size.
+    /// The same weights, shared, for images of another size.
     #[must_use]
     pub fn resized(&self, height: usize, width: usize) -> Self {
         let convolution = Convolution { height, width, ..self.convolution };
-        Self { convolution, numbers: self.numbers.clone(), ..*self }
+        Self { convolution, numbers: Arc::clone(&self.numbers), ..*self }
     }
 
     /// The vector instructions.

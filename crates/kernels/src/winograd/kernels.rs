@@ -31,7 +31,6 @@ impl Tile {
 }
 
 /// G g Gᵀ of each kernel: panels of output channels, in each the products, in each the inputs, in each a number for every channel.
-#[derive(Clone)]
 pub struct Kernels {
     pub(super) path: Path,
     pub(super) tile: Tile,
