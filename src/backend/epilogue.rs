@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, TensorMetadata};
 use regulus_kernels::epilogue::{self, Addition, Affine, Normalization, Saved, Sizes, Steps};
 
 use super::fused::path;
-use super::host::{Host, give, in_order};
+use super::host::{Host, give, in_order, recycle};
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -133,9 +133,10 @@ impl<B: Host> Backward<B, 4> for Follow {
             match steps.addition {
                 Addition::None => {}
                 Addition::Before => grads.register::<B>(node.id, give::<B>(found.other, shape, &device)),
-                Addition::After => grads.register::<B>(node.id, gradient),
+                Addition::After => grads.register::<B>(node.id, gradient.clone()),
             }
         }
+        recycle::<B>([inputs.images, inputs.other, gradient]);
     }
 }
 

@@ -12,11 +12,11 @@ use burn::backend::{Autodiff, AutodiffBackend, TensorMetadata};
 use super::convolve::{self, Walk};
 use super::epilogue::{self, Epilogue};
 use super::fused::{Fused, Layer, Norm, geometry, last_to_first, losses, matrix, normed, path, read_images};
-use super::host::{Host, give, in_order};
+use super::host::{Host, give, in_order, recycle};
 use super::pool;
 use regulus_kernels::conv::{ArgMax, Saved};
 use regulus_kernels::pool::Pool;
-use regulus_kernels::{conv, dense, squares};
+use regulus_kernels::{buffers, conv, dense, squares};
 
 impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
     fn conv_relu_pool(
@@ -138,6 +138,10 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
         if let Some(node) = bias_node {
             grads.register::<B>(node.id, give::<B>(found.bias, [geometry.outputs], &device));
         }
+        recycle::<B>([images, gradient]);
+        if let Ok(argmax) = Arc::try_unwrap(argmax) {
+            buffers::recycle(argmax);
+        }
     }
 }
 
@@ -179,6 +183,7 @@ impl<B: Host> Backward<B, 3> for Dense {
         if let Some(node) = bias_node {
             grads.register::<B>(node.id, give::<B>(found.bias, [weights.shape()[1]], &device));
         }
+        recycle::<B>([x, gradient].into_iter().chain(activated));
     }
 }
 

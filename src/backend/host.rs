@@ -3,6 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{TensorData, read_sync};
+use regulus_kernels::buffers;
 use regulus_kernels::image::channels_last;
 
 /// A backend whose tensors can be read as slices.
@@ -10,6 +11,21 @@ pub trait Host: Backend {
     /// Calls `read` with the numbers of a float32 tensor from its first element on, and with the steps from one element to the next in each
     /// dimension.
     fn read<R>(tensor: &FloatTensor<Self>, read: impl FnOnce(&[f32], &[usize]) -> R) -> R;
+
+    /// Whether nothing else holds the tensor's memory, and [`take`] gives it without a copy.
+    fn is_sole_owner(tensor: &FloatTensor<Self>) -> bool;
+}
+
+/// Keeps the memory of tensors that are no longer needed for the next ones, where nothing else holds it.
+pub(super) fn recycle<B: Host>(tensors: impl IntoIterator<Item = FloatTensor<B>>) {
+    for tensor in tensors {
+        // Images stored channels-last that are seen channels-first.
+        let tensor =
+            if tensor.shape().num_dims() == 4 && !B::is_sole_owner(&tensor) { B::float_permute(tensor, &[0, 2, 3, 1]) } else { tensor };
+        if B::is_sole_owner(&tensor) {
+            buffers::recycle(take::<B>(tensor));
+        }
+    }
 }
 
 /// Calls `read` with the elements of a tensor in order.
@@ -67,6 +83,10 @@ impl Host for burn::backend::Flex {
         // A flipped tensor.
         Self::read(&tensor.to_contiguous(), read)
     }
+
+    fn is_sole_owner(tensor: &FloatTensor<Self>) -> bool {
+        tensor.is_unique() && tensor.layout().is_contiguous() && tensor.layout().start_offset() == 0
+    }
 }
 
 #[cfg(feature = "ndarray")]
@@ -84,5 +104,10 @@ impl Host for burn::backend::NdArray {
         let ordered = view.as_standard_layout();
         let strides: Vec<usize> = ordered.strides().iter().map(|stride| stride.unsigned_abs()).collect();
         read(ordered.as_slice().unwrap_or_default(), &strides)
+    }
+
+    fn is_sole_owner(_: &FloatTensor<Self>) -> bool {
+        // It does not say.
+        false
     }
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use regulus_kernels::update::{self, Adam, Descent, Moments};
 
 use super::fused::path;
-use super::host::{Host, give, in_order, take};
+use super::host::{Host, give, in_order, recycle, take};
 
 /// Steps of optimizers, which write over what they are given where nothing else holds it.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"))]
@@ -81,6 +81,7 @@ impl<B: Host> InPlace for B {
             let moments = Moments { first: &mut first, second: &mut second };
             update::adam(path(), constants, &mut weights, gradient, moments);
         });
+        recycle::<B>([gradient]);
         let [weights, first, second] = [weights, first, second].map(|numbers| give::<B>(numbers, shape.clone(), &device));
         (weights, first, second)
     }
@@ -89,6 +90,7 @@ impl<B: Host> InPlace for B {
         let (shape, device) = (weights.shape(), weights.device());
         let mut weights = take::<B>(weights);
         in_order::<B, _>(&gradient, |gradient| update::descend(rate, &mut weights, gradient));
+        recycle::<B>([gradient]);
         give::<B>(weights, shape, &device)
     }
 
@@ -101,6 +103,7 @@ impl<B: Host> InPlace for B {
         let (shape, device) = (weights.shape(), weights.device());
         let [mut weights, mut velocity] = [weights, velocity].map(take::<B>);
         in_order::<B, _>(&gradient, |gradient| update::descend_with_momentum(constants, &mut weights, gradient, &mut velocity));
+        recycle::<B>([gradient]);
         (give::<B>(weights, shape.clone(), &device), give::<B>(velocity, shape, &device))
     }
 }

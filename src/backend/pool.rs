@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, TensorMetadata};
 use regulus_kernels::pool::{self, Pool};
 
 use super::fused::path;
-use super::host::{Host, give, in_order};
+use super::host::{Host, give, in_order, recycle};
 
 /// The forward pass.
 pub(super) fn forward<B: Host>(images: &FloatTensor<B>, pool: Pool) -> FloatTensor<B> {
@@ -33,6 +33,7 @@ impl<B: Host> Backward<B, 1> for Pooling {
             });
             grads.register::<B>(node.id, give::<B>(found, images.shape(), &images.device()));
         }
+        recycle::<B>([images, gradient]);
     }
 }
 

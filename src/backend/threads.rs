@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 
+use regulus_kernels::buffers;
+
 use super::BackendError;
 
 /// How long a thread looks for work before it sleeps. To wake a thread takes tens of microseconds, as long as a small layer computes.
@@ -17,9 +19,18 @@ thread_local! {
     static AWAKE: OnceCell<Arc<AtomicUsize>> = const { OnceCell::new() };
 }
 
-/// The threads that compute: a pool, or the caller's thread for GPUs. Clones share the pool.
+/// The threads that compute: a pool, or the caller's thread for GPUs. Clones share the pool. With the last one goes the memory that kernels keep for the next tensors.
 #[derive(Clone, Debug)]
-pub struct Threads(Option<Arc<ThreadPool>>);
+pub struct Threads(Option<Arc<Pool>>);
+
+#[derive(Debug)]
+struct Pool(ThreadPool);
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        buffers::release();
+    }
+}
 
 impl Threads {
     /// A new pool of `count` threads; 0: one per core.
@@ -34,7 +45,7 @@ impl Threads {
         let share = move |_| AWAKE.with(|cell| cell.set(Arc::clone(&awake)).unwrap_or_else(|_| unreachable!("a thread starts once")));
         let pool = ThreadPoolBuilder::new().num_threads(threads).start_handler(share).thread_name(|index| format!("regulus {index}"));
         let pool = pool.build().map_err(|error| BackendError::Threads { threads, problem: error.to_string() })?;
-        Ok(Self(Some(Arc::new(pool))))
+        Ok(Self(Some(Arc::new(Pool(pool)))))
     }
 
     /// The caller's thread. The queue of a GPU belongs to the thread that filled it.
@@ -46,13 +57,13 @@ impl Threads {
     /// The number of threads.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
+        self.0.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.0.current_num_threads())
     }
 
     /// Runs `work` on one of the threads: from outside of the pool, each of its parallel parts would have to be handed over.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.0 {
-            Some(pool) => pool.install(work),
+            Some(pool) => pool.0.install(work),
             None => work(),
         }
     }

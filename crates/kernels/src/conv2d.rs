@@ -11,6 +11,8 @@ use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
 
 /// Channels from which on fewer multiplications pay for the transforms.
 const CHANNELS: usize = 16;
+/// Tiles of a batch from which on they pay for the transforms of the kernels, in training, where these are computed in each step.
+const TILES: usize = 16;
 /// Pixels whose moments are computed at once.
 const PIXELS: usize = 512;
 
@@ -24,6 +26,12 @@ fn winograd_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
     is_suitable.then_some(Sizes { batch, inputs, outputs, height, width, padding: padding[0] })
+}
+
+/// As [`winograd_sizes`], where the batch is large enough to pay for the transforms of the kernels.
+fn worthwhile_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
+    let [rows, columns] = convolution.sides().map(|side| side.div_ceil(4));
+    winograd_sizes(convolution, batch).filter(|_| batch * rows * columns >= TILES)
 }
 
 /// A convolution with its weights as the kernels read them.
@@ -45,7 +53,21 @@ impl Conv2d {
     /// When they are not of the convolution's sizes.
     #[must_use]
     pub fn new(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
-        let kernel = match winograd_sizes(&convolution, 0) {
+        Self::by(path, convolution, winograd_sizes(&convolution, 0), weights, threads)
+    }
+
+    /// A convolution that is used for one batch: by the kernel that is fastest with the time to prepare it.
+    ///
+    /// # Panics
+    ///
+    /// As [`Conv2d::new`].
+    #[must_use]
+    pub fn for_batch(path: Path, convolution: Convolution, batch: usize, weights: &[f32], threads: usize) -> Self {
+        Self::by(path, convolution, worthwhile_sizes(&convolution, batch), weights, threads)
+    }
+
+    fn by(path: Path, convolution: Convolution, sizes: Option<Sizes>, weights: &[f32], threads: usize) -> Self {
+        let kernel = match sizes {
             Some(sizes) => Kernel::Winograd(Arc::new(Kernels::new(path, Tile::default(), weights, sizes.outputs, threads))),
             None => Kernel::Direct(PackedWeights::new(path, convolution, weights, threads)),
         };
@@ -119,7 +141,7 @@ pub fn moments(path: Path, pixels: &[f32], channels: usize) -> Option<Moments> {
 pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], weights: &[f32], threads: usize) -> Vec<f32> {
     let [rows, columns] = convolution.sides();
     let batch = gradient.len() / (rows * columns * convolution.outputs);
-    let Some(sizes) = winograd_sizes(&convolution, batch) else {
+    let Some(sizes) = worthwhile_sizes(&convolution, batch) else {
         return convolve::image_gradient(path, convolution, gradient, weights, threads);
     };
     let Sizes { batch, inputs, outputs, padding, .. } = sizes;
@@ -142,7 +164,7 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
 #[must_use]
 pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
     let batch = images.len() / (convolution.inputs * convolution.height * convolution.width);
-    match winograd_sizes(&convolution, batch) {
+    match worthwhile_sizes(&convolution, batch) {
         Some(sizes) => winograd::weight_gradient(path, Tile::default(), sizes, images, gradient),
         None => convolve::weight_gradient(path, convolution, images, gradient, threads),
     }

@@ -93,7 +93,7 @@ impl Images<'_> {
 #[must_use]
 pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads: usize) -> Vec<f32> {
     let size = (positions * channels).max(1);
-    let out = Size { length: images.len(), per_task: size };
+    let out = Size::any(images.len(), size);
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         let image = &images[number * size..][..size];
         for (channel, to) in out.chunks_exact_mut(positions).enumerate() {
@@ -113,7 +113,7 @@ pub fn channels_first(images: &[f32], positions: usize, channels: usize, threads
 #[must_use]
 pub fn channels_last(images: &[f32], positions: usize, channels: usize, threads: usize) -> Vec<f32> {
     let size = (positions * channels).max(1);
-    let out = Size { length: images.len(), per_task: size };
+    let out = Size::any(images.len(), size);
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         let image = &images[number * size..][..size];
         for (position, to) in out.chunks_exact_mut(channels).enumerate() {

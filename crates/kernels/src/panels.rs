@@ -3,6 +3,7 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
+use crate::buffers;
 use crate::simd::Path;
 
 /// Registers of columns that are computed together.
@@ -24,7 +25,7 @@ pub(super) fn panels(mut left: usize, widest: usize) -> impl Iterator<Item = (us
     })
 }
 
-/// `size` numbers for each of the columns of all registers, panel by panel; `fill` writes one, given its first column and how many it has.
+/// `size` numbers for each of the columns of all registers, panel by panel; `fill` writes all of one, given its first column and how many it has.
 /// On all threads, if `parallel` says so.
 pub(super) fn packed(
     path: Path,
@@ -33,7 +34,7 @@ pub(super) fn packed(
     parallel: bool,
     fill: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
-    let mut numbers = vec![0.0; size * registers * path.lanes];
+    let mut numbers = buffers::any(size * registers * path.lanes);
     let mut rest = numbers.as_mut_slice();
     let mut slices = Vec::new();
     for (first, width) in panels(registers, widest(path.registers)) {
@@ -116,7 +117,8 @@ pub(super) fn block<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Adds the products of the columns of `left` with a panel of `width` registers of `right`: both have the same rows. `to` is `[column of left, register]`.
+/// Adds the products of the columns of `left` with a panel of `width` registers of `right`, which have the same rows, to `to`, `[column of left, register]`; or writes them
+/// there, if they are the first.
 #[inline(always)]
 pub(super) fn add_products<S: Simd>(
     simd: S,
@@ -125,11 +127,12 @@ pub(super) fn add_products<S: Simd>(
     (right, right_stride): (&[S::f32s], usize),
     width: usize,
     to: &mut [S::f32s],
+    are_first: bool,
 ) {
     match width {
-        4 => add_products_by::<S, 4>(simd, left, columns, right, right_stride, to),
-        2 => add_products_by::<S, 2>(simd, left, columns, right, right_stride, to),
-        _ => add_products_by::<S, 1>(simd, left, columns, right, right_stride, to),
+        4 => add_products_by::<S, 4>(simd, left, columns, right, right_stride, to, are_first),
+        2 => add_products_by::<S, 2>(simd, left, columns, right, right_stride, to, are_first),
+        _ => add_products_by::<S, 1>(simd, left, columns, right, right_stride, to, are_first),
     }
 }
 
@@ -141,18 +144,19 @@ fn add_products_by<S: Simd, const V: usize>(
     right: &[S::f32s],
     right_stride: usize,
     to: &mut [S::f32s],
+    are_first: bool,
 ) {
     let chunks = columns.div_ceil(6);
     for chunk in 0..chunks {
         let (first, end) = (chunk * columns / chunks, (chunk + 1) * columns / chunks);
         let (numbers, to) = (&left.numbers[first..], &mut to[first * V..]);
         match end - first {
-            6 => add_block::<S, 6, V>(simd, numbers, left, right, right_stride, to),
-            5 => add_block::<S, 5, V>(simd, numbers, left, right, right_stride, to),
-            4 => add_block::<S, 4, V>(simd, numbers, left, right, right_stride, to),
-            3 => add_block::<S, 3, V>(simd, numbers, left, right, right_stride, to),
-            2 => add_block::<S, 2, V>(simd, numbers, left, right, right_stride, to),
-            _ => add_block::<S, 1, V>(simd, numbers, left, right, right_stride, to),
+            6 => add_block::<S, 6, V>(simd, numbers, left, right, right_stride, to, are_first),
+            5 => add_block::<S, 5, V>(simd, numbers, left, right, right_stride, to, are_first),
+            4 => add_block::<S, 4, V>(simd, numbers, left, right, right_stride, to, are_first),
+            3 => add_block::<S, 3, V>(simd, numbers, left, right, right_stride, to, are_first),
+            2 => add_block::<S, 2, V>(simd, numbers, left, right, right_stride, to, are_first),
+            _ => add_block::<S, 1, V>(simd, numbers, left, right, right_stride, to, are_first),
         }
     }
 }
@@ -165,10 +169,13 @@ fn add_block<S: Simd, const R: usize, const V: usize>(
     right: &[S::f32s],
     right_stride: usize,
     to: &mut [S::f32s],
+    are_first: bool,
 ) {
     let (to, _) = to[..R * V].as_chunks_mut::<V>();
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    sums.copy_from_slice(to);
+    if !are_first {
+        sums.copy_from_slice(to);
+    }
     for row in 0..count {
         let (left, right) = (&numbers[row * stride..][..R], &right[row * right_stride..][..V]);
         for r in 0..R {

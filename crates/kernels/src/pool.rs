@@ -93,7 +93,7 @@ pub fn forward(path: Path, pool: Pool, images: &[f32], threads: usize) -> Vec<f3
     let [rows, columns] = pool.sides();
     let line = columns * pool.channels;
     let per_task = WORTHWHILE.div_ceil(line * pool.kernel[0] * pool.kernel[1]);
-    let out = Size { length: batch * rows * line, per_task: per_task * line };
+    let out = Size::any(batch * rows * line, per_task * line);
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         path.run(Lines { pool, images, first: number * per_task, out });
     };
@@ -147,7 +147,7 @@ impl WithSimd for Lines<'_> {
 pub fn backward(path: Path, pool: Pool, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
     let batch = images.len() / pool.image_size();
     assert_eq!([images.len(), gradient.len()], [batch * pool.image_size(), batch * pool.output_size()], "slices for {pool:?}");
-    let out = Size { length: images.len(), per_task: pool.image_size() };
+    let out = Size::zeros(images.len(), pool.image_size());
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         let image = &images[number * pool.image_size()..][..pool.image_size()];
         let gradient = &gradient[number * pool.output_size()..][..pool.output_size()];

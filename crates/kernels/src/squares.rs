@@ -45,7 +45,7 @@ impl WithSimd for Sum<'_> {
 /// `factor · w`.
 #[must_use]
 pub fn scaled(numbers: &[f32], factor: f32) -> Vec<f32> {
-    let out = Size { length: numbers.len(), per_task: CHUNK };
+    let out = Size::any(numbers.len(), CHUNK);
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         out.iter_mut().zip(&numbers[number * CHUNK..]).for_each(|(to, number)| *to = factor * number);
     };

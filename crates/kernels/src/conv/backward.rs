@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::patch_gradient::{PatchGradient, PatchSums};
 use super::sparse::{ImageGradient, KernelGradient, Lists};
 use super::{ArgMax, NONE};
+use crate::buffers;
 use crate::fill::{Size, filled};
 use crate::image::{Geometry, Images, Layout};
 use crate::scratch::{self, Line};
@@ -72,8 +73,8 @@ pub fn backward(path: Path, saved: &Saved, gradient: &Images, wants_images: bool
     let pass = Pass { path, layout: &layout, images: &images, kernels: &kernels, argmax, gradient };
     let tasks = batch.div_ceil(per_task);
     let task_sums = Line::count(geometry.outputs * size);
-    let image_gradients = if wants_images { Size { length: batch * image_size, per_task: per_task * image_size } } else { Size::NONE };
-    let partials = Size { length: tasks * task_sums, per_task: task_sums };
+    let image_gradients = if wants_images { Size::zeros(batch * image_size, per_task * image_size) } else { Size::NONE };
+    let partials = Size::zeros(tasks * task_sums, task_sums);
     let task = |number: usize, image_gradients: &mut [f32], sums: &mut [Line]| {
         let first = number * per_task;
         let sums = &mut bytemuck::cast_slice_mut(sums)[..geometry.outputs * size];
@@ -89,6 +90,7 @@ pub fn backward(path: Path, saved: &Saved, gradient: &Images, wants_images: bool
         }
         sums.iter_mut().zip(&offsets).for_each(|(to, offset)| *to = sum[*offset]);
     });
+    buffers::recycle(partials);
     let bias = (0..geometry.outputs).map(|output| biases.iter().map(|bias| bias[output]).sum()).collect();
     Gradients { weights: sums, bias, images: wants_images.then_some(image_gradients) }
 }

@@ -44,7 +44,7 @@ fn pooled(weights: &ConvWeights, images: &Images, wants_argmax: bool, threads: u
         return Pooled { values: Vec::new(), argmax: Vec::new() };
     }
     let pass = Pass { weights, images, rows };
-    let out = Size { length, per_task: rows * geometry.pooled_width() * geometry.outputs };
+    let out = Size::any(length, rows * geometry.pooled_width() * geometry.outputs);
     let argmax = if wants_argmax { out } else { Size::NONE };
     let task = |number, out: &mut [f32], argmax: &mut [ArgMax]| weights.path.run(Task { pass: &pass, number, out, argmax });
     let (values, argmax, _) = filled(threads, batch * height.div_ceil(rows), out, argmax, task);

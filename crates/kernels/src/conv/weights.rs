@@ -87,6 +87,8 @@ impl Packed {
         let offsets: Vec<usize> =
             layout.kernel_offsets().iter().map(|offset| offset / layout.padded_run * layout.run + offset % layout.padded_run).collect();
         let packed = packed(path, registers, layout.runs * layout.run, parallel, |first, channels, block| {
+            // Channels beyond the last one are zeros.
+            block.fill(0.0);
             for (tap, offset) in offsets.iter().enumerate() {
                 let to = &mut block[offset * channels..][..channels.min(outputs - first)];
                 to.iter_mut().zip(weights[first * offsets.len() + tap..].iter().step_by(offsets.len())).for_each(|(to, from)| *to = *from);

@@ -56,6 +56,8 @@ fn by_panels(path: Path, convolution: &Convolution, kernel: &[f32], threads: usi
     let outputs = convolution.outputs / convolution.groups;
     let of_group = |kernel: &[f32]| {
         packed(path, outputs.div_ceil(path.lanes), taps, threads > 1, |first, columns, panel| {
+            // Columns beyond the last one are zeros.
+            panel.fill(0.0);
             for (output, kernel) in kernel.chunks_exact(taps).skip(first).take(columns).enumerate() {
                 order.iter().enumerate().for_each(|(tap, place)| panel[tap * columns + output] = kernel[*place]);
             }
@@ -82,7 +84,7 @@ pub fn forward(weights: &PackedWeights, images: &[f32], threads: usize) -> Vec<f
     let [height, columns] = convolution.sides();
     let line = columns * convolution.outputs;
     let lines = rows_per_block(convolution);
-    let out = Size { length: batch * height * line, per_task: lines * line };
+    let out = Size::any(batch * height * line, lines * line);
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         let first = number * lines;
         let rows = first..first + out.len() / line;

@@ -27,7 +27,7 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
     let sizes = [gradient.len(), weights.len()];
     assert_eq!(sizes, [batch * convolution.output_size(), convolution.weights()], "slices for {convolution:?}");
     let size = convolution.image_size();
-    let out = Size { length: batch * size, per_task: size };
+    let out = Size::zeros(batch * size, size);
     let of_image = |image: usize| &gradient[image * convolution.output_size()..][..convolution.output_size()];
     if convolution.is_depthwise() {
         let weights = depthwise::packed(&convolution, weights);
@@ -41,6 +41,8 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
     // Panels of taps, in each the outputs of the group.
     let of_group = |kernel: &[f32]| {
         packed(path, taps.div_ceil(path.lanes), outputs, threads > 1, |first, columns, panel| {
+            // Columns beyond the last one are zeros.
+            panel.fill(0.0);
             for (output, kernel) in kernel.chunks_exact(taps).enumerate() {
                 order.iter().skip(first).take(columns).enumerate().for_each(|(tap, place)| panel[output * columns + tap] = kernel[*place]);
             }

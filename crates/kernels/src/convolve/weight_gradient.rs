@@ -45,7 +45,7 @@ pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gra
             path.run(Task { convolution: &convolution, images, gradient, rows, sums });
         }
     };
-    let partials = filled(threads, tasks, Size { length: tasks * size, per_task: size }, Size::NONE, task).0;
+    let partials = filled(threads, tasks, Size::zeros(tasks * size, size), Size::NONE, task).0;
     let mut partials = partials.chunks_exact(size);
     let mut sums = partials.next().map_or_else(|| vec![0.0; size], <[f32]>::to_vec);
     partials.for_each(|partial| sums.iter_mut().zip(partial).for_each(|(sum, number)| *sum += number));
@@ -107,7 +107,7 @@ impl WithSimd for Task<'_> {
                 let ((slopes, _), (sums, _)) = (S::as_simd_f32s(&slopes), S::as_mut_simd_f32s(sums));
                 for (first, width) in panels(registers, widest(S::REGISTER_COUNT)) {
                     let to = &mut sums[first * taps..][..width * taps];
-                    add_products(simd, left, taps, (&slopes[first..], registers), width, to);
+                    add_products(simd, left, taps, (&slopes[first..], registers), width, to, false);
                 }
             }
         }

@@ -22,7 +22,7 @@ pub fn forward(path: Path, sizes: Sizes, steps: Steps, images: &[f32], affine: &
     let [rows, columns] = sizes.sides(steps);
     let line = columns * channels;
     let lines = TASK.div_ceil(line.max(1));
-    let out = Size { length: batch * rows * line, per_task: lines * line };
+    let out = Size::any(batch * rows * line, lines * line);
     let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
         let first = number * lines;
         if steps.has_pool {

@@ -6,9 +6,13 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::scheme::{F2, F4, MOST, Scheme};
+use crate::buffers;
 use crate::panels::packed;
 use crate::scratch;
 use crate::simd::Path;
+
+/// Inputs whose kernels are read together, so that a cache line is read once.
+const TOGETHER: usize = 8;
 
 /// The outputs that are computed together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +57,7 @@ impl Kernels {
     pub fn new(path: Path, tile: Tile, weights: &[f32], outputs: usize, threads: usize) -> Self {
         let inputs = weights.len() / (9 * outputs);
         assert_eq!(weights.len(), 9 * outputs * inputs, "whole kernels for {outputs} outputs");
-        Self::of(path, tile, [inputs, outputs], threads, &|input, outputs, tap| weights[(outputs * inputs + input) * 9 + tap])
+        Self::of(path, tile, [inputs, outputs], threads, &Source { weights, steps: [1, inputs], is_turned: false })
     }
 
     /// Those of the gradient of the images: inputs and outputs exchanged, each kernel turned by 180°.
@@ -69,69 +73,82 @@ impl Kernels {
     pub fn turned(path: Path, tile: Tile, weights: &[f32], outputs: usize, threads: usize) -> Self {
         let inputs = weights.len() / (9 * outputs);
         assert_eq!(weights.len(), 9 * outputs * inputs, "whole kernels for {outputs} outputs");
-        Self::of(path, tile, [outputs, inputs], threads, &|from, to, tap| weights[(from * inputs + to) * 9 + 8 - tap])
+        Self::of(path, tile, [outputs, inputs], threads, &Source { weights, steps: [inputs, 1], is_turned: true })
     }
 
-    /// `number` gives number `tap` of the kernel from an input to an output.
-    fn of(
-        path: Path,
-        tile: Tile,
-        [inputs, outputs]: [usize; 2],
-        threads: usize,
-        number: &(impl Fn(usize, usize, usize) -> f32 + Sync),
-    ) -> Self {
+    fn of(path: Path, tile: Tile, [inputs, outputs]: [usize; 2], threads: usize, source: &Source) -> Self {
         let registers = outputs.div_ceil(path.lanes);
         let numbers = packed(path, registers, tile.products() * inputs, threads > 1, |first, columns, panel| {
             let given = columns.min(outputs - first);
             match tile {
-                Tile::Four => path.run(Transform::<F4, _> { inputs, first, given, columns, number, panel, scheme: PhantomData }),
-                Tile::Two => path.run(Transform::<F2, _> { inputs, first, given, columns, number, panel, scheme: PhantomData }),
+                Tile::Four => path.run(Transform::<F4> { source, inputs, first, given, columns, panel, scheme: PhantomData }),
+                Tile::Two => path.run(Transform::<F2> { source, inputs, first, given, columns, panel, scheme: PhantomData }),
             }
         });
         Self { path, tile, inputs, outputs, numbers }
     }
 }
 
+impl Drop for Kernels {
+    fn drop(&mut self) {
+        buffers::recycle(std::mem::take(&mut self.numbers));
+    }
+}
+
+/// Where kernels are.
+struct Source<'a> {
+    weights: &'a [f32],
+    /// Kernels from one input to the next, and from one output to the next.
+    steps: [usize; 2],
+    is_turned: bool,
+}
+
 /// A panel, of which the first `given` columns are not padding.
-struct Transform<'a, T, N> {
+struct Transform<'a, T> {
+    source: &'a Source<'a>,
     inputs: usize,
     first: usize,
     given: usize,
     columns: usize,
-    number: &'a N,
     panel: &'a mut [f32],
     scheme: PhantomData<T>,
 }
 
-impl<T: Scheme, N: Fn(usize, usize, usize) -> f32> WithSimd for Transform<'_, T, N> {
+impl<T: Scheme> WithSimd for Transform<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { inputs, first, given, columns, number, panel, .. } = self;
+        let Self { source: &Source { weights, steps, is_turned }, inputs, first, given, columns, panel, .. } = self;
         let (panel, _) = S::as_mut_simd_f32s(panel);
         let width = columns / S::F32_LANES;
         // One number of every kernel of an input after the other, so that a register has that of one output channel in each lane.
-        let mut transposed = scratch::zeros(9 * columns);
-        for input in 0..inputs {
+        let mut transposed = scratch::zeros(TOGETHER * 9 * columns);
+        for start in (0..inputs).step_by(TOGETHER) {
+            let some = start..(start + TOGETHER).min(inputs);
             for column in 0..given {
-                for tap in 0..9 {
-                    transposed[tap * columns + column] = number(input, first + column, tap);
-                }
-            }
-            let (g, _) = S::as_simd_f32s(&transposed);
-            for register in 0..width {
-                let mut half = [[simd.splat_f32s(0.0); 3]; MOST];
-                for column in 0..3 {
-                    let transformed = T::kernel(simd, [0, 1, 2].map(|row| g[(3 * row + column) * width + register]));
-                    for row in 0..T::SIDE {
-                        half[row][column] = transformed[row];
+                for (input, to) in some.clone().zip(transposed.chunks_exact_mut(9 * columns)) {
+                    let kernel = &weights[(input * steps[0] + (first + column) * steps[1]) * 9..][..9];
+                    for tap in 0..9 {
+                        to[tap * columns + column] = kernel[if is_turned { 8 - tap } else { tap }];
                     }
                 }
-                for row in 0..T::SIDE {
-                    let transformed = T::kernel(simd, half[row]);
-                    for column in 0..T::SIDE {
-                        panel[((T::SIDE * row + column) * inputs + input) * width + register] = transformed[column];
+            }
+            let (transposed, _) = S::as_simd_f32s(&transposed);
+            for (input, g) in some.zip(transposed.chunks_exact(9 * width)) {
+                for register in 0..width {
+                    let mut half = [[simd.splat_f32s(0.0); 3]; MOST];
+                    for column in 0..3 {
+                        let transformed = T::kernel(simd, [0, 1, 2].map(|row| g[(3 * row + column) * width + register]));
+                        for row in 0..T::SIDE {
+                            half[row][column] = transformed[row];
+                        }
+                    }
+                    for row in 0..T::SIDE {
+                        let transformed = T::kernel(simd, half[row]);
+                        for column in 0..T::SIDE {
+                            panel[((T::SIDE * row + column) * inputs + input) * width + register] = transformed[column];
+                        }
                     }
                 }
             }
@@ -147,7 +164,7 @@ pub(super) fn gradient_of_weights<T: Scheme>(
     panels: &[(usize, usize)],
 ) -> Vec<f32> {
     let registers = outputs.div_ceil(path.lanes);
-    let mut weights = vec![0.0; outputs * inputs * 9];
+    let mut weights = buffers::any(outputs * inputs * 9);
     weights.par_chunks_mut(path.lanes * inputs * 9).enumerate().for_each(|(register, weights)| {
         let panel = *panels.iter().find(|(first, width)| (*first..first + width).contains(&register)).unwrap_or(&(0, 1));
         path.run(Restore::<T> { gradients, inputs, registers, register, panel, weights, scheme: PhantomData });

@@ -69,11 +69,8 @@ fn run<T: Scheme>(path: Path, sizes: Sizes, images: &[f32], gradient: &[f32]) ->
             }
         }
         tasks.into_par_iter().for_each(|(product, panel, sums)| {
-            if first == 0 {
-                sums.fill(0.0);
-            }
             let (pixels, slopes) = ((&*transformed, of_pixels), (&*transformed_slopes, of_slopes));
-            path.run(Add { pixels, slopes, tiles: &tiles, groups: groups.clone(), count, product, panel, sums });
+            path.run(Add { pixels, slopes, tiles: &tiles, groups: groups.clone(), count, product, panel, sums, are_first: first == 0 });
         });
     }
     gradient_of_weights::<T>(path, &sums, [sizes.inputs, sizes.outputs], &panels)
@@ -112,6 +109,7 @@ struct Add<'a> {
     product: usize,
     panel: (usize, usize),
     sums: &'a mut [f32],
+    are_first: bool,
 }
 
 impl WithSimd for Add<'_> {
@@ -119,7 +117,7 @@ impl WithSimd for Add<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { pixels, slopes, tiles, groups, count, product, panel: (first, width), sums } = self;
+        let Self { pixels, slopes, tiles, groups, count, product, panel: (first, width), sums, are_first } = self;
         let (sums, _) = S::as_mut_simd_f32s(sums);
         let ((pixels, stride), (slopes, slopes_stride)) = (pixels, slopes);
         let inputs = tiles.sizes.inputs;
@@ -127,7 +125,7 @@ impl WithSimd for Add<'_> {
             let plane = (index * count + product) * tiles.group_size();
             let left = Rows { numbers: &pixels[plane * stride..], stride, count: tiles.of_group(group).len() };
             let (right, _) = S::as_simd_f32s(&slopes[plane * slopes_stride + first * S::F32_LANES..]);
-            add_products(simd, left, inputs, (right, slopes_stride / S::F32_LANES), width, sums);
+            add_products(simd, left, inputs, (right, slopes_stride / S::F32_LANES), width, sums, are_first && index == 0);
         }
     }
 }

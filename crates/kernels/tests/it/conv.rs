@@ -14,6 +14,7 @@ fn bits_or_nan(numbers: &[f32]) -> Vec<u32> {
 
 /// Output, argmax and the gradients of weights, bias and images, computed in a pool of `threads` threads.
 fn pass(path: Path, geometry: Geometry, batch: usize, images: &[f32], threads: usize) -> (Vec<Vec<u32>>, Vec<u8>) {
+    regulus_kernels::buffers::fill_with_nan();
     let Geometry { inputs, outputs, height, width, kernel, .. } = geometry;
     let (weights, bias) = (numbers(1, outputs * inputs * kernel * kernel), numbers(2, outputs));
     let gradient = numbers(3, batch * outputs * geometry.pooled());

@@ -50,6 +50,7 @@ fn sizes(convolution: Convolution) -> [usize; 2] {
 }
 
 fn check(convolution: Convolution, batch: usize, odd: Option<f32>) {
+    regulus_kernels::buffers::fill_with_nan();
     let [image, kernels] = sizes(convolution);
     let mut images = numbers(1, batch * image);
     if let Some(odd) = odd {
@@ -164,6 +165,7 @@ fn product(left: &[f64], right: &[f32]) -> f64 {
 
 /// Each gradient is the transpose of the definition: for any direction, the change of Σ gradient·output along it.
 fn check_gradients(convolution: Convolution, batch: usize) {
+    regulus_kernels::buffers::fill_with_nan();
     let [image, kernels] = sizes(convolution);
     let (images, weights) = (numbers(1, batch * image), numbers(2, kernels));
     let outputs = by_definition(convolution, batch, &images, &weights).len();

@@ -5,6 +5,7 @@ use crate::numbers::{are_close, bits, numbers};
 
 #[test]
 fn the_bits_do_not_depend_on_threads() {
+    regulus_kernels::buffers::fill_with_nan();
     for [batch, inputs, outputs] in [[1, 1600, 128], [1, 128, 10], [2, 5, 3], [7, 1600, 128], [64, 1600, 128], [64, 900, 1000]] {
         let (x, w, bias) = (numbers(1, batch * inputs), numbers(2, inputs * outputs), numbers(3, outputs));
         let (x, w) = (Matrix::rows(&x, [batch, inputs]), Matrix::rows(&w, [inputs, outputs]));

@@ -56,6 +56,7 @@ fn assert_close(found: &[f32], expected: &[f64], what: &str) {
 }
 
 fn check(sizes: Sizes, steps: Steps, is_normalized: bool) {
+    regulus_kernels::buffers::fill_with_nan();
     // Large enough that both ends of ReLU6 are met.
     let images: Vec<f32> = numbers(1, sizes.len()).iter().map(|number| 3.0 * number + 0.5).collect();
     let other = if steps.addition == Addition::None { Vec::new() } else { numbers(2, sizes.len()) };

@@ -45,6 +45,7 @@ fn slope(sizes: Sizes, images: &[f64], weights: &[f64], gradient: &[f32]) -> f64
 }
 
 fn check(sizes: Sizes) {
+    regulus_kernels::buffers::fill_with_nan();
     let Sizes { batch, inputs, outputs, height, width, padding } = sizes;
     let images = numbers(1, batch * height * width * inputs);
     let weights = numbers(2, 9 * inputs * outputs);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use regulus_kernels::buffers;
 use regulus_kernels::conv::{self, ConvWeights};
 use regulus_kernels::conv2d::Conv2d;
 use regulus_kernels::convolve::Convolution;
@@ -60,6 +61,13 @@ pub(super) struct Input<'a> {
 }
 
 impl Input<'_> {
+    /// Keeps the memory of numbers that nothing else takes for the next ones.
+    pub(super) fn recycle(self) {
+        if let Cow::Owned(numbers) = self.numbers {
+            buffers::recycle(numbers);
+        }
+    }
+
     /// The numbers with the channels first.
     pub(super) fn channels_first(self, threads: usize) -> Vec<f32> {
         if self.is_channels_last {
@@ -187,13 +195,23 @@ impl Layer {
                 let size = channels * height * width;
                 let strides = if input.is_channels_last { [size, 1, width * channels, channels] } else { [size, height * width, width, 1] };
                 let out = conv::forward(weights, &Images { numbers: &input.numbers, batch: count, strides }, threads);
-                if *first { channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads) } else { out }
+                input.recycle();
+                if !*first {
+                    return out;
+                }
+                let ordered = channels_first(&out, weights.geometry().pooled(), weights.geometry().outputs, threads);
+                buffers::recycle(out);
+                ordered
             }
             Self::Conv { conv, epilogue } => {
-                let (out, _) = conv.forward(&input.last(threads).numbers, false, threads);
+                let input = input.last(threads);
+                let (out, _) = conv.forward(&input.numbers, false, threads);
+                input.recycle();
                 let Some(epilogue) = epilogue else { return out };
                 let ([height, width], channels) = (conv.convolution().sides(), conv.convolution().outputs);
-                epilogue.forward(path, Sizes { batch: count, height, width, channels }, &out, other.as_deref(), threads)
+                let followed = epilogue.forward(path, Sizes { batch: count, height, width, channels }, &out, other.as_deref(), threads);
+                buffers::recycle(out);
+                followed
             }
             Self::BatchNorm(epilogue) => {
                 let channels = epilogue.affine.scale.len();

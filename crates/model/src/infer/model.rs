@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rayon::prelude::*;
+use regulus_kernels::buffers;
 use regulus_kernels::simd::Path;
 
 use super::InferError;
@@ -208,7 +209,11 @@ impl Model {
             let first = self.input_of(first, taken.unwrap_or_else(|| borrowed(&numbers, first)));
             let other = step.inputs.get(1).map(|other| self.input_of(*other, borrowed(&numbers, *other)));
             let out = step.layer.forward(self.path, count, first, other, threads);
-            step.frees.iter().for_each(|input| numbers[*input] = None);
+            for input in &step.frees {
+                if let Some(Cow::Owned(free)) = numbers[*input].take() {
+                    buffers::recycle(free);
+                }
+            }
             numbers[step.output] = Some(Cow::Owned(out));
         }
         let last = numbers[self.last].take().unwrap_or_else(|| unreachable!("every step has been computed"));
