@@ -52,24 +52,12 @@ pub(super) fn statistics(moments: Option<&Moments>) -> TensorData {
     TensorData::new(statistics, [2, channels])
 }
 
-/// The forward pass and the statistics. For training by the kernel that is fastest for the batch; else an output is the same bits in every batch.
-pub(super) fn forward<B: Host>(
-    images: &FloatTensor<B>,
-    weights: &FloatTensor<B>,
-    walk: Walk,
-    is_training: bool,
-) -> (FloatTensor<B>, TensorData) {
+/// The forward pass and the statistics.
+pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> (FloatTensor<B>, TensorData) {
     let convolution = convolution::<B>(images, weights, walk);
     let (batch, [rows, columns], threads) = (images.shape()[0], convolution.sides(), rayon::current_num_threads());
     let (out, moments) = in_order::<B, _>(images, |images| {
-        in_order::<B, _>(weights, |weights| {
-            let conv2d = if is_training {
-                Conv2d::for_batch(path(), convolution, batch, weights, threads)
-            } else {
-                Conv2d::new(path(), convolution, weights, threads)
-            };
-            conv2d.forward(images, walk.has_moments, threads)
-        })
+        in_order::<B, _>(weights, |weights| Conv2d::new(path(), convolution, weights, threads).forward(images, walk.has_moments, threads))
     });
     (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments.as_ref()))
 }
@@ -114,7 +102,7 @@ pub(super) fn tracked<B: Host, C: CheckpointStrategy>(
     walk: Walk,
 ) -> [FloatTensor<Autodiff<B, C>>; 2] {
     let ((images, images_node), (weights, weights_node)) = (images.into_parts(), weights.into_parts());
-    let (out, statistics) = forward::<B>(&images, &weights, walk, true);
+    let (out, statistics) = forward::<B>(&images, &weights, walk);
     let statistics = Autodiff::<B, C>::float_from_data(statistics, &images.device());
     let out = match Convolve.prepare::<C>([images_node, weights_node]).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(Inputs { images, weights, walk }, out),

@@ -303,7 +303,7 @@ impl<B: Host> Fused for B {
     }
 
     fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> (FloatTensor<B>, FloatTensor<B>) {
-        let (out, statistics) = convolve::forward::<B>(&images, &weights, walk, false);
+        let (out, statistics) = convolve::forward::<B>(&images, &weights, walk);
         (out, B::float_from_data(statistics, &images.device()))
     }
 

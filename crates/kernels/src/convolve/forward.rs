@@ -13,6 +13,9 @@ use crate::registers::{load, store};
 use crate::scratch;
 use crate::simd::Path;
 
+/// Inputs whose weights are packed together.
+const TOGETHER: usize = 8;
+
 /// Weights as the forward pass reads them.
 pub struct PackedWeights {
     pub(super) path: Path,
@@ -52,18 +55,30 @@ impl PackedWeights {
 }
 
 fn by_panels(path: Path, convolution: &Convolution, kernel: &[f32], threads: usize) -> Vec<f32> {
-    let (taps, order) = (convolution.taps(), convolution.kernel_order());
+    let (taps, area) = (convolution.taps(), convolution.kernel.iter().product());
+    let inputs = taps / area;
     let outputs = convolution.outputs / convolution.groups;
     let of_group = |kernel: &[f32]| {
         packed(path, outputs.div_ceil(path.lanes), taps, threads > 1, |first, columns, panel| {
             // Columns beyond the last one are zeros.
             panel.fill(0.0);
-            for (output, kernel) in kernel.chunks_exact(taps).skip(first).take(columns).enumerate() {
-                order.iter().enumerate().for_each(|(tap, place)| panel[tap * columns + output] = kernel[*place]);
+            // Some inputs of all outputs at a time, so that a cache line is read and written once.
+            for start in (0..inputs).step_by(TOGETHER) {
+                let some = start..(start + TOGETHER).min(inputs);
+                for (output, kernel) in kernel.chunks_exact(taps).skip(first).take(columns).enumerate() {
+                    for (input, kernel) in some.clone().zip(kernel[start * area..].chunks_exact(area)) {
+                        kernel.iter().enumerate().for_each(|(place, weight)| panel[(place * inputs + input) * columns + output] = *weight);
+                    }
+                }
             }
         })
     };
-    kernel.chunks_exact(outputs * taps).flat_map(of_group).collect()
+    joined(kernel.chunks_exact(outputs * taps).map(of_group))
+}
+
+/// The lists of all groups, one after the other.
+pub(super) fn joined(mut lists: impl ExactSizeIterator<Item = Vec<f32>>) -> Vec<f32> {
+    if lists.len() == 1 { lists.next().unwrap_or_default() } else { lists.collect::<Vec<_>>().concat() }
 }
 
 /// The convolution of images. With `threads` 1 the caller's thread does all.

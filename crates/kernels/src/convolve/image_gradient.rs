@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::forward::multiply_panels;
+use super::forward::{joined, multiply_panels};
 use super::patches::{fold, rows_per_block};
 use super::{Convolution, depthwise};
 use crate::fill::{Size, filled};
@@ -48,7 +48,7 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
             }
         })
     };
-    let transposed: Vec<f32> = weights.chunks_exact(outputs * taps).flat_map(of_group).collect();
+    let transposed = joined(weights.chunks_exact(outputs * taps).map(of_group));
     let task = |image: usize, out: &mut [f32], _: &mut [u8]| {
         path.run(Image { convolution: &convolution, transposed: &transposed, gradient: of_image(image), out });
     };

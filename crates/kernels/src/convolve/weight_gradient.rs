@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use super::patches::{Patches, rows_per_block};
 use super::{Convolution, depthwise};
@@ -15,6 +16,8 @@ use crate::simd::Path;
 /// Sums that are made side by side, at most, and their numbers together, about. Fixed, so that sums do not depend on threads.
 const TASKS: usize = 16;
 const NUMBERS: usize = 1 << 22;
+/// Numbers of the sums that a task adds up.
+const CHUNK: usize = 1 << 14;
 
 /// The gradient of the weights.
 ///
@@ -45,10 +48,13 @@ pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gra
             path.run(Task { convolution: &convolution, images, gradient, rows, sums });
         }
     };
-    let partials = filled(threads, tasks, Size::zeros(tasks * size, size), Size::NONE, task).0;
-    let mut partials = partials.chunks_exact(size);
-    let mut sums = partials.next().map_or_else(|| vec![0.0; size], <[f32]>::to_vec);
-    partials.for_each(|partial| sums.iter_mut().zip(partial).for_each(|(sum, number)| *sum += number));
+    let mut partials = filled(threads, tasks, Size::zeros(tasks * size, size), Size::NONE, task).0;
+    let (sums, others) = partials.split_at_mut(size);
+    sums.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sums)| {
+        for partial in others.chunks_exact(size) {
+            sums.iter_mut().zip(&partial[chunk * CHUNK..]).for_each(|(sum, number)| *sum += number);
+        }
+    });
     let mut weights = vec![0.0; convolution.weights()];
     let order = convolution.kernel_order();
     if convolution.is_depthwise() {
