@@ -82,6 +82,7 @@ impl Experiment {
             ));
         }
         self.resolve_task()?;
+        self.check_augment()?;
         self.check_proximal()?;
         self.check_epochs()?;
         self.sweep.as_ref().map_or(Ok(()), Sweep::check)?;

@@ -33,7 +33,7 @@ mod table;
 mod task;
 mod warnings;
 
-pub use augment::Augment;
+pub use augment::{Augment, Border, Flip};
 pub use averaging::{Average, Averaging};
 pub use data::{Damaged, Data, Fold, Normalization, Source, Validation};
 pub use dimension::{Dimension, Values};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
 use super::number::{Count, Positive};
-use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization};
+use super::{Border, ConfigError, Experiment, Flip, Lambda, ModelKind, Normalization};
 
 /// What the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,8 +130,10 @@ impl Experiment {
             ("data.classes", data.classes.is_some(), "it has no classes"),
             ("train.label_smoothing", self.train.label_smoothing.get() > 0.0, "it has no labels"),
             ("augment.mixup", self.augment.mixup.get() > 0.0, "a mixture of pictures is not one of them"),
+            ("augment.flip", self.augment.flip != Flip::None, "it flips and turns its patches already"),
             ("augment.shift", self.augment.shift > 0, "it flips and turns its patches, and has no other augmentation"),
             ("augment.rotation", self.augment.rotation.get() > 0.0, "it flips and turns its patches, and has no other augmentation"),
+            ("augment.border", self.augment.border != Border::Black, "it flips and turns its patches, and has no other augmentation"),
             (&evidence, updates_by_evidence.is_some(), "evidence is computed for classifiers only"),
         ];
         if let Some((key, _, reason)) = foreign.iter().find(|(_, is_given, _)| *is_given) {
@@ -180,6 +182,8 @@ mod tests {
             "patches = 40",
             "[augment]\nmixup = 0.2",
             "[augment]\nrotation = 10",
+            "[augment]\nflip = \"horizontal\"",
+            "[augment]\nborder = \"reflect\"",
             "[train]\nlabel_smoothing = 0.1",
             "[[penalty]]\nkind = \"l2\"\nlambda = 1\n[penalty.schedule]\nkind = \"evidence\"",
         ]

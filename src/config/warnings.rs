@@ -9,7 +9,7 @@ impl Experiment {
     #[must_use]
     pub fn warnings(&self, samples: usize, graph: &Graph) -> Vec<String> {
         let options = self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples));
-        options.chain(self.gaps_between_patches()).chain(changed_logits(graph)).collect()
+        options.chain(self.unused_border()).chain(self.gaps_between_patches()).chain(changed_logits(graph)).collect()
     }
 
     /// A warning if the first weights have more than half of the moving average at the end: their share is d^(steps − 1).
@@ -139,6 +139,13 @@ mod tests {
         // 0.9^5 = 0.59, 0.8^5 = 0.33.
         let ema = |decay: &'static str| warnings(&["averaging.kind=ema", decay]).len() == 1;
         assert!(ema("averaging.decay=0.9") && !ema("averaging.decay=0.8"));
+    }
+
+    #[test]
+    fn a_border_without_shifts_is_reported() {
+        let expected = "`augment.border` has no effect without `augment.shift` and `augment.rotation`";
+        assert_eq!(warnings(&["augment.border=reflect"]), [expected]);
+        assert_eq!(warnings(&["augment={border=\"reflect\", shift=1}"]), [""; 0]);
     }
 
     #[test]

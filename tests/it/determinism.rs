@@ -15,7 +15,7 @@ fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
         "penalty.0.schedule.kind=cosine",
         "penalty.0.scope=conv1.weight",
         "optimizer.sam_rho=0.02",
-        "augment={shift=1, rotation=5.0, mixup=0.2}",
+        "augment={flip=\"horizontal\", shift=1, rotation=5.0, border=\"reflect\", mixup=0.2}",
         "averaging.kind=ema",
         "penalty.1.kind=group_lasso",
         "penalty.1.lambda=0.3",
@@ -85,8 +85,15 @@ fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
         "conv 16 3x3 padding 1 groups 16 bias false", "batch_norm", "relu6", "conv 16 1x1", "batch_norm", "add stem", "relu",
         "max_pool 3 stride 2 padding 1", "conv 24 3x3", "relu", "average_pool 2", "dropout 0.2", "global_average_pool",
         "dense 16", "batch_norm", "relu", "dense classes"]}"#;
-    let sets =
-        [backend, model, "checkpoint.every_steps=5", "train.epochs=20", "train.batch_size=20", "averaging.kind=ema", "augment.shift=1"];
+    let sets = [
+        backend,
+        model,
+        "checkpoint.every_steps=5",
+        "train.epochs=20",
+        "train.batch_size=20",
+        "averaging.kind=ema",
+        "augment={flip=\"alternating\", shift=1}",
+    ];
     let unset = ["model.channels", "model.hidden", "model.dropout"];
     let arguments = unset.into_iter().flat_map(|key| ["--unset", key]).chain(sets.into_iter().flat_map(|set| ["--set", set]));
     ["train", "small.toml", "--run-dir", run].into_iter().chain(arguments).collect()

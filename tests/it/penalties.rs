@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, cpu_backends, present_backends};
 
-const KINDS: [&[&str]; 19] = [
+const KINDS: [&[&str]; 20] = [
     &["penalty.0.kind=l1", "penalty.0.lambda=2"],
     &["penalty.0.kind=l1", "penalty.0.lambda=2", "penalty.0.proximal=true"],
     &["penalty.0.kind=elastic_net", "penalty.0.lambda=3", "penalty.0.l1_ratio=0.2"],
@@ -20,6 +20,7 @@ const KINDS: [&[&str]; 19] = [
     &["penalty.0={kind=\"decoupled\", schedule={kind=\"cpr\", warm_start_steps=4, bound_factor=0.8}}"],
     &["optimizer.sam_rho=0.05", "train.micro_batch=7"],
     &["augment={shift=2, rotation=15.0}"],
+    &["augment={flip=\"alternating\", shift=2, border=\"reflect\"}"],
     &["augment.mixup=0.4", "train.label_smoothing=0.1"],
     &["averaging={kind=\"ema\", decay=0.9}"],
     &["averaging={kind=\"swa\", from_epoch=1}"],
@@ -121,7 +122,7 @@ fn check_lists_the_penalties_of_each_parameter() {
 #[test]
 fn invalid_penalties_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 18] = [
+    let refusals: [(&[&str], &str); 20] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
@@ -162,6 +163,11 @@ fn invalid_penalties_are_refused() {
         ),
         (&["augment.rotation=200"], "`augment.rotation` is 200; expected a number in [0, 180]"),
         (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
+        (
+            &["augment.border=mean"],
+            "`augment.border` is \"mean\", which needs the mean of the training images; set `data.normalization` = \"standard\"",
+        ),
+        (&["augment.flip=vertical"], "`augment.flip` is \"vertical\""),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
             &["penalty.0.kind=l1", "penalty.0.proximal=true", "penalty.1.kind=l1", "penalty.1.lambda=1", "penalty.1.proximal=true"],
