@@ -103,6 +103,21 @@ checked_number!(
     Range { min: (0.0, true), max: Some((1.0, false)) }
 );
 checked_number!(
+    /// A number greater than 0 and at most 1.
+    Share,
+    Range { min: (0.0, false), max: Some((1.0, true)) }
+);
+checked_number!(
+    /// A finite number of at least 1.
+    Ratio,
+    Range { min: (1.0, true), max: None }
+);
+checked_number!(
+    /// A part of the colour circle, from 0 to 1/2.
+    HueTurn,
+    Range { min: (0.0, true), max: Some((0.5, true)) }
+);
+checked_number!(
     /// An angle from 0 to 180 degrees.
     Degrees,
     Range { min: (0.0, true), max: Some((180.0, true)) }

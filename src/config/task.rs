@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
 use super::number::{Count, Positive};
-use super::{Border, ConfigError, Experiment, Flip, Lambda, ModelKind, Normalization};
+use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization};
 
 /// What the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,14 +130,15 @@ impl Experiment {
             ("data.classes", data.classes.is_some(), "it has no classes"),
             ("train.label_smoothing", self.train.label_smoothing.get() > 0.0, "it has no labels"),
             ("augment.mixup", self.augment.mixup.get() > 0.0, "a mixture of pictures is not one of them"),
-            ("augment.flip", self.augment.flip != Flip::None, "it flips and turns its patches already"),
-            ("augment.shift", self.augment.shift > 0, "it flips and turns its patches, and has no other augmentation"),
-            ("augment.rotation", self.augment.rotation.get() > 0.0, "it flips and turns its patches, and has no other augmentation"),
-            ("augment.border", self.augment.border != Border::Black, "it flips and turns its patches, and has no other augmentation"),
-            (&evidence, updates_by_evidence.is_some(), "evidence is computed for classifiers only"),
+            ("augment.test_flip", self.augment.test_flip, "it has no logits"),
+            (evidence.as_str(), updates_by_evidence.is_some(), "evidence is computed for classifiers only"),
         ];
-        if let Some((key, _, reason)) = foreign.iter().find(|(_, is_given, _)| *is_given) {
-            return Err(ConfigError::value(*key, format!("does not apply to `task.kind` = \"denoise\": {reason}; leave it out")));
+        let transforms = self
+            .augment
+            .transforms()
+            .map(|(key, is_given)| (key, is_given, "it flips and turns its patches, and has no other augmentation"));
+        if let Some((key, _, reason)) = foreign.into_iter().chain(transforms).find(|(_, is_given, _)| *is_given) {
+            return Err(ConfigError::value(key, format!("does not apply to `task.kind` = \"denoise\": {reason}; leave it out")));
         }
         if data.normalization != Normalization::Unit {
             let problem = "is \"standard\"; `task.kind` = \"denoise\" needs \"unit\", so that noise and errors have the scale of pixels";
@@ -184,6 +185,10 @@ mod tests {
             "[augment]\nrotation = 10",
             "[augment]\nflip = \"horizontal\"",
             "[augment]\nborder = \"reflect\"",
+            "[augment]\ntest_flip = true",
+            "[augment]\ncrop_scale = 0.5",
+            "[augment]\ncutout = 8",
+            "[augment]\nhue = 0.1",
             "[train]\nlabel_smoothing = 0.1",
             "[[penalty]]\nkind = \"l2\"\nlambda = 1\n[penalty.schedule]\nkind = \"evidence\"",
         ]

@@ -9,7 +9,7 @@ impl Experiment {
     #[must_use]
     pub fn warnings(&self, samples: usize, graph: &Graph) -> Vec<String> {
         let options = self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples));
-        options.chain(self.unused_border()).chain(self.gaps_between_patches()).chain(changed_logits(graph)).collect()
+        options.chain(self.unused_augment()).chain(self.gaps_between_patches()).chain(changed_logits(graph)).collect()
     }
 
     /// A warning if the first weights have more than half of the moving average at the end: their share is d^(steps − 1).

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
+use super::transform::PixelValues;
 use super::{Normalizer, Shape, Subset, Transform};
 
 /// A batch on a device.
@@ -96,6 +97,7 @@ impl HostBatch {
 #[derive(Clone, Debug)]
 pub struct Batcher {
     tables: Vec<[f32; 256]>,
+    normalizer: Normalizer,
     device: Device,
 }
 
@@ -103,7 +105,7 @@ impl Batcher {
     /// A batcher for images normalized by `normalizer`.
     #[must_use]
     pub fn new(normalizer: &Normalizer, device: &Device) -> Self {
-        Self { tables: normalizer.table(), device: device.clone() }
+        Self { tables: normalizer.table(), normalizer: normalizer.clone(), device: device.clone() }
     }
 
     /// The device of the batches.
@@ -147,12 +149,14 @@ impl Batcher {
         let count = images.len();
         let area = shape.height * shape.width;
         let mut values = Vec::with_capacity(count * shape.size());
+        let pixels = PixelValues { tables: &self.tables, normalizer: &self.normalizer };
         for (image, transform) in images {
+            if let Some(transform) = transform {
+                transform.apply(&image, shape, pixels, &mut values);
+                continue;
+            }
             for (plane, table) in image.chunks_exact(area).zip(&self.tables) {
-                match transform {
-                    Some(transform) => transform.apply(plane, shape.width, table, &mut values),
-                    None => values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)])),
-                }
+                values.extend(plane.iter().map(|pixel| table[usize::from(*pixel)]));
             }
         }
         let Shape { channels, height, width } = shape;

@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod cifar10;
+mod colour_jitter;
 mod decode;
 mod decoded_cache;
 mod error;
@@ -22,10 +23,12 @@ mod patches;
 mod picture;
 mod pictures;
 mod raw_dataset;
+mod resized_crop;
 mod scan;
 mod split;
 mod survey;
 mod transform;
+mod warp;
 
 pub use batch::{Batch, Batcher, HostBatch, HostTargets, Targets};
 pub use cache::cache_dir;

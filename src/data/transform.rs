@@ -1,137 +1,136 @@
-//! Data augmentation: random flips, shifts and rotations of training images.
+//! Data augmentation: random changes of training images.
 
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
-use crate::config::{Augment, Border, Flip};
+use super::colour_jitter::ColourJitter;
+use super::resized_crop::ResizedCrop;
+use super::warp::{Plane, Warp};
+use super::{Normalizer, Shape};
+use crate::config::{Augment, Flip};
 use crate::seed::Seed;
 
-/// A rotation around the centre of an image, followed by a shift, followed by a flip.
+/// The random changes of one image: a resized crop, rotation and shift, a flip, changes of its colours, and a square that is cut out, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
-    rotation: Option<Rotation>,
-    down: isize,
-    right: isize,
-    border: Border,
+    crop: Option<ResizedCrop>,
+    warp: Warp,
     is_flipped: bool,
+    jitter: Option<ColourJitter>,
+    cutout: Option<Cutout>,
 }
 
-/// The sine and cosine of an angle.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rotation {
-    sine: f32,
-    cosine: f32,
+/// The rows and columns of a square that is cut out, clipped at the border of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cutout {
+    rows: [usize; 2],
+    columns: [usize; 2],
+}
+
+/// The values that pixels get.
+#[derive(Clone, Copy)]
+pub(super) struct PixelValues<'a> {
+    /// The normalized value of every byte, channel by channel.
+    pub(super) tables: &'a [[f32; 256]],
+    /// What the tables are made by.
+    pub(super) normalizer: &'a Normalizer,
 }
 
 impl Transform {
-    /// A rotation by `degrees` from the x-axis to the y-axis, which points down, followed by a shift by whole pixels, followed by a horizontal flip if
-    /// `is_flipped`. `border` is what is outside of the image.
+    /// The random transform of sample `index` of the training split, an image of shape `shape`, in `epoch`, from 0. Returns `None` if the image stays as it is.
+    ///
+    /// Every part has a random stream of its own: one more does not change what the others draw.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "numbers between -1 and 1")]
-    pub fn new(degrees: f64, [down, right]: [isize; 2], border: Border, is_flipped: bool) -> Self {
-        let (sine, cosine) = degrees.to_radians().sin_cos();
-        let rotation = (degrees != 0.0).then_some(Rotation { sine: sine as f32, cosine: cosine as f32 });
-        Self { rotation, down, right, border, is_flipped }
-    }
-
-    /// The random transform of sample `index` of the training split in `epoch`, from 0. Returns `None` if the image stays as it is.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "less than a side of an image")]
-    pub fn random(augment: &Augment, seed: Seed, epoch: u64, index: u32) -> Option<Self> {
-        let (shift, rotation) = (i64::from(augment.shift), augment.rotation.get());
-        let index = u64::from(index);
-        let is_flipped = match augment.flip {
-            Flip::None => false,
-            Flip::Horizontal => seed.stream(&format!("flip {epoch}"), index).random_bool(0.5),
-            Flip::Alternating => seed.stream("flip", index).random_bool(0.5) == epoch.is_multiple_of(2),
+    pub fn random(augment: &Augment, shape: Shape, seed: Seed, epoch: u64, index: u32) -> Option<Self> {
+        let stream = |purpose: &str| seed.stream(&format!("{purpose} {epoch}"), index.into());
+        let (scale, ratio) = (augment.crop_scale.get(), augment.crop_ratio.get());
+        let (shift, rotation) = (augment.shift, augment.rotation.get());
+        let transform = Self {
+            crop: (scale < 1.0).then(|| ResizedCrop::random(scale, ratio, shape, &mut stream("crop"))),
+            warp: if shift > 0 || rotation > 0.0 {
+                let mut rng = stream("augment");
+                let degrees = if rotation > 0.0 { rng.random_range(-rotation..=rotation) } else { 0.0 };
+                let shift = [drawn(shift, &mut rng), drawn(shift, &mut rng)];
+                Warp::new(degrees, shift, augment.border)
+            } else {
+                Warp::new(0.0, [0, 0], augment.border)
+            },
+            is_flipped: match augment.flip {
+                Flip::None => false,
+                Flip::Horizontal => stream("flip").random_bool(0.5),
+                Flip::Alternating => seed.stream("flip", index.into()).random_bool(0.5) == epoch.is_multiple_of(2),
+            },
+            jitter: augment.changes_colours().then(|| ColourJitter::random(augment, &mut stream("colour"))),
+            cutout: (augment.cutout > 0).then(|| Cutout::random(augment.cutout as usize, shape, &mut stream("cutout"))),
         };
-        if shift == 0 && rotation == 0.0 {
-            return is_flipped.then(|| Self::new(0.0, [0, 0], augment.border, true));
-        }
-        let mut rng = seed.stream(&format!("augment {epoch}"), index);
-        let degrees = if rotation > 0.0 { rng.random_range(-rotation..=rotation) } else { 0.0 };
-        let mut draw = || if shift > 0 { rng.random_range(-shift..=shift) as isize } else { 0 };
-        let (down, right) = (draw(), draw());
-        Some(Self::new(degrees, [down, right], augment.border, is_flipped))
+        (!transform.is_identity()).then_some(transform)
     }
 
-    /// Appends the pixels of a transformed plane to `out`, row by row. `table` has the normalized value of every byte.
-    pub(super) fn apply(self, plane: &[u8], width: usize, table: &[f32; 256], out: &mut Vec<f32>) {
-        let begin = out.len();
-        match self.rotation {
-            Some(rotation) => self.rotated(rotation, plane, width, table, out),
-            None => self.shifted(plane, width, table, out),
+    fn is_identity(&self) -> bool {
+        let Self { crop, warp, is_flipped, jitter, cutout } = self;
+        crop.is_none() && warp.is_identity() && !is_flipped && jitter.is_none() && cutout.is_none()
+    }
+
+    /// Appends the values of a transformed image `[channel, row, column]` to `out`.
+    #[expect(clippy::cast_possible_truncation, reason = "brightnesses and normalized values, as the network's float")]
+    pub(super) fn apply(&self, image: &[u8], shape: Shape, pixels: PixelValues, out: &mut Vec<f32>) {
+        let Shape { channels, height, width } = shape;
+        let (area, begin) = (height * width, out.len());
+        let PixelValues { tables, normalizer } = pixels;
+        for ((bytes, table), mean) in image.chunks_exact(area).zip(tables).zip(&normalizer.mean) {
+            if self.jitter.is_some() {
+                // Colours change before they are normalized.
+                self.placed(Plane { shape, value: |at: usize| f32::from(bytes[at]) / 255.0, black: 0.0, mean: *mean as f32 }, out);
+            } else {
+                self.placed(Plane { shape, value: |at: usize| table[usize::from(bytes[at])], black: table[0], mean: 0.0 }, out);
+            }
+        }
+        let values = &mut out[begin..];
+        if let Some(jitter) = self.jitter {
+            jitter.apply(values, channels);
+            for (plane, (mean, deviation)) in values.chunks_exact_mut(area).zip(normalizer.mean.iter().zip(&normalizer.deviation)) {
+                plane.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) / deviation) as f32);
+            }
+        }
+        if let Some(Cutout { rows, columns }) = self.cutout {
+            for row in values.chunks_exact_mut(area).flat_map(|plane| plane[rows[0] * width..rows[1] * width].chunks_exact_mut(width)) {
+                row[columns[0]..columns[1]].fill(0.0);
+            }
+        }
+    }
+
+    /// Appends a plane that is cropped, warped and flipped.
+    fn placed(&self, plane: Plane<impl Fn(usize) -> f32>, out: &mut Vec<f32>) {
+        let (begin, width) = (out.len(), plane.shape.width);
+        match self.crop {
+            None => self.warp.apply(&plane, out),
+            Some(crop) => {
+                let Plane { shape, value, black, mean } = plane;
+                let cropped = crop.resized(shape, value);
+                self.warp.apply(&Plane { shape, value: |at: usize| cropped[at], black, mean }, out);
+            }
         }
         if self.is_flipped {
             out[begin..].chunks_exact_mut(width).for_each(<[f32]>::reverse);
         }
     }
+}
 
-    /// The value outside of an image that is not reflected.
-    fn outside(self, table: &[f32; 256]) -> f32 {
-        if self.border == Border::Mean { 0.0 } else { table[0] }
-    }
-
-    /// The index of a row or column of an image with `side` of them. Returns `None` outside of an image that is not reflected.
-    fn index(self, at: isize, side: usize) -> Option<usize> {
-        match at.cast_unsigned() {
-            inside if inside < side => Some(inside),
-            _ if self.border == Border::Reflect => Some(reflected(at, side)),
-            _ => None,
-        }
-    }
-
-    /// Copies rows: a shift by whole pixels needs no interpolation.
-    fn shifted(self, plane: &[u8], width: usize, table: &[f32; 256], out: &mut Vec<f32>) {
-        let (height, outside) = (plane.len() / width, self.outside(table));
-        // Columns from the image begin at `left`, and come from `first` on.
-        let inside = width - self.right.unsigned_abs().min(width);
-        let left = self.right.clamp(0, width.cast_signed()).unsigned_abs();
-        let first = self.right.saturating_neg().clamp(0, width.cast_signed()).unsigned_abs();
-        for row in 0..height.cast_signed() {
-            let Some(from) = self.index(row - self.down, height) else {
-                out.resize(out.len() + width, outside);
-                continue;
-            };
-            let pixels = &plane[from * width..][..width];
-            let value = |pixel: &u8| table[usize::from(*pixel)];
-            let column =
-                |column: usize| self.index(column.cast_signed() - self.right, width).map_or(outside, |column| value(&pixels[column]));
-            out.extend((0..left).map(column));
-            out.extend(pixels[first..first + inside].iter().map(value));
-            out.extend((left + inside..width).map(column));
-        }
-    }
-
-    /// Rotates and shifts with bilinear interpolation.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "pixel coordinates")]
-    fn rotated(self, Rotation { sine, cosine }: Rotation, plane: &[u8], width: usize, table: &[f32; 256], out: &mut Vec<f32>) {
-        let (height, outside) = (plane.len() / width, self.outside(table));
-        let [middle_row, middle_column] = [height, width].map(|side| (side as f32 - 1.0) / 2.0);
-        let at = |row: f32, column: f32| match (self.index(row as isize, height), self.index(column as isize, width)) {
-            (Some(row), Some(column)) => table[usize::from(plane[row * width + column])],
-            _ => outside,
+impl Cutout {
+    /// A square of `side` rows and columns around a random pixel (`DeVries` and Taylor 2017, arXiv 1708.04552).
+    fn random(side: usize, Shape { height, width, .. }: Shape, rng: &mut ChaCha8Rng) -> Self {
+        let mut range = |length: usize| {
+            let centre = usize::try_from(rng.random_range(0..length as u64)).unwrap_or_default();
+            [centre.saturating_sub(side / 2), (centre + side).saturating_sub(side / 2).min(length)]
         };
-        for row in 0..height {
-            for column in 0..width {
-                let (y, x) = (row as f32 - middle_row - self.down as f32, column as f32 - middle_column - self.right as f32);
-                let (from_y, from_x) = (cosine * y - sine * x + middle_row, sine * y + cosine * x + middle_column);
-                let (top, left) = (from_y.floor(), from_x.floor());
-                let (low, far) = (from_y - top, from_x - left);
-                let upper = at(top, left) * (1.0 - far) + at(top, left + 1.0) * far;
-                let lower = at(top + 1.0, left) * (1.0 - far) + at(top + 1.0, left + 1.0) * far;
-                out.push(upper * (1.0 - low) + lower * low);
-            }
-        }
+        Self { rows: range(height), columns: range(width) }
     }
 }
 
-/// The index of a row or column outside, reflected at the outermost one, which is not repeated: 3 2 1 0 1 2 3 2 1 …
-fn reflected(at: isize, side: usize) -> usize {
-    let last = side.cast_signed() - 1;
-    if last == 0 {
-        return 0;
-    }
-    (last - (at.rem_euclid(2 * last) - last).abs()).unsigned_abs()
+/// A random number of pixels up to `largest`, to either side.
+fn drawn(largest: u32, rng: &mut ChaCha8Rng) -> isize {
+    let largest = i64::from(largest);
+    if largest > 0 { isize::try_from(rng.random_range(-largest..=largest)).unwrap_or_default() } else { 0 }
 }
 
 #[cfg(test)]
@@ -139,125 +138,115 @@ mod tests {
     use super::*;
     use crate::config::Experiment;
 
-    /// Bytes as they are, but 1000 for black.
-    #[expect(clippy::cast_precision_loss, reason = "bytes")]
-    fn apply(transform: Transform, plane: &[u8], width: usize) -> Vec<f32> {
-        let mut table = std::array::from_fn(|byte| byte as f32);
-        table[0] = 1000.0;
-        let mut out = vec![7.0];
-        transform.apply(plane, width, &table, &mut out);
-        assert!((out[0] - 7.0).abs() < f32::EPSILON, "planes before it stay as they are");
-        out.split_off(1)
-    }
-
-    fn shifted(down: isize, right: isize, border: Border) -> Transform {
-        Transform::new(0.0, [down, right], border, false)
-    }
-
-    fn close(found: &[f32], expected: &[f32]) {
-        assert_eq!(found.len(), expected.len());
-        let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-3);
-        assert!(near, "{found:?} is not {expected:?}");
-    }
-
-    const NINE: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-
-    #[test]
-    fn shifts_and_rotations_by_hand() {
-        let black = 1000.0;
-        assert_eq!(apply(shifted(1, -1, Border::Black), &NINE, 3), [black, black, black, 2.0, 3.0, black, 5.0, 6.0, black]);
-        assert_eq!(apply(shifted(-1, 2, Border::Mean), &NINE, 3), [0.0, 0.0, 4.0, 0.0, 0.0, 7.0, 0.0, 0.0, 0.0]);
-        for far in [3, 9, -3, -9] {
-            assert_eq!(apply(shifted(far, 0, Border::Black), &NINE, 3), [black; 9]);
-            assert_eq!(apply(shifted(0, far, Border::Black), &NINE, 3), [black; 9]);
-        }
-        // A rotation by 90° from x (right) to y (down) moves the top row to the right column.
-        close(&apply(Transform::new(90.0, [0, 0], Border::Black, false), &NINE, 3), &[7.0, 4.0, 1.0, 8.0, 5.0, 2.0, 9.0, 6.0, 3.0]);
-    }
-
-    #[test]
-    fn a_reflection_does_not_repeat_the_border() {
-        // numpy.pad([[1, 2, 3], [4, 5, 6], [7, 8, 9]], 2, mode="reflect")[1:4, 4:7] and [4:7, 1:4], as PyTorch's `reflect`.
-        assert_eq!(apply(shifted(1, -2, Border::Reflect), &NINE, 3), [6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
-        assert_eq!(apply(shifted(-2, 1, Border::Reflect), &NINE, 3), [8.0, 7.0, 8.0, 5.0, 4.0, 5.0, 2.0, 1.0, 2.0]);
-        assert_eq!([-4, -3, -1, 0, 2, 3, 4, 5].map(|at| reflected(at, 3)), [0, 1, 1, 0, 2, 1, 0, 1]);
-        assert_eq!([-2, 1, 5].map(|at| reflected(at, 1)), [0; 3]);
-    }
-
-    #[test]
-    fn a_flip_comes_last() {
-        let flipped = |down, right| Transform::new(0.0, [down, right], Border::Mean, true);
-        assert_eq!(apply(flipped(0, 0), &NINE, 3), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0, 9.0, 8.0, 7.0]);
-        assert_eq!(apply(flipped(0, 1), &NINE, 3), [2.0, 1.0, 0.0, 5.0, 4.0, 0.0, 8.0, 7.0, 0.0]);
-    }
-
-    const TWELVE: [u8; 12] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120];
-
-    #[test]
-    fn a_rotation_by_30_degrees_is_scipys() {
-        // scipy.ndimage.affine_transform(plane, [[c, -s], [s, c]], offset=m - [[c, -s], [s, c]] @ (m + shift), order=1,
-        // mode="grid-constant" or "mirror") with m = [1, 1.5] and shift = [1, -2].
-        let rotated = |shift, border| apply(Transform::new(30.0, shift, border, false), &TWELVE, 4);
-        let expected = [31.7949, 31.0289, 21.5072, 12.6675, 82.0096, 70.6699, 59.3301, 47.9904, 37.2492, 93.4095, 98.9711, 59.3301];
-        close(&rotated([0, 0], Border::Mean), &expected);
-        close(
-            &rotated([0, 0], Border::Reflect),
-            &[48.3494, 31.0289, 28.9711, 57.6314, 82.0096, 70.6699, 59.3301, 47.9904, 72.3686, 101.0289, 98.9711, 81.6506],
-        );
-        close(&rotated([1, -2], Border::Mean), &[0.347, 0.0, 0.0, 0.0, 21.5072, 12.6675, 0.0, 0.0, 59.3301, 47.9904, 10.0481, 0.0]);
-        close(
-            &rotated([1, -2], Border::Reflect),
-            &[58.6122, 87.2724, 115.9327, 95.4071, 28.9711, 57.6314, 82.9904, 94.3301, 59.3301, 47.9904, 43.3494, 54.6891],
-        );
-    }
+    const SHAPE: Shape = Shape { channels: 1, height: 10, width: 10 };
 
     fn augment(keys: &str) -> Augment {
-        let config = format!("name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[augment]\n{keys}\n");
+        let config = format!("name = \"a\"\n[data]\nsource = \"mnist_mini\"\nnormalization = \"standard\"\n[augment]\n{keys}\n");
         Experiment::from_toml(&config).unwrap().augment
+    }
+
+    fn random(keys: &str, epoch: u64, count: u32) -> Vec<Option<Transform>> {
+        let augment = augment(keys);
+        (0..count).map(|index| Transform::random(&augment, SHAPE, Seed(3), epoch, index)).collect()
     }
 
     /// Whether each of 1,000 images is flipped in `epoch`.
     fn flips(keys: &str, epoch: u64) -> Vec<bool> {
-        let augment = augment(keys);
-        (0..1000).map(|index| Transform::random(&augment, Seed(3), epoch, index).is_some_and(|transform| transform.is_flipped)).collect()
+        random(keys, epoch, 1000).iter().map(|transform| transform.is_some_and(|transform| transform.is_flipped)).collect()
+    }
+
+    fn count(flips: &[bool]) -> usize {
+        flips.iter().filter(|is_flipped| **is_flipped).count()
     }
 
     #[test]
     fn an_alternating_flip_is_in_every_second_epoch() {
         let [first, second, third] = [0, 1, 2].map(|epoch| flips("flip = \"alternating\"", epoch));
-        let flipped = first.iter().filter(|is_flipped| **is_flipped).count();
         // Three deviations of a binomial distribution: √(1000/4) = 16.
-        assert!((452..=548).contains(&flipped), "{flipped}");
+        assert!((452..=548).contains(&count(&first)), "{}", count(&first));
         assert!(first.iter().zip(&second).all(|(one, other)| one != other));
         assert_eq!(first, third);
     }
 
     #[test]
-    fn a_horizontal_flip_is_random_in_every_epoch_and_apart_from_shifts() {
+    fn a_horizontal_flip_is_random_in_every_epoch_and_apart_from_the_rest() {
         let [first, second] = [0, 1].map(|epoch| flips("flip = \"horizontal\"", epoch));
-        for flips in [&first, &second] {
-            let flipped = flips.iter().filter(|is_flipped| **is_flipped).count();
-            assert!((452..=548).contains(&flipped), "{flipped}");
+        let same: Vec<bool> = first.iter().zip(&second).map(|(one, other)| one == other).collect();
+        for flips in [&first, &second, &same] {
+            assert!((452..=548).contains(&count(flips)), "{}", count(flips));
         }
-        let same = first.iter().zip(&second).filter(|(one, other)| one == other).count();
-        assert!((452..=548).contains(&same), "{same}");
-        assert_eq!(flips("flip = \"horizontal\"\nshift = 2\nrotation = 5.0", 0), first);
+        assert_eq!(flips("flip = \"horizontal\"\nshift = 2\nrotation = 5.0\ncutout = 2", 0), first);
         assert!(!flips("shift = 2", 0).contains(&true));
-        assert_eq!(Transform::random(&augment(""), Seed(3), 0, 0), None);
+        assert_eq!(random("", 0, 1), [None]);
     }
 
     #[test]
     fn shifts_are_uniform() {
-        let augment = augment("shift = 2");
         let mut counts = [0_u32; 25];
-        for index in 0..10_000 {
-            let Some(Transform { down: down @ -2..=2, right: right @ -2..=2, .. }) = Transform::random(&augment, Seed(3), 1, index) else {
-                panic!("a shift out of range");
-            };
+        for transform in random("shift = 2", 1, 10_000) {
+            let [down, right] = transform.map_or([0, 0], |transform| transform.warp.shift());
+            assert!(down.abs() <= 2 && right.abs() <= 2, "{down}, {right}");
             counts[((down + 2) * 5 + right + 2).unsigned_abs()] += 1;
         }
         // Pearson's χ² with 24 degrees of freedom is below 51.2 with probability 0.999.
         let statistic: f64 = counts.iter().map(|count| (f64::from(*count) - 400.0).powi(2) / 400.0).sum();
         assert!(statistic < 51.2, "{statistic}");
+    }
+
+    #[test]
+    fn a_cutout_is_clipped_at_the_border() {
+        let cutouts: Vec<Cutout> = random("cutout = 4", 0, 4000).into_iter().filter_map(|transform| transform?.cutout).collect();
+        assert_eq!(cutouts.len(), 4000);
+        // With its centre in row r it begins in row r - 2: of 10 rows it has 2, 3, 4, … 4, 3.
+        let mut sizes = [0_u32; 5];
+        for Cutout { rows, columns } in &cutouts {
+            assert!(rows[1] <= 10 && columns[1] <= 10);
+            sizes[rows[1] - rows[0]] += 1;
+        }
+        // Probabilities 0.1, 0.2 and 0.7, within three deviations.
+        assert!((343..=457).contains(&sizes[2]) && (724..=876).contains(&sizes[3]) && (2713..=2887).contains(&sizes[4]), "{sizes:?}");
+        let odd = Cutout::random(3, Shape { channels: 1, height: 1, width: 1 }, &mut Seed(1).stream("cutout", 0));
+        assert_eq!(odd, Cutout { rows: [0, 1], columns: [0, 1] });
+    }
+
+    fn apply(transform: &Transform, image: &[u8], shape: Shape, normalizer: &Normalizer) -> Vec<f32> {
+        let mut out = vec![7.0];
+        transform.apply(image, shape, PixelValues { tables: &normalizer.table(), normalizer }, &mut out);
+        out.split_off(1)
+    }
+
+    #[test]
+    fn a_flip_follows_the_shift_and_a_cutout_comes_last() {
+        let shape = Shape { channels: 2, height: 2, width: 3 };
+        // 255 becomes 1, 0 becomes -1; in the other channel as they are.
+        let normalizer = Normalizer { mean: vec![0.5, 0.0], deviation: vec![0.5, 1.0] };
+        let image = [0, 255, 255, 255, 0, 255, 255, 255, 0, 0, 0, 255];
+        let shifted = Transform {
+            crop: None,
+            warp: Warp::new(0.0, [0, 1], crate::config::Border::Black),
+            is_flipped: true,
+            jitter: None,
+            cutout: Some(Cutout { rows: [1, 2], columns: [1, 3] }),
+        };
+        // Shifted: -1 -1 1 | -1 1 -1 and 0 1 1 | 0 0 0. Flipped: 1 -1 -1 | -1 1 -1 and 1 1 0 | 0 0 0.
+        assert_eq!(apply(&shifted, &image, shape, &normalizer), [1.0, -1.0, -1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn colours_change_before_they_are_normalized() {
+        let keys = "shift = 3\nborder = \"mean\"\nbrightness = 0.5";
+        let normalizer = Normalizer { mean: vec![0.4], deviation: vec![0.25] };
+        let image = [51; 100];
+        for transform in random(keys, 0, 50).into_iter().flatten() {
+            let jitter = transform.jitter.unwrap();
+            let mut expected = [0.2, 0.4];
+            jitter.apply(&mut expected, 1);
+            let expected = expected.map(|value| (value - 0.4) / 0.25);
+            let [down, right] = transform.warp.shift().map(isize::unsigned_abs);
+            let found = apply(&transform, &image, SHAPE, &normalizer);
+            let of = |expected: f32| found.iter().filter(|value| (**value - expected).abs() < 1e-5).count();
+            let inside = (10 - down) * (10 - right);
+            assert_eq!([of(expected[0]), of(expected[1])], [inside, 100 - inside]);
+        }
     }
 }

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 use regulus_model::graph::{Graph, GraphError, Shape};
-use regulus_model::infer::Model;
+use regulus_model::infer::{Model, mean_over_flips};
 use regulus_model::preprocess::Normalizer;
 
 use super::Network;
@@ -24,6 +24,7 @@ pub struct Predictor {
     graph: Arc<Graph>,
     threads: Threads,
     computed: Computed,
+    test_flip: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +51,13 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.clone()), batcher }
             }
         };
-        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed }
+        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed, test_flip: false }
+    }
+
+    /// The same network, whose logits are the mean over an image and its mirror image if `test_flip`.
+    #[must_use]
+    pub fn with_test_flip(self, test_flip: bool) -> Self {
+        Self { test_flip, ..self }
     }
 
     /// What it computes.
@@ -88,7 +95,8 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.with_input(input)?), batcher: batcher.clone() }
             }
         };
-        Ok(Self { graph: Arc::new(self.graph.with_input(input)?), threads: self.threads.clone(), computed })
+        let graph = Arc::new(self.graph.with_input(input)?);
+        Ok(Self { graph, threads: self.threads.clone(), computed, test_flip: self.test_flip })
     }
 
     /// The outputs for `count` images whose numbers are normalized, as they come out of the network. On a CPU, and in networks without dense layers, large
@@ -125,10 +133,16 @@ impl Predictor {
         }
     }
 
-    /// The logits of images `[channel, row, column]`, one image after the other.
+    /// The logits of images `[channel, row, column]`, one image after the other. See [`Predictor::with_test_flip`].
     #[must_use]
     pub fn logits(&self, images: &[&[u8]]) -> Vec<f32> {
-        self.threads.run(|| self.compute_logits(images))
+        self.threads.run(|| {
+            if self.test_flip {
+                mean_over_flips(images, self.graph.input().width, |images| self.compute_logits(images))
+            } else {
+                self.compute_logits(images)
+            }
+        })
     }
 
     fn compute_logits(&self, images: &[&[u8]]) -> Vec<f32> {

@@ -43,6 +43,9 @@ pub struct Manifest {
     /// The decoding of image files. Absent in version 0.1.0, which decoded in full size.
     #[serde(default)]
     pub decoding: Decoding,
+    /// Whether logits are the mean over an image and its mirror image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test_flip: bool,
     /// The class names, in the order of the labels.
     pub classes: Vec<String>,
     /// What the network is trained for. Earlier versions only had classification.
@@ -102,6 +105,7 @@ impl From<&Manifest> for Description {
                 normalizer: manifest.normalizer.clone(),
                 resize: manifest.resize,
                 decoding: manifest.decoding,
+                test_flip: manifest.test_flip,
                 steps: FileSteps::default(),
             },
             classes: manifest.classes.clone(),

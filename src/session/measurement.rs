@@ -105,7 +105,7 @@ impl Session {
     /// The network after the last step.
     fn last_candidate(&self) -> Candidate {
         let network = self.training.measured_network();
-        let (weights, predictor) = (network.weights(), Predictor::new(&network, &self.data.normalizer));
+        let (weights, predictor) = (network.weights(), self.predictor_of(&network));
         Candidate { epoch: self.training.state.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
@@ -115,7 +115,7 @@ impl Session {
         let mut penalties = self.penalties().clone();
         penalties.advance(Observed::Checkpoint { lambdas: &lambdas, bounds: &bounds });
         let network = Network::of_weights(self.graph(), &weights, &self.opened.device);
-        Candidate { epoch, predictor: Predictor::new(&network, &self.data.normalizer), weights, penalties }
+        Candidate { epoch, predictor: self.predictor_of(&network), weights, penalties }
     }
 
     /// The number of samples in all splits.

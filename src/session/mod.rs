@@ -332,7 +332,13 @@ impl Session {
         Description {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: self.graph().clone(),
-            preprocessing: Preprocessing { normalizer, resize, decoding, steps: FileSteps::default() },
+            preprocessing: Preprocessing {
+                normalizer,
+                resize,
+                decoding,
+                test_flip: experiment.augment.test_flip,
+                steps: FileSteps::default(),
+            },
             classes: data.classes.clone(),
             task: experiment.task.into(),
         }
@@ -341,7 +347,12 @@ impl Session {
     /// Computes outputs with [`Session::weights`].
     #[must_use]
     pub fn predictor(&self) -> Predictor {
-        Predictor::new(&Network::of_weights(self.graph(), &self.weights(), &self.opened.device), &self.data.normalizer)
+        self.predictor_of(&Network::of_weights(self.graph(), &self.weights(), &self.opened.device))
+    }
+
+    /// Computes outputs with `network`, as validation, test and exported files do.
+    fn predictor_of(&self, network: &Network) -> Predictor {
+        Predictor::new(network, &self.data.normalizer).with_test_flip(self.experiment.augment.test_flip)
     }
 }
 
@@ -368,7 +379,7 @@ impl Prepared {
         let task = task::of(&experiment);
         let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
         [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check_subset(&graph, subset))?;
-        experiment.augment.check(input.height, input.width)?;
+        experiment.augment.check(input)?;
         experiment.check_batch_norm(&graph, data.train.count())?;
         let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
         let curvature = penalties.curvature_scope(&graph)?;

@@ -48,7 +48,10 @@ impl Task for Classify {
 
     fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble> {
         let (Self { augment, seed, .. }, subset, batcher) = (*self, subset.clone(), batcher.clone());
-        Arc::new(move |indices| batcher.assemble_transformed(&subset, indices, |index| Transform::random(&augment, seed, epoch, index)))
+        let shape = subset.shape();
+        Arc::new(move |indices| {
+            batcher.assemble_transformed(&subset, indices, |index| Transform::random(&augment, shape, seed, epoch, index))
+        })
     }
 
     fn loss(&self, implementation: Implementation, output: Output, targets: Targets) -> BatchLoss {

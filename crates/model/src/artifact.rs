@@ -122,6 +122,9 @@ impl Description {
             Task::Denoise { .. } if !normalizer.is_unit() => {
                 return Err("its task is to denoise pictures, which needs a mean of 0 and a deviation of 1 in its preprocessing".to_owned());
             }
+            Task::Denoise { .. } if preprocessing.test_flip => {
+                return Err("its task is to denoise pictures, which has no `test_flip` in its preprocessing".to_owned());
+            }
             _ => {}
         }
         let finite = normalizer.mean.iter().chain(&normalizer.deviation).all(|number| number.is_finite());
@@ -194,6 +197,7 @@ mod tests {
         let description = Description::from_metadata(&metadata(&[])).unwrap();
         assert_eq!(description.preprocessing.resize, Resize::Stretch);
         assert_eq!(description.preprocessing.decoding, Decoding::Full);
+        assert!(!description.preprocessing.test_flip);
         let again = Description::from_metadata(&description.to_metadata()).unwrap();
         assert_eq!(again, description);
     }
@@ -225,6 +229,7 @@ mod tests {
         assert!(refused("task", r#"{"kind":"denoise","sigma":-1}"#).contains("`sigma` is -1"));
         assert!(refused("task", r#"{"kind":"segment"}"#).starts_with("`task` of its metadata is damaged: unknown variant `segment`"));
         assert!(refused("preprocessing", r#"{"mean": [0.5], "deviation": [1.0]}"#).contains("needs a mean of 0"));
+        assert!(refused("preprocessing", r#"{"mean": [0.0], "deviation": [1.0], "test_flip": true}"#).contains("has no `test_flip`"));
         denoising.remove("task");
         assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 0 classes, but its network gives [1, 40, 40]");
     }

@@ -87,6 +87,9 @@ pub struct Preprocessing {
     /// How JPEG files are decoded. Files of version 0.1.0 do not say: they were decoded in full size.
     #[serde(default)]
     pub decoding: Decoding,
+    /// Whether the logits are the mean over the image and its mirror image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test_flip: bool,
     /// What else is done to an image file.
     #[serde(flatten)]
     pub steps: FileSteps,

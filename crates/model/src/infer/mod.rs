@@ -21,10 +21,12 @@
 //! ```
 
 mod error;
+mod flips;
 mod layer;
 mod model;
 mod predictor;
 
 pub use error::InferError;
+pub use flips::mean_over_flips;
 pub use model::Model;
 pub use predictor::{Predictor, probabilities};

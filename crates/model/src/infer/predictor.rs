@@ -1,6 +1,6 @@
 //! From the bytes of images to classes or images.
 
-use super::{InferError, Model};
+use super::{InferError, Model, mean_over_flips};
 use crate::graph::{Features, GraphError};
 use crate::preprocess::Normalizer;
 use crate::{Artifact, Shape};
@@ -13,6 +13,8 @@ pub struct Predictor {
     /// The number for every byte, channel by channel.
     table: Vec<[f32; 256]>,
     classes: Vec<String>,
+    /// Whether logits are the mean over an image and its mirror image.
+    test_flip: bool,
 }
 
 impl Predictor {
@@ -28,6 +30,7 @@ impl Predictor {
             normalizer: description.preprocessing.normalizer.clone(),
             table: description.preprocessing.normalizer.table(),
             classes: description.classes.clone(),
+            test_flip: description.preprocessing.test_flip,
         })
     }
 
@@ -37,8 +40,9 @@ impl Predictor {
     ///
     /// As [`Model::with_input`].
     pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
-        let Self { normalizer, table, classes, .. } = self;
-        Ok(Self { model: self.model.with_input(input)?, normalizer: normalizer.clone(), table: table.clone(), classes: classes.clone() })
+        let Self { model, normalizer, table, classes, test_flip } = self;
+        let (normalizer, table, classes) = (normalizer.clone(), table.clone(), classes.clone());
+        Ok(Self { model: model.with_input(input)?, normalizer, table, classes, test_flip: *test_flip })
     }
 
     /// The shape of the images it takes.
@@ -59,20 +63,25 @@ impl Predictor {
         &self.model
     }
 
-    /// The network's output for images, `[image, class]` for one that tells classes apart. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
+    /// The network's output for images, `[image, class]` for one that tells classes apart: with `test_flip` in its preprocessing the mean over an image and its mirror
+    /// image. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
     ///
     /// # Errors
     ///
     /// When an image is not of the shape that [`Predictor::input`] says.
     pub fn logits(&self, images: &[&[u8]]) -> Result<Vec<f32>, InferError> {
-        let Shape { height, width, .. } = self.input();
         let expected = self.input().size();
         if let Some((number, image)) = images.iter().enumerate().find(|(_, image)| image.len() != expected) {
             return Err(InferError::Image { number, found: image.len(), expected });
         }
+        Ok(if self.test_flip { mean_over_flips(images, self.input().width, |images| self.forward(images)) } else { self.forward(images) })
+    }
+
+    fn forward(&self, images: &[&[u8]]) -> Vec<f32> {
+        let Shape { height, width, .. } = self.input();
         let channels = images.iter().flat_map(|image| image.chunks_exact(height * width).zip(&self.table));
         let numbers: Vec<f32> = channels.flat_map(|(channel, table)| channel.iter().map(|byte| table[usize::from(*byte)])).collect();
-        Ok(self.model.forward(&numbers, images.len()))
+        self.model.forward(&numbers, images.len())
     }
 
     /// The probabilities of the classes for each image.

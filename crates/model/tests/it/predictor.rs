@@ -11,7 +11,8 @@ const INPUT: Shape = Shape { channels: 3, height: 10, width: 9 };
 fn artifact() -> Artifact {
     let graph = Cnn { channels: vec![4], kernel_size: 3, padding: 1, hidden: 6, dropout: 0.0 }.graph(INPUT, 3).unwrap();
     let normalizer = Normalizer { mean: vec![0.5, 0.25, 0.0], deviation: vec![0.5, 0.125, 2.0] };
-    let preprocessing = Preprocessing { normalizer, resize: Resize::Stretch, decoding: Decoding::Full, steps: FileSteps::default() };
+    let preprocessing =
+        Preprocessing { normalizer, resize: Resize::Stretch, decoding: Decoding::Full, test_flip: false, steps: FileSteps::default() };
     let classes = ["cat", "dog", "owl"].map(ToOwned::to_owned).to_vec();
     let weights = weights_of(&graph);
     Artifact { description: Description { version: "0".to_owned(), graph, preprocessing, classes, task: Task::Classify }, weights }
@@ -42,6 +43,23 @@ fn bytes_are_normalized_channel_by_channel() {
     let found = predictor.probabilities(&slices).unwrap();
     assert_eq!(found, [probabilities(&expected[..3]), probabilities(&expected[3..])]);
     assert!(found.iter().all(|image| (image.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+}
+
+#[test]
+fn test_time_flips_average_the_logits_of_image_and_mirror_image() {
+    let mut artifact = artifact();
+    let image: Vec<u8> = (0..270_usize).map(|at| u8::try_from(at * 7 % 256).unwrap()).collect();
+    let mirrored: Vec<u8> = (0..270).map(|at| image[at / 9 * 9 + 8 - at % 9]).collect();
+    let plain = Predictor::new(&artifact).unwrap();
+    let (one, other) = (plain.logits(&[&image]).unwrap(), plain.logits(&[&mirrored]).unwrap());
+    assert_ne!(one, other);
+    artifact.description.preprocessing.test_flip = true;
+    let description = Description::from_metadata(&artifact.description.to_metadata()).unwrap();
+    let flipping = Predictor::new(&Artifact { description, ..artifact }).unwrap();
+    let expected: Vec<f32> = one.iter().zip(&other).map(|(one, other)| (one + other) / 2.0).collect();
+    assert_eq!(flipping.logits(&[&image]).unwrap(), expected);
+    assert_eq!(flipping.logits(&[&mirrored]).unwrap(), expected);
+    assert_eq!(flipping.with_input(INPUT).unwrap().probabilities(&[&image]).unwrap(), [probabilities(&expected)]);
 }
 
 #[test]
