@@ -277,9 +277,9 @@ pub(super) struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// `mnist_mini`, `mnist`, `fashion_mnist`, `cifar10`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
+    /// `mnist_mini`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `folder` with `--dir`, or a .toml config whose `[data]` to inspect
     pub source: String,
-    /// The folder of the files; for `cifar10` also the archive
+    /// The folder of the files; for `cifar10` and `cifar100` also the archive
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Set a value of the config, such as `data.damaged=skip`; can be given several times
@@ -310,6 +310,7 @@ pub(super) enum DatasetArg {
     #[value(name = "fashion_mnist", alias = "fashion-mnist")]
     FashionMnist,
     Cifar10,
+    Cifar100,
 }
 
 #[derive(Clone, Copy, Debug)]

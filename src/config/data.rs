@@ -61,8 +61,8 @@ keys! {
         /// The origin of the images.
         source: Source;
         /// The folder of the files. For the sets that can be fetched the default is their folder in the cache (`REGULUS_DATA`, or `regulus` in
-        /// the user's cache folder). For `cifar10` it can also be the archive.
-        dir: PathBuf, default "required for `idx` and `folder`", schema { "x-values": "path" }, for Mnist | FashionMnist | Cifar10 | Idx | Folder;
+        /// the user's cache folder). For `cifar10` and `cifar100` it can also be the archive.
+        dir: PathBuf, default "required for `idx` and `folder`", schema { "x-values": "path" }, for Mnist | FashionMnist | Cifar10 | Cifar100 | Idx | Folder;
         /// The file of training images in `dir`, plain or `.gz`.
         train_images: PathBuf, default "found by the usual names", schema { "x-values": "path" }, for Idx;
         /// The file of training labels.
@@ -206,6 +206,8 @@ pub enum Source {
     FashionMnist,
     /// CIFAR-10: small colour photographs, in the official binary version.
     Cifar10,
+    /// CIFAR-100: the same of 100 classes, the fine labels.
+    Cifar100,
     /// Any pair of IDX files.
     Idx,
     /// A folder with one subfolder of image files for each class; with task `denoise` any folder of pictures.
@@ -223,6 +225,7 @@ impl Source {
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion_mnist",
             Self::Cifar10 => "cifar10",
+            Self::Cifar100 => "cifar100",
             Self::Idx => "idx",
             Self::Folder => "folder",
             Self::Memory => "memory",

@@ -142,9 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn a_border_without_shifts_is_reported() {
+    fn augmentation_without_effect_is_reported() {
         let expected = "`augment.border` has no effect without `augment.shift` and `augment.rotation`";
         assert_eq!(warnings(&["augment.border=reflect"]), [expected]);
+        assert_eq!(warnings(&["augment.crop_ratio=2"]), ["`augment.crop_ratio` has no effect without `augment.crop_scale` < 1"]);
         assert_eq!(warnings(&["augment={border=\"reflect\", shift=1}"]), [""; 0]);
     }
 

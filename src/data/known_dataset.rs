@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DataError, Images, cache_dir, cifar10, idx};
+use super::cifar::{self, Cifar};
+use super::{DataError, Images, cache_dir, idx};
 use crate::config::Source;
 
 /// A dataset that can be downloaded.
@@ -15,7 +16,7 @@ pub struct KnownDataset {
     /// The files. IDX: training images, training labels, test images, test labels.
     pub files: &'static [KnownFile],
     /// The class names.
-    pub classes: [&'static str; 10],
+    pub classes: &'static [&'static str],
     /// Numbers and size of the images, as text.
     pub about: &'static str,
     /// Authors and licence.
@@ -62,7 +63,7 @@ pub const MNIST: KnownDataset = KnownDataset {
             sha256: Sha256Of::Unpacked("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
         },
     ],
-    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
     about: "60,000 + 10,000 images, 28×28, grey",
     credit: "Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0",
 };
@@ -92,7 +93,7 @@ pub const FASHION_MNIST: KnownDataset = KnownDataset {
             sha256: Sha256Of::Packed("67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
         },
     ],
-    classes: ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+    classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
     about: "60,000 + 10,000 images, 28×28, grey",
     credit: "Zalando Research (arXiv 1708.07747); MIT",
 };
@@ -105,13 +106,128 @@ pub const CIFAR10: KnownDataset = KnownDataset {
         name: "cifar-10-binary.tar",
         sha256: Sha256Of::Packed("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     }],
-    classes: ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    classes: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
     about: "50,000 + 10,000 images, 32×32, colour",
     credit: "A. Krizhevsky (2009)",
 };
 
+/// CIFAR-100, the binary version, with its fine labels.
+pub const CIFAR100: KnownDataset = KnownDataset {
+    source: Source::Cifar100,
+    mirrors: &["https://www.cs.toronto.edu/~kriz/"],
+    files: &[KnownFile {
+        name: "cifar-100-binary.tar",
+        sha256: Sha256Of::Packed("58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
+    }],
+    // The file `fine_label_names.txt` of the archive.
+    classes: &[
+        "apple",
+        "aquarium_fish",
+        "baby",
+        "bear",
+        "beaver",
+        "bed",
+        "bee",
+        "beetle",
+        "bicycle",
+        "bottle",
+        "bowl",
+        "boy",
+        "bridge",
+        "bus",
+        "butterfly",
+        "camel",
+        "can",
+        "castle",
+        "caterpillar",
+        "cattle",
+        "chair",
+        "chimpanzee",
+        "clock",
+        "cloud",
+        "cockroach",
+        "couch",
+        "crab",
+        "crocodile",
+        "cup",
+        "dinosaur",
+        "dolphin",
+        "elephant",
+        "flatfish",
+        "forest",
+        "fox",
+        "girl",
+        "hamster",
+        "house",
+        "kangaroo",
+        "keyboard",
+        "lamp",
+        "lawn_mower",
+        "leopard",
+        "lion",
+        "lizard",
+        "lobster",
+        "man",
+        "maple_tree",
+        "motorcycle",
+        "mountain",
+        "mouse",
+        "mushroom",
+        "oak_tree",
+        "orange",
+        "orchid",
+        "otter",
+        "palm_tree",
+        "pear",
+        "pickup_truck",
+        "pine_tree",
+        "plain",
+        "plate",
+        "poppy",
+        "porcupine",
+        "possum",
+        "rabbit",
+        "raccoon",
+        "ray",
+        "road",
+        "rocket",
+        "rose",
+        "sea",
+        "seal",
+        "shark",
+        "shrew",
+        "skunk",
+        "skyscraper",
+        "snail",
+        "snake",
+        "spider",
+        "squirrel",
+        "streetcar",
+        "sunflower",
+        "sweet_pepper",
+        "table",
+        "tank",
+        "telephone",
+        "television",
+        "tiger",
+        "tractor",
+        "train",
+        "trout",
+        "tulip",
+        "turtle",
+        "wardrobe",
+        "whale",
+        "willow_tree",
+        "wolf",
+        "woman",
+        "worm",
+    ],
+    about: "50,000 + 10,000 images of 100 classes, 32×32, colour",
+    credit: "A. Krizhevsky (2009)",
+};
+
 /// All datasets that can be downloaded.
-pub const KNOWN_DATASETS: [&KnownDataset; 3] = [&MNIST, &FASHION_MNIST, &CIFAR10];
+pub const KNOWN_DATASETS: [&KnownDataset; 4] = [&MNIST, &FASHION_MNIST, &CIFAR10, &CIFAR100];
 
 /// Subfolders that may have the files: torchvision makes them.
 const SUBFOLDERS: [&str; 4] = ["", "raw", "MNIST/raw", "FashionMNIST/raw"];
@@ -143,11 +259,23 @@ impl KnownDataset {
     #[must_use]
     pub fn is_present(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| Self::find(folder, file).is_some())
-            || self.source == Source::Cifar10 && cifar10::unpacked(folder).is_some()
+            || self.cifar().is_some_and(|cifar| cifar.unpacked(folder).is_some())
+    }
+
+    /// The files of a CIFAR dataset. Returns `None` for another.
+    fn cifar(&self) -> Option<Cifar> {
+        match self.source {
+            Source::Cifar10 => Some(cifar::CIFAR10),
+            Source::Cifar100 => Some(cifar::CIFAR100),
+            _ => None,
+        }
     }
 
     pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images), DataError> {
         let folder = self.folder(dir)?;
+        if let Some(cifar) = self.cifar() {
+            return cifar.load(&folder);
+        }
         let name = self.source.name();
         let path = |file: &KnownFile| {
             Self::find(&folder, file).ok_or_else(|| DataError::Missing {
@@ -155,7 +283,9 @@ impl KnownDataset {
                 hint: format!("fetch it with `regulus data fetch {name}`, or set `data.dir` to the folder that has it"),
             })
         };
-        let [train_images, train_labels, test_images, test_labels] = self.files else { return cifar10::load(&folder) };
+        let [train_images, train_labels, test_images, test_labels] = self.files else {
+            unreachable!("other datasets have four files");
+        };
         let train = [path(train_images)?, path(train_labels)?];
         let test = [path(test_images)?, path(test_labels)?];
         let (train, test) = rayon::join(|| idx::read_pair(&train[0], &train[1]), || idx::read_pair(&test[0], &test[1]));

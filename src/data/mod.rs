@@ -2,7 +2,7 @@
 
 mod batch;
 mod cache;
-mod cifar10;
+mod cifar;
 mod colour_jitter;
 mod decode;
 mod decoded_cache;
@@ -36,7 +36,7 @@ pub use error::DataError;
 pub use idx::read_file as read_idx_file;
 pub use image_list::images_in;
 pub use images::{Images, LabelledImage, Subset};
-pub use known_dataset::{CIFAR10, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, KnownFile, MNIST, Sha256Of};
+pub use known_dataset::{CIFAR10, CIFAR100, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, KnownFile, MNIST, Sha256Of};
 pub use left_out::{LeftOut, LeftOutFiles, Reason};
 pub use load::{Data, FolderOptions, LoadedFolder, Progress, Splits, load, load_labelled, load_pictures, load_with};
 pub use loader::{Assemble, DataLoader, LoadedBatch, MicroBatch, MicroBatches};

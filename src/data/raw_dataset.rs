@@ -8,8 +8,8 @@ use super::folder::{self, Listing};
 use super::load::FolderOptions;
 use super::pictures::decode_pictures;
 use super::{
-    CIFAR10, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx, legacy_listing,
-    mnist_mini,
+    CIFAR10, CIFAR100, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx,
+    legacy_listing, mnist_mini,
 };
 use crate::config::number::Count;
 use crate::config::{Damaged, Data as Config, Experiment, Source, Task};
@@ -45,16 +45,17 @@ impl RawDataset {
         let dir = config.dir.as_deref();
         let known = |dataset: &KnownDataset| {
             let (train, test) = dataset.load(dir)?;
-            Ok(Self::of(train, Some(test), Some(dataset.classes.map(str::to_owned).to_vec())))
+            Ok(Self::of(train, Some(test), Some(class_names(dataset))))
         };
         match config.source {
             Source::MnistMini => {
                 let (train, test) = mnist_mini::load()?;
-                Ok(Self::of(train, Some(test), Some(MNIST.classes.map(str::to_owned).to_vec())))
+                Ok(Self::of(train, Some(test), Some(class_names(&MNIST))))
             }
             Source::Mnist => known(&MNIST),
             Source::FashionMnist => known(&FASHION_MNIST),
             Source::Cifar10 => known(&CIFAR10),
+            Source::Cifar100 => known(&CIFAR100),
             Source::Idx => Self::from_idx(config, required(dir)?),
             Source::Memory => Err(DataError::Dataset(
                 "`data.source` is \"memory\": the images are given by a program, with `Data::from_images`; set another source for the command line".to_owned(),
@@ -206,6 +207,10 @@ impl RawDataset {
             }
         }
     }
+}
+
+fn class_names(dataset: &KnownDataset) -> Vec<String> {
+    dataset.classes.iter().map(|class| (*class).to_owned()).collect()
 }
 
 fn required(dir: Option<&Path>) -> Result<&Path, DataError> {

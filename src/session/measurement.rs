@@ -102,6 +102,11 @@ impl Session {
         })
     }
 
+    /// Computes outputs with `network`, as validation, test and exported files do.
+    pub(super) fn predictor_of(&self, network: &Network) -> Predictor {
+        Predictor::new(network, &self.data.normalizer).with_test_flip(self.experiment.augment.test_flip)
+    }
+
     /// The network after the last step.
     fn last_candidate(&self) -> Candidate {
         let network = self.training.measured_network();

@@ -328,17 +328,11 @@ impl Session {
     pub fn description(&self) -> Description {
         let Self { experiment, data, .. } = self;
         let resize = experiment.data.resize.unwrap_or_default();
-        let (normalizer, decoding) = (data.normalizer.clone(), Decoding::Reduced);
+        let (normalizer, decoding, test_flip) = (data.normalizer.clone(), Decoding::Reduced, experiment.augment.test_flip);
         Description {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: self.graph().clone(),
-            preprocessing: Preprocessing {
-                normalizer,
-                resize,
-                decoding,
-                test_flip: experiment.augment.test_flip,
-                steps: FileSteps::default(),
-            },
+            preprocessing: Preprocessing { normalizer, resize, decoding, test_flip, steps: FileSteps::default() },
             classes: data.classes.clone(),
             task: experiment.task.into(),
         }
@@ -348,11 +342,6 @@ impl Session {
     #[must_use]
     pub fn predictor(&self) -> Predictor {
         self.predictor_of(&Network::of_weights(self.graph(), &self.weights(), &self.opened.device))
-    }
-
-    /// Computes outputs with `network`, as validation, test and exported files do.
-    fn predictor_of(&self, network: &Network) -> Predictor {
-        Predictor::new(network, &self.data.normalizer).with_test_flip(self.experiment.augment.test_flip)
     }
 }
 

@@ -157,6 +157,44 @@ fn classes_without_training_samples_are_reported_and_test_labels_must_be_known()
     assert!(ran.stderr().contains("test samples have the label 3 (class `3`), but no training sample has it"), "{}", ran.stderr());
 }
 
+#[test]
+fn cifar_100_has_fine_labels() {
+    let sandbox = Sandbox::new();
+    // Coarse label 1, fine label by the number of the image, red as the label.
+    let records =
+        |count: u8| -> Vec<u8> { (0..count).flat_map(|label| [vec![1, label], vec![label; 1024], vec![9; 2048]].concat()).collect() };
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in [("train.bin", records(100).repeat(2)), ("test.bin", records(100)), ("fine_label_names.txt", b"apple".to_vec())] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, format!("cifar-100-binary/{name}"), bytes.as_slice()).unwrap();
+        sandbox.write(&format!("unpacked/cifar-100-binary/{name}"), bytes);
+    }
+    sandbox.write("packed/cifar-100-binary.tar.gz", gz(&archive.into_inner().unwrap()));
+    let inspected = |dir: &str| sandbox.ok(&["data", "inspect", "cifar100", "--dir", dir, "--json"]).json()[0].clone();
+    let unpacked = inspected("unpacked");
+    assert_eq!((&unpacked["parts"]["train"]["count"], &unpacked["parts"]["test"]["count"]), (&200.into(), &100.into()));
+    assert_eq!(unpacked["classes"].as_array().unwrap().len(), 100);
+    assert_eq!(
+        (&unpacked["classes"][0], &unpacked["classes"][1], &unpacked["classes"][99]),
+        (&"apple".into(), &"aquarium_fish".into(), &"worm".into())
+    );
+    assert_eq!(inspected("packed")["sha256"], unpacked["sha256"]);
+    let ran = sandbox.run(&["data", "inspect", "cifar100", "--dir", "nowhere"]);
+    assert_eq!(ran.code(), 3);
+    assert!(
+        ran.stderr().contains("fetch it with `regulus data fetch cifar100`, or set `data.dir` to `cifar-100-binary.tar.gz`"),
+        "{}",
+        ran.stderr()
+    );
+    let config = "name = \"a\"\n[data]\nsource = \"cifar100\"\ndir = \"packed\"\nnormalization = \"standard\"\n[model]\nkind = \"linear\"\n[train]\nepochs = 1\n\
+                  [augment]\nflip = \"alternating\"\nshift = 4\nborder = \"mean\"\ncutout = 16\ncrop_scale = 0.25\nbrightness = 0.4\ncontrast = 0.4\nsaturation = 0.4\nhue = 0.1\ntest_flip = true\n";
+    sandbox.write("hundred.toml", config);
+    let lines = sandbox.ok(&["train", "hundred.toml", "--run-dir", "run", "--json"]).json();
+    assert!(lines.iter().any(|line| line["event"] == "epoch"), "{lines:?}");
+}
+
 /// The files of the binary version of CIFAR-10, with `count` images each.
 fn cifar10(count: usize) -> Vec<(String, Vec<u8>)> {
     let batch = |first: usize| {

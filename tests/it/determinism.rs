@@ -15,7 +15,7 @@ fn training<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
         "penalty.0.schedule.kind=cosine",
         "penalty.0.scope=conv1.weight",
         "optimizer.sam_rho=0.02",
-        "augment={flip=\"horizontal\", shift=1, rotation=5.0, border=\"reflect\", mixup=0.2}",
+        "augment={crop_scale=0.5, rotation=5.0, shift=1, border=\"reflect\", flip=\"horizontal\", brightness=0.2, contrast=0.2, cutout=4, mixup=0.2}",
         "averaging.kind=ema",
         "penalty.1.kind=group_lasso",
         "penalty.1.lambda=0.3",

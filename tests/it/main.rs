@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+mod augmentation;
 mod backends;
 mod commands;
 mod comparisons;

@@ -122,7 +122,7 @@ fn check_lists_the_penalties_of_each_parameter() {
 #[test]
 fn invalid_penalties_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 20] = [
+    let refusals: [(&[&str], &str); 25] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
@@ -167,6 +167,11 @@ fn invalid_penalties_are_refused() {
             &["augment.border=mean"],
             "`augment.border` is \"mean\", which needs the mean of the training images; set `data.normalization` = \"standard\"",
         ),
+        (&["augment.cutout=29"], "`augment.cutout` is 29, but images are 28×28; expected at most the shorter side"),
+        (&["augment.saturation=0.4"], "`augment.saturation` is 0.4, which is for colour images, but these are grey; leave it out"),
+        (&["augment.hue=0.6"], "`augment.hue` is 0.6; expected a number in [0, 0.5]"),
+        (&["augment.crop_scale=0"], "`augment.crop_scale` is 0; expected a number in (0, 1]"),
+        (&["augment.crop_ratio=0.75"], "`augment.crop_ratio` is 0.75; expected a finite number >= 1"),
         (&["augment.flip=vertical"], "`augment.flip` is \"vertical\""),
         (&["model.kind=linear"], "`model.channels` does not apply to kind `linear`"),
         (
