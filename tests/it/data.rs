@@ -161,8 +161,9 @@ fn classes_without_training_samples_are_reported_and_test_labels_must_be_known()
 fn cifar_100_has_fine_labels() {
     let sandbox = Sandbox::new();
     // Coarse label 1, fine label by the number of the image, red as the label.
-    let records =
-        |count: u8| -> Vec<u8> { (0..count).flat_map(|label| [vec![1, label], vec![label; 1024], vec![9; 2048]].concat()).collect() };
+    let records = |count: u8| -> Vec<u8> {
+        (0..count).flat_map(|label| [vec![1, label], vec![label; 1024], vec![label / 2; 2048]].concat()).collect()
+    };
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in [("train.bin", records(100).repeat(2)), ("test.bin", records(100)), ("fine_label_names.txt", b"apple".to_vec())] {
         let mut header = tar::Header::new_gnu();
