@@ -18,6 +18,7 @@ mod data;
 mod denoise;
 mod determinism;
 mod earlier_version;
+mod efficientnet;
 mod errors;
 mod examples;
 mod export_run;
