@@ -1,7 +1,8 @@
 //! From the `[model]` section to the network.
 
 use regulus_model::graph::{Features, Graph, GraphError, Shape};
-use regulus_model::networks::{self, Cnn, DnCnn, Mlp, ResNet, ResNet9, Stem};
+use regulus_model::networks::{self, Cnn, DnCnn, EfficientNetLite, Mlp, ResNet, ResNet9, Stem};
+use regulus_model::spelling;
 
 use super::model::stages;
 use super::number::Count;
@@ -49,6 +50,12 @@ impl Model {
                 let stem = if self.kind == ModelKind::Resnet18 { Stem::Large } else { Stem::Small };
                 ResNet { stem, widths: numbers(&widths), blocks: numbers(&blocks) }.graph(input, classes)
             }
+            ModelKind::EfficientnetLite0 => EfficientNetLite {
+                widths: std::array::from_fn(|at| widths[at].get()),
+                blocks: std::array::from_fn(|at| blocks[at].get()),
+                dropout,
+            }
+            .graph(input, classes),
             ModelKind::Layers => networks::layers(&self.layers, input, classes),
         };
         let graph = graph.map_err(|error| self.misfit(&error, input))?;
@@ -65,6 +72,27 @@ impl Model {
         }
         if graph.parameter_count() == 0 {
             return Err(ConfigError::value("model.layers", "have nothing that can be trained; add a `conv` or `dense` layer"));
+        }
+        self.frozen(graph)
+    }
+
+    /// The network with the parameters of `freeze` frozen.
+    fn frozen(&self, graph: Graph) -> Result<Graph, ConfigError> {
+        for (index, scope) in self.freeze.iter().enumerate() {
+            let graph = graph.clone().frozen(|parameter| scope.has(parameter));
+            if graph.frozen_parameters().next().is_none() {
+                let all = graph.clone().frozen(|_| true);
+                let names = all.frozen_parameters().map(|parameter| parameter.name.as_str());
+                let scope = String::from(scope.clone());
+                let nearest = spelling::hint(&scope, &names.collect::<Vec<_>>());
+                let problem =
+                    format!("is {scope:?}, which matches no parameter outside of the last dense layer, which is always trained; {nearest}");
+                return Err(ConfigError::value(format!("model.freeze.{index}"), problem));
+            }
+        }
+        let graph = graph.frozen(|parameter| self.freeze.iter().any(|scope| scope.has(parameter)));
+        if graph.trained_count() == 0 {
+            return Err(ConfigError::value("model.freeze", "leaves nothing to train; leave some parameters out"));
         }
         Ok(graph)
     }
@@ -102,8 +130,11 @@ impl Model {
             (ModelKind::Layers, _) => line.as_deref().unwrap_or("model.layers"),
             (ModelKind::Linear, _) => "data.image_size",
             (ModelKind::Dncnn, _) => "model.width",
-            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20, GraphError::TooLarge { .. }) => "model.widths",
-            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20, _) => "model.kind",
+            (
+                ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20 | ModelKind::EfficientnetLite0,
+                GraphError::TooLarge { .. },
+            ) => "model.widths",
+            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20 | ModelKind::EfficientnetLite0, _) => "model.kind",
             (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
             (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
             _ => "model.channels",
