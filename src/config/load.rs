@@ -8,7 +8,7 @@ use figment::providers::Serialized;
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set_text};
-use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, Sweep, key_paths};
+use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, Sweep, key_paths, notation};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -66,7 +66,8 @@ impl Experiment {
     /// The experiment as TOML with all defaults. [`Experiment::load`] reads it back unchanged.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"))
+        let text = toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"));
+        notation::in_toml(&text)
     }
 
     pub(super) fn resolve(mut self) -> Result<Self, ConfigError> {

@@ -1,6 +1,7 @@
 //! Warnings about a trained network.
 
 use crate::metrics::Classification;
+use crate::numbers::magnitude;
 
 /// The largest number of classes in a warning.
 const LISTED: usize = 5;
@@ -47,7 +48,9 @@ fn collapsed(outcome: &Outcome) -> Option<String> {
     let is_small = first > 0.0 && now < COLLAPSED * first && !outcome.penalties.is_empty();
     is_small.then(|| {
         format!(
-            "the penalized weights have collapsed: ‖w‖² is {now:.2e} and was {first:.2e} before the first step, and nothing is learned; use a smaller lambda"
+            "the penalized weights have collapsed: ‖w‖² is {} and was {} before the first step, and nothing is learned; use a smaller lambda",
+            magnitude(now),
+            magnitude(first)
         )
     })
 }
