@@ -98,7 +98,6 @@ impl Losses {
             Some(decimals) if value == 0.0 || !value.is_finite() || value.abs() >= 0.5 * 0.1_f64.powi(i32::from(decimals)) => {
                 format!("{value:.0$}", usize::from(decimals))
             }
-            None if value == 0.0 => "0.0000".to_owned(),
             _ => short(value),
         }
     }
@@ -245,7 +244,7 @@ mod tests {
         assert_eq!(column(&[0.0, 0.03, 0.0051]), ["+0.00000", "+0.03000", "+0.00510"]);
         assert_eq!(column(&[0.03, 0.000_051_2]), ["+0.030000", "+0.000051"]);
         assert_eq!(column(&[0.03, 2e-7]), ["+0.030000", "+2e-7"], "not a row of zeros");
-        assert_eq!(column(&[5.12e-5, 2e-7]), ["+5.12e-5", "+2e-7"]);
+        assert_eq!(column(&[5.12e-5, 2e-7, 0.0]), ["+5.12e-5", "+2e-7", "+0"]);
         assert_eq!([0.0, 2.312_59, 0.005_123, 0.000_512_3, 5.123e-5].map(loss), ["0.0000", "2.3126", "0.00512", "0.000512", "5.123e-5"]);
         assert_eq!([0.0, 12.3456, 1.5e-3, 2.5e7].map(magnitude), ["0.000", "12.346", "0.0015", "2.5e7"]);
     }
