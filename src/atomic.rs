@@ -3,8 +3,15 @@
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::error::WriteError;
+
+/// Writes to standard output what goes to the path `-`. Without it that is a file of this name.
+static STANDARD_OUTPUT: OnceLock<Writer> = OnceLock::new();
+
+/// Writes bytes.
+type Writer = fn(&[u8]) -> io::Result<()>;
 
 /// The longest chain of symbolic links that is followed, as on Linux.
 const LONGEST_CHAIN: usize = 40;
@@ -16,13 +23,28 @@ const LONGEST_CHAIN: usize = 40;
 ///
 /// When `path` is a folder, can't be written to, or the disk is full.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    try_write(path, bytes).map_err(WriteError::at(path))
+    match STANDARD_OUTPUT.get().filter(|_| is_dash(path)) {
+        Some(write) => write(bytes).map_err(WriteError::at(Path::new("standard output"))),
+        None => try_write(path, bytes).map_err(WriteError::at(path)),
+    }
 }
 
-/// Whether `path` is a pipe, socket or device, or a link to one.
+/// Makes the path `-` standard output, for [`write()`]: `write` writes there. A second call changes nothing.
+pub fn set_standard_output(write: fn(&[u8]) -> io::Result<()>) {
+    STANDARD_OUTPUT.get_or_init(|| write);
+}
+
+/// Whether `path` is `-`.
+#[must_use]
+pub fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Whether `path` is standard output, a pipe, socket or device, or a link to one.
 #[must_use]
 pub fn is_special(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    STANDARD_OUTPUT.get().is_some_and(|_| is_dash(path))
+        || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 /// Follows the symbolic links at `path` to the end. The target need not exist.

@@ -1,5 +1,9 @@
-//! Numbers as people read them.
+//! Numbers as people read them, in every command and on every page.
+//!
+//! From 1e-4 up to 1e6 numbers are written out; others have an exponent, as in a config: `1e-8`. Zeros at the end are left out, except for losses, whose decimals say how
+//! exact they are.
 
+use crate::config::notation::{WRITTEN_OUT, exact};
 use crate::metrics::Metrics;
 
 /// A count with thousands separators: `60,000`.
@@ -65,10 +69,51 @@ pub fn metrics_listed(metrics: &Metrics) -> Vec<String> {
     metrics.iter().map(|(name, value)| format!("{} {}", metric_title(name), metric_value(name, *value))).collect()
 }
 
-/// A loss with four decimals, or with four digits if it is small.
+/// How the losses of a column are written, so that they can be compared at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losses {
+    /// Decimals of each. `None`: all are so small that they have an exponent.
+    decimals: Option<u8>,
+}
+
+impl Losses {
+    /// Four decimals, or as many as give the smallest of `values` three digits, but no more than six.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let sizes = values.into_iter().map(f64::abs).filter(|size| size.is_finite() && *size > 0.0);
+        let (smallest, largest) =
+            sizes.fold((f64::INFINITY, 0.0), |(smallest, largest), size| (f64::min(smallest, size), f64::max(largest, size)));
+        let decimals = match smallest {
+            _ if largest > 0.0 && largest < WRITTEN_OUT.start => None,
+            0.01.. => Some(4),
+            0.001.. => Some(5),
+            _ => Some(6),
+        };
+        Self { decimals }
+    }
+
+    /// A loss. One that would be all zeros has an exponent.
+    #[must_use]
+    pub fn shown(self, value: f64) -> String {
+        match self.decimals {
+            Some(decimals) if value == 0.0 || !value.is_finite() || value.abs() >= 0.5 * 0.1_f64.powi(i32::from(decimals)) => {
+                format!("{value:.0$}", usize::from(decimals))
+            }
+            _ => short(value),
+        }
+    }
+
+    /// A difference of losses with its sign.
+    #[must_use]
+    pub fn signed(self, value: f64) -> String {
+        let sign = if value < 0.0 { "" } else { "+" };
+        format!("{sign}{}", self.shown(value))
+    }
+}
+
+/// A loss by itself: four decimals, or three digits if it is small.
 #[must_use]
 pub fn loss(value: f64) -> String {
-    if value == 0.0 || value.abs() >= 0.01 { format!("{value:.4}") } else { format!("{value:.3e}") }
+    Losses::of([value]).shown(value)
 }
 
 /// A fraction as a percentage.
@@ -102,28 +147,56 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// A λ with few digits.
+/// A number with four digits, such as λ or a learning rate; more before its point.
 #[must_use]
-pub fn short(lambda: f64) -> String {
-    if lambda == 0.0 || (1e-3..1e6).contains(&lambda.abs()) {
-        let digits = format!("{lambda:.4}");
-        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+pub fn short(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    // Of the rounded number: 999,999.9 is 1e6.
+    let text = format!("{number:.3e}");
+    let exponent: i32 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        let decimals = usize::try_from(3 - exponent).unwrap_or(0);
+        without_zeros(&format!("{number:.decimals$}")).to_owned()
     } else {
-        format!("{lambda:.3e}")
+        with_exponent(number, 3)
     }
 }
 
-/// A difference with its sign.
+/// A number with an exponent and at most so many decimals before it.
 #[must_use]
-pub fn signed(value: f64) -> String {
-    let sign = if value < 0.0 { "" } else { "+" };
-    format!("{sign}{}", loss(value))
+pub fn with_exponent(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$e}");
+    text.split_once('e').map_or_else(|| text.clone(), |(factor, exponent)| format!("{}e{exponent}", without_zeros(factor)))
 }
 
-/// A number with three decimals, or four digits if it is large.
+/// A number without zeros after its last decimal.
+fn without_zeros(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+/// A value of a config with every digit of its numbers, and without quotes if it is a word.
+#[must_use]
+pub fn setting(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(word) => word.clone(),
+        value => nested(value),
+    }
+}
+
+fn nested(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Float(number) => exact(*number),
+        toml::Value::Array(values) => format!("[{}]", values.iter().map(nested).collect::<Vec<_>>().join(", ")),
+        value => value.to_string(),
+    }
+}
+
+/// A number with three decimals, such as ‖w‖²; a very small or large one with four digits.
 #[must_use]
 pub fn magnitude(value: f64) -> String {
-    if value < 1e6 { format!("{value:.3}") } else { format!("{value:.3e}") }
+    if value == 0.0 || (0.01..WRITTEN_OUT.end).contains(&value.abs()) { format!("{value:.3}") } else { short(value) }
 }
 
 #[cfg(test)]
@@ -140,8 +213,39 @@ mod tests {
     }
 
     #[test]
-    fn lambdas_have_few_digits() {
-        let lambdas = [0.0, 5.0, 0.5, 20.0, 7.312_345, 0.001, 1e-5, 2.5e7];
-        assert_eq!(lambdas.map(short), ["0", "5", "0.5", "20", "7.3123", "0.001", "1.000e-5", "2.500e7"]);
+    fn numbers_have_one_notation() {
+        let numbers = [0.0, 5.0, 0.5, 20.0, 0.0001, 1e-5, 1e-8, 2.5e7, 1e20, -1e-7];
+        let expected = ["0", "5", "0.5", "20", "0.0001", "1e-5", "1e-8", "2.5e7", "1e20", "-1e-7"];
+        assert_eq!(numbers.map(short), expected);
+        assert_eq!(numbers.map(|number| setting(&number.into())), expected);
+        assert_eq!(
+            [7.312_345, 1234.56, 60_000.4, 999_999.9, 0.000_099_999, 2.345_67e-9].map(short),
+            ["7.312", "1235", "60000", "1e6", "0.0001", "2.346e-9"]
+        );
+    }
+
+    #[test]
+    fn settings_have_every_digit() {
+        assert_eq!(
+            [0.300_01, 7.312_345_678, 1.234_567_8e-9].map(|number| setting(&number.into())),
+            ["0.30001", "7.312345678", "1.2345678e-9"]
+        );
+        let words = toml::Value::from(vec!["a", "b"]);
+        assert_eq!(
+            [setting(&"sgd".into()), setting(&vec![4, 6].into()), setting(&vec![1e-8, 0.5].into()), setting(&words)],
+            ["sgd", "[4, 6]", "[1e-8, 0.5]", "[\"a\", \"b\"]"]
+        );
+    }
+
+    #[test]
+    fn losses_of_a_column_have_the_same_decimals() {
+        let column = |values: &[f64]| values.iter().map(|value| Losses::of(values.iter().copied()).signed(*value)).collect::<Vec<_>>();
+        assert_eq!(column(&[0.0, 0.03, -1.25]), ["+0.0000", "+0.0300", "-1.2500"]);
+        assert_eq!(column(&[0.0, 0.03, 0.0051]), ["+0.00000", "+0.03000", "+0.00510"]);
+        assert_eq!(column(&[0.03, 0.000_051_2]), ["+0.030000", "+0.000051"]);
+        assert_eq!(column(&[0.03, 2e-7]), ["+0.030000", "+2e-7"], "not a row of zeros");
+        assert_eq!(column(&[5.12e-5, 2e-7, 0.0]), ["+5.12e-5", "+2e-7", "+0"]);
+        assert_eq!([0.0, 2.312_59, 0.005_123, 0.000_512_3, 5.123e-5].map(loss), ["0.0000", "2.3126", "0.00512", "0.000512", "5.123e-5"]);
+        assert_eq!([0.0, 12.3456, 1.5e-3, 2.5e7].map(magnitude), ["0.000", "12.346", "0.0015", "2.5e7"]);
     }
 }

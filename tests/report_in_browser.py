@@ -89,6 +89,13 @@ DRAWN = """all => all.filter(one => one.querySelector("svg path.grid")).map(one 
 })"""
 
 
+# What is beyond the right or the left edge of the page. Children of figures are inside of them.
+WIDE = """[...document.body.querySelectorAll(":not(svg *)")].filter(one => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > document.documentElement.clientWidth + 0.5 || box.left < 0);
+}).map(one => `${one.localName}.${one.className}: ${one.textContent.slice(0, 60)}`)"""
+
+
 def regulus(*arguments, code=0):
     ran = subprocess.run([REGULUS, *map(str, arguments)], capture_output=True, text=True)
     assert ran.returncode == code, f"{arguments}: {ran.returncode}\n{ran.stderr}"
@@ -136,12 +143,8 @@ def check_numbers(values, expected, prefix=""):
 
 
 def from_label(label):
-    """The number of a label, such as `0.05` or `2·10⁻³`."""
-    plain = label.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--"))
-    if "10" in label and any(digit in label for digit in "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"):
-        factor, _, power = plain.rpartition("10")
-        return float(factor.rstrip("·") or 1) * 10.0 ** int(power)
-    return float(plain)
+    """The number of a label, such as `0.05` or `2e-6`."""
+    return float(label.replace("−", "-"))
 
 
 def place_of(ticks, is_log):
@@ -239,9 +242,15 @@ def check_page(browser, path, name, confusion=None):
             if confusion:
                 check_confusion(page, confusion)
             context.close()
-    page = browser.new_page()
+    # Between the margins of 10 mm a sheet of A4 has 718 pixels of 1/96 inch.
+    page = browser.new_page(viewport={"width": 718, "height": 1000})
     page.goto(path.resolve().as_uri())
-    pdf = page.pdf(format="A4")
+    page.emulate_media(media="print")
+    wide = page.evaluate(WIDE)
+    assert not wide, f"{name} is cut off on paper: {wide}"
+    broken = page.eval_on_selector_all("td > data", "all => all.filter(one => one.getClientRects().length > 1).map(one => one.textContent)")
+    assert not broken, f"{name} has numbers on two lines on paper: {broken}"
+    pdf = page.pdf(format="A4", margin={side: "10mm" for side in ("top", "right", "bottom", "left")})
     assert pdf.startswith(b"%PDF")
     if SCREENSHOTS:
         (SCREENSHOTS / f"{name}.pdf").write_bytes(pdf)
@@ -330,7 +339,10 @@ with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
     regulus("sweep", work / "digits.toml", "--sweep-dir", work / "sweep", *grid, "--folds", "3", "--set", "data.validation=0", "--rule", "one-standard-error")
     assert check_sweep(browser, work / "sweep", "sweep", "Validation loss", ["Training and validation loss"]) > 30
     check_run(browser, work / "sweep/refit", "refit")
-    regulus("sweep", work / "digits.toml", "--sweep-dir", work / "keys", *grid, "--grid", "optimizer.kind=sgd,adam", "--grid", "model.hidden=8,32")
+    # Many, so that the figure of all keys is wider than a sheet.
+    keys = ["penalty.0.lambda=0,1", "optimizer.kind=sgd,adam", "model.hidden=8,32", "model.dropout=0,0.2", "train.batch_size=16,32"]
+    keys = [argument for key in keys for argument in ("--grid", key)] + ["--set", "train.epochs=1"]
+    regulus("sweep", work / "digits.toml", "--sweep-dir", work / "keys", *keys)
     check_sweep(browser, work / "keys", "keys")
     (work / "denoise.toml").write_text(DENOISE)
     regulus("train", work / "denoise.toml", "--run-dir", work / "denoise")

@@ -81,7 +81,7 @@ pub(super) struct InitArgs {
     /// A folder of images to fit the config to: one subfolder for each class, in it or in its folder `train`
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
-    /// The file to write
+    /// The file to write; `-`: standard output
     #[arg(long, short, value_name = "FILE", default_value = "experiment.toml")]
     pub output: PathBuf,
 }
@@ -191,7 +191,7 @@ pub(super) struct EvaluateArgs {
     /// The new folder of the run's data, if they were moved
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub data_dir: Option<PathBuf>,
-    /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture
+    /// Write one line for each image to a .csv or, as JSON lines, a .jsonl file: file, label, prediction, probability and loss, or the measures of a denoised picture; `-`: CSV to standard output
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     /// Print JSON

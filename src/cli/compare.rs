@@ -5,11 +5,14 @@ use serde_json::{Map, Value, json};
 use super::args::TableFormatArg;
 use super::print;
 use super::report_args::CompareArgs;
-use crate::comparison::{PairedDifference, RunComparison, SeedPair, setting_in_words, settings_in_words};
+use crate::atomic;
+use crate::comparison::{PairedDifference, RunComparison, SeedPair, settings_in_words};
 use crate::error::Error;
+use crate::numbers::setting;
 use crate::report::write_comparison;
 
 pub(super) fn compare(args: &CompareArgs) -> Result<(), Error> {
+    print::reserve("--html", args.html.as_deref(), args.json)?;
     let compared = RunComparison::new(&args.runs)?;
     compared.warnings.iter().for_each(print::warning);
     if args.json {
@@ -22,7 +25,9 @@ pub(super) fn compare(args: &CompareArgs) -> Result<(), Error> {
     if args.json {
         print::json(&json!({ "kind": "page", "page": file.display().to_string() }))
     } else {
-        print::note(format_args!("page: {}", file.display()));
+        if !atomic::is_dash(file) {
+            print::note(format_args!("page: {}", file.display()));
+        }
         Ok(())
     }
 }
@@ -42,13 +47,15 @@ fn tables(compared: &RunComparison, format: TableFormatArg) -> Result<Vec<String
         tables.push(format.table(&header, compared.runs.iter().enumerate().map(line).collect())?);
     } else {
         let header = |first: &'static str| std::iter::once(first).chain(labels.iter().copied()).collect::<Vec<_>>();
-        if !settings.is_empty() {
+        if settings.is_empty() {
+            print::note("all settings are the same");
+        } else {
             tables.push(format.table(&header("setting"), settings)?);
         }
         tables.push(format.table(&header("figure"), figures)?);
     }
     if !compared.differences.is_empty() {
-        let header = ["settings", "minus", "figure", "pairs", "mean difference", "± standard error"];
+        let header = ["compared runs", "minus reference runs", "figure", "pairs", "mean difference", "± standard error"];
         tables.push(format.table(&header, compared.differences.iter().map(|found| difference(compared, found, format)).collect())?);
     }
     Ok(tables)
@@ -56,17 +63,17 @@ fn tables(compared: &RunComparison, format: TableFormatArg) -> Result<Vec<String
 
 /// A row for each setting that differs.
 fn settings(compared: &RunComparison, format: TableFormatArg) -> Vec<Vec<String>> {
-    let value = |value: &Option<toml::Value>| value.as_ref().map_or_else(|| format.missing().to_owned(), setting_in_words);
+    let value = |value: &Option<toml::Value>| value.as_ref().map_or_else(|| format.missing().to_owned(), setting);
     compared.settings.iter().map(|(key, values)| std::iter::once(key.clone()).chain(values.iter().map(value)).collect()).collect()
 }
 
 /// A row for each figure.
 fn figures(compared: &RunComparison, format: TableFormatArg) -> Vec<Vec<String>> {
-    let status =
-        compared.runs.iter().map(|run| if format.is_exact() { run.status.name().to_owned() } else { run.status.name().replace('_', " ") });
+    let status = compared.runs.iter().map(|run| if format.is_exact() { run.status.name().to_owned() } else { run.status.shown() });
     let mut rows = vec![std::iter::once("status".to_owned()).chain(status).collect()];
     for figure in &compared.figures {
-        let shown = |value: f64| if format.is_exact() { value.to_string() } else { figure.unit.shown(value) };
+        let all = || figure.values.iter().flatten().copied();
+        let shown = |value: f64| if format.is_exact() { value.to_string() } else { figure.unit.shown(value, all()) };
         let title = if format.is_exact() { &figure.key } else { &figure.title };
         let values = figure.values.iter().map(|value| value.map_or_else(|| format.missing().to_owned(), shown));
         rows.push(std::iter::once(title.clone()).chain(values).collect());
@@ -79,9 +86,10 @@ const LONGEST: usize = 40;
 
 fn difference(compared: &RunComparison, found: &PairedDifference, format: TableFormatArg) -> Vec<String> {
     let is_exact = format.is_exact();
-    let error = found
-        .standard_error
-        .map(|error| if is_exact { error.to_string() } else { found.unit.difference(error).trim_start_matches('+').to_owned() });
+    let (mean, error) = match found.standard_error {
+        error if is_exact => (found.mean.to_string(), error.map(|error| error.to_string())),
+        error => found.unit.difference(found.mean, error),
+    };
     let [settings, reference] = [&found.settings, &found.reference].map(settings_in_words);
     let is_long = !is_exact && [&settings, &reference].into_iter().any(|words| words.chars().count() > LONGEST);
     let labels = |of: fn(&SeedPair) -> usize| {
@@ -94,7 +102,7 @@ fn difference(compared: &RunComparison, found: &PairedDifference, format: TableF
         reference,
         if is_exact { found.figure.clone() } else { found.title.clone() },
         found.pairs.len().to_string(),
-        if is_exact { found.mean.to_string() } else { found.unit.difference(found.mean) },
+        mean,
         error.unwrap_or_else(|| format.missing().to_owned()),
     ]
 }

@@ -20,6 +20,7 @@ use crate::trained::{LoadOptions, Trained};
 const LISTED_CLASSES: usize = 20;
 
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
+    print::reserve("--predictions", args.predictions.as_deref(), args.json)?;
     let trained = open(&args.model, args.data_dir.as_deref())?;
     if let (Some(run), Some(path)) = (trained.run(), &args.predictions) {
         run.folder.refuse_own(path)?;

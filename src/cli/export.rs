@@ -17,6 +17,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     if let Some(to) = args.to {
         return export_run(args, to);
     }
+    print::reserve("--output", args.output.as_deref(), args.json)?;
     let format = format(args)?;
     let trained = open(&args.model, None)?;
     let source = &args.model.model;
@@ -46,7 +47,7 @@ fn report(trained: &Trained, path: &Path, json: bool) -> Result<(), Error> {
         return print::json(&json!({ "output": path.display().to_string(), "epoch": epoch, "step": step }));
     }
     let weights = state.map_or(String::new(), |state| format!(" (weights after epoch {}, step {})", state.epoch, state.step));
-    let line = format!("wrote {}{weights}", path.display());
+    let line = format!("{}{weights}", print::written(path));
     // A pipe or terminal may be standard output.
     if atomic::is_special(path) {
         print::note(line);

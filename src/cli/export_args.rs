@@ -16,7 +16,7 @@ pub(super) struct ExportArgs {
     /// Export what a run measured for other programs, in place of its network
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["format", "checkpoint", "backend"])]
     pub to: Option<TrackerArg>,
-    /// The file to write, with the extension of the format, .safetensors or .bpk [default: `model` in the run folder]; with `--to csv`, any file [default: `metrics.csv` in the run folder]
+    /// The file to write, with the extension of the format, .safetensors or .bpk [default: `model` in the run folder]; with `--to csv`, any file [default: `metrics.csv` in the run folder]; `-`: standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The address of the MLflow server, such as `http://localhost:5000` [default: `$MLFLOW_TRACKING_URI`]

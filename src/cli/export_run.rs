@@ -27,6 +27,7 @@ pub(super) fn export_run(args: &ExportArgs, to: TrackerArg) -> Result<(), Error>
     if to != TrackerArg::Csv && args.output.is_some() {
         return Err(Error::Usage("`--output` is for files of networks and for `--to csv`; leave it out".to_owned()));
     }
+    print::reserve("--output", args.output.as_deref(), args.json)?;
     match to {
         TrackerArg::Csv => to_csv(args),
         TrackerArg::Tensorboard => to_tensorboard(run, args.json),
@@ -60,7 +61,7 @@ fn written(path: &Path, json: bool) -> Result<(), Error> {
     if json {
         return print::json(&json!({ "output": path.display().to_string() }));
     }
-    let line = format!("wrote {}", path.display());
+    let line = print::written(path);
     // A pipe or terminal may be standard output.
     if atomic::is_special(path) {
         print::note(line);

@@ -18,7 +18,9 @@ const FEW: usize = 5_000;
 
 pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
     let path = &args.output;
-    if path.exists() {
+    print::reserve("--output", Some(path), false)?;
+    let is_file = !atomic::is_dash(path);
+    if is_file && path.exists() {
         return Err(Error::Usage(format!("`{}` exists already; remove it, or choose another file with `--output`", path.display())));
     }
     let text = match &args.images {
@@ -29,8 +31,11 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
             own_images(dir, &survey)?
         }
     };
-    let text = text.replace("FILE", &path.display().to_string());
-    atomic::write(path, text.as_bytes())?;
+    let name = if is_file { path.display().to_string() } else { "experiment.toml".to_owned() };
+    atomic::write(path, text.replace("FILE", &name).as_bytes())?;
+    if !is_file {
+        return Ok(());
+    }
     print::out(format_args!("wrote {0}; next: regulus check {0}, regulus train {0}", path.display()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,17 +10,56 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
+use crate::atomic;
 use crate::error::{Error, WriteError};
 
 /// The progress bar on the terminal.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// Lines for standard error that wait until the screen of `--tui` is left. `None`: they are printed at once.
 static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+/// Whether results go to standard error, because a file goes to standard output.
+static HAS_FILE: AtomicBool = AtomicBool::new(false);
 /// Whether the reader of standard output has closed it.
 static READER_GONE: AtomicBool = AtomicBool::new(false);
 
+/// Reserves standard output for a file if `output` is `-`: results and messages then go to standard error.
+///
+/// # Errors
+///
+/// When `json` goes to standard output, too.
+pub(super) fn reserve(option: &str, output: Option<&Path>, json: bool) -> Result<(), Error> {
+    if !output.is_some_and(atomic::is_dash) {
+        return Ok(());
+    }
+    if json {
+        let problem = format!("`{option} -` and `--json` both write to standard output; leave one out, or name a file");
+        return Err(Error::Usage(problem));
+    }
+    HAS_FILE.store(true, Ordering::Relaxed);
+    atomic::set_standard_output(file);
+    Ok(())
+}
+
+/// Writes a file to standard output. A closed one is not an error.
+fn file(bytes: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What was written, in words.
+pub(super) fn written(output: &Path) -> String {
+    if atomic::is_dash(output) { "wrote to standard output".to_owned() } else { format!("wrote {}", output.display()) }
+}
+
 /// Prints a line of results. A closed standard output is not an error.
 pub(super) fn out(line: impl Display) -> Result<(), Error> {
+    if HAS_FILE.load(Ordering::Relaxed) {
+        note(line);
+        return Ok(());
+    }
     // In one piece, so that a signal leaves no incomplete line.
     let line = format!("{line}\n");
     let write = || {

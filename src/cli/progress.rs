@@ -104,8 +104,9 @@ impl ProgressReporter {
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
         let Progress { epoch, epochs, step, steps, data_loss, penalty, images_per_second } = *progress;
-        let loss = format!("loss {}", loss(data_loss));
-        let others = [format!("penalty {penalty:.2e}"), format!("{} images/s", rounded(images_per_second))];
+        let [loss, penalty] = [data_loss, penalty].map(loss);
+        let loss = format!("loss {loss}");
+        let others = [format!("penalty {penalty}"), format!("{} images/s", rounded(images_per_second))];
         match &self.output {
             Output::Bar(bar) => {
                 bar.set_length(steps);
@@ -142,11 +143,11 @@ impl ProgressReporter {
         }
         let Some(train) = rows.first() else { return Ok(()) };
         let mut line = format!(
-            "epoch {}/{}: train {}, penalty {:.2e}{}",
+            "epoch {}/{}: train {}, penalty {}{}",
             train.epoch,
             self.epochs,
             measures(train),
-            train.penalty,
+            loss(train.penalty),
             self.lambdas(train)
         );
         for row in &rows[1..] {

@@ -6,14 +6,19 @@ use serde_json::json;
 
 use super::print;
 use super::report_args::ReportArgs;
+use crate::atomic;
 use crate::error::Error;
 use crate::report::write;
 
 pub(super) fn report(args: &ReportArgs) -> Result<(), Error> {
+    print::reserve("--output", args.output.as_deref(), args.json)?;
+    if args.open && args.output.as_deref().is_some_and(atomic::is_dash) {
+        return Err(Error::Usage("`--open` needs a file, but `--output -` is standard output; leave one out".to_owned()));
+    }
     let path = write(&args.folder, args.output.as_deref())?;
     if args.json {
         print::json(&json!({ "report": path.display().to_string() }))?;
-    } else {
+    } else if !atomic::is_dash(&path) {
         print::out(path.display())?;
     }
     if args.open { open_in_browser(&path) } else { Ok(()) }

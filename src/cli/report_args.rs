@@ -25,7 +25,7 @@ pub(super) struct ReportArgs {
     /// A run folder, or the folder of a sweep; also of one that has not ended
     #[arg(value_name = "RUN_OR_SWEEP")]
     pub folder: PathBuf,
-    /// The file to write [default: `report.html` in the folder]
+    /// The file to write [default: `report.html` in the folder]; `-`: standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Open it in the browser
@@ -41,7 +41,7 @@ pub(super) struct RunsArgs {
     /// The folder to look into, at any depth
     #[arg(default_value = "artifacts")]
     pub folder: PathBuf,
-    /// Sort by a column (run, kind, name, status, dataset, penalty, lambda, epochs, split, loss, age), a metric such as `accuracy`, or a key of the config such
+    /// Sort by a column (run, kind, name, status, dataset, penalty, λ or lambda, epochs, split, loss, age), a metric such as `accuracy`, or a key of the config such
     /// as `optimizer.learning_rate`, from the smallest value [default: run]
     #[arg(long, value_name = "COLUMN")]
     pub sort: Option<String>,
@@ -65,7 +65,7 @@ pub(super) struct CompareArgs {
     /// The format of the tables
     #[arg(long, value_enum, default_value_t = TableFormatArg::Text, conflicts_with = "json")]
     pub format: TableFormatArg,
-    /// Also write one HTML file, with the curves of all runs
+    /// Also write one HTML file, with the curves of all runs; `-`: to standard output, and the tables to standard error
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print JSON lines

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::print;
 use super::report_args::RunsArgs;
-use super::runs_table::runs_table;
-use super::table::{counted, one_line};
+use super::runs_table::{runs_table, without_split};
+use super::table::{metric_title, one_line};
 use crate::error::Error;
 use crate::listing::{Kind, Listed, Listing, list};
 
@@ -39,19 +39,19 @@ pub(super) fn runs(args: &RunsArgs) -> Result<(), Error> {
         print::warning(format_args!("`{}` is not whole: {}", one_line(&listed.path.display().to_string()), one_line(problem)));
     }
     if found.is_empty() {
-        let hidden = if all > 0 {
-            format!(" that {} keeps; there are {}", quoted(&args.filter), counted(all as u64, "other"))
-        } else {
-            String::new()
-        };
-        print::note(format_args!("no run or sweep in `{}`{hidden}", args.folder.display()));
+        let (folder, filters) = (args.folder.display(), quoted(&args.filter));
+        print::note(match all {
+            0 => format!("no run or sweep in `{folder}`"),
+            1 => format!("the only run or sweep in `{folder}` does not match {filters}"),
+            _ => format!("none of the {all} runs and sweeps in `{folder}` matches {filters}"),
+        });
         return Ok(());
     }
     print::out(runs_table(&found))
 }
 
 fn quoted(filters: &[String]) -> String {
-    filters.iter().map(|filter| format!("`--filter {filter}`")).collect::<Vec<_>>().join(" with ")
+    filters.iter().map(|filter| format!("`--filter {filter}`")).collect::<Vec<_>>().join(" and ")
 }
 
 /// A value that runs are sorted and filtered by.
@@ -61,7 +61,7 @@ enum Field {
     Word(String),
 }
 
-/// The values of a run for a column, a metric or a key of the config: one for each penalty where there are several.
+/// The values of a run for a column, a metric or a key of the config: one for each penalty where there are several. Columns and metrics also by the titles of the table.
 fn values(listed: &Listed, key: &str) -> Vec<Field> {
     let word = |word: Option<&str>| word.map(|word| Field::Word(word.to_owned())).into_iter().collect();
     let number = |number: Option<f64>| number.map(Field::Number).into_iter().collect();
@@ -73,12 +73,15 @@ fn values(listed: &Listed, key: &str) -> Vec<Field> {
         "dataset" => word(listed.dataset.as_deref()),
         "penalty" if listed.penalties.is_empty() => word(Some("none")),
         "penalty" => listed.penalties.iter().cloned().map(Field::Word).collect(),
-        "lambda" => listed.lambdas.iter().copied().map(Field::Number).collect(),
+        "lambda" | "λ" => listed.lambdas.iter().copied().map(Field::Number).collect(),
         "epochs" => number(listed.epochs.map(|epochs| epochs as f64)),
-        "split" => word(listed.split),
+        "split" => word(listed.split.or_else(|| without_split(listed))),
         "loss" => number(listed.loss()),
         "age" => number(listed.age()),
-        key => match (listed.metrics.get(key), listed.config.as_ref().and_then(|config| config.value(key))) {
+        key => match (
+            listed.metrics.iter().find(|(name, _)| *name == key || metric_title(name) == key).map(|(_, value)| value),
+            listed.config.as_ref().and_then(|config| config.value(key)),
+        ) {
             (Some(value), _) | (None, Some(toml::Value::Float(value))) => number(Some(*value)),
             (None, Some(toml::Value::Integer(whole))) => number(Some(*whole as f64)),
             (None, Some(toml::Value::String(text))) => word(Some(text)),
@@ -90,7 +93,7 @@ fn values(listed: &Listed, key: &str) -> Vec<Field> {
 
 /// Checks that some run has this key.
 fn check_key(key: &str, found: &[Listed]) -> Result<(), Error> {
-    if COLUMNS.contains(&key) || found.is_empty() || found.iter().any(|listed| !values(listed, key).is_empty()) {
+    if COLUMNS.contains(&key) || key == "λ" || found.is_empty() || found.iter().any(|listed| !values(listed, key).is_empty()) {
         return Ok(());
     }
     let metrics: BTreeSet<&str> = found.iter().flat_map(|listed| listed.metrics.keys().map(String::as_str)).collect();
@@ -109,8 +112,13 @@ fn is_kept(listed: &Listed, filter: &str) -> bool {
     let Some((key, wanted)) = filter.split_once('=') else {
         let wanted = filter.to_lowercase();
         let all = ["run", "name", "status", "dataset", "penalty"].into_iter().flat_map(|key| values(listed, key));
-        return all.into_iter().any(|field| matches!(field, Field::Word(word) if word.to_lowercase().contains(&wanted)));
+        let is_in = |word: &str| word.to_lowercase().contains(&wanted);
+        return is_in(&listed.status.shown()) || all.into_iter().any(|field| matches!(field, Field::Word(word) if is_in(&word)));
     };
+    // The name of a status, or as the table shows it.
+    if key == "status" && wanted == listed.status.shown() {
+        return true;
+    }
     values(listed, key).iter().any(|field| match field {
         Field::Word(word) => word == wanted,
         #[expect(clippy::float_cmp, reason = "a number that was written in the config, or copied from `--json`")]

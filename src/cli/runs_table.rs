@@ -6,10 +6,10 @@ use console::measure_text_width;
 
 use super::print;
 use super::summary::short;
-use super::table::{loss, metric_title, metric_value, one_line, table_of_words};
+use super::table::{metric_title, metric_value, one_line, table_of_words};
 use crate::config::Criterion;
 use crate::listing::{FolderStatus, Kind, Listed};
-use crate::numbers::age;
+use crate::numbers::{Losses, age};
 
 /// The widest table.
 const WIDEST: usize = 100;
@@ -76,13 +76,14 @@ fn columns(found: &[Listed]) -> Vec<Column> {
         let cells = found.iter().map(|listed| cell(listed).filter(|text| !text.is_empty()).unwrap_or_else(|| MISSING.to_owned()));
         Column { title: title.to_owned(), cells: cells.collect(), is_of_words }
     };
+    let losses = Losses::of(found.iter().filter_map(Listed::loss));
     let mut columns = vec![
         column("run", true, &|listed| {
             let mark = if listed.kind == Kind::Sweep { " (sweep)" } else { "" };
             Some(format!("{}{mark}", one_line(&listed.path.display().to_string())))
         }),
         column("name", true, &|listed| listed.name.as_deref().map(one_line)),
-        column("status", true, &|listed| Some(listed.status.name().replace('_', " "))),
+        column("status", true, &|listed| Some(listed.status.shown())),
         column("dataset", true, &|listed| listed.dataset.clone()),
         column("penalty", true, &|listed| match listed.penalties.as_slice() {
             [] => (listed.status != FolderStatus::Damaged).then(|| "none".to_owned()),
@@ -91,7 +92,7 @@ fn columns(found: &[Listed]) -> Vec<Column> {
         column("λ", false, &|listed| Some(listed.lambdas.iter().map(|lambda| short(*lambda)).collect::<Vec<_>>().join(", "))),
         column("epochs", false, &|listed| listed.epochs.map(|epochs| epochs.to_string())),
         column("split", false, &|listed| listed.split.map(str::to_owned).or_else(|| Some(without_split(listed)?.to_owned()))),
-        column("loss", false, &|listed| listed.loss().map(loss)),
+        column("loss", false, &|listed| listed.loss().map(|loss| losses.shown(loss))),
     ];
     let metrics: BTreeSet<&String> = found.iter().flat_map(|listed| listed.metrics.keys()).collect();
     for name in metrics {
@@ -102,7 +103,7 @@ fn columns(found: &[Listed]) -> Vec<Column> {
 }
 
 /// What the loss of a sweep is that needs no split.
-fn without_split(listed: &Listed) -> Option<&'static str> {
+pub(super) fn without_split(listed: &Listed) -> Option<&'static str> {
     listed.criterion_value?;
     match listed.criterion? {
         Criterion::ValidationLoss => None,

@@ -3,12 +3,25 @@
 use super::args::TableFormatArg;
 use crate::config::Criterion;
 use crate::error::Error;
-use crate::numbers::{loss, magnitude, metric_title, metric_value, percent, signed};
-use crate::search::{FitState, Plan, Study, TrialSummary, mark, plain_setting};
+use crate::numbers::{magnitude, metric_title, metric_value, percent, setting};
+use crate::search::{FitState, Plan, Study, TrialSummary, digits, mark};
 pub(super) use crate::search::{criterion_title, settings, why};
 
 /// The cell of a trial: rounded for people, or with every digit.
 type Cell<'a> = Box<dyn Fn(&TrialSummary, bool) -> Option<String> + 'a>;
+
+/// The column of standard errors without the correction for training splits that overlap.
+const UNCORRECTED: &str = "± uncorrected";
+
+/// What the column of uncorrected errors is. `None` if the table does not have it.
+pub(super) fn about_errors(study: &Study) -> Option<String> {
+    let about = "± standard error is that of the difference, corrected because the training splits overlap";
+    is_corrected(study).then(|| format!("{about}; {UNCORRECTED} is the usual one, which is too small"))
+}
+
+fn is_corrected(study: &Study) -> bool {
+    study.trials.iter().any(|trial| trial.comparison.is_some_and(|found| found.standard_error != found.naive_standard_error))
+}
 
 /// A column.
 struct Column<'a> {
@@ -31,13 +44,14 @@ pub(super) fn comparison(plan: &Plan, study: &Study, format: TableFormatArg) -> 
 }
 
 fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
-    let number = |title: &str, value: fn(&TrialSummary) -> Option<f64>, short: fn(f64) -> String| Column {
-        title: title.to_owned(),
-        cell: Box::new(move |trial, is_exact| value(trial).map(|value| if is_exact { value.to_string() } else { short(value) })),
-    };
-    let setting = |key: &'a str| Column {
+    fn number<'a>(title: &str, value: fn(&TrialSummary) -> Option<f64>, short: impl Fn(f64) -> String + 'a) -> Column<'a> {
+        let cell =
+            move |trial: &TrialSummary, is_exact: bool| value(trial).map(|value| if is_exact { value.to_string() } else { short(value) });
+        Column { title: title.to_owned(), cell: Box::new(cell) }
+    }
+    let of_key = |key: &'a str| Column {
         title: key.to_owned(),
-        cell: Box::new(move |trial: &TrialSummary, _| plan.setting(trial.trial, key).map(plain_setting)),
+        cell: Box::new(move |trial: &TrialSummary, _| plan.setting(trial.trial, key).map(setting)),
     };
     let metrics = study.trials.iter().find(|trial| !trial.validation.is_empty()).map(|trial| &trial.validation);
     let metric = |name: &'a String| Column {
@@ -47,15 +61,15 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
         }),
     };
     let has = |value: &dyn Fn(&TrialSummary) -> bool| study.trials.iter().any(value);
-    let mut columns: Vec<Column> = plan.space.iter().map(|dimension| setting(&dimension.key)).collect();
-    columns.push(number(criterion_title(study.criterion), |trial| Some(trial.comparison?.mean), loss));
-    columns.push(number("difference", |trial| Some(trial.comparison?.difference), signed));
+    let mut columns: Vec<Column> = plan.space.iter().map(|dimension| of_key(&dimension.key)).collect();
+    let [means, differences] = digits(study);
+    columns.push(number(criterion_title(study.criterion), |trial| Some(trial.comparison?.mean), move |value| means.shown(value)));
+    columns.push(number("difference", |trial| Some(trial.comparison?.difference), move |value| differences.signed(value)));
     if has(&|trial| trial.comparison.is_some_and(|found| found.standard_error.is_some())) {
-        columns.push(number("± standard error", |trial| trial.comparison?.standard_error, loss));
+        columns.push(number("± standard error", |trial| trial.comparison?.standard_error, move |value| differences.shown(value)));
     }
-    let is_corrected = |trial: &TrialSummary| trial.comparison.is_some_and(|found| found.standard_error != found.naive_standard_error);
-    if has(&is_corrected) {
-        columns.push(number("naive", |trial| trial.comparison?.naive_standard_error, loss));
+    if is_corrected(study) {
+        columns.push(number(UNCORRECTED, |trial| trial.comparison?.naive_standard_error, move |value| differences.shown(value)));
     }
     columns.extend(metrics.into_iter().flat_map(|metrics| metrics.keys()).map(metric));
     columns.push(number("‖w‖²", |trial| trial.weight_norm_squared, magnitude));

@@ -8,6 +8,7 @@ use super::print;
 use super::table::{counted, duration, grouped, loss, metric_title, metric_value, percent, rounded, table};
 use crate::config::CheckpointKind;
 use crate::error::Error;
+use crate::numbers::magnitude;
 pub(super) use crate::numbers::short;
 use crate::run::RunFolder;
 use crate::session::{EndedBy, Measured, SplitSummary, Status, Summary};
@@ -46,7 +47,7 @@ fn print_one(summary: &Summary, labels: &[String]) -> Result<(), Error> {
         let zeros = zeros.map_or(String::new(), |zeros| format!(", {} of the weights 0", percent(zeros)));
         let lambdas: Vec<String> =
             summary.lambdas.iter().zip(labels).map(|(lambda, label)| format!(", λ {} ({label})", short(*lambda))).collect();
-        print::out(format_args!("\npenalty {penalty:.4e}, ‖w‖² {norm:.3}{zeros}{}", lambdas.concat()))?;
+        print::out(format_args!("\npenalty {}, ‖w‖² {}{zeros}{}", loss(penalty), magnitude(norm), lambdas.concat()))?;
     }
     Ok(())
 }
@@ -74,8 +75,8 @@ fn print_both(best: &Measured, last: &Measured, kept: Option<CheckpointKind>, la
     };
     let mut rows: Vec<Vec<String>> = split_rows.collect();
     rows.push(row("epoch", &|measured| grouped(measured.epoch)));
-    rows.push(row("penalty", &|measured| format!("{:.4e}", measured.penalty)));
-    rows.push(row("‖w‖²", &|measured| format!("{:.3}", measured.weight_norm_squared)));
+    rows.push(row("penalty", &|measured| loss(measured.penalty)));
+    rows.push(row("‖w‖²", &|measured| magnitude(measured.weight_norm_squared)));
     for (index, label) in labels.iter().enumerate() {
         rows.push(row(&format!("λ ({label})"), &|measured| measured.lambdas.get(index).copied().map_or_else(String::new, short)));
     }

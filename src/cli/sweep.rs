@@ -13,7 +13,7 @@ use super::progress::ProgressReporter;
 use super::report::{open_in_browser, write_at_end};
 use super::report_args::FileArgs;
 use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
-use super::study::{comparison, criterion_title, settings, why};
+use super::study::{about_errors, comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
 use super::sweep_cluster;
 use super::table::{counted, duration, grouped, loss, metrics_listed, percent};
@@ -135,6 +135,7 @@ fn finish(search: &Search, mut study: Study, stop: &Arc<AtomicBool>, output: Out
     let json = output.json;
     if !json {
         print::out(comparison(search.plan(), &study, output.format)?)?;
+        about_errors(&study).iter().for_each(print::note);
     }
     let Some(chosen) = study.chosen else {
         if json {

@@ -110,7 +110,7 @@ pub(super) struct KubernetesArgs {
     /// An environment variable, such as `REGULUS_DATA=/data`; can be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
-    /// The file to write [default: `kubernetes.json` in the folder of the sweep]
+    /// The file to write [default: `kubernetes.json` in the folder of the sweep]; `-`: standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print JSON

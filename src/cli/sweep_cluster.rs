@@ -183,6 +183,7 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
 }
 
 fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
+    print::reserve("--output", args.output.as_deref(), args.json)?;
     let (folder, plan) = open(&args.sweep)?;
     let (trainings, sweep) = (plan.fits().len(), absolute(&args.sweep));
     let job = KubernetesJob {
@@ -211,7 +212,9 @@ fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
             dir.display()
         ));
     }
-    print::out(path.display())?;
+    if !atomic::is_dash(&path) {
+        print::out(path.display())?;
+    }
     print::note(format_args!(
         "start it with `kubectl apply -f {}`; when it has ended: `regulus sweep collect {}`",
         path.display(),

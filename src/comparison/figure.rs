@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ComparedRun;
-use crate::numbers::{duration, grouped, loss, magnitude, metric_difference, metric_title, metric_value, percent, rounded, short, signed};
+use crate::numbers::{Losses, duration, grouped, magnitude, metric_difference, metric_title, metric_value, percent, rounded, short};
 use crate::session::{SplitSummary, Summary};
 
 /// A final figure of each run.
@@ -41,11 +41,11 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// A value for people.
+    /// A value for people, with the decimals that make it comparable with `others`, which are beside it.
     #[must_use]
-    pub fn shown(&self, value: f64) -> String {
+    pub fn shown(&self, value: f64, others: impl IntoIterator<Item = f64>) -> String {
         match self {
-            Self::Loss => loss(value),
+            Self::Loss => Losses::of(others.into_iter().chain([value])).shown(value),
             Self::Metric(name) => metric_value(name, value),
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a whole number")]
             Self::Count => grouped(value as u64),
@@ -57,14 +57,15 @@ impl Unit {
         }
     }
 
-    /// A difference of two values with its sign, for people.
+    /// A mean difference with its sign and its standard error without, for people.
     #[must_use]
-    pub fn difference(&self, value: f64) -> String {
-        match self {
+    pub fn difference(&self, mean: f64, error: Option<f64>) -> (String, Option<String>) {
+        let digits = Losses::of(error.into_iter().chain([mean]));
+        let shown = |value: f64| match self {
             Self::Metric(name) => metric_difference(name, value),
-            Self::Loss if value == 0.0 || value.abs() >= 1e-4 => format!("{value:+.4}"),
-            _ => signed(value),
-        }
+            _ => digits.signed(value),
+        };
+        (shown(mean), error.map(|error| shown(error).trim_start_matches('+').to_owned()))
     }
 }
 

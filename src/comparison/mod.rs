@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::numbers::setting;
 use crate::run::RunError;
-use crate::search::plain_setting;
 
 use pairs::Paired;
 
@@ -96,31 +96,14 @@ fn differing(runs: &[ComparedRun]) -> Vec<(String, Vec<Option<toml::Value>>)> {
 /// Settings as text, such as `penalty.0.lambda=0.1`.
 #[must_use]
 pub fn settings_in_words(settings: &BTreeMap<String, Option<toml::Value>>) -> String {
-    let value = |value: &Option<toml::Value>| value.as_ref().map_or_else(|| "not set".to_owned(), setting_in_words);
+    let value = |value: &Option<toml::Value>| value.as_ref().map_or_else(|| "not set".to_owned(), setting);
     let all: Vec<String> = settings.iter().map(|(key, of_key)| format!("{key}={}", value(of_key))).collect();
     all.join(" ")
-}
-
-/// A setting with every digit: very large and small numbers with an exponent, words without quotes.
-#[must_use]
-pub fn setting_in_words(value: &toml::Value) -> String {
-    match value.as_float() {
-        Some(number) if number != 0.0 && !(1e-4..1e15).contains(&number.abs()) => format!("{number:e}"),
-        Some(number) => number.to_string(),
-        None => plain_setting(value),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_have_every_digit() {
-        let numbers = [0.0, 20.0, 0.300_01, 1e30, -1e-7].map(|number| setting_in_words(&number.into()));
-        assert_eq!(numbers, ["0", "20", "0.30001", "1e30", "-1e-7"]);
-        assert_eq!([setting_in_words(&"sgd".into()), setting_in_words(&vec![4, 6].into())], ["sgd", "[4, 6]"]);
-    }
 
     #[test]
     fn labels_are_the_shortest_ends_that_differ() {

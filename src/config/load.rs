@@ -9,7 +9,7 @@ use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set_text};
 use super::{
-    Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Normalization, PenaltyKind, Source, Sweep, key_paths,
+    Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Normalization, PenaltyKind, Source, Sweep, key_paths, notation,
 };
 
 impl Experiment {
@@ -68,7 +68,8 @@ impl Experiment {
     /// The experiment as TOML with all defaults. [`Experiment::load`] reads it back unchanged.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"))
+        let text = toml::to_string(self).unwrap_or_else(|error| unreachable!("a checked experiment can be written as TOML: {error}"));
+        notation::in_toml(&text)
     }
 
     pub(super) fn resolve(mut self) -> Result<Self, ConfigError> {

@@ -43,13 +43,27 @@ pub fn reference_in_markdown() -> String {
         };
         let _ = write!(text, "\n{heading}\n\n");
         if !introduction.is_empty() {
-            let _ = write!(text, "{}\n\n", format!("{introduction} {see}").trim_end());
+            let between = if introduction.chars().count() + see.chars().count() < 150 { ' ' } else { '\n' };
+            let _ = write!(text, "{}\n\n", format!("{introduction}{between}{see}").trim_end());
         }
         let kinds = tag.as_ref().map_or(String::new(), |tag| format!(" {tag}s |"));
         let _ = writeln!(text, "| key | default | values |{kinds} meaning |\n|---|---|---|{}---|", if tag.is_some() { "---|" } else { "" });
         keys.iter().for_each(|key| text.push_str(&row(path, tag.as_deref(), key)));
     }
-    text
+    with_links(&text)
+}
+
+/// A text with a link for each number of arXiv, as in the rest of the manual.
+fn with_links(text: &str) -> String {
+    const NAME: &str = "arXiv ";
+    let mut parts = text.split(NAME);
+    let mut linked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len()));
+        let (number, end) = number.strip_suffix('.').map_or((number, ""), |number| (number, "."));
+        let _ = write!(linked, "[{NAME}{number}](https://arxiv.org/abs/{number}){end}{rest}");
+    }
+    linked
 }
 
 fn row(path: &str, tag: Option<&str>, key: &Key) -> String {

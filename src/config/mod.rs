@@ -20,6 +20,7 @@ mod markdown;
 mod model;
 mod model_graph;
 mod model_kind;
+pub(crate) mod notation;
 pub mod number;
 mod optimizer;
 mod overrides;

@@ -11,7 +11,7 @@ use super::file::text_of;
 use super::key_paths::paths_in;
 use super::load::{check_sections, of_added_penalty, read};
 use super::overrides::{SetArgument, put_value, set, unset};
-use super::{ConfigError, Experiment, Sweep};
+use super::{ConfigError, Experiment, Sweep, notation};
 
 /// The section `[sweep]` by itself.
 #[derive(Deserialize)]
@@ -177,7 +177,7 @@ impl ConfigTable {
     /// The table as TOML.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        self.table.to_string()
+        notation::in_toml(&self.table.to_string())
     }
 }
 

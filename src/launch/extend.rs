@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
+use crate::numbers::short;
 use crate::run::{Extension, Manifest, RunError, RunFolder};
 use crate::schedule::{RunLength, ScheduledValue};
 use crate::session::Session;
@@ -97,9 +98,4 @@ impl Extending {
         manifest.extended.push(Extension { from_epoch, to_epoch, when: clock::now(), config_sha256 });
         Ok(folder.extend(&experiment, manifest)?)
     }
-}
-
-/// A rate or λ with few digits.
-fn short(number: f64) -> String {
-    if number == 0.0 { "0".to_owned() } else { format!("{number:.3e}") }
 }

@@ -160,6 +160,7 @@ impl Listed {
         self.status = match has_ended {
             true => FolderStatus::Completed,
             false if SweepFolder::is_in_use(&self.path) => FolderStatus::Running,
+            false if !folder.has_begun() => FolderStatus::Planned,
             // What has ended is saved, however it was stopped.
             false => FolderStatus::Interrupted,
         };

@@ -20,6 +20,8 @@ pub enum FolderStatus {
     Running,
     /// It has not ended and no process trains in it: it was cut off, and can be resumed.
     CutOff,
+    /// A sweep that was planned, without a training that has begun.
+    Planned,
     /// A file is missing or damaged.
     Damaged,
 }
@@ -35,8 +37,15 @@ impl FolderStatus {
             Self::Diverged => "diverged",
             Self::Running => "running",
             Self::CutOff => "cut_off",
+            Self::Planned => "planned",
             Self::Damaged => "damaged",
         }
+    }
+
+    /// The status for people.
+    #[must_use]
+    pub fn shown(self) -> String {
+        self.name().replace('_', " ")
     }
 
     /// The status of a run by its summary. `is_in_use`: whether a process trains in its folder.

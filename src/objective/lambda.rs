@@ -6,6 +6,7 @@ use burn::optim::GradientsParams;
 
 use super::cpr::{Bound, BoundSettings, Bounds, SteppedParameter};
 use super::evidence_update::LambdaUpdate;
+use crate::config::notation::exact;
 use crate::config::{Lambda, Schedule, Structure};
 use crate::network::Network;
 use crate::schedule::{RunLength, ScheduledValue};
@@ -69,6 +70,7 @@ impl Rule {
 
     /// The rule in words, for a λ that is or begins with `base`.
     pub(super) fn described(&self, base: f64) -> String {
+        let base = exact(base);
         match self {
             Self::Scheduled(value) if *value.schedule() == Schedule::default() => format!("λ = {base}"),
             Self::Scheduled(_) => format!("λ = {base} before its schedule"),

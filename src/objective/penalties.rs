@@ -13,6 +13,7 @@ use super::origin::Origin;
 use super::proximal::ProximalUpdate;
 use super::term::Term;
 use crate::backend::fused::Norm;
+use crate::config::notation::exact;
 use crate::config::{Decay, Schedule};
 use crate::network::Network;
 use crate::schedule::RunLength;
@@ -105,9 +106,9 @@ impl Penalties {
     pub fn in_words(&self, lambdas: &[f64]) -> String {
         match lambdas {
             [] => "none".to_owned(),
-            [lambda] => lambda.to_string(),
+            [lambda] => exact(*lambda),
             _ => {
-                let each = lambdas.iter().zip(self.labels()).map(|(lambda, label)| format!("{lambda} ({label})"));
+                let each = lambdas.iter().zip(self.labels()).map(|(lambda, label)| format!("{} ({label})", exact(*lambda)));
                 each.collect::<Vec<_>>().join(", ")
             }
         }

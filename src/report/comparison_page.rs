@@ -6,13 +6,15 @@ use regulus_model::Task;
 use super::curves::{loss_unit, over_epochs, penalty_axis};
 use super::page::{details, figures, number, page, section, table, text, warning};
 use super::plot::{COLOURS, Series, SeriesStyle};
-use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, setting_in_words, settings_in_words};
+use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, settings_in_words};
 use crate::metrics::Metrics;
-use crate::numbers::metric_title;
+use crate::numbers::{metric_title, setting};
 use crate::train::{Row, Split};
 
 /// The largest number of runs with a style of their own.
 const STYLES: usize = 2 * COLOURS;
+/// The largest number of runs that an entry of a legend names.
+const NAMED: usize = 4;
 
 /// The page of a comparison.
 pub(super) fn comparison_page(compared: &RunComparison) -> Markup {
@@ -39,10 +41,11 @@ fn header(compared: &RunComparison, first: &str) -> Vec<String> {
 
 fn final_figures(compared: &RunComparison) -> Markup {
     let cell = |figure: &Figure, run: usize| {
-        figure.values[run]
-            .map_or_else(|| text("–"), |value| number(&format!("runs.{run}.{}", figure.key), value, &figure.unit.shown(value)))
+        let all = || figure.values.iter().flatten().copied();
+        let shown = |value: f64| number(&format!("runs.{run}.{}", figure.key), value, &figure.unit.shown(value, all()));
+        figure.values[run].map_or_else(|| text("–"), shown)
     };
-    let status = std::iter::once(text("status")).chain(compared.runs.iter().map(|run| text(run.status.name().replace('_', " "))));
+    let status = std::iter::once(text("status")).chain(compared.runs.iter().map(|run| text(run.status.shown())));
     let rows = compared
         .figures
         .iter()
@@ -55,7 +58,7 @@ fn settings(compared: &RunComparison) -> Markup {
     if compared.settings.is_empty() {
         return html! { p { "All settings are the same." } };
     }
-    let value = |value: &Option<toml::Value>| text(value.as_ref().map_or_else(|| "–".to_owned(), setting_in_words));
+    let value = |value: &Option<toml::Value>| text(value.as_ref().map_or_else(|| "–".to_owned(), setting));
     let rows = compared.settings.iter().map(|(key, values)| std::iter::once(text(key)).chain(values.iter().map(value)).collect());
     table("Keys of the configs with every default; all others are the same", 1, &header(compared, "key"), rows)
 }
@@ -64,17 +67,17 @@ fn differences(compared: &RunComparison) -> Markup {
     let Some(first) = compared.differences.first() else {
         return html! { p class="note" { "No two runs of the same seed have other settings and final figures." } };
     };
-    let header = ["settings", "figure", "pairs", "mean difference", "± standard error"].map(str::to_owned);
+    let header = ["compared runs", "figure", "pairs", "mean difference", "± standard error"].map(str::to_owned);
     let row = |(index, found): (usize, &PairedDifference)| {
         let key = |name: &str| format!("differences.{index}.{name}");
-        let error = found
-            .standard_error
-            .map_or_else(|| text("–"), |error| number(&key("standard_error"), error, found.unit.difference(error).trim_start_matches('+')));
+        let (mean, error) = found.unit.difference(found.mean, found.standard_error);
+        let error =
+            found.standard_error.zip(error).map_or_else(|| text("–"), |(value, shown)| number(&key("standard_error"), value, &shown));
         vec![
             text(settings_in_words(&found.settings)),
             text(&found.title),
             text(found.pairs.len().to_string()),
-            number(&key("mean"), found.mean, &found.unit.difference(found.mean)),
+            number(&key("mean"), found.mean, &mean),
             error,
         ]
     };
@@ -82,7 +85,7 @@ fn differences(compared: &RunComparison) -> Markup {
     let reference =
         if is_same_reference { settings_in_words(&first.reference) } else { format!("the settings of {}", compared.runs[0].label) };
     html! {
-        (table(&format!("Runs minus those of the same seed with {reference}"), 2, &header, compared.differences.iter().enumerate().map(row)))
+        (table(&format!("Compared runs minus those of the same seed with {reference}"), 2, &header, compared.differences.iter().enumerate().map(row)))
         p class="note" { "A difference well beyond twice its standard error is hardly chance. One pair has no standard error." }
     }
 }
@@ -111,8 +114,8 @@ fn curves(compared: &RunComparison) -> Markup {
     html! {
         @if all.is_empty() { p { "No epoch is complete." } }
         (figures(&all))
-        @if has_colour_by_settings(compared) {
-            p class="note" { "Runs of the same settings have the same colour: the first a solid line, those of other seeds dashed ones." }
+        @if has_style_by_settings(compared) {
+            p class="note" { "Runs of the same settings have lines of the same style; they differ in seed, split or fold. Point at a dot to see its run." }
         } @else if compared.runs.len() > STYLES { p class="note" { "There are more runs than lines that can be told apart: the colours repeat after " (STYLES) " runs. Point at a dot to see its run." } }
     }
 }
@@ -135,25 +138,44 @@ fn curve(
         style: style(compared, index),
         points: points(run),
     });
-    Some(over_epochs(title, axis, may_be_log, series.collect())?.figure())
+    let mut plot = over_epochs(title, axis, may_be_log, series.collect())?;
+    if has_style_by_settings(compared) {
+        plot.legend = legend(compared, |run| !points(run).is_empty());
+    }
+    Some(plot.figure())
 }
 
-/// The style of a run: where settings have several seeds a colour for each setting, dashed but for its first run; else one for each run.
-fn style(compared: &RunComparison, run: usize) -> SeriesStyle {
-    let groups = &compared.groups;
-    let is_first = groups.iter().position(|group| *group == groups[run]) == Some(run);
-    let number = match has_colour_by_settings(compared) {
-        true if is_first => groups[run],
-        true => groups[run] + COLOURS,
-        false => run % STYLES,
+/// An entry for each settings, with the names of their runs. Runs without a curve are left out.
+fn legend(compared: &RunComparison, has_curve: impl Fn(&ComparedRun) -> bool) -> Vec<(SeriesStyle, String)> {
+    let runs_of = |settings: usize| -> Vec<usize> {
+        (0..compared.runs.len()).filter(|run| compared.groups[*run] == settings && has_curve(&compared.runs[*run])).collect()
     };
+    let entry = |runs: Vec<usize>| {
+        let labels: Vec<&str> = runs.iter().map(|run| compared.runs[*run].label.as_str()).collect();
+        let name = match labels.as_slice() {
+            [first, _, .., last] if labels.len() > NAMED => format!("{first} … {last} ({} runs of the same settings)", labels.len()),
+            [_, _, ..] => format!("{} (same settings)", labels.join(", ")),
+            _ => labels.concat(),
+        };
+        (style(compared, runs[0]), name)
+    };
+    (0..settings_of(compared)).map(runs_of).filter(|runs| !runs.is_empty()).map(entry).collect()
+}
+
+/// The style of a run: where settings have several runs one for each settings, else one for each run.
+fn style(compared: &RunComparison, run: usize) -> SeriesStyle {
+    let number = if has_style_by_settings(compared) { compared.groups[run] } else { run % STYLES };
     if number < COLOURS { SeriesStyle::Line(number) } else { SeriesStyle::Dashed(number) }
 }
 
-/// Whether several settings have a colour each, and one of them several runs.
-fn has_colour_by_settings(compared: &RunComparison) -> bool {
-    let settings = compared.groups.iter().max().map_or(0, |last| last + 1);
-    (2..=COLOURS).contains(&settings) && settings < compared.groups.len()
+/// The number of different settings.
+fn settings_of(compared: &RunComparison) -> usize {
+    compared.groups.iter().max().map_or(0, |last| last + 1)
+}
+
+/// Whether there are several settings, and one of them has several runs.
+fn has_style_by_settings(compared: &RunComparison) -> bool {
+    (2..=STYLES).contains(&settings_of(compared)) && settings_of(compared) < compared.groups.len()
 }
 
 fn folders(compared: &RunComparison) -> Markup {

@@ -9,14 +9,14 @@ use super::page::{image, number, text};
 use super::run_files::RunFiles;
 use crate::data::{Picture, Shape};
 use crate::numbers::{loss, metric_value, percent};
-use crate::session::{EvaluatedPicture, EvaluatedSample};
+use crate::session::{EvaluatedPicture, EvaluatedSample, Evaluation};
 
 /// The largest number of filters.
 const FILTERS: usize = 64;
 
 /// A list of samples. `key` names it in the numbers.
 pub(super) fn samples(key: &str, samples: &[EvaluatedSample]) -> Markup {
-    let name = |sample: &EvaluatedSample| sample.file.clone().unwrap_or_else(|| format!("image {} of the split", sample.index));
+    let name = |sample: &EvaluatedSample| sample.file.clone().unwrap_or_else(|| format!("#{}", sample.index));
     html! {
         ul class="images" {
             @for (at, sample) in samples.iter().enumerate() {
@@ -35,6 +35,17 @@ pub(super) fn samples(key: &str, samples: &[EvaluatedSample]) -> Markup {
     }
 }
 
+/// What the names of images without a file are; nothing if all have one.
+pub(super) fn about_indexes(evaluation: &Evaluation) -> Markup {
+    let samples = evaluation.confident_mistakes.iter().chain(&evaluation.highest_losses).map(|sample| &sample.file);
+    let has_indexes = samples.chain(evaluation.pictures.iter().map(|picture| &picture.file)).any(Option::is_none);
+    html! {
+        @if has_indexes {
+            p class="note" { "An image without a file is named by # and its place in the split, counted from 0, as in " code { "regulus evaluate --predictions" } "." }
+        }
+    }
+}
+
 /// Input, output and target of denoised pictures.
 pub(super) fn pictures(pictures: &[EvaluatedPicture]) -> Markup {
     html! {
@@ -44,7 +55,7 @@ pub(super) fn pictures(pictures: &[EvaluatedPicture]) -> Markup {
                     figcaption {
                         "PSNR " (number(&format!("picture.{index}.psnr"), picture.psnr, &metric_value("psnr", picture.psnr)))
                         @if let Some(noisy) = picture.noisy_psnr { ", of the noisy picture " (text(metric_value("psnr", noisy))) }
-                        span class="soft" { " – " (picture.file.clone().unwrap_or_else(|| format!("picture {} of the split", picture.index))) }
+                        span class="soft" { " – " (picture.file.clone().unwrap_or_else(|| format!("#{}", picture.index))) }
                     }
                     div {
                         @for (name, png) in [("input", &picture.input), ("output", &picture.output), ("target", &picture.target)] {

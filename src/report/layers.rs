@@ -8,7 +8,7 @@ use super::page::{details, figures, table, text};
 use super::plot::{Axis, Plot, Series, SeriesStyle};
 use super::run_files::RunFiles;
 use super::scale::Scale;
-use crate::numbers::{grouped, percent};
+use crate::numbers::{grouped, magnitude, percent, short};
 use crate::run::{WeightStatistics, WeightsRow};
 
 /// The largest number of layers with a line or a histogram.
@@ -136,7 +136,7 @@ fn all(run: &RunFiles, moments: &[Moment]) -> Markup {
     let trained = run.manifest.graph.parameters().filter(|parameter| parameter.role.is_trained());
     let rows = trained.map(|parameter| {
         let statistics = |moment: &Moment| moment.row.parameters.get(&parameter.name).cloned();
-        let squares = moments.iter().map(|moment| statistics(moment).map_or(html! {}, |found| text(format!("{:.4}", found.squares))));
+        let squares = moments.iter().map(|moment| statistics(moment).map_or(html! {}, |found| text(magnitude(found.squares))));
         let end = moments.last().and_then(statistics);
         let of_end = |value: &dyn Fn(&WeightStatistics) -> String| end.as_ref().map_or(html! {}, |found| text(value(found)));
         let shape: Vec<String> = parameter.shape.iter().map(ToString::to_string).collect();
@@ -144,8 +144,8 @@ fn all(run: &RunFiles, moments: &[Moment]) -> Markup {
             .into_iter()
             .chain(squares)
             .chain([
-                of_end(&|found| format!("{:.4}", found.min)),
-                of_end(&|found| format!("{:.4}", found.max)),
+                of_end(&|found| short(found.min.into())),
+                of_end(&|found| short(found.max.into())),
                 of_end(&|found| percent(found.zeros)),
             ])
             .collect()

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::page::{number, table, text};
 use super::run_files::RunFiles;
 use crate::config::CheckpointKind;
-use crate::numbers::{grouped, loss, metric_title, metric_value, percent, short};
+use crate::numbers::{Losses, grouped, magnitude, metric_title, metric_value, percent, short};
 use crate::session::{Measured, SplitSummary, Summary};
 use crate::train::{Row, Split};
 
@@ -34,6 +34,7 @@ pub(super) fn checkpoints(summary: &Summary) -> Markup {
         return html! {};
     }
     let metrics: BTreeSet<&String> = all().flat_map(|split| split.metrics.keys()).collect();
+    let losses = losses(summary);
     let header: Vec<String> = ["checkpoint", "split", "samples", "data loss"]
         .map(str::to_owned)
         .into_iter()
@@ -53,12 +54,20 @@ pub(super) fn checkpoints(summary: &Summary) -> Markup {
                 text(title),
                 text(name),
                 text(grouped(split.count)),
-                number(&format!("{key}.data_loss"), split.data_loss, &loss(split.data_loss)),
+                number(&format!("{key}.data_loss"), split.data_loss, &losses.shown(split.data_loss)),
             ];
             Some(own.into_iter().chain(measured).collect::<Vec<_>>())
         })
     });
     table("Measured after training, with the weights of the checkpoint", 2, &header, rows.collect::<Vec<_>>())
+}
+
+/// How the data losses of all checkpoints and splits are written.
+pub(super) fn losses(summary: &Summary) -> Losses {
+    let own = [&summary.train, &summary.validation, &summary.test];
+    let measured = [&summary.best, &summary.last].into_iter().flatten();
+    let all = own.into_iter().chain(measured.flat_map(|measured| [&measured.train, &measured.validation, &measured.test]));
+    Losses::of(all.flatten().map(|split| split.data_loss))
 }
 
 fn titled(key: &str, measured: &Measured, kept: Option<CheckpointKind>) -> String {
@@ -78,11 +87,13 @@ pub(super) fn epochs(run: &RunFiles) -> Markup {
     header.extend(["‖w‖²".to_owned(), "learning rate".to_owned()]);
     header.extend(run.penalties().iter().map(|label| format!("λ ({label})")));
     header.push("weights 0".to_owned());
+    let [losses, penalties] = [|row: &Row| row.data_loss, |row: &Row| row.penalty].map(|value| Losses::of(run.rows.iter().map(value)));
     let row = |row: &Row| {
         let split = if row.split == Split::Train { "train" } else { "validation" };
-        let mut cells = vec![text(row.epoch.to_string()), text(split), text(loss(row.data_loss)), text(loss(row.penalty))];
+        let mut cells =
+            vec![text(row.epoch.to_string()), text(split), text(losses.shown(row.data_loss)), text(penalties.shown(row.penalty))];
         cells.extend(metrics.iter().map(|name| row.metrics.get(*name).map_or_else(|| text("–"), |value| text(metric_value(name, *value)))));
-        cells.extend([text(format!("{:.3}", row.weight_norm_squared)), text(short(row.learning_rate))]);
+        cells.extend([text(magnitude(row.weight_norm_squared)), text(short(row.learning_rate))]);
         cells.extend(
             (0..run.penalties().len()).map(|index| row.lambdas.get(index).map_or_else(|| text("–"), |lambda| text(short(*lambda)))),
         );

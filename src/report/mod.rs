@@ -8,6 +8,7 @@ mod confusion;
 mod curves;
 mod images;
 mod layers;
+mod legend;
 mod measures;
 mod page;
 mod parallel;

@@ -7,7 +7,8 @@ use maud::{Markup, html};
 use super::scale::Scale;
 use super::sweep_figures::short_unit;
 use super::sweep_files::SweepFiles;
-use crate::search::{TrialSummary, criterion_title, plain_setting};
+use crate::numbers::setting;
+use crate::search::{TrialSummary, criterion_title};
 
 /// Height of the axes and margins.
 const HEIGHT: f64 = 220.0;
@@ -53,7 +54,7 @@ pub(super) fn parallel(sweep: &SweepFiles) -> Option<Markup> {
     order.sort_by_key(|trial| (Some(trial.trial) == study.chosen, trial.comparison.is_some_and(|found| found.mean <= quarter)));
     let titles: Vec<&str> = all.iter().map(|axis| axis.title.as_str()).collect();
     let chosen = study.trials.iter().find(|trial| Some(trial.trial) == study.chosen).map(|trial| {
-        let settings: Vec<String> = trial.settings.iter().map(|(key, value)| format!("{key} {}", plain_setting(value))).collect();
+        let settings: Vec<String> = trial.settings.iter().map(|(key, value)| format!("{key} {}", setting(value))).collect();
         format!(" The chosen one has {}.", settings.join(", "))
     });
     let words = format!("{} trials as lines through {}.{}", study.trials.len(), titles.join(", "), chosen.unwrap_or_default());
@@ -114,7 +115,7 @@ fn of_values(title: &str, values: &[Option<&toml::Value>]) -> Coordinate {
         let scale = if high > 8.0 * low { Scale::log(known) } else { Scale::linear(known) };
         return of_scale(title, &scale, &numbers);
     }
-    let words: Vec<Option<String>> = values.iter().map(|value| value.map(plain_setting)).collect();
+    let words: Vec<Option<String>> = values.iter().map(|value| value.map(setting)).collect();
     let mut distinct: Vec<&String> = Vec::new();
     for word in words.iter().flatten() {
         if !distinct.contains(&word) {

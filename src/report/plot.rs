@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use super::scale::{Scale, plain};
+use super::legend::legend;
+use super::scale::Scale;
+use crate::numbers::short;
 
 /// Size and margins in units that are pixels on a screen of 400.
 const WIDTH: f64 = 400.0;
@@ -26,6 +28,8 @@ pub(super) struct Plot {
     pub(super) x: Axis,
     pub(super) y: Axis,
     pub(super) series: Vec<Series>,
+    /// The entries of the legend. Empty: one for each series with a name.
+    pub(super) legend: Vec<(SeriesStyle, String)>,
     /// Ranges along x.
     pub(super) bands: Vec<Band>,
     /// Vertical and horizontal lines.
@@ -87,7 +91,7 @@ pub(super) enum Rule {
 }
 
 impl SeriesStyle {
-    fn colour(self) -> usize {
+    pub(super) fn colour(self) -> usize {
         let (Self::Line(index)
         | Self::Dashed(index)
         | Self::Steps(index)
@@ -103,7 +107,16 @@ impl SeriesStyle {
 impl Plot {
     /// A plot without series.
     pub(super) fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
-        Self { title: title.into(), x, y, series: Vec::new(), bands: Vec::new(), rules: Vec::new(), note: String::new() }
+        Self {
+            title: title.into(),
+            x,
+            y,
+            series: Vec::new(),
+            legend: Vec::new(),
+            bands: Vec::new(),
+            rules: Vec::new(),
+            note: String::new(),
+        }
     }
 
     fn x(&self, value: f64) -> Option<f64> {
@@ -116,7 +129,6 @@ impl Plot {
 
     /// The figure.
     pub(super) fn figure(&self) -> Markup {
-        let named: Vec<&Series> = self.series.iter().filter(|series| !series.name.is_empty()).collect();
         html! {
             figure {
                 figcaption { (self.title) }
@@ -126,12 +138,7 @@ impl Plot {
                     @for series in &self.series { (self.series(series)) }
                     @for rule in &self.rules { (self.rule(rule)) }
                 }
-                @if !named.is_empty() || !self.bands.is_empty() {
-                    ul class="legend" aria-hidden="true" {
-                        @for series in named { li { (swatch(series.style)) (series.name) } }
-                        @for band in &self.bands { li { svg viewBox="0 0 24 10" { rect class="band" width="24" height="10" {} } (band.name) } }
-                    }
-                }
+                (legend(self))
                 @if !self.note.is_empty() { p class="note" { (self.note) } }
             }
         }
@@ -147,7 +154,7 @@ impl Plot {
             let by_value = |one: &&[f64; 2], other: &&[f64; 2]| one[1].total_cmp(&other[1]);
             let (Some(low), Some(high)) = (finite.iter().min_by(by_value), finite.iter().max_by(by_value)) else { continue };
             let name = if series.name.is_empty() { &self.y.title } else { &series.name };
-            let at = |point: &[f64; 2]| format!("{} at {}", rounded(point[1]), rounded(point[0]));
+            let at = |point: &[f64; 2]| format!("{} at {}", short(point[1]), short(point[0]));
             if finite.len() == 1 {
                 let _ = write!(words, " {name}: {}.", at(first));
             } else {
@@ -155,7 +162,7 @@ impl Plot {
             }
         }
         for series in self.series.iter().filter(|series| matches!(series.style, SeriesStyle::Thin(_) | SeriesStyle::Thick(_))) {
-            let range = |ends: &[[f64; 2]]| format!("{} to {} at {}", rounded(ends[0][1]), rounded(ends[1][1]), rounded(ends[0][0]));
+            let range = |ends: &[[f64; 2]]| format!("{} to {} at {}", short(ends[0][1]), short(ends[1][1]), short(ends[0][0]));
             let ranges: Vec<String> = series.points.chunks_exact(2).map(range).collect();
             if !ranges.is_empty() {
                 let _ = write!(words, " {}: {}.", series.name, ranges.join(", "));
@@ -163,12 +170,12 @@ impl Plot {
         }
         for rule in &self.rules {
             if let Rule::X(value, label) = rule {
-                let _ = write!(words, " {label}: {}.", rounded(*value));
+                let _ = write!(words, " {label}: {}.", short(*value));
             }
         }
         for band in &self.bands {
             let range = |ends: &[f64; 2]| {
-                let [from, to] = ends.map(rounded);
+                let [from, to] = ends.map(short);
                 if from == to { format!("at {from}") } else { format!("from {from} to {to}") }
             };
             let _ = write!(words, " {}: {}.", band.name, band.ranges.iter().map(range).collect::<Vec<_>>().join(", "));
@@ -241,6 +248,8 @@ impl Plot {
             Some(other) if other > x => "note end",
             Some(_) => "note",
             None if x + half > WIDTH => "note end",
+            // Else it covers the label of the y axis.
+            None if x - half < LEFT => "note",
             None => "note middle",
         }
     }
@@ -271,7 +280,7 @@ impl Plot {
             @if has_dots {
                 @for (point, place) in series.points.iter().filter(|point| self.x(point[0]).is_some() && self.y(point[1]).is_some()).zip(&placed) {
                     circle class={ (class) " c" (colour) } cx=(self::place(place[0])) cy=(self::place(place[1])) r=(radius) {
-                        title { (series.name) " " (rounded(point[1])) " at " (rounded(point[0])) }
+                        title { (series.name) " " (short(point[1])) " at " (short(point[0])) }
                     }
                 }
             }
@@ -286,23 +295,6 @@ impl Plot {
             let _ = write!(path, "M{} {}H{}V{}H{}Z", place(left), place(bottom), place(right), place(top), place(left));
         }
         path
-    }
-}
-
-/// The line of a series in a legend.
-fn swatch(style: SeriesStyle) -> Markup {
-    let colour = style.colour();
-    html! {
-        svg viewBox="0 0 24 10" {
-            @match style {
-                SeriesStyle::Line(_) | SeriesStyle::Steps(_) | SeriesStyle::Thin(_) => path class={ "line c" (colour) } d="M0 5H24" {},
-                SeriesStyle::Dashed(_) => path class={ "line dashed c" (colour) } d="M0 5H24" {},
-                SeriesStyle::Thick(_) => path class={ "line thick c" (colour) } d="M0 5H24" {},
-                SeriesStyle::Dots(_) => circle class={ "dot c" (colour) } cx="12" cy="5" r="4.5" {},
-                SeriesStyle::Rings(_) => circle class={ "ring c" (colour) } cx="12" cy="5" r="4" {},
-                SeriesStyle::Bars(..) => rect class={ "area c" (colour) } width="24" height="10" {},
-            }
-        }
     }
 }
 
@@ -334,15 +326,6 @@ fn pairs(points: &[[f64; 2]]) -> String {
     points.chunks_exact(2).map(line).collect()
 }
 
-/// A number of a text alternative.
-pub(super) fn rounded(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let text = format!("{value:.3e}");
-    plain(text.parse().unwrap_or(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,6 +351,19 @@ mod tests {
     }
 
     #[test]
+    fn a_label_at_the_y_axis_is_beside_its_line() {
+        let axis = |values: [f64; 2]| Axis { title: String::new(), scale: Scale::linear(values) };
+        let label = |x: f64| {
+            let mut plot = Plot::new("", axis([0.0, 10.0]), axis([0.0, 1.0]));
+            plot.rules.push(Rule::X(x, "chosen".to_owned()));
+            plot.figure().into_string()
+        };
+        // The labels of the y axis end at 48, the axis is at 54 and the figure ends at 400.
+        assert!(label(0.0).contains("<text class=\"note\" x=\"54\" y=\"28\">chosen</text>"), "{}", label(0.0));
+        assert!(label(5.0).contains("<text class=\"note middle\" x=\"215\" y=\"28\">chosen</text>"), "{}", label(5.0));
+    }
+
+    #[test]
     fn names_are_escaped() {
         let axis = || Axis { title: "<a>".to_owned(), scale: Scale::linear([0.0]) };
         let mut plot = Plot::new("<script>", axis(), axis());
@@ -378,10 +374,5 @@ mod tests {
             !figure.contains("<script>") && !figure.contains("<a>") && !figure.contains("<b>") && figure.contains("&lt;script&gt;"),
             "{figure}"
         );
-    }
-
-    #[test]
-    fn numbers_of_text_alternatives_have_four_digits() {
-        assert_eq!([0.0, 0.123_456, 1234.56, 2e-7, 60_000.0].map(rounded), ["0", "0.1235", "1235", "2·10⁻⁷", "60000"]);
     }
 }

@@ -65,8 +65,8 @@ impl RunFiles {
                 None
             }
         };
-        missing.extend(without_weights(&weights, &rows, &manifest));
-        missing.extend(without_evaluation(evaluation.as_ref(), summary.as_ref(), &manifest));
+        missing.extend(without_weights(&weights, &rows, evaluation.is_some()));
+        missing.extend(without_evaluation(evaluation.as_ref(), summary.as_ref(), !weights.is_empty()));
         let name = name_of(&config, path);
         Ok(Self { name, config, manifest, rows, weights, summary, evaluation, kept, missing })
     }
@@ -119,27 +119,30 @@ fn unfinished(summary: Option<&Summary>, rows: &[Row]) -> Option<String> {
     }
 }
 
-fn without_weights(weights: &[WeightsRow], rows: &[Row], manifest: &Manifest) -> Option<String> {
+/// Why a file is missing that only the first versions did not write. `has_other`: the run has another file that they did not write either.
+fn why_missing(has_other: bool) -> &'static str {
+    if has_other { "it was removed" } else { "it was removed, or an earlier version of Regulus trained the run, which did not write it" }
+}
+
+fn without_weights(weights: &[WeightsRow], rows: &[Row], has_later: bool) -> Option<String> {
     let last = rows.last()?.epoch;
     match weights.first() {
-        None => Some(format!(
-            "There is no weights.jsonl: version {} of Regulus did not write it. ‖w‖² by layer and histograms are not shown.",
-            manifest.version
+        None => Some(format!("There is no weights.jsonl: {}. ‖w‖² by layer and histograms are not shown.", why_missing(has_later))),
+        Some(first) if first.epoch > 0 => Some(format!(
+            "weights.jsonl has nothing before epoch {}: {}.",
+            first.epoch, "an earlier version of Regulus trained these epochs, or lines were removed"
         )),
-        Some(first) if first.epoch > 0 => {
-            Some(format!("The weights before epoch {} were not recorded by the version that trained them.", first.epoch))
-        }
         Some(_) if weights.len() as u64 <= last => Some("weights.jsonl lacks some epochs.".to_owned()),
         Some(_) => None,
     }
 }
 
-fn without_evaluation(evaluation: Option<&Evaluation>, summary: Option<&Summary>, manifest: &Manifest) -> Option<String> {
+fn without_evaluation(evaluation: Option<&Evaluation>, summary: Option<&Summary>, has_later: bool) -> Option<String> {
     let has_ended = summary.is_some_and(|summary| matches!(summary.status, Status::Completed | Status::EarlyStopped));
     (has_ended && evaluation.is_none()).then(|| {
         format!(
-            "There is no evaluation.json: version {} of Regulus did not write it. The confusion matrix, calibration and images are not shown; `regulus evaluate` prints the measures.",
-            manifest.version
+            "There is no evaluation.json: {}. The confusion matrix, calibration and images are not shown; `regulus evaluate` prints the measures.",
+            why_missing(has_later)
         )
     })
 }

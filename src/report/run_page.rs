@@ -57,7 +57,7 @@ fn tiles(run: &RunFiles) -> Markup {
             @for (metric, value) in &split.metrics {
                 (tile(&format!("{} ({name})", metric_title(metric)), &number(&format!("{name}.{metric}"), *value, &metric_value(metric, *value))))
             }
-            (tile(&format!("data loss ({name})"), &number(&format!("{name}.data_loss"), split.data_loss, &loss(split.data_loss))))
+            (tile(&format!("data loss ({name})"), &number(&format!("{name}.data_loss"), split.data_loss, &measures::losses(summary).shown(split.data_loss))))
         }
         @if let Some(penalty) = summary.penalty { (tile("penalty", &number("penalty", penalty, &loss(penalty)))) }
         @for (index, (lambda, label)) in summary.lambdas.iter().zip(run.penalties()).enumerate() {
@@ -104,7 +104,7 @@ fn evaluated(run: &RunFiles, evaluation: &Evaluation) -> Markup {
     let introduction =
         html! { p { "The " (evaluation.checkpoint.name()) " checkpoint, epoch " (evaluation.epoch) ", on the " (split) " split." } };
     let Some(measures) = &evaluation.classification else {
-        let content = html! { (introduction) (means(&evaluation.metrics)) (images::pictures(&evaluation.pictures)) };
+        let content = html! { (introduction) (means(&evaluation.metrics)) (images::about_indexes(evaluation)) (images::pictures(&evaluation.pictures)) };
         return section("Pictures", &content);
     };
     let shares = [("balanced_accuracy", "balanced accuracy", measures.balanced_accuracy), ("macro_f1", "macro-F1", measures.macro_f1)];
@@ -122,6 +122,7 @@ fn evaluated(run: &RunFiles, evaluation: &Evaluation) -> Markup {
         (confusion::top(measures, names))
     };
     let samples = html! {
+        (images::about_indexes(evaluation))
         @if !evaluation.confident_mistakes.is_empty() {
             h3 { "Most confident mistakes" }
             (images::samples("confident_mistakes", &evaluation.confident_mistakes))

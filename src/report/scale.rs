@@ -1,5 +1,7 @@
 //! The scale of an axis: where values are, and its ticks.
 
+use crate::numbers::{short, with_exponent};
+
 /// How values are placed along an axis, from 0 at its begin to 1 at its end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scale {
@@ -48,10 +50,10 @@ impl Scale {
         Self { low: (low / step).floor() * step, high: (high / step).ceil() * step, spacing: Spacing::Linear { step } }
     }
 
-    /// A scale of whole numbers, such as epochs, that ends at the values.
+    /// A scale of counts, such as epochs, that ends at the values.
     pub(super) fn whole(values: impl IntoIterator<Item = f64>) -> Self {
         let (low, high) = range(values.into_iter().filter(|value| value.is_finite())).unwrap_or((0.0, 1.0));
-        let (low, high) = if high > low { (low, high) } else { (low - 1.0, high + 1.0) };
+        let (low, high) = if high > low { (low, high) } else { (f64::max(low - 1.0, 0.0), high + 1.0) };
         Self { low, high, spacing: Spacing::Linear { step: round_step((high - low) / TICKS).max(1.0) } }
     }
 
@@ -112,7 +114,12 @@ impl Scale {
         let largest = self.low.abs().max(self.high.abs());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the digits of a step")]
         let decimals = (-step.log10().floor()).max(0.0) as usize;
-        let label = |value: f64| if largest >= 1e5 || decimals > 5 { power(value) } else { format!("{value:.decimals$}") };
+        let label = |value: f64| match value {
+            0.0 => format!("{value:.*}", if (1e-3..1e6).contains(&largest) { decimals } else { 0 }),
+            _ if (1e-3..1e6).contains(&largest) => format!("{value:.decimals$}"),
+            // As many digits as tell one tick from the next.
+            _ => with_exponent(value, digits_before(value, step)),
+        };
         let first = (self.low / step - 1e-9).ceil();
         let values = (0_u32..100).map(|at| (first + f64::from(at)) * step).take_while(|value| *value <= self.high + 1e-9 * step);
         // −0 is 0.
@@ -136,8 +143,15 @@ impl Scale {
             let ticks = Self::between(self.low, self.high).ticks();
             return ticks.into_iter().filter(|tick| tick.value <= self.high * 1.001).collect();
         }
-        inside.into_iter().map(|value| Tick { value, label: plain(value) }).collect()
+        inside.into_iter().map(|value| Tick { value, label: short(value) }).collect()
     }
+}
+
+/// The decimals of a number with an exponent, such that its last digit is that of the step.
+fn digits_before(value: f64, step: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the digits of a tick")]
+    let digits = ((value.abs() * (1.0 + 1e-9)).log10().floor() - step.log10().floor()).clamp(0.0, 6.0) as usize;
+    digits
 }
 
 /// The smallest and the largest value.
@@ -152,36 +166,6 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 fn round_step(step: f64) -> f64 {
     let power = 10_f64.powf(step.log10().floor());
     [1.0, 2.0, 5.0].into_iter().map(|factor| factor * power).find(|round| *round >= step * 0.999).unwrap_or(10.0 * power)
-}
-
-/// A round number, such as `0.05`, `300` or `2·10⁻⁶`.
-pub(super) fn plain(value: f64) -> String {
-    if value == 0.0 || (1e-3..1e5).contains(&value.abs()) {
-        let digits = format!("{value:.5}");
-        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        power(value)
-    }
-}
-
-/// A number with a power of ten.
-fn power(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let text = format!("{value:.1e}");
-    let (factor, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let factor = factor.strip_suffix(".0").unwrap_or(factor);
-    let raised: String = exponent.chars().map(raised).collect();
-    match factor {
-        "1" => format!("10{raised}"),
-        _ => format!("{factor}·10{raised}"),
-    }
-}
-
-fn raised(digit: char) -> char {
-    let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    digit.to_digit(10).map_or('⁻', |digit| digits[digit as usize])
 }
 
 #[cfg(test)]
@@ -199,8 +183,11 @@ mod tests {
         assert_eq!(labels(Scale::linear([0.5])), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(Scale::whole([1.0, 3.0])), ["1", "2", "3"]);
         assert_eq!(labels(Scale::whole([1.0])), ["0", "1", "2"]);
+        assert_eq!(labels(Scale::whole([0.0])), ["0", "1"], "no epoch is below 0");
+        assert_eq!(labels(Scale::linear([0.0, 3e-4])), ["0", "1e-4", "2e-4", "3e-4"]);
+        assert_eq!(labels(Scale::linear([1.02e6, 1.23e6])), ["1e6", "1.05e6", "1.1e6", "1.15e6", "1.2e6", "1.25e6"]);
         assert_eq!(labels(Scale::log([0.01, 100.0, 0.0])), ["0", "0.01", "0.1", "1", "10", "100"]);
-        assert_eq!(labels(Scale::log([2e-6, 3e-6])), ["2·10⁻⁶", "3·10⁻⁶"]);
+        assert_eq!(labels(Scale::log([2e-6, 3e-6])), ["2e-6", "3e-6"]);
         assert_eq!(labels(Scale::log([11.0, 18.0])), ["12", "14", "16", "18"]);
         assert_eq!(labels(Scale::log([0.0, 1.1, 1.8])), ["0", "1.2", "1.4", "1.6", "1.8"]);
         assert_eq!(labels(Scale::linear([])), labels(Scale::between(0.0, 1.0)));

@@ -2,11 +2,12 @@
 
 use maud::Markup;
 
-use super::plot::{Axis, Band, Plot, Rule, Series, SeriesStyle, rounded};
+use super::plot::{Axis, Band, Plot, Rule, Series, SeriesStyle};
 use super::scale::Scale;
 use super::student::t975;
 use super::sweep_files::SweepFiles;
 use crate::config::Criterion;
+use crate::numbers::short;
 use crate::search::{Comparison, FitResult, TrialSummary, UNRELIABLE, criterion_title};
 
 /// A trial at its value of the key.
@@ -242,7 +243,7 @@ fn criteria(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     for (criterion, style, points) in curves {
         let name = criterion_title(criterion);
         let point = points.iter().min_by(|one, other| one[1].total_cmp(&other[1]));
-        lowest.extend(point.map(|point| format!("{} ({name})", rounded(point[0]))));
+        lowest.extend(point.map(|point| format!("{} ({name})", short(point[0]))));
         series.push(Series { name: name.to_owned(), style, points });
     }
     series.push(Series { name: "leave-one-out loss, unreliable".to_owned(), style: SeriesStyle::Dots(5), points: loo(false) });

@@ -5,12 +5,11 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use super::page::{details, figures, number, page, section, text, tile, warning};
-use super::plot::rounded;
 use super::sweep_files::SweepFiles;
 use super::{measures, parallel, sweep_figures};
 use crate::error::Error;
-use crate::numbers::{counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, signed};
-use crate::search::{TrialSummary, criterion_title, mark, plain_setting, settings, why};
+use crate::numbers::{Losses, counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, setting, short};
+use crate::search::{TrialSummary, criterion_title, digits, mark, settings, why};
 
 /// The page of the sweep in `path`.
 ///
@@ -68,7 +67,7 @@ fn trainings(sweep: &SweepFiles) -> String {
 
 /// A setting with few digits.
 fn shown(value: &toml::Value) -> String {
-    value.as_float().map_or_else(|| plain_setting(value), rounded)
+    value.as_float().map_or_else(|| setting(value), short)
 }
 
 fn trials(sweep: &SweepFiles) -> Markup {
@@ -84,6 +83,7 @@ fn trials(sweep: &SweepFiles) -> Markup {
     let cell = |trial: &TrialSummary, name: &str, value: Option<f64>, shown: &dyn Fn(f64) -> String| {
         value.map_or_else(|| text("–"), |value| number(&format!("trials.{}.{name}", trial.trial), value, &shown(value)))
     };
+    let [means, differences] = digits(study);
     html! {
         p class="caption" { "Differences and standard errors are paired with the trial of the lowest mean" }
         div class="scroll" tabindex="0" role="region" aria-label="Trials" {
@@ -105,9 +105,9 @@ fn trials(sweep: &SweepFiles) -> Markup {
                     tr class=[(Some(trial.trial) == study.chosen).then_some("chosen")] {
                         td { (trial.trial) }
                         @for dimension in &plan.space { td { (plan.setting(trial.trial, &dimension.key).map_or_else(|| "–".to_owned(), shown)) } }
-                        td { (cell(trial, "mean", trial.comparison.map(|found| found.mean), &loss)) }
-                        td { (cell(trial, "difference", trial.comparison.map(|found| found.difference), &signed)) }
-                        @if has_errors { td { (cell(trial, "standard_error", trial.comparison.and_then(|found| found.standard_error), &loss)) } }
+                        td { (cell(trial, "mean", trial.comparison.map(|found| found.mean), &|value| means.shown(value))) }
+                        td { (cell(trial, "difference", trial.comparison.map(|found| found.difference), &|value| differences.signed(value))) }
+                        @if has_errors { td { (cell(trial, "standard_error", trial.comparison.and_then(|found| found.standard_error), &|value| differences.shown(value))) } }
                         @for name in &metrics { td { (cell(trial, &format!("validation.{name}"), trial.validation.get(*name).copied(), &|value| metric_value(name, value))) } }
                         td { (cell(trial, "weight_norm_squared", trial.weight_norm_squared, &magnitude)) }
                         @if has_zeros { td { (cell(trial, "zero_weights", trial.zero_weights, &percent)) } }
@@ -129,12 +129,13 @@ fn trials(sweep: &SweepFiles) -> Markup {
 /// The finalists of a path.
 fn path_check(sweep: &SweepFiles) -> Markup {
     let header = ["trial", "on the path", "from initial weights", "± standard error"].map(str::to_owned);
+    let digits = Losses::of(sweep.study.path.iter().flat_map(|check| [check.on_path, check.from_start]));
     let rows = sweep.study.path.iter().map(|check| {
         let key = |name: &str| format!("path.{}.{name}", check.trial);
-        let error = check.standard_error.map_or_else(|| text("–"), |error| number(&key("standard_error"), error, &loss(error)));
+        let error = check.standard_error.map_or_else(|| text("–"), |error| number(&key("standard_error"), error, &digits.shown(error)));
         let (path, start) = (
-            number(&key("on_path"), check.on_path, &loss(check.on_path)),
-            number(&key("from_start"), check.from_start, &loss(check.from_start)),
+            number(&key("on_path"), check.on_path, &digits.shown(check.on_path)),
+            number(&key("from_start"), check.from_start, &digits.shown(check.from_start)),
         );
         vec![text(settings(&sweep.plan.trials[check.trial])), path, start, error]
     });

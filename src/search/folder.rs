@@ -102,6 +102,12 @@ impl SweepFolder {
         is_locked(path) || locks().any(|entry| is_fresh(entry).unwrap_or(false))
     }
 
+    /// Whether a training has ended or left a checkpoint.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        std::fs::read_dir(self.path.join(FITS)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Opens the folder of a sweep to go on with it.
     ///
     /// # Errors

@@ -47,4 +47,4 @@ pub use slurm::{SlurmScripts, WrittenScripts};
 pub use space::Settings;
 pub use study::{PathCheck, Study, TrialSummary, trials_csv};
 pub use training_list::{ListedTraining, TrainingList};
-pub use words::{criterion_title, mark, plain_setting, settings, why};
+pub use words::{criterion_title, digits, mark, settings, why};

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, choose};
+use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, choose, settings};
 use crate::config::{Criterion, Dimension, Rule, Values};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::numbers::{Losses, setting as in_words};
 use crate::session::Summary;
 
 /// The comparison of all trials.
@@ -228,12 +229,14 @@ const END: f64 = 0.03;
 fn off_path(plan: &Plan, checks: &[PathCheck]) -> Vec<String> {
     let is_far = |check: &&PathCheck| (check.from_start - check.on_path).abs() > 2.0 * check.standard_error.unwrap_or(f64::INFINITY);
     let warning = |check: &PathCheck| {
-        let settings: Vec<String> = plan.trials[check.trial].iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let (settings, start, path) = (settings.join(" "), check.from_start, check.on_path);
+        let (settings, start, path) = (settings(&plan.trials[check.trial]), check.from_start, check.on_path);
+        let losses = Losses::of([start, path]);
         // Warm starts add up to more epochs than a training from initial weights has.
         let key = if start > path { "train.epochs" } else { "sweep.path_epochs" };
         format!(
-            "{settings} has the loss {start:.4} from initial weights, but {path:.4} on the path; increase `{key}`, or leave out the path"
+            "{settings} has the loss {} from initial weights, but {} on the path; increase `{key}`, or leave out the path",
+            losses.shown(start),
+            losses.shown(path)
         )
     };
     checks.iter().filter(is_far).map(warning).collect()
@@ -258,7 +261,7 @@ fn at_an_end(plan: &Plan, chosen: usize) -> Vec<String> {
             (true, false) if value > 0.0 => "smallest",
             _ => return None,
         };
-        Some(format!("the chosen {key}={value} is at the {end} end of the values; the best may lie beyond it"))
+        Some(format!("the chosen {key}={} is at the {end} end of the values; the best may lie beyond it", in_words(setting)))
     };
     plan.space.iter().filter_map(warning).collect()
 }

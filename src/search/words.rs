@@ -2,6 +2,7 @@
 
 use super::{FitState, Plan, Study, TrialSummary};
 use crate::config::{Criterion, Rule};
+use crate::numbers::{Losses, setting};
 
 /// The title of what ranks the trials.
 #[must_use]
@@ -13,10 +14,12 @@ pub fn criterion_title(criterion: Criterion) -> &'static str {
     }
 }
 
-/// A setting without quotes.
+/// How the means of the trials are written, and their differences with the standard errors.
 #[must_use]
-pub fn plain_setting(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+pub fn digits(study: &Study) -> [Losses; 2] {
+    let compared = || study.trials.iter().filter_map(|trial| trial.comparison);
+    let differences = compared().flat_map(|found| std::iter::once(found.difference).chain(found.standard_error));
+    [Losses::of(compared().map(|found| found.mean)), Losses::of(differences)]
 }
 
 /// What is special about a trial.
@@ -35,7 +38,7 @@ pub fn mark(trial: &TrialSummary, study: &Study) -> String {
 /// The settings of a trial, such as `penalty.0.lambda=0.1`.
 #[must_use]
 pub fn settings(settings: &[(String, toml::Value)]) -> String {
-    settings.iter().map(|(key, value)| format!("{key}={}", plain_setting(value))).collect::<Vec<_>>().join(" ")
+    settings.iter().map(|(key, value)| format!("{key}={}", setting(value))).collect::<Vec<_>>().join(" ")
 }
 
 /// Why a trial was chosen.

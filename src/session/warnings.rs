@@ -1,6 +1,7 @@
 //! Warnings about a trained network.
 
 use crate::metrics::Classification;
+use crate::numbers::magnitude;
 
 /// The largest number of classes in a warning.
 const LISTED: usize = 5;
@@ -47,7 +48,9 @@ fn collapsed(outcome: &Outcome) -> Option<String> {
     let is_small = first > 0.0 && now < COLLAPSED * first && !outcome.penalties.is_empty();
     is_small.then(|| {
         format!(
-            "the penalized weights have collapsed: ‖w‖² is {now:.2e} and was {first:.2e} before the first step, and nothing is learned; use a smaller lambda"
+            "the penalized weights have collapsed: ‖w‖² is {} and was {} before the first step, and nothing is learned; use a smaller lambda",
+            magnitude(now),
+            magnitude(first)
         )
     })
 }
@@ -138,7 +141,7 @@ mod tests {
         let accuracy = "accuracy on the test split is 66.67 %, no more than the share of its largest class `c0`, 66.67 %: always predicting this class is as good";
         let missed = "class `c1` is never predicted on the test split";
         assert_eq!(warnings_for(&constant, 1.0), [accuracy, missed]);
-        let collapsed = "the penalized weights have collapsed: ‖w‖² is 9.00e-1 and was 1.00e2 before the first step, and nothing is learned; use a smaller lambda";
+        let collapsed = "the penalized weights have collapsed: ‖w‖² is 0.900 and was 100.000 before the first step, and nothing is learned; use a smaller lambda";
         assert_eq!(warnings_for(&constant, 0.9), [collapsed, accuracy, missed]);
     }
 }

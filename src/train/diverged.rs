@@ -1,9 +1,12 @@
 //! The error of a diverged training.
 
+use crate::config::notation::exact;
+
 /// Training diverged: a loss or weight is not finite.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {learning_rate:?}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda"
+    "training diverged: {what} is not finite at step {step} (epoch {epoch}, learning rate {}, lambda {lambda}); try a smaller learning rate, `optimizer.clip_norm`, or a smaller lambda",
+    exact(*.learning_rate)
 )]
 pub struct Diverged {
     /// The quantity that is not finite.

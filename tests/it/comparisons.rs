@@ -176,6 +176,15 @@ fn the_page_has_the_numbers_of_the_runs_and_their_curves() {
             "{figure}"
         );
     }
+    // Each settings has a line of its own style, and an entry that names its runs.
+    let figure = page.split("<figcaption>Data loss, train</figcaption>").nth(1).unwrap().split("</figure>").next().unwrap();
+    let entries: Vec<&str> = figure.split("<li>").skip(1).map(|entry| entry.split("</li>").next().unwrap()).collect();
+    let names: Vec<&str> = entries.iter().map(|entry| entry.split("</svg>").nth(1).unwrap()).collect();
+    assert_eq!(names, ["0.5-3, 0.5-4 (same settings)", "40-3, 40-4 (same settings)"]);
+    for (style, count) in [("line c0", 2), ("line c1", 2), ("dashed", 0)] {
+        let lines = figure.split("<ul").next().unwrap();
+        assert_eq!(lines.matches(&format!("class=\"{style}\"")).count(), count, "{style}");
+    }
     // The text alternative has the numbers of metrics.jsonl.
     let rows = fs::read_to_string(sandbox.path("runs/40-4/metrics.jsonl")).unwrap();
     let last: Value = serde_json::from_str(rows.lines().last().unwrap()).unwrap();
@@ -222,6 +231,7 @@ fn runs_that_can_not_be_compared_are_refused_and_doubts_are_named() {
     };
     copied("cut");
     let ran = sandbox.ok(&["compare", &runs[0], "cut", "--html", "page.html"]);
+    assert!(ran.stderr().contains("all settings are the same\n") && !ran.stdout().contains("setting"), "{}", ran.stderr());
     assert!(ran.stderr().contains("`cut`: the run has not ended, so that it has no final figures yet"), "{}", ran.stderr());
     assert!(ran.stdout().lines().any(|line| line.starts_with("status") && line.ends_with("cut off")), "{}", ran.stdout());
     let config = fs::read_to_string(sandbox.path("cut/config.toml")).unwrap();

@@ -41,6 +41,69 @@ fn the_table_has_every_number_of_metrics_jsonl() {
 }
 
 #[test]
+fn a_file_that_is_named_by_a_dash_goes_to_standard_output_alone() {
+    let sandbox = trained();
+    sandbox.ok(&["export", "run", "--to", "csv", "--output", "table.csv"]);
+    let ran = sandbox.ok(&["export", "run", "--to", "csv", "-o", "-"]);
+    assert_eq!(ran.stdout(), fs::read_to_string(sandbox.path("table.csv")).unwrap());
+    assert_eq!(ran.stderr(), "wrote to standard output\n");
+    sandbox.ok(&["report", "run", "--output", "page.html"]);
+    assert_eq!(sandbox.ok(&["report", "run", "-o", "-"]).stdout(), fs::read_to_string(sandbox.path("page.html")).unwrap());
+    sandbox.ok(&["evaluate", "run", "--predictions", "all.csv"]);
+    let ran = sandbox.ok(&["evaluate", "run", "--predictions", "-"]);
+    assert_eq!(ran.stdout(), fs::read_to_string(sandbox.path("all.csv")).unwrap());
+    assert!(ran.stderr().contains("balanced accuracy"), "{}", ran.stderr());
+    fs::create_dir(sandbox.path("other")).unwrap();
+    for entry in fs::read_dir(sandbox.path("run")).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), sandbox.path("other").join(entry.file_name())).unwrap();
+    }
+    let ran = sandbox.ok(&["compare", "run", "other", "--html", "-"]);
+    assert!(ran.stdout().starts_with("<!DOCTYPE html>") && ran.stdout().ends_with("</html>") && ran.stderr().contains("data loss (test)"));
+    let ran = sandbox.ok(&["init", "--output", "-"]);
+    sandbox.write("new.toml", ran.stdout());
+    sandbox.ok(&["check", "new.toml", "--config-only"]);
+    assert!(!sandbox.path("-").exists());
+    for command in [["export", "run", "--output"], ["report", "run", "--output"], ["evaluate", "run", "--predictions"]] {
+        let ran = sandbox.run(&[command.as_slice(), &["-", "--json"]].concat());
+        assert!(ran.code() == 2 && ran.stderr().contains("both write to standard output; leave one out"), "{}", ran.stderr());
+    }
+    let ran = sandbox.run(&["report", "run", "--output", "-", "--open"]);
+    assert!(ran.code() == 2 && ran.stderr().contains("`--open` needs a file"), "{}", ran.stderr());
+}
+
+/// λ in every command and on every page, as it was written.
+#[test]
+fn numbers_have_one_notation() {
+    let sandbox = Sandbox::new();
+    let grid = ["--grid", "penalty.0.lambda=1e-8,20000000.0", "--set", "train.epochs=1", "--set", "optimizer.kind=sgd"];
+    let ran =
+        sandbox
+            .ok(&[["sweep", "small.toml", "--sweep-dir", "artifacts/s", "--set", "optimizer.learning_rate=1e-9"].as_slice(), &grid]
+                .concat());
+    let table: Vec<String> = ran.stdout().lines().take(3).map(str::to_owned).collect();
+    assert!(table[1].starts_with("1e-8 ") && table[2].starts_with("2e7 "), "{table:?}");
+    sandbox.ok(&["train", "small.toml", "--set", "penalty.0.lambda=1e-8", "--set", "train.epochs=1", "--run-dir", "artifacts/r"]);
+    sandbox.ok(&["train", "small.toml", "--set", "penalty.0.lambda=0.5", "--set", "train.epochs=1", "--run-dir", "artifacts/q"]);
+    let compared = sandbox.ok(&["compare", "artifacts/r", "artifacts/q", "--html", "page.html"]).stdout();
+    let runs = sandbox.ok(&["runs", "--filter", "λ=1e-8"]).stdout();
+    let checked = sandbox.ok(&["check", "artifacts/r/config.toml", "--config-only"]).stdout();
+    let read = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
+    let texts =
+        [ran.stdout(), compared, runs, checked, read("page.html"), read("artifacts/s/report.html"), read("artifacts/r/report.html")];
+    for (index, text) in texts.iter().enumerate() {
+        // For programs.
+        let text = text.replace("value=\"0.00000001\"", "");
+        assert!(
+            text.contains("1e-8") && !text.contains("0.00000001") && !text.contains("1.000e-8") && !text.contains("10⁻"),
+            "{index}: {text}"
+        );
+    }
+    for text in [&texts[0], &texts[5]] {
+        assert!(text.contains("2e7") && !text.contains("20000000"), "{text}");
+    }
+}
+
+#[test]
 fn an_event_file_that_was_left_out_is_written_later_with_the_same_content() {
     let sandbox = trained();
     let file = fs::read_dir(sandbox.path("run")).unwrap().map(|entry| entry.unwrap().path());

@@ -37,11 +37,11 @@ fn the_new_end_of_a_schedule_is_reported() {
     let sandbox = Sandbox::new();
     train(&sandbox, "r", &["schedule.kind=linear", "schedule.final_fraction=0.5", "penalty.0.schedule.kind=cosine"]);
     let stderr = sandbox.ok(&["resume", "r", "--epochs", "4"]).stderr();
-    // The factor of step 40 of 52 is 1 − 0.5·39/51.
-    let expected = "the linear schedule of the learning rate ends at step 52 now, not 39: it goes on from 6.176e-4 at step 40 (it was 5.000e-4 at step 39) \
-                    and falls to 5.000e-4 at the end";
+    // The factor of step 40 of 52 is 1 − 0.5·39/51, that of the cosine ½·(1 + cos(π·39/51)) of λ = 0.5.
+    let expected = "the linear schedule of the learning rate ends at step 52 now, not 39: it goes on from 0.0006176 at step 40 (it was 0.0005 at step 39) \
+                    and falls to 0.0005 at the end";
     assert!(stderr.contains(expected), "{stderr}");
-    assert!(stderr.contains("the cosine schedule of λ (l2 on kernels) ends at step 52 now, not 39: it goes on from 6."), "{stderr}");
+    assert!(stderr.contains("the cosine schedule of λ (l2 on kernels) ends at step 52 now, not 39: it goes on from 0.06525 "), "{stderr}");
     let text = std::fs::read_to_string(sandbox.path("r/metrics.jsonl")).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&last["epoch"], &last["learning_rate"]), (&4.into(), &5e-4.into()));

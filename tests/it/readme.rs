@@ -100,6 +100,49 @@ fn the_links_of_the_docs_lead_somewhere() {
     }
 }
 
+/// Papers are linked in one form.
+#[test]
+fn every_number_of_arxiv_is_a_link() {
+    let mut count = 0;
+    for page in pages() {
+        let text = read(&page).split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut parts = text.split("arXiv ");
+        let mut before = parts.next().unwrap();
+        for part in parts {
+            let number: String = part.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            let is_link = before.ends_with('[') && part.starts_with(&format!("{number}](https://arxiv.org/abs/{number})"));
+            assert!(is_link, "{page}: `arXiv {number}` is no link such as [arXiv {number}](https://arxiv.org/abs/{number})");
+            before = part;
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+/// Sources that are not papers: each program is linked on the page that compares them.
+#[test]
+fn what_is_said_of_other_programs_has_its_source() {
+    let page = read("docs/comparison.md");
+    for host in
+        ["keras.io", "lightning.ai", "huggingface.co/docs/timm", "docs.ultralytics.com", "optuna.readthedocs.io", "docs.pytorch.org"]
+    {
+        assert!(page.matches(&format!("](https://{host}/")).count() > 1, "{host}");
+    }
+}
+
+/// Prose is read in editors and in differences, too. Tables, code and links can't be broken.
+#[test]
+fn prose_fits_160_columns() {
+    for page in pages() {
+        let mut is_code = false;
+        for line in read(&page).lines() {
+            is_code ^= line.starts_with("```");
+            let is_prose = !is_code && !line.trim_start().starts_with(['|', '#']) && !line.contains("](http") && !line.starts_with("![");
+            assert!(!is_prose || line.chars().count() <= 160, "{page}: {line}");
+        }
+    }
+}
+
 /// The anchor of a heading.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();

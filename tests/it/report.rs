@@ -148,10 +148,13 @@ fn a_run_that_has_not_ended_or_has_diverged_has_a_report_of_what_there_is() {
         &["The run has not ended: this is what there is after 3 epochs", "Data loss", "‖w‖² of each kernel", "conv1.weight: all 4 filters"],
     );
     assert!(!report.contains("Confusion matrix"));
-    // As runs of earlier versions.
+    // As runs of earlier versions, which had neither file.
     fs::remove_file(sandbox.path("run/weights.jsonl")).unwrap();
     sandbox.ok(&["report", "run"]);
-    says(&read(&sandbox, "run/report.html"), &["There is no weights.jsonl"]);
+    says(
+        &read(&sandbox, "run/report.html"),
+        &["There is no weights.jsonl: it was removed, or an earlier version of Regulus trained the run"],
+    );
 
     let ran = sandbox.run(&[
         "train",
@@ -164,10 +167,40 @@ fn a_run_that_has_not_ended_or_has_diverged_has_a_report_of_what_there_is() {
         "optimizer.learning_rate=1e30",
     ]);
     assert_eq!(ran.code(), 4);
-    says(
-        &read(&sandbox, "diverged/report.html"),
-        &["diverged", "No epoch is complete", "There is no checkpoint", "conv1.weight (36 weights)"],
-    );
+    let report = read(&sandbox, "diverged/report.html");
+    says(&report, &["diverged", "No epoch is complete", "There is no checkpoint", "conv1.weight (36 weights)"]);
+    let norms = report.split("<figcaption>‖w‖² of each kernel</figcaption>").nth(1).unwrap().split("</figure>").next().unwrap();
+    let epochs: Vec<&str> = norms.split("y=\"234\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(epochs, ["0", "1"], "the axis has no epoch below 0");
+}
+
+#[test]
+fn a_file_that_was_removed_is_not_taken_for_one_of_an_earlier_version() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--no-report", "--set", "train.epochs=1"]);
+    for (file, kept) in [("weights.jsonl", "evaluation.json"), ("evaluation.json", "weights.jsonl")] {
+        let content = fs::read(sandbox.path("run").join(file)).unwrap();
+        fs::remove_file(sandbox.path("run").join(file)).unwrap();
+        sandbox.ok(&["report", "run"]);
+        let report = read(&sandbox, "run/report.html");
+        says(&report, &[&format!("There is no {file}: it was removed. ")]);
+        assert!(!report.contains(&format!("There is no {kept}")));
+        fs::write(sandbox.path("run").join(file), content).unwrap();
+    }
+}
+
+/// The images of the report that have no file, by the numbers that `evaluate --predictions` gives them.
+#[test]
+fn images_without_a_file_have_the_names_of_the_predictions() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["train", "small.toml", "--run-dir", "run", "--set", "train.epochs=1"]);
+    sandbox.ok(&["evaluate", "run", "--predictions", "p.jsonl"]);
+    let all: Vec<Value> = read(&sandbox, "p.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let worst = all.iter().max_by(|one, other| one["loss"].as_f64().unwrap().total_cmp(&other["loss"].as_f64().unwrap())).unwrap();
+    let report = read(&sandbox, "run/report.html");
+    let first = report.split("data-key=\"highest_losses.0.loss\"").nth(1).unwrap().split("</li>").next().unwrap();
+    assert!(first.contains(&format!("<span class=\"soft\">{}</span>", worst["file"].as_str().unwrap())), "{worst}: {first}");
+    says(&report, &["counted from 0"]);
 }
 
 #[test]
@@ -223,7 +256,10 @@ fn the_weights_of_every_epoch_are_recorded_once_also_by_a_resumed_run() {
     fs::remove_file(sandbox.path("older/weights.jsonl")).unwrap();
     sandbox.ok(&["resume", "older", "--epochs", "3"]);
     assert_eq!(read(&sandbox, "older/weights.jsonl"), format!("{third}\n"));
-    says(&read(&sandbox, "older/report.html"), &["The weights before epoch 3 were not recorded"]);
+    says(
+        &read(&sandbox, "older/report.html"),
+        &["weights.jsonl has nothing before epoch 3: an earlier version of Regulus trained these epochs, or lines were removed"],
+    );
 
     sandbox.ok(&two("lost"));
     let first: Vec<&str> = whole.split_inclusive('\n').take(2).collect();

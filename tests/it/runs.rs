@@ -119,8 +119,16 @@ fn runs_and_sweeps_are_listed_with_the_numbers_of_their_files() {
     let ran = sandbox.ok(&["runs", "--filter", "status=diverged"]);
     assert_eq!(
         (ran.stdout(), ran.stderr()),
-        (String::new(), "no run or sweep in `artifacts` that `--filter status=diverged` keeps; there are 5 others\n".to_owned())
+        (String::new(), "none of the 5 runs and sweeps in `artifacts` matches `--filter status=diverged`\n".to_owned())
     );
+    // Columns by their titles, and statuses as the table shows them.
+    assert_eq!(order(&sandbox, &["--sort", "λ", "--reverse"]), order(&sandbox, &["--sort", "lambda", "--reverse"]));
+    assert_eq!(order(&sandbox, &["--filter", "λ=2"]), ["strong"]);
+    fs::remove_file(sandbox.path("artifacts/plain/summary.json")).unwrap();
+    assert!(sandbox.ok(&["runs"]).stdout().lines().any(|line| line.starts_with("artifacts/plain ") && line.contains(" cut off ")));
+    for filter in ["status=cut off", "status=cut_off", "cut off", "Cut_Off"] {
+        assert_eq!(order(&sandbox, &["--filter", filter]), ["plain"], "{filter}");
+    }
     let ran = sandbox.run(&["runs", "nowhere"]);
     assert!(
         ran.code() == 3 && ran.stderr().contains("`nowhere`") && ran.stderr().contains("expected a folder with runs"),
@@ -289,6 +297,19 @@ fn a_sweep_has_the_label_of_its_runs_and_the_value_of_its_criterion() {
         let words = format!(" {split}  {:>6.4} ", chosen["mean"].as_f64().unwrap());
         assert!(line.contains(&words), "{words} is not in {line}");
     }
+}
+
+#[test]
+fn a_sweep_is_planned_until_a_training_has_begun() {
+    let sandbox = Sandbox::new();
+    let grid = ["--grid", "penalty.0.lambda=0,1", "--set", "train.epochs=1"];
+    sandbox.ok(&[["sweep", "plan", "small.toml", "--sweep-dir", "artifacts/s"].as_slice(), &grid].concat());
+    let status = || listed(&sandbox, &[])["artifacts/s"]["status"].as_str().unwrap().to_owned();
+    assert_eq!(status(), "planned");
+    sandbox.ok(&["sweep", "run", "artifacts/s", "--index", "0"]);
+    assert_eq!(status(), "interrupted");
+    sandbox.ok(&["resume", "artifacts/s", "--no-report"]);
+    assert_eq!(status(), "completed");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn divergence_is_reported_and_the_last_good_checkpoint_stays() {
     let ran = sandbox.run(&[["train", "small.toml", "--run-dir", "r"].as_slice(), &sets].concat());
     assert_eq!(ran.code(), 4, "{}", ran.stderr());
     let stderr = ran.stderr();
-    assert!(stderr.contains("training diverged:") && stderr.contains("learning rate 1000000.0, lambda 0.5"), "{stderr}");
+    assert!(stderr.contains("training diverged:") && stderr.contains("learning rate 1e6, lambda 0.5"), "{stderr}");
     let summary: Value = serde_json::from_slice(&std::fs::read(sandbox.path("r/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["status"], "diverged");
     assert!(stderr.contains(&format!("at step {} ", summary["steps"])), "{stderr}");

@@ -89,9 +89,9 @@ fn now_in_words(state: &State) -> String {
             format!("now: {}{left}", phase.phase)
         }
         (None, Some(progress)) => format!(
-            "now: data loss {}, penalty {:.2e}, {} images/s",
+            "now: data loss {}, penalty {}, {} images/s",
             loss(progress.data_loss),
-            progress.penalty,
+            loss(progress.penalty),
             rounded(progress.images_per_second)
         ),
         (None, None) => "now: starting".to_owned(),
@@ -114,11 +114,8 @@ fn draw_measures(frame: &mut Frame, state: &State, area: Rect) {
     let row = |name: &str, row: &Row, has_speed: bool| {
         let measured = metrics.iter().map(|name| row.metrics.get(*name).map_or_else(String::new, |value| metric_value(name, *value)));
         let values = std::iter::once(loss(row.data_loss)).chain(measured);
-        let others = [
-            format!("{:.3e}", row.penalty),
-            magnitude(row.weight_norm_squared),
-            if has_speed { rounded(row.images_per_second) } else { String::new() },
-        ];
+        let others =
+            [loss(row.penalty), magnitude(row.weight_norm_squared), if has_speed { rounded(row.images_per_second) } else { String::new() }];
         TableRow::new(std::iter::once(Cell::new(name.to_owned())).chain(values.chain(others).map(right)).collect::<Vec<_>>())
     };
     let mut rows = vec![row("train", train, true)];
