@@ -22,6 +22,8 @@ pub struct Walk {
     pub stride: [usize; 2],
     /// Rows of zeros above and below, columns of zeros left and right.
     pub padding: [usize; 2],
+    /// Further rows of zeros below, further columns of zeros right.
+    pub extra_padding: [usize; 2],
     /// Groups of channels that are convolved apart.
     pub groups: usize,
     /// Whether the mean and variance of each output channel are computed.
@@ -31,7 +33,7 @@ pub struct Walk {
 /// The sizes of a convolution of `images` with `weights`.
 fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk: Walk) -> Convolution {
     let (images_shape, weights_shape) = (images.shape(), weights.shape());
-    let Walk { stride, padding, groups, .. } = walk;
+    let Walk { stride, padding, extra_padding, groups, .. } = walk;
     Convolution {
         inputs: images_shape[3],
         outputs: weights_shape[0],
@@ -40,6 +42,7 @@ fn convolution<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>, walk:
         kernel: [weights_shape[2], weights_shape[3]],
         stride,
         padding,
+        extra_padding,
         groups,
     }
 }

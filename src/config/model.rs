@@ -22,9 +22,9 @@ pub struct Model {
     pub channels: Vec<Count>,
     /// Whether a `cnn` has batch normalization after each convolution.
     pub batch_norm: bool,
-    /// Output channels of the stages of a residual network; empty: the default of the kind.
+    /// Output channels of the stages of a residual network or `efficientnet_lite0`; empty: the default of the kind.
     pub widths: Vec<Count>,
-    /// Residual blocks of each stage of a `resnet18` or `resnet20`; empty: the default of the kind.
+    /// Blocks of each stage of a `resnet18`, `resnet20` or `efficientnet_lite0`; empty: the default of the kind.
     pub blocks: Vec<Count>,
     /// Side of the square convolution kernels.
     pub kernel_size: Count,
@@ -58,7 +58,7 @@ impl Default for Model {
             kernel_size: keys.kernel_size(),
             padding: keys.padding(),
             hidden: keys.hidden(),
-            dropout: keys.dropout(),
+            dropout: ModelKind::Cnn.dropout(),
             depth: keys.depth(),
             width: keys.width(),
             layers: Vec::new(),
@@ -76,18 +76,21 @@ keys! {
         channels: Vec<Count> = vec![Count::literal(32), Count::literal(64)], for Cnn;
         /// Batch normalization between each convolution, which then has no bias, and its ReLU.
         batch_norm: bool = false, for Cnn;
-        /// The output channels of the first convolution of a `resnet9` and of its three with a pool; of each stage of a `resnet18` or `resnet20`.
-        widths: Vec<Count>, default "`[64, 128, 256, 512]`; `resnet20`: `[16, 32, 64]`", schema { "minItems": 1 }, for Resnet9 | Resnet20 | Resnet18;
+        /// The output channels of the first convolution of a `resnet9` and of its three with a pool; of each stage of a `resnet18` or `resnet20`; of the first convolution, the seven stages and
+        /// the last convolution of an `efficientnet_lite0`.
+        widths: Vec<Count>, default "`[64, 128, 256, 512]`; `resnet20`: `[16, 32, 64]`; `efficientnet_lite0`: `[32, 16, 24, 40, 80, 112, 192, 320, 1280]`",
+            schema { "minItems": 1 }, for Resnet9 | Resnet20 | Resnet18 | EfficientnetLite0;
         /// The residual blocks of each stage, in all at most 1000. `[3, 4, 6, 3]` is ResNet-34, `[9, 9, 9]` for `resnet20` ResNet-56.
-        blocks: Vec<Count>, default "`[3, 3, 3]`; `resnet18`: `[2, 2, 2, 2]`", schema { "minItems": 1 }, for Resnet20 | Resnet18;
+        blocks: Vec<Count>, default "`[3, 3, 3]`; `resnet18`: `[2, 2, 2, 2]`; `efficientnet_lite0`: `[1, 2, 2, 3, 3, 4, 1]`", schema { "minItems": 1 },
+            for Resnet20 | Resnet18 | EfficientnetLite0;
         /// The side of the square convolution kernels.
         kernel_size: Count = Count::literal(3), for Cnn;
         /// The padding of convolutions.
         padding: Padding = Padding::Valid, for Cnn;
         /// The units of the hidden dense layer.
         hidden: Count = Count::literal(128), for Cnn | Mlp;
-        /// The probability that a hidden unit is dropped in a training step.
-        dropout: Fraction = Fraction::literal(0.0), for Cnn | Mlp;
+        /// The probability that an input of the last dense layer is dropped in a training step.
+        dropout: Fraction, default "`0`; `efficientnet_lite0`: `0.2`", for Cnn | Mlp | EfficientnetLite0;
         /// The number of convolutions. Zhang et al. 2017 have 17.
         depth: Count = Count::literal(7), schema { "minimum": 2, "maximum": 1000 }, for Dncnn;
         /// The output channels of each convolution but the last. Zhang et al. 2017 have 64.
@@ -126,7 +129,7 @@ impl TryFrom<Keys> for Model {
             kernel_size: keys.kernel_size(),
             padding: keys.padding(),
             hidden: keys.hidden(),
-            dropout: keys.dropout(),
+            dropout: keys.dropout.unwrap_or_else(|| kind.dropout()),
             depth,
             width: keys.width(),
             initializer: keys.initializer(),
@@ -147,12 +150,18 @@ pub(super) fn stages(
     // Of two lists that differ the one that is given is at fault.
     let (key, found, expected) = match kind {
         ModelKind::Resnet9 => ("model.widths", widths.len(), 4),
+        ModelKind::EfficientnetLite0 if widths.len() != EFFICIENTNET_WIDTHS => ("model.widths", widths.len(), EFFICIENTNET_WIDTHS),
+        ModelKind::EfficientnetLite0 => ("model.blocks", blocks.len(), EFFICIENTNET_WIDTHS - 2),
         ModelKind::Resnet18 | ModelKind::Resnet20 if has_widths => ("model.widths", widths.len(), blocks.len().max(1)),
         ModelKind::Resnet18 | ModelKind::Resnet20 => ("model.blocks", blocks.len(), widths.len()),
         _ => return Ok((widths, blocks)),
     };
     if found != expected {
-        let reason = if kind == ModelKind::Resnet9 { "" } else { "; `model.widths` and `model.blocks` have one for each stage" };
+        let reason = if matches!(kind, ModelKind::Resnet9 | ModelKind::EfficientnetLite0) {
+            ""
+        } else {
+            "; `model.widths` and `model.blocks` have one for each stage"
+        };
         return Err(ConfigError::value(key, format!("has {found} numbers; expected {expected}{reason}")));
     }
     let all = blocks.iter().fold(0_usize, |sum, count| sum.saturating_add(count.get()));
@@ -164,6 +173,9 @@ pub(super) fn stages(
 
 /// The convolutions that a `dncnn` may have, and the most blocks of a residual network.
 const DEPTHS: RangeInclusive<usize> = 2..=1000;
+
+/// The first convolution, seven stages and the last convolution of an `efficientnet_lite0`.
+const EFFICIENTNET_WIDTHS: usize = 9;
 
 impl From<Model> for Keys {
     fn from(model: Model) -> Self {
@@ -182,6 +194,9 @@ impl From<Model> for Keys {
             ModelKind::Resnet9 => Self { widths: Some(model.widths), ..Self::of(model.kind) },
             ModelKind::Resnet18 | ModelKind::Resnet20 => {
                 Self { widths: Some(model.widths), blocks: Some(model.blocks), ..Self::of(model.kind) }
+            }
+            ModelKind::EfficientnetLite0 => {
+                Self { widths: Some(model.widths), blocks: Some(model.blocks), dropout: Some(model.dropout), ..Self::of(model.kind) }
             }
             ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
         };
@@ -280,6 +295,8 @@ mod tests {
             "kind = \"resnet18\"\nwidths = []\nblocks = []",
             "kind = \"resnet18\"\nchannels = [4]",
             "kind = \"mlp\"\nbatch_norm = true",
+            "kind = \"efficientnet_lite0\"\nwidths = [4, 8]",
+            "kind = \"efficientnet_lite0\"\nblocks = [4, 8]",
         ];
         let mut errors: Vec<String> = refused.map(|keys| model(keys).unwrap_err()).into();
         let misfit = |keys: &str, side: usize| {
@@ -295,7 +312,12 @@ mod tests {
     #[test]
     fn a_model_made_in_rust_has_the_defaults_of_its_kind() {
         const IMAGE: Shape = Shape { channels: 3, height: 32, width: 32 };
-        for (kind, parameters) in [(ModelKind::Resnet9, 6_573_130), (ModelKind::Resnet20, 272_474), (ModelKind::Resnet18, 11_181_642)] {
+        for (kind, parameters) in [
+            (ModelKind::Resnet9, 6_573_130),
+            (ModelKind::Resnet20, 272_474),
+            (ModelKind::Resnet18, 11_181_642),
+            (ModelKind::EfficientnetLite0, 3_383_818),
+        ] {
             assert_eq!(Model { kind, ..Model::default() }.graph(IMAGE, 10).unwrap().parameter_count(), parameters);
         }
         let uneven = Model { kind: ModelKind::Resnet20, widths: vec![Count::literal(4)], ..Model::default() };
@@ -309,6 +331,7 @@ mod tests {
             "kind = \"resnet9\"\nwidths = [4, 8, 8, 12]",
             "kind = \"resnet20\"",
             "kind = \"resnet18\"\nblocks = [1, 2, 3, 4]",
+            "kind = \"efficientnet_lite0\"\ndropout = 0.1",
         ] {
             let model: Model = toml::from_str(keys).unwrap();
             assert_eq!(toml::from_str::<Model>(&toml::to_string(&model).unwrap()).unwrap(), model, "{keys}");

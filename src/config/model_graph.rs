@@ -1,7 +1,7 @@
 //! From the `[model]` section to the network.
 
 use regulus_model::graph::{Features, Graph, GraphError, Shape};
-use regulus_model::networks::{self, Cnn, DnCnn, Mlp, ResNet, ResNet9, Stem};
+use regulus_model::networks::{self, Cnn, DnCnn, EfficientNetLite, Mlp, ResNet, ResNet9, Stem};
 
 use super::model::stages;
 use super::number::Count;
@@ -49,6 +49,12 @@ impl Model {
                 let stem = if self.kind == ModelKind::Resnet18 { Stem::Large } else { Stem::Small };
                 ResNet { stem, widths: numbers(&widths), blocks: numbers(&blocks) }.graph(input, classes)
             }
+            ModelKind::EfficientnetLite0 => EfficientNetLite {
+                widths: std::array::from_fn(|at| widths[at].get()),
+                blocks: std::array::from_fn(|at| blocks[at].get()),
+                dropout,
+            }
+            .graph(input, classes),
             ModelKind::Layers => networks::layers(&self.layers, input, classes),
         };
         let graph = graph.map_err(|error| self.misfit(&error, input))?;
@@ -102,8 +108,11 @@ impl Model {
             (ModelKind::Layers, _) => line.as_deref().unwrap_or("model.layers"),
             (ModelKind::Linear, _) => "data.image_size",
             (ModelKind::Dncnn, _) => "model.width",
-            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20, GraphError::TooLarge { .. }) => "model.widths",
-            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20, _) => "model.kind",
+            (
+                ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20 | ModelKind::EfficientnetLite0,
+                GraphError::TooLarge { .. },
+            ) => "model.widths",
+            (ModelKind::Resnet9 | ModelKind::Resnet18 | ModelKind::Resnet20 | ModelKind::EfficientnetLite0, _) => "model.kind",
             (_, GraphError::TooLarge { word: "dense", .. }) => "model.hidden",
             (_, GraphError::Node { word: "conv", .. }) => "model.kernel_size",
             _ => "model.channels",

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::number::Count;
+use super::number::{Count, Fraction};
 
 /// The padding of convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,11 @@ pub enum ModelKind {
     /// A residual network for images of about 64×64 or more (He et al. 2015), under the tensor names of torchvision's `resnet18`: as `resnet20`, but the first convolution is 7×7 with
     /// stride 2 and has a max-pool after it.
     Resnet18,
+    /// EfficientNet-Lite0 for images of about 64×64 or more (Tan and Le 2019), under the tensor names of `efficientnet-lite-pytorch`: a 3×3 convolution with stride 2, `blocks` inverted
+    /// residual blocks of a 1×1, a depthwise and a 1×1 convolution, a 1×1 convolution, a global average pool and a dense layer of logits. Batch normalization follows every
+    /// convolution, `ReLU6` all but the last of each block.
+    #[serde(rename = "efficientnet_lite0")]
+    EfficientnetLite0,
     /// A list of layers.
     Layers,
 }
@@ -52,6 +57,7 @@ impl ModelKind {
             Self::Resnet9 => "resnet9",
             Self::Resnet20 => "resnet20",
             Self::Resnet18 => "resnet18",
+            Self::EfficientnetLite0 => "efficientnet_lite0",
             Self::Layers => "layers",
         }
     }
@@ -67,6 +73,7 @@ impl ModelKind {
         let widths: &[usize] = match self {
             Self::Resnet9 | Self::Resnet18 => &[64, 128, 256, 512],
             Self::Resnet20 => &[16, 32, 64],
+            Self::EfficientnetLite0 => &[32, 16, 24, 40, 80, 112, 192, 320, 1280],
             _ => &[],
         };
         widths.iter().map(|width| Count::literal(*width)).collect()
@@ -77,9 +84,15 @@ impl ModelKind {
         let blocks: &[usize] = match self {
             Self::Resnet18 => &[2; 4],
             Self::Resnet20 => &[3; 3],
+            Self::EfficientnetLite0 => &[1, 2, 2, 3, 3, 4, 1],
             _ => &[],
         };
         blocks.iter().map(|count| Count::literal(*count)).collect()
+    }
+
+    /// The default of `model.dropout`.
+    pub(super) const fn dropout(self) -> Fraction {
+        Fraction::literal(if matches!(self, Self::EfficientnetLite0) { 0.2 } else { 0.0 })
     }
 }
 

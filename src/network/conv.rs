@@ -9,10 +9,10 @@ use crate::backend::{Walk, fused};
 
 /// A convolution whose weights are 0.
 pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2d {
-    let [rows, columns] = conv.padding;
+    let ([rows, columns], [below, right]) = (conv.padding, conv.extra_padding);
     Conv2dConfig::new([inputs, conv.outputs], conv.kernel)
         .with_stride(conv.stride)
-        .with_padding(PaddingConfig2d::Explicit(rows, columns, rows, columns))
+        .with_padding(PaddingConfig2d::Explicit(rows, columns, rows + below, columns + right))
         .with_groups(conv.groups)
         .with_bias(conv.bias)
         .with_initializer(Initializer::Zeros)
@@ -21,6 +21,6 @@ pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2
 
 /// The convolution of images `[batch, height, width, channels]`, without its bias, by the kernels; and the moments of its channels, where they are asked for.
 pub(super) fn forward_channels_last(conv: &Conv2d, op: &graph::Conv, images: Tensor<4>, has_moments: bool) -> (Tensor<4>, Tensor<2>) {
-    let walk = Walk { stride: op.stride, padding: op.padding, groups: op.groups, has_moments };
+    let walk = Walk { stride: op.stride, padding: op.padding, extra_padding: op.extra_padding, groups: op.groups, has_moments };
     fused::convolve(images, conv.weight.val(), walk)
 }

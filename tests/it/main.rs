@@ -19,6 +19,7 @@ mod data;
 mod denoise;
 mod determinism;
 mod earlier_version;
+mod efficientnet;
 mod errors;
 mod examples;
 mod export_run;

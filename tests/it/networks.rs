@@ -33,12 +33,19 @@ const BATCH: usize = 8;
 
 #[derive(Deserialize)]
 struct Fixture {
+    #[serde(flatten)]
+    training: Training,
+    resnet18: ResNet18,
+    trained: BTreeMap<String, Case>,
+}
+
+/// How the networks of a fixture were trained.
+#[derive(Deserialize)]
+pub(crate) struct Training {
     lambda: f64,
     rate: f64,
     momentum: f64,
     steps: u64,
-    resnet18: ResNet18,
-    trained: BTreeMap<String, Case>,
 }
 
 #[derive(Deserialize)]
@@ -48,8 +55,9 @@ struct ResNet18 {
     training_logits: Vec<f64>,
 }
 
+/// A narrow network that was trained.
 #[derive(Deserialize)]
-struct Case {
+pub(crate) struct Case {
     widths: Vec<usize>,
     blocks: Option<Vec<usize>>,
     side: usize,
@@ -75,7 +83,7 @@ fn mixed(stream: u64, count: usize) -> impl Iterator<Item = u64> {
 }
 
 /// The values of the fixture for all that a network has, by the rank of the name among all names.
-fn weights_of(graph: &Graph) -> Weights {
+pub(crate) fn weights_of(graph: &Graph) -> Weights {
     let mut parameters: Vec<&Parameter> = graph.parameters().collect();
     parameters.sort_by_key(|parameter| &parameter.name);
     let values = |(stream, parameter): (u64, &Parameter)| {
@@ -93,11 +101,11 @@ fn weights_of(graph: &Graph) -> Weights {
 }
 
 /// One byte for each pixel: channel by channel, row by row.
-fn pixels(stream: u64, count: usize, side: usize) -> Vec<u8> {
-    mixed(stream, count * 3 * side * side).map(|mixed| u8::try_from(mixed >> 56).unwrap()).collect()
+pub(crate) fn pixels(stream: u64, count: usize, area: usize) -> Vec<u8> {
+    mixed(stream, count * 3 * area).map(|mixed| u8::try_from(mixed >> 56).unwrap()).collect()
 }
 
-fn device(backend: &str, kernels: &str) -> ComputeDevice {
+pub(crate) fn device(backend: &str, kernels: &str) -> ComputeDevice {
     let kind: BackendKind = serde_json::from_value(backend.into()).unwrap();
     let kernels: Implementation = serde_json::from_value(kernels.into()).unwrap();
     backend::open(&Backend { kind, kernels, ..Backend::default() }).unwrap().device
@@ -108,7 +116,7 @@ fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 }
 
 /// The logits in evaluation and in training mode.
-fn logits(graph: &Graph, images: &[u8], device: &ComputeDevice) -> [Vec<f64>; 2] {
+pub(crate) fn logits(graph: &Graph, images: &[u8], device: &ComputeDevice) -> [Vec<f64>; 2] {
     let Shape { channels, height, width } = graph.input();
     let scaled: Vec<f32> = images.iter().map(|byte| f32::from(*byte) / 255.0).collect();
     let shape = [images.len() / graph.input().size(), channels, height, width];
@@ -120,7 +128,7 @@ fn logits(graph: &Graph, images: &[u8], device: &ComputeDevice) -> [Vec<f64>; 2]
     [numbers(evaluated), numbers(network.training_pass(Seed(1), 0).forward(images(&device)).0)]
 }
 
-fn assert_near(found: &[f64], expected: &[f64], most: f64, what: &str) {
+pub(crate) fn assert_near(found: &[f64], expected: &[f64], most: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs();
@@ -139,7 +147,7 @@ fn resnet18_has_torchvisions_tensors_and_logits() {
     let found: BTreeMap<String, Vec<usize>> =
         graph.parameters().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect();
     assert_eq!(found, tensors);
-    let images = pixels(1000, 2, 64);
+    let images = pixels(1000, 2, 64 * 64);
     for (backend, kernels) in backends_and_kernels() {
         let [evaluated, training] = logits(&graph, &images, &device(backend, kernels));
         // The largest is 50: a part in 500,000 of it.
@@ -149,22 +157,28 @@ fn resnet18_has_torchvisions_tensors_and_logits() {
 }
 
 /// A config for a network of the fixture, and its data.
-fn config(sandbox: &Sandbox, kind: &str, case: &Case, fixture: &Fixture, [backend, kernels]: [&str; 2]) -> std::path::PathBuf {
+fn config(
+    sandbox: &Sandbox,
+    [kind, keys]: [&str; 2],
+    case: &Case,
+    training: &Training,
+    [backend, kernels]: [&str; 2],
+) -> std::path::PathBuf {
     let Case { widths, blocks, side, stream, .. } = case;
     let header = |sizes: &[usize]| {
         let sizes: Vec<u8> = sizes.iter().flat_map(|size| u32::try_from(*size).unwrap().to_be_bytes()).collect();
         [&[0, 0, 8, u8::try_from(sizes.len() / 4).unwrap()], sizes.as_slice()].concat()
     };
-    let by_channel = pixels(*stream, SAMPLES, *side);
+    let by_channel = pixels(*stream, SAMPLES, side * side);
     let area = side * side;
     let by_pixel = by_channel.chunks(3 * area).flat_map(|image| (0..3 * area).map(|at| image[at % 3 * area + at / 3]));
     sandbox.write("images", header(&[SAMPLES, *side, *side, 3]).into_iter().chain(by_pixel).collect::<Vec<u8>>());
     sandbox.write("labels", header(&[SAMPLES]).into_iter().chain((0..24).map(|sample| sample % 4)).collect::<Vec<u8>>());
     let blocks = blocks.as_ref().map_or(String::new(), |blocks| format!("blocks = {blocks:?}\n"));
-    let Fixture { lambda, rate, momentum, .. } = fixture;
+    let Training { lambda, rate, momentum, .. } = training;
     let text = format!(
         "name = \"fixture\"\n[backend]\nkind = \"{backend}\"\nkernels = \"{kernels}\"\n[data]\nsource = \"idx\"\ndir = '{}'\ntrain_images = \
-         \"images\"\ntrain_labels = \"labels\"\n[model]\nkind = \"{kind}\"\nwidths = {widths:?}\n{blocks}[[penalty]]\nkind = \"l2\"\nlambda = \
+         \"images\"\ntrain_labels = \"labels\"\n[model]\nkind = \"{kind}\"\nwidths = {widths:?}\n{blocks}{keys}\n[[penalty]]\nkind = \"l2\"\nlambda = \
          {lambda}\n[optimizer]\nkind = \"sgd\"\nlearning_rate = {rate}\nmomentum = {momentum}\nnesterov = true\n[train]\nbatch_size = {BATCH}\n",
         sandbox.path("").display()
     );
@@ -173,42 +187,47 @@ fn config(sandbox: &Sandbox, kind: &str, case: &Case, fixture: &Fixture, [backen
 
 #[test]
 fn narrow_networks_land_where_pytorchs_do_after_ten_steps() {
-    let fixture = fixture();
-    assert_eq!((fixture.trained.len(), fixture.steps), (3, 10));
-    for (backend, kernels) in backends_and_kernels() {
-        for (kind, case) in &fixture.trained {
-            let what = format!("{backend}, {kernels}, {kind}");
-            let sandbox = Sandbox::new();
-            let experiment = Experiment::load(&config(&sandbox, kind, case, &fixture, [backend, kernels]), &[]).unwrap();
-            let device = backend::open(&experiment.backend).unwrap().device;
-            let data = data::load(&experiment).unwrap();
-            let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
-            let first = pixels(case.stream, BATCH, case.side);
-            let [evaluated, training] = logits(&graph, &first, &device);
-            assert_near(&evaluated, &case.logits, LOGITS, &format!("{what}, logits"));
-            assert_near(&training, &case.training_logits, LOGITS, &format!("{what}, training logits"));
+    let Fixture { training, trained, .. } = fixture();
+    assert_eq!((trained.len(), training.steps), (3, 10));
+    for (kind, case) in &trained {
+        assert_lands(kind, case, &training, "");
+    }
+}
 
-            let device = device.autodiff();
-            let mut network = Network::of_weights(&graph, &weights_of(&graph), &device);
-            let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
-            let mut penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, SAMPLES)).unwrap();
-            let batcher = Batcher::new(&data.normalizer, &device.device);
-            let stepper = Stepper::new(&experiment, &device.device);
-            for step in 0..fixture.steps {
-                let start = u32::try_from(usize::try_from(step).unwrap() * BATCH % SAMPLES).unwrap();
-                let indices: Vec<u32> = (start..).take(BATCH).collect();
-                let context = StepContext { samples: BATCH, rate: fixture.rate, step };
-                let assembler = task::of(&experiment).assembler(&data.train, &batcher, 0);
-                let mut loader = DataLoader::in_order(&experiment, assembler, &indices, BATCH);
-                network = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context).0;
-            }
-            let after = network.weights();
-            assert_eq!(after.iter().count(), case.after.len(), "{what}");
-            for (name, expected) in &case.after {
-                let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
-                let found: Vec<f64> = after.get(name).unwrap().numbers.iter().copied().map(f64::from).collect();
-                assert_near(&found, expected, TOLERANCE * largest, &format!("{what}, {name} after ten steps"));
-            }
+/// Trains a network of a fixture from its config, with more keys in `[model]`, and compares where it lands.
+pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &str) {
+    for (backend, kernels) in backends_and_kernels() {
+        let what = format!("{backend}, {kernels}, {kind}");
+        let sandbox = Sandbox::new();
+        let experiment = Experiment::load(&config(&sandbox, [kind, keys], case, training, [backend, kernels]), &[]).unwrap();
+        let device = backend::open(&experiment.backend).unwrap().device;
+        let data = data::load(&experiment).unwrap();
+        let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
+        let first = pixels(case.stream, BATCH, case.side * case.side);
+        let [evaluated, training] = logits(&graph, &first, &device);
+        assert_near(&evaluated, &case.logits, LOGITS, &format!("{what}, logits"));
+        assert_near(&training, &case.training_logits, LOGITS, &format!("{what}, training logits"));
+
+        let device = device.autodiff();
+        let mut network = Network::of_weights(&graph, &weights_of(&graph), &device);
+        let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
+        let mut penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, SAMPLES)).unwrap();
+        let batcher = Batcher::new(&data.normalizer, &device.device);
+        let stepper = Stepper::new(&experiment, &device.device);
+        for step in 0..training.steps {
+            let start = u32::try_from(usize::try_from(step).unwrap() * BATCH % SAMPLES).unwrap();
+            let indices: Vec<u32> = (start..).take(BATCH).collect();
+            let context = StepContext { samples: BATCH, rate: training.rate, step };
+            let assembler = task::of(&experiment).assembler(&data.train, &batcher, 0);
+            let mut loader = DataLoader::in_order(&experiment, assembler, &indices, BATCH);
+            network = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context).0;
+        }
+        let after = network.weights();
+        assert_eq!(after.iter().count(), case.after.len(), "{what}");
+        for (name, expected) in &case.after {
+            let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
+            let found: Vec<f64> = after.get(name).unwrap().numbers.iter().copied().map(f64::from).collect();
+            assert_near(&found, expected, TOLERANCE * largest, &format!("{what}, {name} after ten steps"));
         }
     }
 }

@@ -19,11 +19,12 @@ const PIXELS: usize = 512;
 
 /// The sizes for [`winograd`], where it computes the convolution. They follow from the convolution alone, so that an output is the same bits in every batch.
 fn winograd_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
-    let Convolution { inputs, outputs, height, width, kernel, stride, padding, groups } = *convolution;
+    let Convolution { inputs, outputs, height, width, kernel, stride, padding, extra_padding, groups } = *convolution;
     let is_suitable = kernel == [3, 3]
         && stride == [1, 1]
         && padding[0] == padding[1]
         && padding[0] <= 2
+        && extra_padding == [0, 0]
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
     is_suitable.then_some(Sizes { batch, inputs, outputs, height, width, padding: padding[0] })

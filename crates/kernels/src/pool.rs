@@ -51,11 +51,11 @@ impl Pool {
     }
 
     const fn rows(&self) -> Axis {
-        Axis { side: self.height, stride: self.stride[0], padding: self.padding[0] }
+        Axis { side: self.height, stride: self.stride[0], padding: self.padding[0], extra: 0 }
     }
 
     const fn columns(&self) -> Axis {
-        Axis { side: self.width, stride: self.stride[1], padding: self.padding[1] }
+        Axis { side: self.width, stride: self.stride[1], padding: self.padding[1], extra: 0 }
     }
 
     const fn image_size(&self) -> usize {

@@ -9,12 +9,14 @@ pub(super) struct Axis {
     pub(super) stride: usize,
     /// Zeros before and after the side.
     pub(super) padding: usize,
+    /// Further zeros after the side.
+    pub(super) extra: usize,
 }
 
 impl Axis {
     /// How many windows of this size there are.
     pub(super) const fn windows(self, kernel: usize) -> usize {
-        (self.side + 2 * self.padding - kernel) / self.stride + 1
+        (self.side + 2 * self.padding + self.extra - kernel) / self.stride + 1
     }
 
     /// The index on the side of number `tap` of a window; none if that is padding.

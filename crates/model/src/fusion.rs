@@ -189,7 +189,8 @@ impl Uses {
 
 /// Whether there is a kernel for this convolution with ReLU and pool.
 fn has_pooled_kernel(conv: &Conv) -> bool {
-    conv.bias && conv.groups == 1 && conv.stride == [1, 1] && conv.kernel[0] == conv.kernel[1] && conv.padding[0] == conv.padding[1]
+    let is_square = conv.kernel[0] == conv.kernel[1] && conv.padding[0] == conv.padding[1] && conv.extra_padding == [0, 0];
+    conv.bias && conv.groups == 1 && conv.stride == [1, 1] && is_square
 }
 
 #[cfg(test)]

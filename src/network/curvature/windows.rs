@@ -49,7 +49,8 @@ impl Windows {
     /// Runs of numbers side by side, for stride 1 without padding: calls `each` with the place in the kernel, the first window and the first place in the
     /// channel.
     fn each_run(&self, mut each: impl FnMut(usize, usize, usize)) -> bool {
-        if self.stride != [1, 1] || self.padding != [0, 0] {
+        let is_inside = [self.input.height, self.input.width] == [0, 1].map(|axis| self.output[axis] + self.kernel[axis] - 1);
+        if self.stride != [1, 1] || self.padding != [0, 0] || !is_inside {
             return false;
         }
         for at in 0..self.area() {

@@ -19,6 +19,8 @@ pub struct Convolution {
     pub stride: [usize; 2],
     /// Rows of zeros above and below, columns of zeros left and right.
     pub padding: [usize; 2],
+    /// Further rows of zeros below, further columns of zeros right.
+    pub extra_padding: [usize; 2],
     /// Groups of channels that are convolved apart; it divides inputs and outputs.
     pub groups: usize,
 }
@@ -56,16 +58,17 @@ impl Convolution {
     }
 
     pub(super) const fn rows(&self) -> Axis {
-        Axis { side: self.height, stride: self.stride[0], padding: self.padding[0] }
+        Axis { side: self.height, stride: self.stride[0], padding: self.padding[0], extra: self.extra_padding[0] }
     }
 
     pub(super) const fn columns(&self) -> Axis {
-        Axis { side: self.width, stride: self.stride[1], padding: self.padding[1] }
+        Axis { side: self.width, stride: self.stride[1], padding: self.padding[1], extra: self.extra_padding[1] }
     }
 
     /// Whether its patches are the pixels themselves.
     pub(super) fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] && self.groups == 1
+        let is_plain = self.stride == [1, 1] && self.padding == [0, 0] && self.extra_padding == [0, 0];
+        self.kernel == [1, 1] && is_plain && self.groups == 1
     }
 
     pub(super) const fn is_depthwise(&self) -> bool {

@@ -21,7 +21,7 @@ fn stored_output<T: Copy>(convolution: Convolution, outputs: &[T]) -> Vec<T> {
 
 /// The definition, in float64, with channels first: zeros around are multiplied like other numbers.
 fn by_definition(convolution: Convolution, batch: usize, images: &[f32], weights: &[f32]) -> Vec<f64> {
-    let Convolution { inputs, outputs, height, width, kernel, stride, padding, groups } = convolution;
+    let Convolution { inputs, outputs, height, width, kernel, stride, padding, groups, .. } = convolution;
     let [rows, columns] = convolution.sides();
     let of_group = inputs / groups;
     let at = |image: usize, input: usize, y: usize, x: usize| {
@@ -77,10 +77,10 @@ fn check(convolution: Convolution, batch: usize, odd: Option<f32>) {
 
 fn convolutions() -> impl Strategy<Value = Convolution> {
     let channels = (1..4_usize, 1..5_usize, 1..6_usize, any::<bool>());
-    let axis = || (1..12_usize, 1..5_usize, 1..4_usize, 0..4_usize);
+    let axis = || (1..12_usize, 1..5_usize, 1..4_usize, (0..4_usize, 0..3_usize));
     (channels, axis(), axis()).prop_filter_map("kernels that fit", |((groups, of_in, of_out, depthwise), rows, columns)| {
         let (groups, of_in, of_out) = if depthwise { (groups * of_in, 1, 1) } else { (groups, of_in, of_out) };
-        let fits = |(side, kernel, _, padding): (usize, usize, usize, usize)| kernel <= side + 2 * padding;
+        let fits = |(side, kernel, _, (padding, extra)): (usize, usize, usize, (usize, usize))| kernel <= side + 2 * padding + extra;
         (fits(rows) && fits(columns)).then(|| Convolution {
             inputs: groups * of_in,
             outputs: groups * of_out,
@@ -88,7 +88,8 @@ fn convolutions() -> impl Strategy<Value = Convolution> {
             width: columns.0,
             kernel: [rows.1, columns.1],
             stride: [rows.2, columns.2],
-            padding: [rows.3, columns.3],
+            padding: [rows.3.0, columns.3.0],
+            extra_padding: [rows.3.1, columns.3.1],
             groups,
         })
     })
@@ -108,14 +109,28 @@ proptest! {
     }
 }
 
-const BLOCK: Convolution =
-    Convolution { inputs: 16, outputs: 24, height: 30, width: 33, kernel: [3; 2], stride: [1; 2], padding: [1; 2], groups: 1 };
+const BLOCK: Convolution = Convolution {
+    inputs: 16,
+    outputs: 24,
+    height: 30,
+    width: 33,
+    kernel: [3; 2],
+    stride: [1; 2],
+    padding: [1; 2],
+    extra_padding: [0; 2],
+    groups: 1,
+};
 
 #[test]
 fn larger_ones_of_many_blocks_are_their_definition() {
     let pointwise = Convolution { kernel: [1; 2], padding: [0; 2], ..BLOCK };
     check(BLOCK, 2, None);
     check(Convolution { stride: [2; 2], ..BLOCK }, 2, None);
+    // As TensorFlow's SAME: 15 rows of 30, 17 columns of 33.
+    let same = Convolution { stride: [2; 2], padding: [0, 1], extra_padding: [1, 0], ..BLOCK };
+    assert_eq!(same.sides(), [15, 17]);
+    check(same, 2, None);
+    check(Convolution { extra_padding: [1; 2], ..pointwise }, 2, None);
     check(pointwise, 2, None);
     check(Convolution { outputs: 16, groups: 16, stride: [2, 1], ..BLOCK }, 3, None);
     // Blocks of output channels, of one row each, and of a group each.
@@ -127,8 +142,17 @@ fn larger_ones_of_many_blocks_are_their_definition() {
 
 #[test]
 fn an_infinite_weight_is_multiplied_by_the_zeros_of_the_padding() {
-    let convolution =
-        Convolution { inputs: 1, outputs: 1, height: 2, width: 2, kernel: [3; 2], stride: [1; 2], padding: [1; 2], groups: 1 };
+    let convolution = Convolution {
+        inputs: 1,
+        outputs: 1,
+        height: 2,
+        width: 2,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [1; 2],
+        extra_padding: [0; 2],
+        groups: 1,
+    };
     let mut weights = [0.0; 9];
     weights[8] = f32::INFINITY;
     for (outputs, expected) in [(2, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN])] {
@@ -197,7 +221,17 @@ fn check_gradients(convolution: Convolution, batch: usize) {
 
 #[test]
 fn gradients_of_several_bands_and_tasks_are_the_transposes() {
-    let same = Convolution { inputs: 5, outputs: 9, height: 40, width: 33, kernel: [3, 3], stride: [1, 1], padding: [1, 1], groups: 1 };
+    let same = Convolution {
+        inputs: 5,
+        outputs: 9,
+        height: 40,
+        width: 33,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1, 1],
+        extra_padding: [0; 2],
+        groups: 1,
+    };
     check_gradients(same, 3);
     check_gradients(Convolution { height: 6, width: 7, ..same }, 37);
     check_gradients(Convolution { stride: [2, 1], padding: [0, 1], ..same }, 2);

@@ -19,6 +19,9 @@ pub struct Conv {
     pub stride: [usize; 2],
     /// Rows of zeros above and below, columns of zeros left and right.
     pub padding: [usize; 2],
+    /// Further rows of zeros below, further columns of zeros right.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_padding: [usize; 2],
     /// Groups of channels that are convolved apart.
     pub groups: usize,
     /// Whether a bias is added.
@@ -29,13 +32,25 @@ impl Conv {
     /// A convolution with a square kernel, stride 1, no padding, and a bias.
     #[must_use]
     pub const fn new(outputs: usize, kernel: usize) -> Self {
-        Self { outputs, kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], groups: 1, bias: true }
+        Self { outputs, kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], extra_padding: [0; 2], groups: 1, bias: true }
     }
 
     /// The same with so many zeros on each side.
     #[must_use]
     pub const fn padding(self, padding: usize) -> Self {
         Self { padding: [padding; 2], ..self }
+    }
+
+    /// The same with the zeros of TensorFlow's `SAME` for images of these sides: the output has `side / stride` rows and columns, rounded up. Where the number of
+    /// zeros is odd, there is one more below and right.
+    #[must_use]
+    pub fn same_padding(self, sides: [usize; 2]) -> Self {
+        let zeros = |axis: usize| {
+            let (side, stride, kernel) = (sides[axis], self.stride[axis], self.kernel[axis]);
+            (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side)
+        };
+        let zeros = [zeros(0), zeros(1)];
+        Self { padding: zeros.map(|zeros| zeros / 2), extra_padding: zeros.map(|zeros| zeros % 2), ..self }
     }
 
     pub(super) fn parse(words: &mut Words) -> Result<Self, String> {
@@ -69,17 +84,21 @@ impl Conv {
     }
 }
 
+fn is_zero(padding: &[usize; 2]) -> bool {
+    *padding == [0, 0]
+}
+
 impl Operation for Conv {
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         let Shape { channels, height, width } = super::map(inputs)?;
-        let Self { outputs, kernel, stride, padding, groups, .. } = self;
+        let Self { outputs, kernel, stride, padding, extra_padding, groups, .. } = self;
         if *outputs == 0 || *groups == 0 || kernel.contains(&0) || stride.contains(&0) {
             return Err("has a size of 0; expected channels, kernel, stride and groups of at least 1".to_owned());
         }
         if channels % groups != 0 || outputs % groups != 0 {
             return Err(format!("has {groups} groups, which do not divide its {channels} input and {outputs} output channels"));
         }
-        let sides = super::windows("kernel", [height, width], *kernel, *stride, *padding)?;
+        let sides = super::windows("kernel", [height, width], *kernel, *stride, [*padding, *extra_padding])?;
         Ok(Features::Map(Shape { channels: *outputs, height: sides[0], width: sides[1] }))
     }
 

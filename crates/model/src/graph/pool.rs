@@ -80,7 +80,7 @@ fn pooled(inputs: &[Features], kernel: [usize; 2], stride: [usize; 2], padding: 
     if padding.iter().zip(kernel).any(|(padding, side)| *padding > side / 2) {
         return Err(format!("has a padding of {}×{}; expected at most half of its window", padding[0], padding[1]));
     }
-    let [height, width] = windows("window", [height, width], kernel, stride, padding)?;
+    let [height, width] = windows("window", [height, width], kernel, stride, [padding, [0; 2]])?;
     Ok(Features::Map(Shape { channels, height, width }))
 }
 

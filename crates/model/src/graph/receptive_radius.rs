@@ -13,7 +13,9 @@ impl Graph {
         let mut radii: Vec<usize> = Vec::with_capacity(self.nodes().len());
         for (index, node) in self.nodes().iter().enumerate() {
             let own = match &node.op {
-                Op::Conv(Conv { kernel, stride: [1, 1], padding, .. }) if [0, 1].map(|side| 2 * padding[side] + 1) == *kernel => {
+                Op::Conv(Conv { kernel, stride: [1, 1], padding, extra_padding: [0, 0], .. })
+                    if [0, 1].map(|side| 2 * padding[side] + 1) == *kernel =>
+                {
                     padding[0].max(padding[1])
                 }
                 Op::BatchNorm(_) | Op::Relu(_) | Op::Relu6(_) | Op::Add(_) | Op::Subtract(_) | Op::Dropout(_) => 0,

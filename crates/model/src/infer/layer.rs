@@ -293,8 +293,8 @@ const fn geometry(op: &Conv, Shape { channels, height, width }: Shape) -> Geomet
 }
 
 const fn convolution(op: &Conv, Shape { channels, height, width }: Shape) -> Convolution {
-    let Conv { outputs, kernel, stride, padding, groups, .. } = *op;
-    Convolution { inputs: channels, outputs, height, width, kernel, stride, padding, groups }
+    let Conv { outputs, kernel, stride, padding, extra_padding, groups, .. } = *op;
+    Convolution { inputs: channels, outputs, height, width, kernel, stride, padding, extra_padding, groups }
 }
 
 /// `[output, input]` as `[input, output]`.

@@ -2,6 +2,7 @@
 
 mod cnn;
 mod dncnn;
+mod efficientnet_lite;
 mod layers;
 mod linear;
 mod mlp;
@@ -11,6 +12,7 @@ mod resnet9;
 
 pub use cnn::Cnn;
 pub use dncnn::DnCnn;
+pub use efficientnet_lite::EfficientNetLite;
 pub use layers::{layers, names_of_layers};
 pub use linear::linear;
 pub use mlp::Mlp;
