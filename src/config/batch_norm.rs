@@ -12,7 +12,8 @@ impl Experiment {
     /// When batches are split into micro-batches, because the statistics of a micro-batch are not those of the batch. With SWA, because the average would
     /// need new running statistics. When a batch has only one value per channel, because its variance is 0.
     pub fn check_batch_norm(&self, graph: &Graph, samples: usize) -> Result<(), ConfigError> {
-        let norms = (0..graph.nodes().len()).filter(|index| matches!(graph.nodes()[*index].op, Op::BatchNorm(_)));
+        let norms =
+            (0..graph.nodes().len()).filter(|index| matches!(graph.nodes()[*index].op, Op::BatchNorm(_)) && !graph.is_fixed(*index));
         let Some(smallest) = norms.min_by_key(|index| graph.input_of(*index).area()) else { return Ok(()) };
         let name = &graph.nodes()[smallest].name;
         let (batch, micro_batch) = (self.train.batch(samples), self.train.micro_batch.get());

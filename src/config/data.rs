@@ -52,8 +52,8 @@ pub struct Data {
     pub train_limit: usize,
     /// Whether the samples are shuffled in each epoch.
     pub shuffle: bool,
-    /// The normalization of pixels.
-    pub normalization: Normalization,
+    /// The normalization of pixels. `None`: that of the initial weights, or `unit`.
+    pub normalization: Option<Normalization>,
 }
 
 keys! {
@@ -97,7 +97,7 @@ keys! {
         /// A new order of the samples in each epoch.
         shuffle: bool = true;
         /// The normalization of pixels.
-        normalization: Normalization = Normalization::Unit;
+        normalization: Normalization, default "`unit`; `lite` with `model.init` = \"imagenet\"";
     }
 }
 
@@ -242,6 +242,10 @@ pub enum Normalization {
     Unit,
     /// (pixel / 255 − mean) / deviation, with mean and deviation of the training split, for each channel.
     Standard,
+    /// (pixel − 127) / 128, with which EfficientNet-Lite0 was trained on `ImageNet`.
+    Lite,
+    /// (pixel / 255 − mean) / deviation, with the means 0.485, 0.456, 0.406 and the deviations 0.229, 0.224, 0.225 of `ImageNet`, as torchvision's weights expect. For colour images.
+    Torchvision,
 }
 
 /// The largest side of `image_size` in pixels.
@@ -249,6 +253,19 @@ const LARGEST_SIDE: usize = 16_384;
 
 /// The accepted `image_channels`: grey and colour.
 const CHANNELS: [usize; 2] = [1, 3];
+
+impl Normalization {
+    /// The name in configs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Standard => "standard",
+            Self::Lite => "lite",
+            Self::Torchvision => "torchvision",
+        }
+    }
+}
 
 impl Data {
     /// Fills in the defaults for image files that are resized.
@@ -304,7 +321,7 @@ impl TryFrom<Keys> for Data {
             split_seed: keys.split_seed,
             train_limit: keys.train_limit(),
             shuffle: keys.shuffle(),
-            normalization: keys.normalization(),
+            normalization: keys.normalization,
             dir: keys.dir.map(|dir| super::load::absolute(&dir)),
             train_images: keys.train_images,
             train_labels: keys.train_labels,
@@ -375,7 +392,7 @@ impl From<Data> for Keys {
             split_seed: data.split_seed,
             train_limit: Some(data.train_limit),
             shuffle: Some(data.shuffle),
-            normalization: Some(data.normalization),
+            normalization: data.normalization,
         }
     }
 }

@@ -3,10 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use super::experiment::{Backend, Checkpoint, EarlyStopping, Train};
-use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, Schedule, Sweep, Task};
+use super::{Augment, Averaging, Data, Experiment, Lambda, Model, Optimizer, Penalty, RateGroup, Schedule, Sweep, Task};
 
-/// The sections with their keys, in the order of the file. Keys outside of sections have an empty path. Penalties have the index 0.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
+/// The sections with their keys, in the order of the file. Keys outside of sections have an empty path. Penalties and groups have the index 0.
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 16] {
     [
         ("", keys_of::<Experiment>()),
         ("backend", keys_of::<Backend>()),
@@ -16,6 +16,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
         ("penalty.0", keys_of::<Penalty>()),
         ("penalty.0.schedule", keys_of::<Lambda>()),
         ("optimizer", keys_of::<Optimizer>()),
+        ("optimizer.group.0", keys_of::<RateGroup>()),
         ("schedule", keys_of::<Schedule>()),
         ("train", keys_of::<Train>()),
         ("augment", keys_of::<Augment>()),
@@ -26,7 +27,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
     ]
 }
 
-/// The paths of all keys. Keys of penalties have the index 0.
+/// The paths of all keys. Keys of penalties and groups have the index 0.
 pub(super) fn all_paths() -> Vec<String> {
     let path = |section: &str, key: &str| if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
     sections().iter().flat_map(|(section, keys)| keys.iter().map(|key| path(section, key))).collect()

@@ -8,7 +8,9 @@ use figment::providers::Serialized;
 use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set_text};
-use super::{Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Source, Sweep, key_paths};
+use super::{
+    Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Normalization, PenaltyKind, Source, Sweep, key_paths,
+};
 
 impl Experiment {
     /// Loads the experiment in `path`, with the overrides `sets`, each `KEY=VALUE`.
@@ -84,6 +86,7 @@ impl Experiment {
         self.resolve_task()?;
         self.check_augment()?;
         self.check_proximal()?;
+        self.check_starting_point()?;
         self.check_epochs()?;
         self.sweep.as_ref().map_or(Ok(()), Sweep::check)?;
         if let Some(has_validation) = self.data.has_validation() {
@@ -93,9 +96,12 @@ impl Experiment {
             let problem = format!("is {}; expected at most {MAX_THREADS}, or 0 for one per core", self.backend.threads);
             return Err(ConfigError::value("backend.threads", problem));
         }
-        if let Some(init) = &mut self.model.init {
+        self.model.check_init()?;
+        let is_imagenet = self.model.starts_from_imagenet();
+        if let Some(init) = self.model.init.as_mut().filter(|_| !is_imagenet) {
             *init = absolute(init);
         }
+        self.data.normalization.get_or_insert(if is_imagenet { Normalization::Lite } else { Normalization::Unit });
         let paths = [("data.dir", &self.data.dir), ("model.init", &self.model.init)];
         if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_ref().is_some_and(|path| path.to_str().is_none())) {
             return Err(ConfigError::value(*key, "is under a folder whose name is not UTF-8, which TOML can't hold; rename it"));
@@ -120,6 +126,21 @@ impl Experiment {
             }
             None => Ok(()),
         }
+    }
+
+    /// Checks that a penalty on the distance to the starting point has one, the same for all trainings.
+    fn check_starting_point(&self) -> Result<(), ConfigError> {
+        let Some(index) = self.penalty.iter().position(|penalty| penalty.kind == PenaltyKind::L2Sp) else { return Ok(()) };
+        let key = format!("penalty.{index}.kind");
+        if self.model.init.is_none() {
+            let problem = "is \"l2_sp\", a distance to initial weights; it needs `model.init`, or use \"l2\"";
+            return Err(ConfigError::value(key, problem));
+        }
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.path) {
+            let problem = "is \"l2_sp\", but on a path each training starts from the weights of the one before; leave `sweep.path` out";
+            return Err(ConfigError::value(key, problem));
+        }
+        Ok(())
     }
 
     /// Checks that the optimizer supports proximal steps.

@@ -1,7 +1,7 @@
 //! The `[model]` section.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use regulus_model::graph::Layer;
 use schemars::JsonSchema;
@@ -11,6 +11,10 @@ use super::ConfigError;
 use super::keys::keys;
 use super::model_kind::{Init, ModelKind, Padding};
 use super::number::{Count, Fraction};
+use super::penalty::Scope;
+
+/// The word of `model.init` for weights that were trained on `ImageNet` and can be fetched.
+pub const IMAGENET: &str = "imagenet";
 
 /// The network and its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,8 +46,10 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// How the weights start.
     pub initializer: Init,
-    /// A run folder or a safetensors file with weights to start from instead.
+    /// A run folder or a safetensors file with weights to start from instead; or [`IMAGENET`].
     pub init: Option<PathBuf>,
+    /// The parameters that stay as they start, except those of the last dense layer.
+    pub freeze: Vec<Scope>,
 }
 
 impl Default for Model {
@@ -64,6 +70,7 @@ impl Default for Model {
             layers: Vec::new(),
             initializer: keys.initializer(),
             init: None,
+            freeze: Vec::new(),
         }
     }
 }
@@ -99,8 +106,32 @@ keys! {
         layers: Vec<Layer>, default "required for `layers`", schema { "minItems": 1, "x-values": "list of layers" }, for Layers;
         /// The distribution of the initial weights of convolutions and dense layers. Biases start at 0.
         initializer: Init = Init::Glorot;
-        /// Initial weights instead: a run folder, or a safetensors file that `regulus export` wrote.
-        init: PathBuf, default "none", schema { "x-values": "path" };
+        /// Initial weights instead: a run folder; a safetensors file that `regulus export` wrote, or of PyTorch; or `imagenet`, the weights that `regulus data fetch efficientnet_lite0`
+        /// fetches. A last dense layer of another number of classes starts anew.
+        init: PathBuf, default "none", schema { "x-values": "path, or `imagenet`" };
+        /// Parameters that stay as they start, except those of the last dense layer: a list of scopes like that of a penalty. `["*"]` is everything but the last dense layer. A
+        /// normalization whose scale and shift are frozen uses its running statistics and keeps them.
+        freeze: Vec<Scope>, default "none", schema { "minItems": 1, "x-values": "list of scopes" };
+    }
+}
+
+impl Model {
+    /// Whether it starts from weights that were trained on `ImageNet` and can be fetched.
+    #[must_use]
+    pub fn starts_from_imagenet(&self) -> bool {
+        self.init.as_deref() == Some(Path::new(IMAGENET))
+    }
+
+    /// Checks that there are such weights for the kind of network.
+    pub(super) fn check_init(&self) -> Result<(), ConfigError> {
+        if !self.starts_from_imagenet() || self.kind == ModelKind::EfficientnetLite0 {
+            return Ok(());
+        }
+        let problem = format!(
+            "is \"{IMAGENET}\", but this program knows no such weights for \"{}\"; expected `model.kind` = \"efficientnet_lite0\", or the path of a safetensors file",
+            self.kind.name()
+        );
+        Err(ConfigError::value("model.init", problem))
     }
 }
 
@@ -135,6 +166,7 @@ impl TryFrom<Keys> for Model {
             initializer: keys.initializer(),
             layers: keys.layers.unwrap_or_default(),
             init: keys.init,
+            freeze: keys.freeze.unwrap_or_default(),
         })
     }
 }
@@ -200,7 +232,8 @@ impl From<Model> for Keys {
             }
             ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
         };
-        Self { initializer: Some(model.initializer), init: model.init, ..keys }
+        let freeze = (!model.freeze.is_empty()).then_some(model.freeze);
+        Self { initializer: Some(model.initializer), init: model.init, freeze, ..keys }
     }
 }
 

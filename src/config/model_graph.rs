@@ -2,6 +2,7 @@
 
 use regulus_model::graph::{Features, Graph, GraphError, Shape};
 use regulus_model::networks::{self, Cnn, DnCnn, EfficientNetLite, Mlp, ResNet, ResNet9, Stem};
+use regulus_model::spelling;
 
 use super::model::stages;
 use super::number::Count;
@@ -71,6 +72,27 @@ impl Model {
         }
         if graph.parameter_count() == 0 {
             return Err(ConfigError::value("model.layers", "have nothing that can be trained; add a `conv` or `dense` layer"));
+        }
+        self.frozen(graph)
+    }
+
+    /// The network with the parameters of `freeze` frozen.
+    fn frozen(&self, graph: Graph) -> Result<Graph, ConfigError> {
+        for (index, scope) in self.freeze.iter().enumerate() {
+            let graph = graph.clone().frozen(|parameter| scope.has(parameter));
+            if graph.frozen_parameters().next().is_none() {
+                let all = graph.clone().frozen(|_| true);
+                let names = all.frozen_parameters().map(|parameter| parameter.name.as_str());
+                let scope = String::from(scope.clone());
+                let nearest = spelling::hint(&scope, &names.collect::<Vec<_>>());
+                let problem =
+                    format!("is {scope:?}, which matches no parameter outside of the last dense layer, which is always trained; {nearest}");
+                return Err(ConfigError::value(format!("model.freeze.{index}"), problem));
+            }
+        }
+        let graph = graph.frozen(|parameter| self.freeze.iter().any(|scope| scope.has(parameter)));
+        if graph.trained_count() == 0 {
+            return Err(ConfigError::value("model.freeze", "leaves nothing to train; leave some parameters out"));
         }
         Ok(graph)
     }

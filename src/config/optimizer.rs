@@ -1,11 +1,14 @@
 //! The `[optimizer]` section.
 
+use std::collections::BTreeMap;
+
+use regulus_model::graph::Graph;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
 use super::keys::keys;
 use super::number::{Fraction, NonNegative, Positive};
+use super::{ConfigError, Scope};
 
 /// The optimizer of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +22,19 @@ pub struct Optimizer {
     pub sam_rho: Option<Positive>,
     /// The method.
     pub method: Method,
+    /// Parameters with a learning rate of their own.
+    pub group: Vec<RateGroup>,
+}
+
+/// Parameters with a learning rate of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateGroup {
+    /// The parameters, as in `scope` of a penalty.
+    #[schemars(extend("x-values" = "`kernels`, `biases`, `all` or a name"))]
+    pub scope: Scope,
+    /// Their learning rate is so many times that of the others, in every step.
+    pub factor: Positive,
 }
 
 /// The methods, as Burn implements them.
@@ -88,10 +104,42 @@ impl Method {
     }
 }
 
+impl Optimizer {
+    /// The factors of the learning rate by name of parameter, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// When a group has no trained parameter, or one that another group has.
+    pub fn rates(&self, graph: &Graph) -> Result<BTreeMap<String, f64>, ConfigError> {
+        let mut rates = BTreeMap::new();
+        for (index, RateGroup { scope, factor }) in self.group.iter().enumerate() {
+            let inside = graph.parameters().filter(|parameter| parameter.is_trained() && scope.has(parameter));
+            let names: Vec<String> = inside.map(|parameter| parameter.name.clone()).collect();
+            let refuse = |problem: String| {
+                let scope = String::from(scope.clone());
+                Err(ConfigError::value(format!("optimizer.group.{index}.scope"), format!("is {scope:?}, {problem}")))
+            };
+            if names.is_empty() {
+                return refuse(
+                    "which matches no trained parameter; expected `kernels`, `biases`, `all` or a name, with `*` for any characters"
+                        .to_owned(),
+                );
+            }
+            for name in names {
+                if rates.contains_key(&name) {
+                    return refuse(format!("but `{name}` is in a group before it; give them different scopes"));
+                }
+                rates.insert(name, factor.get());
+            }
+        }
+        Ok(rates)
+    }
+}
+
 impl Default for Optimizer {
     fn default() -> Self {
         let keys = Keys::of(Kind::Adam);
-        Self { learning_rate: keys.learning_rate(), clip_norm: None, sam_rho: None, method: keys.method(Kind::Adam) }
+        Self { learning_rate: keys.learning_rate(), clip_norm: None, sam_rho: None, method: keys.method(Kind::Adam), group: Vec::new() }
     }
 }
 
@@ -134,6 +182,8 @@ keys! {
         alpha: Fraction = Fraction::literal(0.9), for RmsProp;
         /// Subtracts the mean of the gradient first.
         centered: bool = false, for RmsProp;
+        /// Parameters with a learning rate of their own. A config can have several; no parameter is in two.
+        group: Vec<RateGroup>;
     }
 }
 
@@ -174,7 +224,13 @@ impl TryFrom<Keys> for Optimizer {
             return Err(ConfigError::value("optimizer.epsilon", problem));
         }
         let [clip_norm, sam_rho] = [keys.clip_norm(), keys.sam_rho()].map(|number| Positive::try_from(number.get()).ok());
-        Ok(Self { learning_rate: keys.learning_rate(), clip_norm, sam_rho, method: keys.method(kind) })
+        Ok(Self {
+            learning_rate: keys.learning_rate(),
+            clip_norm,
+            sam_rho,
+            method: keys.method(kind),
+            group: keys.group.unwrap_or_default(),
+        })
     }
 }
 
@@ -201,6 +257,7 @@ impl From<Optimizer> for Keys {
             },
         };
         keys.learning_rate = Some(optimizer.learning_rate);
+        keys.group = (!optimizer.group.is_empty()).then_some(optimizer.group);
         [keys.clip_norm, keys.sam_rho] =
             [optimizer.clip_norm, optimizer.sam_rho].map(|number| Some(NonNegative::literal(number.map_or(0.0, Positive::get))));
         keys

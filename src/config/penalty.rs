@@ -41,6 +41,8 @@ pub enum PenaltyKind {
     },
     /// λ/m·Σ √|g|·‖w(g)‖ over groups g: the weights of one output channel or unit (Yuan and Lin 2006).
     GroupLasso,
+    /// λ/(2m)·Σ (w − w₀)², w₀ being the initial weights (Li, Grandvalet and Davoine 2018, arXiv 1802.01483).
+    L2Sp,
     /// Decoupled weight decay: not a term of the loss; each step subtracts η·λ/m·w, as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
     Decoupled,
 }
@@ -108,6 +110,9 @@ enum Kind {
     ElasticNet,
     /// λ/m·Σ √|g|·‖w(g)‖ over groups g: the weights of one output channel or unit.
     GroupLasso,
+    /// λ/(2m)·Σ (w − w₀)², w₀ being the weights of `model.init`: L2 towards the starting point. A last dense layer that starts anew is left out.
+    #[serde(rename = "l2_sp")]
+    L2Sp,
     /// Decoupled weight decay: each step subtracts η·λ/m·w. It is not a term of the loss.
     Decoupled,
 }
@@ -121,6 +126,7 @@ impl PenaltyKind {
             Self::L1 => "l1",
             Self::ElasticNet { .. } => "elastic_net",
             Self::GroupLasso => "group_lasso",
+            Self::L2Sp => "l2_sp",
             Self::Decoupled => "decoupled",
         }
     }
@@ -157,6 +163,7 @@ impl TryFrom<Keys> for Penalty {
             Kind::L1 => PenaltyKind::L1,
             Kind::ElasticNet => PenaltyKind::ElasticNet { l1_ratio: keys.l1_ratio() },
             Kind::GroupLasso => PenaltyKind::GroupLasso,
+            Kind::L2Sp => PenaltyKind::L2Sp,
             Kind::Decoupled => PenaltyKind::Decoupled,
         };
         let schedule = keys.schedule.clone().unwrap_or_default();
@@ -211,6 +218,7 @@ impl From<Penalty> for Keys {
             PenaltyKind::L1 => sparse(Kind::L1),
             PenaltyKind::ElasticNet { l1_ratio } => Self { l1_ratio: Some(l1_ratio), ..sparse(Kind::ElasticNet) },
             PenaltyKind::GroupLasso => sparse(Kind::GroupLasso),
+            PenaltyKind::L2Sp => Self::of(Kind::L2Sp),
             PenaltyKind::Decoupled => Self::of(Kind::Decoupled),
         };
         let lambda = (!schedule.finds_lambda()).then_some(lambda);

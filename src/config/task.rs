@@ -140,8 +140,10 @@ impl Experiment {
         if let Some((key, _, reason)) = foreign.into_iter().chain(transforms).find(|(_, is_given, _)| *is_given) {
             return Err(ConfigError::value(key, format!("does not apply to `task.kind` = \"denoise\": {reason}; leave it out")));
         }
-        if data.normalization != Normalization::Unit {
-            let problem = "is \"standard\"; `task.kind` = \"denoise\" needs \"unit\", so that noise and errors have the scale of pixels";
+        if let Some(normalization) = data.normalization.filter(|normalization| *normalization != Normalization::Unit) {
+            let name = normalization.name();
+            let problem =
+                format!("is \"{name}\"; `task.kind` = \"denoise\" needs \"unit\", so that noise and errors have the scale of pixels");
             return Err(ConfigError::value("data.normalization", problem));
         }
         Ok(())

@@ -2,14 +2,30 @@
 
 use regulus_model::graph::{Features, Graph, Op};
 
-use super::{Average, Experiment, Lambda};
+use super::{Average, Experiment, IMAGENET, Lambda, Normalization};
 
 impl Experiment {
     /// The warnings for `samples` training samples and the network `graph`.
     #[must_use]
     pub fn warnings(&self, samples: usize, graph: &Graph) -> Vec<String> {
         let options = self.unreached(samples).into_iter().chain(self.unfinished_warmups(samples)).chain(self.slow_average(samples));
-        options.chain(self.unused_augment()).chain(self.gaps_between_patches()).chain(changed_logits(graph)).collect()
+        options
+            .chain(self.unused_augment())
+            .chain(self.foreign_normalization())
+            .chain(self.gaps_between_patches())
+            .chain(changed_logits(graph))
+            .collect()
+    }
+
+    /// A warning if the initial weights were trained with another normalization of pixels.
+    fn foreign_normalization(&self) -> Option<String> {
+        let normalization = self.data.normalization.filter(|normalization| *normalization != Normalization::Lite)?;
+        self.model.starts_from_imagenet().then(|| {
+            format!(
+                "`data.normalization` is \"{}\", but the weights of `model.init` = \"{IMAGENET}\" were trained with \"lite\", which is the default; with another they tell classes apart less well",
+                normalization.name()
+            )
+        })
     }
 
     /// A warning if the first weights have more than half of the moving average at the end: their share is d^(steps − 1).

@@ -89,7 +89,7 @@ impl Loaded {
             }
         };
         Ok(Data {
-            normalizer: normalize::normalizer(config.normalization, &train)?,
+            normalizer: normalize::normalizer(config.normalization.unwrap_or_default(), &train)?,
             train,
             validation,
             test: self.test.clone(),

@@ -22,6 +22,7 @@ mod normalize;
 mod patches;
 mod picture;
 mod pictures;
+mod pretrained;
 mod raw_dataset;
 mod resized_crop;
 mod scan;
@@ -42,6 +43,7 @@ pub use load::{Data, FolderOptions, LoadedFolder, Progress, Splits, load, load_l
 pub use loader::{Assemble, DataLoader, LoadedBatch, MicroBatch, MicroBatches};
 pub use normalize::standardizer;
 pub use picture::{read_in_own_size, read_picture};
+pub use pretrained::{EFFICIENTNET_LITE0, PRETRAINED_WEIGHTS, PretrainedWeights};
 pub use regulus_images::Picture;
 pub use regulus_model::graph::Shape;
 pub use regulus_model::preprocess::{Decoding, Normalizer, Preprocess};

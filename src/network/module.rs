@@ -47,6 +47,8 @@ struct Plan {
     uses: Vec<usize>,
     /// All parameters in the order of the module's fields.
     parameters: Vec<Parameter>,
+    /// For each normalization, whether it keeps its running statistics.
+    fixed_norms: Vec<bool>,
 }
 
 impl Plan {
@@ -67,11 +69,12 @@ impl Plan {
         };
         let slots = (0..nodes.len()).map(slot).collect();
         let of_kind = |is_kind: fn(&Op) -> bool| (0..nodes.len()).filter(move |index| is_kind(&nodes[*index].op));
+        let fixed_norms = of_kind(|op| matches!(op, Op::BatchNorm(_))).map(|index| graph.is_fixed(index)).collect();
         let indices = of_kind(|op| matches!(op, Op::Conv(_)))
             .chain(of_kind(|op| matches!(op, Op::BatchNorm(_))))
             .chain(of_kind(|op| matches!(op, Op::Dense(_))));
         let parameters = indices.flat_map(|index| graph.parameters_of(index)).cloned().collect();
-        Self { graph: graph.clone(), stages, slots, uses, parameters }
+        Self { graph: graph.clone(), stages, slots, uses, parameters, fixed_norms }
     }
 
     /// Where the value of a source is among those of all nodes, the image last.
@@ -192,15 +195,22 @@ impl Network {
         (output, statistics.into_iter().map(|(_, statistics)| statistics).collect())
     }
 
-    /// The network with running statistics that have taken a batch in.
+    /// The network with running statistics that have taken a batch in. Those of normalizations that are frozen stay.
     ///
     /// # Panics
     ///
     /// When `statistics` are not those of a batch that was computed as a whole.
     #[must_use]
     pub fn with_batch_statistics(mut self, statistics: &[BatchStatistics]) -> Self {
-        assert_eq!(self.batch_norm.len(), statistics.len(), "a batch that is computed as a whole has statistics for each normalization");
-        self.batch_norm = self.batch_norm.into_iter().zip(statistics).map(|(norm, batch)| norm.updated(batch)).collect();
+        let mut statistics = statistics.iter();
+        let mut updated = |(norm, is_fixed): (BatchNorm, &bool)| {
+            if *is_fixed {
+                return norm;
+            }
+            norm.updated(statistics.next().expect("a batch that is computed as a whole has statistics for each normalization"))
+        };
+        self.batch_norm = self.batch_norm.into_iter().zip(&self.plan.fixed_norms).map(&mut updated).collect();
+        assert_eq!(statistics.len(), 0, "a batch has statistics for each normalization, and no others");
         self
     }
 

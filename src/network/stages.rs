@@ -37,7 +37,7 @@ impl Network {
             }
             (StageKind::Conv(epilogue), Op::Conv(op)) => {
                 let (conv, images) = (&self.conv[self.slot(first)], next().channels_last());
-                let has_moments = epilogue.norm.is_some() && matches!(mode, Mode::Training { .. });
+                let has_moments = epilogue.norm.is_some_and(|norm| self.has_batch_statistics(norm, mode));
                 let (out, moments) = conv::forward_channels_last(conv, op, images, has_moments);
                 if epilogue == Epilogue::default() && conv.bias.is_none() {
                     return Output::ChannelsLast(out);
@@ -49,7 +49,7 @@ impl Network {
                 let (x, has_other) = (next(), stage.inputs.len() > 1);
                 let is_vector = matches!(x, Output::Vector(_));
                 let (images, other) = (x.channels_last(), has_other.then(|| next().channels_last()));
-                let moments = matches!(mode, Mode::Training { .. }).then(|| fused::moments(images.clone()));
+                let moments = self.has_batch_statistics(first, mode).then(|| fused::moments(images.clone()));
                 match self.epilogue(epilogue, images, other, None, moments, mode) {
                     Output::ChannelsLast(out) if is_vector => Output::Vector(out.flatten(1, 3)),
                     out => out,
@@ -63,6 +63,11 @@ impl Network {
             }
             (_, op) => self.node(first, op, &mut next, mode),
         }
+    }
+
+    /// Whether a normalization takes the statistics of the batch.
+    fn has_batch_statistics(&self, norm: usize, mode: &Mode) -> bool {
+        matches!(mode, Mode::Training { .. }) && !self.graph().is_fixed(norm)
     }
 
     /// What follows a convolution. `moments` are those of the batch, in training.
@@ -83,15 +88,15 @@ impl Network {
             let epilogue = backend::Epilogue { steps, affine: AffineKind::Given };
             return Output::ChannelsLast(fused::epilogue(images, [ones, shift], other, None, epilogue));
         };
-        let slot = self.slot(norm);
+        let (slot, is_fixed) = (self.slot(norm), self.graph().is_fixed(norm));
         let norm = &self.batch_norm[slot];
         let (statistics, affine) = match mode {
-            Mode::Evaluation => (norm.running_statistics(), AffineKind::FixedStatistics { epsilon: norm.epsilon() }),
-            Mode::Training { statistics, .. } => {
+            Mode::Training { statistics, .. } if !is_fixed => {
                 let moments = moments.unwrap_or_else(|| unreachable!("the moments of a batch are computed in training"));
                 statistics.push((slot, BatchStatistics::of(moments.clone().inner(), batch * height * width)));
                 (moments, AffineKind::BatchStatistics { epsilon: norm.epsilon() })
             }
+            _ => (norm.running_statistics(), AffineKind::FixedStatistics { epsilon: norm.epsilon() }),
         };
         let epilogue = backend::Epilogue { steps, affine };
         Output::ChannelsLast(fused::epilogue(images, norm.scale_and_shift(), other, Some(statistics), epilogue))
@@ -104,11 +109,10 @@ impl Network {
             Op::Conv(_) => Output::Map(self.conv[self.slot(index)].forward(x.map())),
             Op::Dense(_) => Output::Vector(self.dense[self.slot(index)].forward(x.vector())),
             Op::BatchNorm(_) => {
-                let slot = self.slot(index);
+                let (slot, is_fixed) = (self.slot(index), self.graph().is_fixed(index));
                 let norm = &self.batch_norm[slot];
                 match mode {
-                    Mode::Evaluation => pointwise!(x, x => norm.forward(x)),
-                    Mode::Training { statistics, .. } => {
+                    Mode::Training { statistics, .. } if !is_fixed => {
                         let x = if let Output::ChannelsLast(_) = x { Output::Map(x.map()) } else { x };
                         pointwise!(x, x => {
                             let (x, batch) = norm.forward_training(x);
@@ -116,6 +120,7 @@ impl Network {
                             x
                         })
                     }
+                    _ => pointwise!(x, x => norm.forward(x)),
                 }
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),

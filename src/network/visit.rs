@@ -14,7 +14,7 @@ pub trait ParamVisitor {
 
 /// Changes parameters.
 pub trait ParamMapper {
-    /// What comes in the place of one. Whether autodiff follows it stays as it was.
+    /// What comes in the place of one. Whether autodiff follows it stays as it was; it does not follow frozen ones.
     fn map<const D: usize>(&mut self, parameter: &Parameter, id: ParamId, tensor: Tensor<D>) -> Tensor<D>;
 }
 
@@ -61,6 +61,8 @@ impl<T: ParamMapper> ModuleMapper for InOrder<'_, T> {
         let parameter = self.next(&tensor.dims());
         let changed = self.visitor.map(parameter, id, tensor);
         let changed = if is_followed && !changed.is_require_grad() { changed.require_grad() } else { changed };
-        Param::from_mapped_value(id, changed, mapper)
+        let changed = Param::from_mapped_value(id, changed, mapper);
+        // `train` restores what a parameter is set to, not what its tensor is.
+        if parameter.is_trained() { changed } else { changed.set_require_grad(false) }
     }
 }

@@ -60,6 +60,13 @@ impl Network {
     }
 }
 
+/// The values of a parameter as a list, in the order in which Burn keeps them.
+pub(crate) fn flat(parameter: &Parameter, values: &Values, device: &Device) -> Tensor<1> {
+    let numbers = if is_transposed(parameter) { swapped(&values.numbers, &values.shape) } else { values.numbers.clone() };
+    let length = numbers.len();
+    Tensor::from_data(TensorData::new(numbers, [length]), device)
+}
+
 struct Reader(Vec<(String, Values)>);
 
 impl ParamVisitor for Reader {

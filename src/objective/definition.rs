@@ -39,7 +39,7 @@ impl Penalties {
     /// When a scope has no parameter, or a parameter has two proximal terms, two `evidence` terms or two `cpr` terms.
     pub fn new(config: &[Penalty], graph: &Graph, length: RunLength) -> Result<Self, ConfigError> {
         let kernels = trained(graph).filter(|parameter| parameter.role == Role::Kernel).map(|parameter| parameter.name.clone());
-        let mut penalties = Self { terms: Vec::new(), length, kernels: kernels.collect() };
+        let mut penalties = Self { terms: Vec::new(), length, kernels: kernels.collect(), origin: None };
         for (index, penalty) in config.iter().enumerate() {
             let Penalty { kind, lambda, samples, scope, schedule, proximal } = penalty.clone();
             let (base, form) = (lambda.get(), Form::BuiltIn(kind));
@@ -95,7 +95,7 @@ impl Penalties {
             let listed = all[..all.len().min(LISTED)].join(", ");
             let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
             let problem = format!(
-                "is {:?}, which matches no parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                "is {:?}, which matches no trained parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
                 String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));
@@ -114,7 +114,7 @@ impl Penalties {
 }
 
 fn trained(graph: &Graph) -> impl Iterator<Item = &Parameter> {
-    graph.parameters().filter(|parameter| parameter.role.is_trained())
+    graph.parameters().filter(|parameter| parameter.is_trained())
 }
 
 /// Calls a regularizer with zeros of the shape of a parameter, and checks the shape of each result. With `proximal` it needs a proximal step for this method.

@@ -14,6 +14,7 @@ mod evidence;
 mod evidence_update;
 mod lambda;
 mod norm;
+mod origin;
 mod own_penalty;
 mod penalties;
 mod proximal;

@@ -1,6 +1,7 @@
 //! The regularization terms of an objective.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use burn::prelude::*;
 use regulus_model::{Values, Weights};
@@ -8,6 +9,7 @@ use regulus_model::{Values, Weights};
 use super::cpr::Bound;
 use super::lambda::{Observed, Rule};
 use super::norm::host_norm;
+use super::origin::Origin;
 use super::proximal::ProximalUpdate;
 use super::term::Term;
 use crate::backend::fused::Norm;
@@ -22,6 +24,8 @@ pub struct Penalties {
     pub(super) length: RunLength,
     /// The names of all kernels.
     pub(super) kernels: BTreeSet<String>,
+    /// The starting point of `l2_sp` penalties.
+    pub(super) origin: Option<Arc<Origin>>,
 }
 
 /// The update of a parameter by penalties that do not act by a gradient, per unit of the learning rate.
@@ -40,7 +44,7 @@ impl Penalties {
     }
 
     /// The penalty of `network` in a step of `batch` samples, tracked by autodiff. Proximal terms are included without a gradient. Returns `None` if every
-    /// λ is 0.
+    /// λ is 0. An `l2_sp` penalty is 0 before [`Penalties::start_from`].
     ///
     /// # Shapes
     ///
@@ -48,7 +52,7 @@ impl Penalties {
     #[must_use]
     pub fn on(&self, network: &Network, batch: usize) -> Option<Tensor<1>> {
         let terms = self.terms.iter().filter(|term| term.lambda() > 0.0);
-        terms.flat_map(|term| term.on(network, batch)).reduce(|sum, summand| sum + summand)
+        terms.flat_map(|term| term.on(network, batch, self.origin.as_deref())).reduce(|sum, summand| sum + summand)
     }
 
     /// The current λ of each term.
@@ -154,7 +158,7 @@ impl Penalties {
     #[must_use]
     pub fn value(&self, weights: &Weights, batch: usize) -> f64 {
         // An empty sum is -0.0 in Rust.
-        self.terms.iter().map(|term| term.value(weights, batch)).fold(0.0, |sum, value| sum + value)
+        self.terms.iter().map(|term| term.value(weights, batch, self.origin.as_deref())).fold(0.0, |sum, value| sum + value)
     }
 
     /// ‖w‖² over all penalized parameters, or over the kernels if there is no term.

@@ -10,6 +10,7 @@ use regulus_model::Weights;
 use super::definition::Definition;
 use super::lambda::{Observed, Rule};
 use super::norm::{NormSum, host_norm, squared_norms};
+use super::origin::Origin;
 use super::proximal::ProximalUpdate;
 use super::regularizer::{Regularizer, RegularizerSum, host_value};
 use crate::backend::fused::Norm;
@@ -69,7 +70,7 @@ impl Form {
                 vec![(Norm::Absolutes, l1_ratio.get()), (Norm::Squares, 0.5 * (1.0 - l1_ratio.get()))]
             }
             Self::BuiltIn(PenaltyKind::GroupLasso) => vec![(Norm::Groups, 1.0)],
-            Self::BuiltIn(PenaltyKind::Decoupled) | Self::Own(_) => Vec::new(),
+            Self::BuiltIn(PenaltyKind::L2Sp | PenaltyKind::Decoupled) | Self::Own(_) => Vec::new(),
         }
     }
 }
@@ -130,14 +131,17 @@ impl Term {
         self.lambda / m as f64
     }
 
-    /// The second derivative of the term in a weight, for the objective summed over the training samples, in a step of `batch` samples: λ of an L2 penalty.
+    /// The second derivative of the term in a weight, for the objective summed over the training samples, in a step of `batch` samples: λ of an L2 penalty, and of one on the distance
+    /// to the starting point.
     pub(super) fn precision(&self, batch: usize) -> f64 {
         let of_squares = |(norm, share): (Norm, f64)| if norm == Norm::Squares { 2.0 * share } else { 0.0 };
-        self.train_samples as f64 * self.factor(batch) * self.form.norms().into_iter().map(of_squares).sum::<f64>()
+        let of_distance = if self.form == Form::BuiltIn(PenaltyKind::L2Sp) { 1.0 } else { 0.0 };
+        let share = of_distance + self.form.norms().into_iter().map(of_squares).sum::<f64>();
+        self.train_samples as f64 * self.factor(batch) * share
     }
 
     /// The summands of λ/m·R(w) in a step of `batch` samples, each `[1]`. Autodiff tracks them, unless the term is proximal.
-    pub(super) fn on(&self, network: &Network, batch: usize) -> Vec<Tensor<1>> {
+    pub(super) fn on(&self, network: &Network, batch: usize, origin: Option<&Origin>) -> Vec<Tensor<1>> {
         let (factor, tracked) = (self.factor(batch), !self.proximal);
         let of_norm = |(norm, share): (Norm, f64)| {
             let mut norms = NormSum { names: &self.names, norm, implementation: network.implementation(), tracked, sum: None };
@@ -145,6 +149,10 @@ impl Term {
             norms.sum.map(|sum| sum.mul_scalar(share * factor))
         };
         let summands: Vec<Tensor<1>> = match &self.form {
+            Form::BuiltIn(PenaltyKind::L2Sp) => {
+                let distance = origin.and_then(|origin| origin.squared_distance(&self.names, network));
+                distance.map(|sum| sum.mul_scalar(0.5 * factor)).into_iter().collect()
+            }
             Form::BuiltIn(_) => self.form.norms().into_iter().filter_map(of_norm).collect(),
             Form::Own(regularizer) => {
                 let mut values = RegularizerSum { regularizer: &**regularizer, names: &self.names, tracked, sum: None };
@@ -156,9 +164,14 @@ impl Term {
     }
 
     /// λ/m·R(w) of weights on the host in a step of `batch` samples.
-    pub(super) fn value(&self, weights: &Weights, batch: usize) -> f64 {
-        let inside = || weights.iter().filter(|(name, _)| self.names.contains(*name)).map(|(_, values)| values);
+    pub(super) fn value(&self, weights: &Weights, batch: usize, origin: Option<&Origin>) -> f64 {
+        let named = || weights.iter().filter(|(name, _)| self.names.contains(*name));
+        let inside = || named().map(|(_, values)| values);
         let value = match &self.form {
+            Form::BuiltIn(PenaltyKind::L2Sp) => {
+                let distance = |origin: &Origin| named().map(|(name, values)| origin.host_squared_distance(name, values)).sum::<f64>();
+                0.5 * origin.map_or(0.0, distance)
+            }
             Form::BuiltIn(_) => {
                 let sum = |norm| inside().map(|values| host_norm(norm, values)).sum::<f64>();
                 self.form.norms().into_iter().map(|(norm, share)| share * sum(norm)).sum::<f64>()

@@ -23,6 +23,8 @@ use crate::train::{Snapshot, TrainingState};
 const WEIGHTS: &str = "model.safetensors";
 /// The trained weights, if `WEIGHTS` are an average.
 const TRAINED: &str = "trained.safetensors";
+/// The starting point of `l2_sp` penalties, if there are any.
+const ORIGIN: &str = "start.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "position.json";
 /// Length and checksum of `metrics.jsonl` at that time.
@@ -77,6 +79,9 @@ fn try_save(folder: &Path, kind: CheckpointKind, snapshot: &Snapshot, metrics: &
     ];
     if snapshot.averaged.is_some() {
         files.push((TRAINED, snapshot.weights.to_safetensors(&BTreeMap::new())));
+    }
+    if let Some(origin) = &snapshot.origin {
+        files.push((ORIGIN, origin.to_safetensors(&BTreeMap::new())));
     }
     let checksums: Vec<String> = files.iter().map(|(name, bytes)| format!("{}  {name}", sha256(bytes))).collect();
     let checksums = checksums.join("\n") + "\n";
@@ -152,11 +157,12 @@ fn read(checkpoint: &Path) -> Result<(Snapshot, Option<MetricsPrefix>), RunError
     };
     // A file that is not in the list is read, too: then the list is damaged.
     let has = |name: &str| checksums.lines().any(|line| line.ends_with(&format!("  {name}"))) || checkpoint.join(name).exists();
+    let origin = if has(ORIGIN) { Some(weights(ORIGIN)?) } else { None };
     let (weights, averaged) = if has(TRAINED) { (weights(TRAINED)?, Some(weights(WEIGHTS)?)) } else { (weights(WEIGHTS)?, None) };
     let invalid_json = |name: &'static str| move |error: serde_json::Error| damaged(&checkpoint.join(name), error.to_string());
     let state: TrainingState = serde_json::from_slice(&checked(STATE)?).map_err(invalid_json(STATE))?;
     let metrics = if has(METRICS) { Some(serde_json::from_slice(&checked(METRICS)?).map_err(invalid_json(METRICS))?) } else { None };
-    Ok((Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, state }, metrics))
+    Ok((Snapshot { weights, averaged, optimizer: checked(OPTIMIZER)?, state, origin }, metrics))
 }
 
 fn remove_if_present(folder: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@ use regulus_model::fusion::{Stage, StageKind};
 use regulus_model::graph::{Graph, Parameter, Source};
 use serde::Serialize;
 
-use crate::config::{Average, Criterion, Experiment, Lambda};
+use crate::config::{Average, Criterion, Experiment, Lambda, PenaltyKind};
 use crate::data::Data;
 use crate::network::{Network, Scope};
 
@@ -38,13 +38,15 @@ impl TrainingMemory {
         let (graph, train) = (network.graph(), &experiment.train);
         let batch = train.batch(data.train.count());
         let at_once = batch.min(train.micro_batch.get());
-        let trained = FLOAT * graph.parameter_count() as u64;
+        let trained = FLOAT * graph.trained_count() as u64;
         let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
 
         let images = data.bytes();
         let averages = u64::from(experiment.averaging.0 != Average::None);
         let best = u64::from(data.validation.is_some());
-        let parameters = (1 + averages + best) * all;
+        // On the device and on the host.
+        let origin = if experiment.penalty.iter().any(|penalty| penalty.kind == PenaltyKind::L2Sp) { 2 * all } else { 0 };
+        let parameters = (1 + averages + best) * all + origin;
         let optimizer_state = experiment.optimizer.method.numbers_per_parameter() * trained;
         let gradients = if at_once < batch { 2 * trained } else { trained };
         let activations = FLOAT * at_once as u64 * numbers_of_a_step(network);

@@ -7,9 +7,11 @@ mod evaluation;
 mod machine_memory;
 mod measurement;
 mod memory;
+mod start;
 mod summary;
 mod warnings;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use regulus_model::graph::Graph;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
-use regulus_model::{Description, Weights};
+use regulus_model::{Description, Values, Weights};
 
 pub use criteria::{Criteria, TrainedPosterior};
 pub use evaluation::{EvaluatedPicture, EvaluatedSample, Evaluation, MeasuredSplit};
@@ -36,6 +38,7 @@ use crate::schedule::RunLength;
 use crate::task::{self, Task};
 pub use crate::train::Best;
 use crate::train::{Control, Ending, Observer, ParameterOptimizer, Plan, Snapshot, Training, TrainingState};
+use start::Start;
 
 /// An experiment that is ready to train.
 pub struct Session {
@@ -75,19 +78,16 @@ impl Session {
         read: impl FnOnce(&Path) -> Result<Weights, Error>,
     ) -> Result<Self, Error> {
         let mut prepared = Prepared::new(opened, experiment, data)?;
-        let Prepared { experiment, opened, graph, .. } = &prepared;
+        let Prepared { experiment, opened, graph, penalties, rates, .. } = &mut prepared;
         let device = opened.device.clone().autodiff();
-        let network = match &experiment.model.init {
-            None => Network::new(graph, experiment.model.initializer, experiment.seed, &device),
-            Some(path) => {
-                let network = read(path).and_then(|weights| Ok(Network::blank(graph, &device).with_weights(&weights, path)?));
-                network.map_err(|source| Error::InitialWeights(Box::new(source)))?
-            }
-        };
-        let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation);
+        let Start { network, origin, mut notes } = Start::new(experiment, graph, &device, read)?;
+        notes.extend(penalties.start_from(origin.as_ref(), graph, &opened.device.device)?);
+        let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation).with_rates(rates.clone());
         prepared.experiment.train.keep = Some(prepared.keep);
         let training = prepared.training(network, optimizer);
-        Ok(prepared.session(training))
+        let mut session = prepared.session(training);
+        session.add_warnings(notes);
+        Ok(session)
     }
 
     /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session with the same data. `best` is the network with the lowest
@@ -109,8 +109,9 @@ impl Session {
         last: &Snapshot,
         best: Option<Best>,
     ) -> Result<Self, Error> {
-        let prepared = Prepared::new(opened, experiment, data)?;
-        let Prepared { experiment, graph, opened, .. } = &prepared;
+        let mut prepared = Prepared::new(opened, experiment, data)?;
+        prepared.start_again(last.origin.as_ref())?;
+        let Prepared { experiment, graph, opened, rates, .. } = &prepared;
         let fits =
             |weights: &Weights, what: &str| weights.check_fit(graph, Path::new(what)).map_err(|error| Error::Snapshot(error.to_string()));
         fits(&last.weights, "weights")?;
@@ -130,6 +131,7 @@ impl Session {
             last.averaged.as_ref().map(|weights| network.valid().with_weights(weights, Path::new("averaged weights"))).transpose()?;
         let optimizer =
             ParameterOptimizer::from_bytes(&experiment.optimizer.method, &last.optimizer, &opened.device).map_err(Error::Snapshot)?;
+        let optimizer = optimizer.with_rates(rates.clone());
         let training = prepared.training(network, optimizer).resumed(averaged, best, last.state.clone());
         Ok(prepared.session(training))
     }
@@ -353,6 +355,8 @@ struct Prepared {
     opened: Opened,
     graph: Graph,
     penalties: Penalties,
+    /// The factors of the learning rate by name of parameter.
+    rates: BTreeMap<String, f64>,
     curvature: Scope,
     keep: CheckpointKind,
 }
@@ -372,7 +376,21 @@ impl Prepared {
         experiment.check_batch_norm(&graph, data.train.count())?;
         let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
         let curvature = penalties.curvature_scope(&graph)?;
-        Ok(Self { experiment, task, data, opened, graph, penalties, curvature, keep })
+        let rates = experiment.optimizer.rates(&graph)?;
+        Ok(Self { experiment, task, data, opened, graph, penalties, rates, curvature, keep })
+    }
+
+    /// Gives the penalties the starting point of a snapshot.
+    fn start_again(&mut self, origin: Option<&Weights>) -> Result<(), Error> {
+        let refuse = |problem: &str| Err(Error::Snapshot(problem.to_owned()));
+        let fits = |(name, values): (&String, &Values)| self.graph.parameters().any(|own| own.name == *name && own.shape == values.shape);
+        match origin {
+            None if self.penalties.need_origin() => return refuse("it has no starting point for the penalty `l2_sp`"),
+            Some(origin) if !origin.iter().all(fits) => return refuse("its starting point is of another network"),
+            _ => {}
+        }
+        self.penalties.start_from(origin, &self.graph, &self.opened.device.device)?;
+        Ok(())
     }
 
     fn training(&self, network: Network, optimizer: ParameterOptimizer) -> Training {

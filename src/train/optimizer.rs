@@ -32,6 +32,8 @@ pub struct ParameterOptimizer {
     implementation: Implementation,
     method: Arc<dyn DynOptimizer>,
     states: BTreeMap<String, DynState>,
+    /// The factors of the learning rate by name of parameter; 1 where there is none.
+    rates: BTreeMap<String, f64>,
 }
 
 const RANK: &str = "rank";
@@ -40,7 +42,13 @@ impl ParameterOptimizer {
     /// An optimizer without state.
     #[must_use]
     pub fn new(method: &Method, implementation: Implementation) -> Self {
-        Self { kind: *method, implementation, method: build(method, implementation), states: BTreeMap::new() }
+        Self { kind: *method, implementation, method: build(method, implementation), states: BTreeMap::new(), rates: BTreeMap::new() }
+    }
+
+    /// The same with these factors of the learning rate, by name of parameter.
+    #[must_use]
+    pub fn with_rates(self, rates: BTreeMap<String, f64>) -> Self {
+        Self { rates, ..self }
     }
 
     /// One step of every parameter that has a gradient, with the decoupled decay and the proximal step of the penalties.
@@ -134,7 +142,7 @@ impl ParameterOptimizer {
             let state = (1..=4).contains(&rank).then(|| method.state_unflatten(rank, &name, &mut source, &device.device)).flatten();
             states.insert(name.clone(), state.ok_or_else(|| format!("the state of `{name}` is not that of this optimizer"))?);
         }
-        Ok(Self { kind: *kind, implementation: device.implementation, method, states })
+        Ok(Self { kind: *kind, implementation: device.implementation, method, states, rates: BTreeMap::new() })
     }
 }
 
@@ -198,6 +206,7 @@ impl ParamMapper for Step<'_> {
         };
         let name = parameter.name.as_str();
         let StepContext { rate, step, samples } = self.context;
+        let rate = rate * self.optimizer.rates.get(name).copied().unwrap_or(1.0);
         let NonGradientUpdate { decay, proximal } = self.penalties.non_gradient_update(name, samples);
         let is_bounded = self.penalties.bounded_fraction(name).is_some();
         let mut tensor = tensor.inner();

@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub optimizer: Vec<u8>,
     /// The training state.
     pub state: TrainingState,
+    /// The starting point w₀ of `l2_sp` penalties. `None` without them.
+    pub origin: Option<Weights>,
 }
 
 impl Snapshot {

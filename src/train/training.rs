@@ -258,7 +258,13 @@ impl Training {
         self.state.averaged = self.average.count;
         if weights.is_finite() {
             let averaged = self.average.network().map(Network::weights);
-            Ok(Snapshot { weights, averaged, optimizer: self.optimizer.to_bytes(), state: self.state.clone() })
+            Ok(Snapshot {
+                weights,
+                averaged,
+                optimizer: self.optimizer.to_bytes(),
+                state: self.state.clone(),
+                origin: self.penalties.origin().cloned(),
+            })
         } else {
             Err(self.diverged("a weight", self.state.step, self.state.epoch + 1, rate))
         }

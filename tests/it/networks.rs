@@ -8,7 +8,8 @@ use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
 use regulus::backend::{self, ComputeDevice};
-use regulus::config::{Backend, BackendKind, Experiment, Implementation};
+use regulus::config::number::Count;
+use regulus::config::{Backend, BackendKind, Experiment, Implementation, Model, ModelKind};
 use regulus::data::{self, Batcher, DataLoader};
 use regulus::network::Network;
 use regulus::objective::Penalties;
@@ -25,7 +26,7 @@ use serde::Deserialize;
 use crate::support::{Sandbox, backends_and_kernels, cpu_backends, png};
 
 /// Differences, as parts of the largest number of a tensor. Float32 is off by up to 1.3e-6 in PyTorch.
-const TOLERANCE: f64 = 1e-5;
+pub(crate) const TOLERANCE: f64 = 1e-5;
 /// Of logits the largest difference.
 const LOGITS: f64 = 1e-4;
 const SAMPLES: usize = 24;
@@ -65,6 +66,16 @@ pub(crate) struct Case {
     logits: Vec<f64>,
     training_logits: Vec<f64>,
     after: BTreeMap<String, Vec<f64>>,
+}
+
+impl Case {
+    /// Its network, without dropout.
+    pub(crate) fn graph(&self, kind: ModelKind) -> Graph {
+        let counts = |numbers: &[usize]| numbers.iter().map(|number| Count::try_from(*number as u64).unwrap()).collect::<Vec<_>>();
+        let blocks = self.blocks.as_deref().map(counts).unwrap_or_default();
+        let model = Model { kind, widths: counts(&self.widths), blocks, ..Model::default() };
+        model.graph(Shape { channels: 3, height: self.side, width: self.side }, 4).unwrap()
+    }
 }
 
 fn fixture() -> Fixture {
@@ -157,7 +168,7 @@ fn resnet18_has_torchvisions_tensors_and_logits() {
 }
 
 /// A config for a network of the fixture, and its data.
-fn config(
+pub(crate) fn config(
     sandbox: &Sandbox,
     [kind, keys]: [&str; 2],
     case: &Case,
@@ -204,9 +215,9 @@ pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &
         let data = data::load(&experiment).unwrap();
         let graph = experiment.model.graph(data.train.shape(), data.classes.len()).unwrap();
         let first = pixels(case.stream, BATCH, case.side * case.side);
-        let [evaluated, training] = logits(&graph, &first, &device);
+        let [evaluated, in_training] = logits(&graph, &first, &device);
         assert_near(&evaluated, &case.logits, LOGITS, &format!("{what}, logits"));
-        assert_near(&training, &case.training_logits, LOGITS, &format!("{what}, training logits"));
+        assert_near(&in_training, &case.training_logits, LOGITS, &format!("{what}, training logits"));
 
         let device = device.autodiff();
         let mut network = Network::of_weights(&graph, &weights_of(&graph), &device);
@@ -292,8 +303,17 @@ fn a_file_of_torchvision_is_a_start() {
     let [before, after] = [&weights, &after].map(|weights| weights.get("layer3.0.downsample.0.weight").unwrap().numbers.clone());
     assert!(before.iter().zip(&after).all(|(before, after)| (before - after).abs() < 1e-6));
 
-    start(1000);
-    let ran = sandbox.run(&["train", "config.toml", "--run-dir", "other"]);
+    // The last layer starts anew where the file has another number of classes, and that is told.
+    let weights = start(1000);
+    let ran = sandbox.ok(&["train", "config.toml", "--run-dir", "other"]);
+    let note = "layer `fc`, the last, starts anew: `fc.weight` is [1000, 6] in the initial weights and [3, 6] here";
+    assert!(ran.stderr().contains(note), "{}", ran.stderr());
+    let after = Weights::from_file(&sandbox.path("other/checkpoints/last/model.safetensors")).unwrap();
+    assert_eq!(after.get("fc.weight").unwrap().shape, [3, 6]);
+    let [before, after] = [&weights, &after].map(|weights| weights.get("layer3.0.downsample.0.weight").unwrap().numbers.clone());
+    assert!(before.iter().zip(&after).all(|(before, after)| (before - after).abs() < 1e-6));
+    // Other shapes are not made to fit.
+    let ran = sandbox.run(&["train", "config.toml", "--run-dir", "narrow", "--set", "model.widths=[4, 4, 6, 8]"]);
     assert_eq!(ran.code(), 3);
-    assert!(ran.stderr().contains("tensor `fc.bias` is [1000]; expected [3]"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("tensor `layer4.0.bn1.bias` is [6]; expected [8]"), "{}", ran.stderr());
 }

@@ -12,6 +12,7 @@ mod dense;
 mod dropout;
 mod error;
 mod flatten;
+mod freeze;
 mod global_pool;
 mod layer;
 mod op;

@@ -11,6 +11,8 @@ pub struct Parameter {
     pub role: Role,
     /// The axis of its shape that belongs to output channels or units.
     pub output_axis: usize,
+    /// Whether it stays as it starts; see [`Graph::frozen`](super::Graph::frozen).
+    pub is_frozen: bool,
 }
 
 /// What a parameter is for.
@@ -29,7 +31,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether training takes gradient steps on it.
+    /// Whether training takes gradient steps on it, unless it is frozen.
     #[must_use]
     pub const fn is_trained(self) -> bool {
         !matches!(self, Self::RunningMean | Self::RunningVariance)
@@ -39,12 +41,18 @@ impl Role {
 impl Parameter {
     /// A parameter named without its node.
     pub(super) fn new(name: &str, shape: &[usize], role: Role) -> Self {
-        Self { name: name.to_owned(), shape: shape.to_vec(), role, output_axis: 0 }
+        Self { name: name.to_owned(), shape: shape.to_vec(), role, output_axis: 0, is_frozen: false }
     }
 
     /// The same with the name of its node.
     pub(super) fn of(self, node: &str) -> Self {
         Self { name: format!("{node}.{}", self.name), ..self }
+    }
+
+    /// Whether training takes gradient steps on it: it is no running statistic, and not frozen.
+    #[must_use]
+    pub const fn is_trained(&self) -> bool {
+        self.role.is_trained() && !self.is_frozen
     }
 
     /// How many numbers it has.
