@@ -95,7 +95,7 @@ impl Penalties {
             let listed = all[..all.len().min(LISTED)].join(", ");
             let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
             let problem = format!(
-                "is {:?}, which matches no trained parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                "is {:?}, which matches no parameter that is trained; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
                 String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));

@@ -80,7 +80,7 @@ impl WithSimd for Distance<'_> {
 /// `factor · (w − v)`.
 #[must_use]
 pub fn scaled_difference(numbers: &[f32], origin: &[f32], factor: f32) -> Vec<f32> {
-    let out = Size { length: numbers.len(), per_task: CHUNK };
+    let out = Size::any(numbers.len(), CHUNK);
     let task = |number, out: &mut [f32], _: &mut [u8]| {
         let numbers = numbers[number * CHUNK..].iter().zip(&origin[number * CHUNK..]);
         out.iter_mut().zip(numbers).for_each(|(to, (number, origin))| *to = factor * (number - origin));
