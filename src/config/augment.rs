@@ -125,7 +125,7 @@ impl Augment {
 impl Experiment {
     /// Checks the augmentation against the other sections.
     pub(super) fn check_augment(&self) -> Result<(), ConfigError> {
-        if self.augment.border == Border::Mean && self.data.normalization != Normalization::Standard {
+        if self.augment.border == Border::Mean && self.data.normalization != Some(Normalization::Standard) {
             let problem = "is \"mean\", which needs the mean of the training images; set `data.normalization` = \"standard\", or use \"black\" or \"reflect\"";
             return Err(ConfigError::value("augment.border", problem));
         }
