@@ -1,0 +1,81 @@
+//! An experiment that has been checked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regulus_model::graph::Graph;
+use regulus_model::{Values, Weights};
+
+use super::{Session, TrainingMemory, machine_memory};
+use crate::backend::Opened;
+use crate::config::{CheckpointKind, Experiment};
+use crate::data::Data;
+use crate::error::Error;
+use crate::network::{Network, Scope};
+use crate::objective::Penalties;
+use crate::schedule::RunLength;
+use crate::task::{self, Task};
+use crate::train::{ParameterOptimizer, Training};
+
+/// A checked experiment before its network has weights.
+pub(super) struct Prepared {
+    pub(super) experiment: Experiment,
+    pub(super) task: Box<dyn Task>,
+    pub(super) data: Data,
+    pub(super) opened: Opened,
+    pub(super) graph: Graph,
+    pub(super) penalties: Penalties,
+    /// The factors of the learning rate by name of parameter.
+    pub(super) rates: BTreeMap<String, f64>,
+    pub(super) curvature: Scope,
+    pub(super) keep: CheckpointKind,
+}
+
+impl Prepared {
+    pub(super) fn new(opened: Opened, mut experiment: Experiment, data: Data) -> Result<Self, Error> {
+        data.check_experiment(&experiment)?;
+        experiment.data.validation.get_or_insert(data.held_out);
+        experiment.check_validation(data.validation.is_some())?;
+        let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
+        let input = data.train.shape();
+        experiment.check_task()?;
+        let task = task::of(&experiment);
+        let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
+        [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check_subset(&graph, subset))?;
+        experiment.augment.check(input)?;
+        experiment.check_batch_norm(&graph, data.train.count())?;
+        let penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, data.train.count()))?;
+        let curvature = penalties.curvature_scope(&graph)?;
+        let rates = experiment.optimizer.rates(&graph)?;
+        Ok(Self { experiment, task, data, opened, graph, penalties, rates, curvature, keep })
+    }
+
+    /// Gives the penalties the starting point of a snapshot.
+    pub(super) fn start_again(&mut self, origin: Option<&Weights>) -> Result<(), Error> {
+        let refuse = |problem: &str| Err(Error::Snapshot(problem.to_owned()));
+        let fits = |(name, values): (&String, &Values)| self.graph.parameters().any(|own| own.name == *name && own.shape == values.shape);
+        match origin {
+            None if self.penalties.need_origin() => return refuse("it has no starting point for the penalty `l2_sp`"),
+            Some(origin) if !origin.iter().all(fits) => return refuse("its starting point is of another network"),
+            _ => {}
+        }
+        self.penalties.start_from(origin, &self.graph, &self.opened.device.device)?;
+        Ok(())
+    }
+
+    pub(super) fn training(&self, network: Network, optimizer: ParameterOptimizer) -> Training {
+        Training::new(network, optimizer, self.penalties.clone(), self.experiment.averaging.0)
+    }
+
+    pub(super) fn session(self, training: Training) -> Session {
+        let Self { experiment, task, data, opened, curvature, keep, .. } = self;
+        let graph = training.network().graph();
+        let memory = TrainingMemory::of(&experiment, training.network(), &curvature, &data);
+        // The memory of a GPU is not known.
+        let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
+        let too_much = available.and_then(|available| memory.warning(available, graph));
+        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
+        let (evaluation, stop) = (None, Arc::default());
+        Session { experiment, task, data, opened, curvature, keep, memory, warnings, training, evaluation, stop, has_failed: false }
+    }
+}
