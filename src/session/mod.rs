@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use burn::module::Module;
 use regulus_model::graph::Graph;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
-use regulus_model::{Description, Values, Weights};
+use regulus_model::{Description, Weights};
 
 pub use criteria::{Criteria, TrainedPosterior};
 pub use evaluation::{EvaluatedPicture, EvaluatedSample, Evaluation, MeasuredSplit};
@@ -378,19 +378,6 @@ impl Prepared {
         let curvature = penalties.curvature_scope(&graph)?;
         let rates = experiment.optimizer.rates(&graph)?;
         Ok(Self { experiment, task, data, opened, graph, penalties, rates, curvature, keep })
-    }
-
-    /// Gives the penalties the starting point of a snapshot.
-    fn start_again(&mut self, origin: Option<&Weights>) -> Result<(), Error> {
-        let refuse = |problem: &str| Err(Error::Snapshot(problem.to_owned()));
-        let fits = |(name, values): (&String, &Values)| self.graph.parameters().any(|own| own.name == *name && own.shape == values.shape);
-        match origin {
-            None if self.penalties.need_origin() => return refuse("it has no starting point for the penalty `l2_sp`"),
-            Some(origin) if !origin.iter().all(fits) => return refuse("its starting point is of another network"),
-            _ => {}
-        }
-        self.penalties.start_from(origin, &self.graph, &self.opened.device.device)?;
-        Ok(())
     }
 
     fn training(&self, network: Network, optimizer: ParameterOptimizer) -> Training {
