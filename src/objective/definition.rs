@@ -94,8 +94,9 @@ impl Penalties {
             let all: Vec<String> = trained(graph).map(|parameter| format!("`{}`", parameter.name)).collect();
             let listed = all[..all.len().min(LISTED)].join(", ");
             let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
+            let parameters = if graph.frozen_parameters().next().is_some() { "trained parameter" } else { "parameter" };
             let problem = format!(
-                "is {:?}, which matches no trained parameter; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                "is {:?}, which matches no {parameters}; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
                 String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));
