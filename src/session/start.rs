@@ -6,7 +6,6 @@ use std::path::Path;
 use regulus_model::graph::{Graph, Parameter};
 use regulus_model::{Values, Weights};
 
-use super::Prepared;
 use crate::backend::ComputeDevice;
 use crate::config::Experiment;
 use crate::data::PretrainedWeights;
@@ -44,21 +43,6 @@ impl Start {
             Ok(Self { network, origin: Some(origin), notes: head.note.into_iter().collect() })
         });
         started.map_err(|source| Error::InitialWeights(Box::new(source)))
-    }
-}
-
-impl Prepared {
-    /// Gives the penalties the starting point of a snapshot.
-    pub(super) fn start_again(&mut self, origin: Option<&Weights>) -> Result<(), Error> {
-        let refuse = |problem: &str| Err(Error::Snapshot(problem.to_owned()));
-        let fits = |(name, values): (&String, &Values)| self.graph.parameters().any(|own| own.name == *name && own.shape == values.shape);
-        match origin {
-            None if self.penalties.need_origin() => return refuse("it has no starting point for the penalty `l2_sp`"),
-            Some(origin) if !origin.iter().all(fits) => return refuse("its starting point is of another network"),
-            _ => {}
-        }
-        self.penalties.start_from(origin, &self.graph, &self.opened.device.device)?;
-        Ok(())
     }
 }
 

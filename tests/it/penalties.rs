@@ -125,7 +125,7 @@ fn invalid_penalties_are_refused() {
     let refusals: [(&[&str], &str); 25] = [
         (
             &["penalty.0.scope=kernel"],
-            "`penalty.0.scope` is \"kernel\", which matches no trained parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
+            "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
         ),
         (&["penalty.0.l1_ratio=0.5"], "`penalty.0.l1_ratio` does not apply to kind `l2`"),
         (

@@ -53,7 +53,7 @@ fn a_penalty_that_cannot_be_used_is_refused_with_a_message() {
         (
             &[],
             OwnPenalty::new(Squares, 1.0).scope("dense9.*"),
-            "`squares.scope` is \"dense9.*\", which matches no trained parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`, \
+            "`squares.scope` is \"dense9.*\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`, \
              `conv1.bias`, `conv2.weight`, `conv2.bias`, `dense1.weight`, `dense1.bias`, `dense2.weight`, `dense2.bias`, with `*` for any characters",
         ),
         (&[], OwnPenalty::new(Squares, -1.0), "`squares.lambda` is -1; expected a finite number >= 0"),
