@@ -142,17 +142,7 @@ fn larger_ones_of_many_blocks_are_their_definition() {
 
 #[test]
 fn an_infinite_weight_is_multiplied_by_the_zeros_of_the_padding() {
-    let convolution = Convolution {
-        inputs: 1,
-        outputs: 1,
-        height: 2,
-        width: 2,
-        kernel: [3; 2],
-        stride: [1; 2],
-        padding: [1; 2],
-        extra_padding: [0; 2],
-        groups: 1,
-    };
+    let convolution = Convolution { inputs: 1, outputs: 1, height: 2, width: 2, ..BLOCK };
     let mut weights = [0.0; 9];
     weights[8] = f32::INFINITY;
     for (outputs, expected) in [(2, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN])] {
@@ -221,17 +211,7 @@ fn check_gradients(convolution: Convolution, batch: usize) {
 
 #[test]
 fn gradients_of_several_bands_and_tasks_are_the_transposes() {
-    let same = Convolution {
-        inputs: 5,
-        outputs: 9,
-        height: 40,
-        width: 33,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1, 1],
-        extra_padding: [0; 2],
-        groups: 1,
-    };
+    let same = Convolution { inputs: 5, outputs: 9, height: 40, ..BLOCK };
     check_gradients(same, 3);
     check_gradients(Convolution { height: 6, width: 7, ..same }, 37);
     check_gradients(Convolution { stride: [2, 1], padding: [0, 1], ..same }, 2);
