@@ -160,7 +160,7 @@ const LARGE_GENERAL: [General; 9] = [
 fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Random) -> f64 {
     let [inputs, outputs, height, width, kernel, stride, padding, groups, batch] = setting;
     let sizes = ([kernel; 2], [stride; 2], [padding; 2]);
-    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, groups };
+    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, extra_padding: [0; 2], groups };
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
     let [rows, columns] = convolution.sides();
