@@ -82,6 +82,7 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let gradient = grads.consume::<B>(&ops.node);
         let Inputs { images, weights, walk } = ops.state;
         let [images_node, weights_node] = ops.parents;
+        let is_output = images_node.is_some();
         let convolution = convolution::<B>(&images, &weights, walk);
         let (threads, device) = (rayon::current_num_threads(), images.device());
         in_order::<B, _>(&gradient, |gradient| {
@@ -94,7 +95,7 @@ impl<B: Host> Backward<B, 2> for Convolve {
                 grads.register::<B>(node.id, give::<B>(found, images.shape(), &device));
             }
         });
-        recycle::<B>([images, gradient]);
+        recycle::<B>(is_output.then_some(images).into_iter().chain([gradient]));
     }
 }
 

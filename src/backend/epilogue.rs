@@ -121,6 +121,7 @@ impl<B: Host> Backward<B, 4> for Follow {
         });
         let (shape, device) = (inputs.images.shape(), inputs.images.device());
         let [images_node, scale_node, shift_node, other_node] = ops.parents;
+        let is_output = [images_node.is_some(), other_node.is_some()];
         if let Some(node) = images_node {
             grads.register::<B>(node.id, give::<B>(found.images, shape.clone(), &device));
         }
@@ -136,7 +137,9 @@ impl<B: Host> Backward<B, 4> for Follow {
                 Addition::After => grads.register::<B>(node.id, gradient.clone()),
             }
         }
-        recycle::<B>([inputs.images, inputs.other, gradient]);
+        let outputs =
+            is_output.into_iter().zip([inputs.images, inputs.other]).filter_map(|(is_output, tensor)| is_output.then_some(tensor));
+        recycle::<B>(outputs.chain([gradient]));
     }
 }
 

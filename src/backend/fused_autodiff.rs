@@ -127,6 +127,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
         let gradient = grads.consume::<B>(&ops.node);
         let Pooled { images, weights, argmax, padding } = ops.state;
         let [images_node, weights_node, bias_node] = ops.parents;
+        let is_output = images_node.is_some();
         let geometry = geometry::<B>(&images, &weights, padding);
         let found = read_images::<B, _>(&images, |images| {
             read_images::<B, _>(&gradient, |gradient| {
@@ -147,7 +148,7 @@ impl<B: Host> Backward<B, 3> for ConvReluPool {
         if let Some(node) = bias_node {
             grads.register::<B>(node.id, give::<B>(found.bias, [geometry.outputs], &device));
         }
-        recycle::<B>([images, gradient]);
+        recycle::<B>(is_output.then_some(images).into_iter().chain([gradient]));
         if let Ok(argmax) = Arc::try_unwrap(argmax) {
             buffers::recycle(argmax);
         }
@@ -172,6 +173,7 @@ impl<B: Host> Backward<B, 3> for Dense {
         let gradient = grads.consume::<B>(&ops.node);
         let SavedDense { x, weights, activated } = ops.state;
         let [x_node, weights_node, bias_node] = ops.parents;
+        let is_output = x_node.is_some();
         let found = matrix::<B, _>(&x, |x| {
             matrix::<B, _>(&weights, |weights| {
                 matrix::<B, _>(&gradient, |gradient| match &activated {
@@ -192,7 +194,7 @@ impl<B: Host> Backward<B, 3> for Dense {
         if let Some(node) = bias_node {
             grads.register::<B>(node.id, give::<B>(found.bias, [weights.shape()[1]], &device));
         }
-        recycle::<B>([x, gradient].into_iter().chain(activated));
+        recycle::<B>(is_output.then_some(x).into_iter().chain([gradient]).chain(activated));
     }
 }
 

@@ -16,7 +16,8 @@ pub trait Host: Backend {
     fn is_sole_owner(tensor: &FloatTensor<Self>) -> bool;
 }
 
-/// Keeps the memory of tensors that are no longer needed for the next ones, where nothing else holds it.
+/// Keeps the memory of tensors that are no longer needed for the next ones, where nothing else holds it. They must be outputs of the kernels: the memory of a batch's images would be
+/// taken in at each step, and never asked for.
 pub(super) fn recycle<B: Host>(tensors: impl IntoIterator<Item = FloatTensor<B>>) {
     for tensor in tensors {
         // Images stored channels-last that are seen channels-first.

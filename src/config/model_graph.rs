@@ -8,6 +8,9 @@ use super::model::stages;
 use super::number::Count;
 use super::{ConfigError, Model, ModelKind, Padding};
 
+/// Names that a message lists, at most.
+const LISTED: usize = 10;
+
 impl Model {
     /// The network, for images of shape `input` in `classes` classes.
     ///
@@ -84,9 +87,18 @@ impl Model {
                 let all = graph.clone().frozen(|_| true);
                 let names = all.frozen_parameters().map(|parameter| parameter.name.as_str());
                 let scope = String::from(scope.clone());
-                let nearest = spelling::hint(&scope, &names.collect::<Vec<_>>());
+                let names: Vec<&str> = names.collect();
+                let hint = match spelling::nearest(&scope, &names) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => {
+                        format!(
+                            "expected `kernels`, `biases`, `all`, or one of {}, with `*` for any characters",
+                            spelling::listed(&names, LISTED)
+                        )
+                    }
+                };
                 let problem =
-                    format!("is {scope:?}, which matches no parameter outside of the last dense layer, which is always trained; {nearest}");
+                    format!("is {scope:?}, which matches no parameter outside of the last dense layer, which is always trained; {hint}");
                 return Err(ConfigError::value(format!("model.freeze.{index}"), problem));
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use regulus_model::graph::{Graph, Parameter, Role};
+use regulus_model::spelling;
 
 use super::Penalties;
 use super::lambda::Rule;
@@ -91,12 +92,11 @@ impl Penalties {
         let inside = trained(graph).filter(|parameter| definition.scope.has(parameter));
         let names: BTreeSet<String> = inside.map(|parameter| parameter.name.clone()).collect();
         if names.is_empty() {
-            let all: Vec<String> = trained(graph).map(|parameter| format!("`{}`", parameter.name)).collect();
-            let listed = all[..all.len().min(LISTED)].join(", ");
-            let rest = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
+            let all: Vec<&str> = trained(graph).map(|parameter| parameter.name.as_str()).collect();
+            let listed = spelling::listed(&all, LISTED);
             let parameters = if graph.frozen_parameters().next().is_some() { "trained parameter" } else { "parameter" };
             let problem = format!(
-                "is {:?}, which matches no {parameters}; expected `kernels`, `biases`, `all`, or one of {listed}{rest}, with `*` for any characters",
+                "is {:?}, which matches no {parameters}; expected `kernels`, `biases`, `all`, or one of {listed}, with `*` for any characters",
                 String::from(definition.scope)
             );
             return Err(ConfigError::value(format!("{key}.scope"), problem));

@@ -34,7 +34,11 @@ impl Start {
             return Ok(Self { network, origin: None, notes: Vec::new() });
         };
         let pretrained = PretrainedWeights::of(experiment.model.kind).filter(|_| experiment.model.starts_from_imagenet());
-        let weights = pretrained.map_or_else(|| read(path), |pretrained| Ok(pretrained.load()?));
+        // Their own messages say what to do.
+        let weights = match pretrained {
+            Some(pretrained) => Ok(pretrained.load()?),
+            None => read(path),
+        };
         let started = weights.and_then(|weights| {
             let head = NewHead::of(experiment, graph, &weights);
             let network = Network::blank(graph, device).with_weights(&head.merged(&weights), path)?;

@@ -1,6 +1,7 @@
 //! Memory of tensors that are no longer needed, for the next ones of the same size. A training step needs the same sizes again and again, and new memory has its price: the
 //! system gives it page by page, and clears it.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -72,8 +73,9 @@ fn reused<T: Number>(length: usize) -> Option<Vec<T>> {
         let time = free.time;
         old = free.buffers.extract_if(.., |(since, _)| *since + MOST_AGE < time).collect();
         let fits = |found: usize| found >= length && found <= length + length / 8;
-        let index =
-            (0..free.buffers.len()).filter(|index| fits(free.buffers[*index].1.len())).min_by_key(|index| free.buffers[*index].1.len());
+        // Of equal ones the newest, so that those that are too many grow old.
+        let key = |index: &usize| (free.buffers[*index].1.len(), Reverse(free.buffers[*index].0));
+        let index = (0..free.buffers.len()).filter(|index| fits(free.buffers[*index].1.len())).min_by_key(key);
         index.map(|index| free.buffers.swap_remove(index).1)
     };
     drop(old);
@@ -83,7 +85,7 @@ fn reused<T: Number>(length: usize) -> Option<Vec<T>> {
     found
 }
 
-/// Takes a buffer that is no longer needed.
+/// Takes a buffer that is no longer needed. It should be one of [`any`]: others would be taken in faster than they are asked for.
 pub fn recycle<T: Number>(mut buffer: Vec<T>) {
     if buffer.capacity() * size_of::<T>() < SMALL {
         return;

@@ -3,6 +3,7 @@
 
 use gemm::Parallelism;
 
+use super::buffers;
 use super::row;
 use super::simd::Path;
 
@@ -47,18 +48,14 @@ impl<'a> Matrix<'a> {
 pub fn product(left: Matrix, right: Matrix, threads: usize) -> Vec<f32> {
     let ([rows, inner], [also_inner, columns]) = (left.shape, right.shape);
     assert!(inner == also_inner && left.fits() && right.fits(), "{left:?} and {right:?} have no product");
-    let mut out = Vec::with_capacity(rows * columns);
-    if rows.min(columns) <= 1 {
-        // gemm makes a slice of a matrix with a single row or column.
-        out.resize(rows * columns, 0.0);
-    }
+    let mut out = buffers::any(rows * columns);
     // gemm splits rows and columns among threads, never a sum.
     let parallelism = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
     let [left_down, left_right] = left.strides.map(usize::cast_signed);
     let [right_down, right_right] = right.strides.map(usize::cast_signed);
     #[expect(unsafe_code, reason = "gemm takes pointers")]
-    // SAFETY: `fits` holds for both inputs, so every element read is within its slice; `out` has room for rows·columns numbers and is borrowed
-    // by nobody else; gemm 0.19 writes all of them (zeros, where `inner` is 0) and, with `read_dst` false, reads none before.
+    // SAFETY: `fits` holds for both inputs, so every element read is within its slice; `out` has rows·columns numbers and is borrowed by nobody
+    // else. gemm 0.19 writes all of them (zeros, where `inner` is 0) and, with `read_dst` false, reads none before.
     unsafe {
         gemm::gemm(
             rows,
@@ -81,7 +78,6 @@ pub fn product(left: Matrix, right: Matrix, threads: usize) -> Vec<f32> {
             false,
             parallelism,
         );
-        out.set_len(rows * columns);
     }
     out
 }
@@ -151,7 +147,7 @@ pub struct Gradients {
 pub fn backward(x: Matrix, weights: Matrix, activated: Option<&[f32]>, gradient: Matrix, wants_x: bool) -> Gradients {
     let [batch, outputs] = gradient.shape;
     let [down, right] = gradient.strides;
-    let mut before_relu = vec![0.0; batch * outputs];
+    let mut before_relu = buffers::any(batch * outputs);
     for (row, to) in before_relu.chunks_exact_mut(outputs).enumerate() {
         to.iter_mut().enumerate().for_each(|(column, to)| *to = gradient.numbers[row * down + column * right]);
     }
@@ -165,5 +161,7 @@ pub fn backward(x: Matrix, weights: Matrix, activated: Option<&[f32]>, gradient:
     let threads = rayon::current_num_threads();
     let gradient = Matrix::rows(&before_relu, [batch, outputs]);
     let x_gradient = wants_x.then(|| product(gradient, weights.transposed(), threads));
-    Gradients { x: x_gradient, weights: product(x.transposed(), gradient, threads), bias }
+    let weights = product(x.transposed(), gradient, threads);
+    buffers::recycle(before_relu);
+    Gradients { x: x_gradient, weights, bias }
 }

@@ -6,8 +6,17 @@ const LONGEST: usize = 64;
 /// A question with the nearest known word, or, if none is near, all words.
 #[must_use]
 pub fn hint(typed: &str, known: &[&str]) -> String {
-    let listed = || known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    nearest(typed, known).map_or_else(|| format!("expected one of {}", listed()), |word| format!("did you mean `{word}`?"))
+    nearest(typed, known)
+        .map_or_else(|| format!("expected one of {}", listed(known, known.len())), |word| format!("did you mean `{word}`?"))
+}
+
+/// The first `most` words, and how many more there are.
+#[must_use]
+pub fn listed(words: &[&str], most: usize) -> String {
+    let (first, others) = words.split_at(most.min(words.len()));
+    let first: Vec<String> = first.iter().map(|word| format!("`{word}`")).collect();
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    first.join(", ") + &others
 }
 
 /// The known word with the fewest edits to `typed`, capital and small letters being equal. Returns `None` if each takes more edits than 1 and a third of the shorter word.
@@ -33,6 +42,7 @@ mod tests {
         assert_eq!(hint("maxpool", &known), "did you mean `max_pool`?");
         assert_eq!(hint("MaxPool", &known), "did you mean `max_pool`?");
         assert_eq!(hint("gelu", &known), "expected one of `conv`, `dense`, `max_pool`");
+        assert_eq!(listed(&known, 2), "`conv`, `dense` and 1 more");
         assert_eq!(nearest(&"conv".repeat(100), &known), None);
     }
 }

@@ -81,7 +81,7 @@ pub fn backward(path: Path, saved: &Saved, gradient: &Images, wants_images: bool
         path.run(Task { pass: &pass, numbers: first..(first + per_task).min(batch), image_gradients, sums })
     };
     let (image_gradients, partials, biases) = filled(rayon::current_num_threads(), tasks, image_gradients, partials, task);
-    let mut sums = vec![0.0; weights.len()];
+    let mut sums = buffers::any(weights.len());
     sums.par_chunks_mut(offsets.len()).enumerate().for_each(|(output, sums)| {
         let mut sum = vec![0.0; size];
         for partial in partials.chunks_exact(task_sums) {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::patches::{Patches, rows_per_block};
 use super::{Convolution, depthwise};
+use crate::buffers;
 use crate::fill::{Size, filled};
 use crate::panels::{add_products, panels, widest};
 use crate::registers::{load, store};
@@ -55,16 +56,24 @@ pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gra
             sums.iter_mut().zip(&partial[chunk * CHUNK..]).for_each(|(sum, number)| *sum += number);
         }
     });
-    let mut weights = vec![0.0; convolution.weights()];
-    let order = convolution.kernel_order();
+    let weights = ordered(path, &convolution, sums);
+    buffers::recycle(partials);
+    weights
+}
+
+/// Sums as the kernels have them, in the order of the weights.
+fn ordered(path: Path, convolution: &Convolution, sums: &[f32]) -> Vec<f32> {
+    let Convolution { outputs, groups, .. } = *convolution;
+    let (taps, of_group) = (convolution.taps(), outputs / groups);
+    let mut weights = buffers::any(convolution.weights());
     if convolution.is_depthwise() {
         for (tap, sums) in sums.chunks_exact(outputs).enumerate() {
             sums.iter().enumerate().for_each(|(channel, sum)| weights[channel * taps + tap] = *sum);
         }
         return weights;
     }
-    let lanes = path.lanes;
-    for (sums, weights) in sums.chunks_exact(size / groups).zip(weights.chunks_exact_mut(of_group * taps)) {
+    let (order, lanes) = (convolution.kernel_order(), path.lanes);
+    for (sums, weights) in sums.chunks_exact(sums.len() / groups).zip(weights.chunks_exact_mut(of_group * taps)) {
         for (first, width) in panels(of_group.div_ceil(lanes), widest(path.registers)) {
             let panel = &sums[first * lanes * taps..][..width * lanes * taps];
             let kernels = weights.chunks_exact_mut(taps).skip(first * lanes).take(width * lanes);
