@@ -199,6 +199,7 @@ fn what_cannot_be_tuned_is_refused() {
         refused(&["model.freeze=[\"conv*\", \"dense1.*\"]"]),
         refused(&["model.freeze=[\"convv1.weight\"]"]),
         refused(&["model.freeze=[\"*\"]"]),
+        refused(&["model={kind=\"efficientnet_lite0\", freeze=[\"layer4.*\"]}", "penalty=[]"]),
         refused(&["model.init=imagenet"]),
         refused(&["model={kind=\"efficientnet_lite0\", init=\"imagenet\"}", "penalty=[]"]),
         refused(&["optimizer.group=[{scope=\"convv*\", factor=2}]"]),
