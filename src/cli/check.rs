@@ -9,6 +9,7 @@ use super::args::CheckArgs;
 use super::bar::Work;
 use super::print;
 use super::table::{grouped, table};
+use super::train::frozen_features;
 use crate::config::{Experiment, Implementation};
 use crate::error::Error;
 use crate::launch::prepare;
@@ -77,7 +78,8 @@ fn report(config: &str, session: &Session) -> Result<(), Error> {
     let rate = |name: &String| rates.get(name).map_or_else(String::new, |factor| format!("; learning rate times {factor}"));
     let assignments = trained(graph).map(|name| format!("{name}: {}{}", described(name), rate(name)));
     let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
-    let comments: Vec<String> = nodes.lines().map(str::to_owned).chain(frozen(graph)).chain(memory).chain(assignments).collect();
+    let comments: Vec<String> =
+        nodes.lines().map(str::to_owned).chain(frozen(graph)).chain(frozen_features(session)).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
     print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
 }

@@ -20,12 +20,12 @@ use super::table::{counted, grouped};
 use super::tui::{self, Dashboard};
 use crate::config::number::Count;
 use crate::config::{Experiment, Lambda};
-use crate::data::DataError;
+use crate::data::{DataError, FrozenFeatures};
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions};
 use crate::run::RunFolder;
 use crate::search::SweepFolder;
-use crate::session::Status;
+use crate::session::{Session, Status};
 use crate::train::Observer;
 
 /// What is shown while a run is trained, and after it.
@@ -154,6 +154,16 @@ pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     Ok(stop)
 }
 
+/// What is computed once for each image.
+pub(super) fn frozen_features(session: &Session) -> Option<String> {
+    let features = session.features()?;
+    let node = &session.graph().nodes()[features.node()].name;
+    Some(format!(
+        "frozen layers up to `{node}` are computed once for each image, which gives {} numbers",
+        grouped(features.length() as u64)
+    ))
+}
+
 fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     let manifest = &launch.manifest;
     if json {
@@ -163,6 +173,7 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
             "step": launch.session().state().step,
             "manifest": manifest,
             "memory": launch.session().memory(),
+            "frozen_features": launch.session().features().map(FrozenFeatures::length),
             "warnings": launch.warnings,
             "notes": launch.notes,
         }));
@@ -181,6 +192,9 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
         manifest.device,
         counted(manifest.threads as u64, "thread")
     ));
+    if let Some(features) = frozen_features(launch.session()) {
+        print::note(features);
+    }
     print::note(format_args!("memory for training: {}", launch.session().memory()));
     match launch.session().state().step {
         0 => print::note(format_args!("run folder: {}", launch.folder.path().display())),

@@ -48,6 +48,8 @@ pub struct Model {
     pub initializer: Init,
     /// A run folder or a safetensors file with weights to start from instead; or [`IMAGENET`].
     pub init: Option<PathBuf>,
+    /// The convolution that starts with whitening filters.
+    pub whiten: Option<String>,
     /// The parameters that stay as they start, except those of the last dense layer.
     pub freeze: Vec<Scope>,
 }
@@ -70,6 +72,7 @@ impl Default for Model {
             layers: Vec::new(),
             initializer: keys.initializer(),
             init: None,
+            whiten: None,
             freeze: Vec::new(),
         }
     }
@@ -109,6 +112,9 @@ keys! {
         /// Initial weights instead: a run folder; a safetensors file that `regulus export` wrote, or of PyTorch; or `imagenet`, the weights that `regulus data fetch efficientnet_lite0`
         /// fetches. A last dense layer of another number of classes starts anew.
         init: PathBuf, default "none", schema { "x-values": "path, or `imagenet`" };
+        /// The name of a convolution of the image that starts with whitening filters of the training images instead: eigenvectors of the covariance of patches, divided by the roots of
+        /// their eigenvalues, and the same with the other sign (Jordan 2024, arXiv 2404.00498). Further channels start as others do. `freeze` can keep them.
+        whiten: String, default "none", schema { "x-values": "name of a layer" };
         /// Parameters that stay as they start, except those of the last dense layer: a list of scopes like that of a penalty. `["*"]` is everything but the last dense layer. A
         /// normalization whose scale and shift are frozen uses its running statistics and keeps them.
         freeze: Vec<Scope>, default "none", schema { "minItems": 1, "x-values": "list of scopes" };
@@ -124,6 +130,10 @@ impl Model {
 
     /// Checks that there are such weights for the kind of network.
     pub(super) fn check_init(&self) -> Result<(), ConfigError> {
+        if self.init.is_some() && self.whiten.is_some() {
+            let problem = "is set, but `model.init` has the initial weights of every layer; leave one of the two out";
+            return Err(ConfigError::value("model.whiten", problem));
+        }
         if !self.starts_from_imagenet() || self.kind == ModelKind::EfficientnetLite0 {
             return Ok(());
         }
@@ -166,6 +176,7 @@ impl TryFrom<Keys> for Model {
             initializer: keys.initializer(),
             layers: keys.layers.unwrap_or_default(),
             init: keys.init,
+            whiten: keys.whiten,
             freeze: keys.freeze.unwrap_or_default(),
         })
     }
@@ -233,7 +244,7 @@ impl From<Model> for Keys {
             ModelKind::Layers => Self { layers: Some(model.layers), ..Self::of(model.kind) },
         };
         let freeze = (!model.freeze.is_empty()).then_some(model.freeze);
-        Self { initializer: Some(model.initializer), init: model.init, freeze, ..keys }
+        Self { initializer: Some(model.initializer), init: model.init, whiten: model.whiten, freeze, ..keys }
     }
 }
 

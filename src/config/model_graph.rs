@@ -1,6 +1,6 @@
 //! From the `[model]` section to the network.
 
-use regulus_model::graph::{Features, Graph, GraphError, Shape};
+use regulus_model::graph::{Features, Graph, GraphError, Op, Shape, Source};
 use regulus_model::networks::{self, Cnn, DnCnn, EfficientNetLite, Mlp, ResNet, ResNet9, Stem};
 use regulus_model::spelling;
 
@@ -76,7 +76,31 @@ impl Model {
         if graph.parameter_count() == 0 {
             return Err(ConfigError::value("model.layers", "have nothing that can be trained; add a `conv` or `dense` layer"));
         }
+        self.whitened(&graph)?;
         self.frozen(graph)
+    }
+
+    /// The index of the convolution that starts with whitening filters.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or it is no convolution of the image.
+    pub(crate) fn whitened(&self, graph: &Graph) -> Result<Option<usize>, ConfigError> {
+        let Some(name) = &self.whiten else { return Ok(None) };
+        let of_image =
+            |index: &usize| matches!(&graph.nodes()[*index].op, Op::Conv(op) if op.groups == 1) && graph.sources(*index) == [Source::Image];
+        let fit: Vec<usize> = (0..graph.nodes().len()).filter(of_image).collect();
+        let found = fit.iter().copied().find(|index| graph.nodes()[*index].name == *name);
+        if found.is_some() {
+            return Ok(found);
+        }
+        let names: Vec<&str> = fit.iter().map(|index| graph.nodes()[*index].name.as_str()).collect();
+        let expected = if names.is_empty() {
+            "this network has none; leave it out".to_owned()
+        } else {
+            format!("expected {}", spelling::listed(&names, LISTED))
+        };
+        Err(ConfigError::value("model.whiten", format!("is {name:?}, which is no convolution of the image without groups; {expected}")))
     }
 
     /// The network with the parameters of `freeze` frozen.

@@ -107,4 +107,7 @@ pub enum Init {
     Kaiming,
     /// Uniform in ±√(1/fan in), as PyTorch's `Conv2d` and `Linear` start.
     Pytorch,
+    /// As `pytorch`, but each of the first output channels of a convolution is one of its input channels, unchanged, as far as there are such (Zagoruyko and Komodakis 2017,
+    /// arXiv 1706.00388).
+    Dirac,
 }

@@ -1,17 +1,18 @@
 //! Batches of samples as tensors.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
 use super::transform::PixelValues;
-use super::{Normalizer, Shape, Subset, Transform};
+use super::{FrozenFeatures, Normalizer, Shape, Subset, Transform};
 
 /// A batch on a device.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[sample, channel, row, column]`, normalized.
+    /// `[sample, channel, row, column]`, normalized; or the vectors of [`Batcher::with_features`].
     pub images: Tensor<4>,
     /// What the network is to give for them.
     pub targets: Targets,
@@ -98,6 +99,7 @@ impl HostBatch {
 pub struct Batcher {
     tables: Vec<[f32; 256]>,
     normalizer: Normalizer,
+    features: Option<Arc<FrozenFeatures>>,
     device: Device,
 }
 
@@ -105,7 +107,13 @@ impl Batcher {
     /// A batcher for images normalized by `normalizer`.
     #[must_use]
     pub fn new(normalizer: &Normalizer, device: &Device) -> Self {
-        Self { tables: normalizer.table(), normalizer: normalizer.clone(), device: device.clone() }
+        Self { tables: normalizer.table(), normalizer: normalizer.clone(), features: None, device: device.clone() }
+    }
+
+    /// The same, which gives the vectors of frozen layers in place of images that have no transform: `[sample, number, 1, 1]`.
+    #[must_use]
+    pub fn with_features(self, features: Option<Arc<FrozenFeatures>>) -> Self {
+        Self { features, ..self }
     }
 
     /// The device of the batches.
@@ -135,9 +143,19 @@ impl Batcher {
     /// As [`Batcher::assemble`], with `transform(index)` applied to the image of each index.
     pub fn assemble_transformed(&self, subset: &Subset, indices: &[u32], transform: impl Fn(u32) -> Option<Transform>) -> HostBatch {
         let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
-        let images = indices.iter().map(|index| (subset.pixels(*index as usize), transform(*index)));
         let labels = HostTargets::Labels(TensorData::new(labels, [indices.len()]));
-        HostBatch { images: self.values(subset.shape(), images), targets: labels }
+        let images = match &self.features {
+            None => {
+                let images = indices.iter().map(|index| (subset.pixels(*index as usize), transform(*index)));
+                self.values(subset.shape(), images)
+            }
+            Some(features) => {
+                let images: Vec<Cow<[u8]>> = indices.iter().map(|index| subset.pixels(*index as usize)).collect();
+                let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
+                TensorData::new(features.of(&images), [indices.len(), features.length(), 1, 1])
+            }
+        };
+        HostBatch { images, targets: labels }
     }
 
     /// Images of one shape as one normalized tensor `[image, channel, row, column]`.

@@ -4,9 +4,13 @@ use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
+use regulus_model::Weights;
+use regulus_model::graph::Graph;
+use regulus_model::infer::InferError;
+
 use super::loaded::Loaded;
 use super::raw_dataset::RawDataset;
-use super::{DataError, Decoding, Images, LeftOut, Normalizer, Preprocess, Subset};
+use super::{DataError, Decoding, FrozenFeatures, Images, LeftOut, Normalizer, Preprocess, Subset};
 use crate::config::{Damaged, Data as Config, Denoise, Experiment, Source, Task, Validation};
 use crate::seed::Seed;
 
@@ -111,6 +115,17 @@ impl Data {
         check_class_names(&classes, experiment.task)?;
         let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
         Arc::new(Loaded::new(raw, experiment.task, Decoding::Reduced)?).data(experiment)
+    }
+
+    /// What the frozen layers of a network with these weights give for the images. Experiments that share the images share it, if they have the same layers.
+    /// Returns `Ok(None)` as [`FrozenFeatures::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FrozenFeatures::new`].
+    pub fn frozen_features(&self, graph: &Graph, weights: &Weights) -> Result<Option<Arc<FrozenFeatures>>, InferError> {
+        let features = FrozenFeatures::new(graph, weights, &self.normalizer)?;
+        Ok(features.map(|features| self.loaded.shared(features)))
     }
 
     /// The same images for another experiment, which may have another seed, `data.validation`, `data.train_limit`, `data.normalization` or size of patches.

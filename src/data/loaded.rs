@@ -1,13 +1,13 @@
 //! The images of a source as they were read. Data of several experiments share them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::patches::Patches;
 use super::raw_dataset::RawDataset;
-use super::{Data, DataError, Decoding, Images, LeftOut, Subset, normalize, split};
+use super::{Data, DataError, Decoding, FrozenFeatures, Images, LeftOut, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Data as Config, Denoise, Experiment, Source, Task, Validation};
 
@@ -22,6 +22,8 @@ pub(super) struct Loaded {
     left_out: LeftOut,
     warnings: Vec<String>,
     decoding: Decoding,
+    /// The last ones that were asked for.
+    features: Mutex<Option<Arc<FrozenFeatures>>>,
 }
 
 impl Loaded {
@@ -42,7 +44,14 @@ impl Loaded {
         }
         let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
         let train = train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images"));
-        Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding })
+        Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding, features: Mutex::default() })
+    }
+
+    /// `features`, or the last ones, if they are of the same layers.
+    pub(super) fn shared(&self, features: FrozenFeatures) -> Arc<FrozenFeatures> {
+        let mut last = self.features.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = last.take().filter(|last| last.is_same(&features)).unwrap_or_else(|| Arc::new(features));
+        Arc::clone(last.insert(shared))
     }
 
     /// The data of an experiment.

@@ -17,6 +17,7 @@ mod stages;
 mod training_pass;
 mod visit;
 mod weights;
+mod whitening;
 
 pub use batch_norm::BatchStatistics;
 pub use curvature::{Curvature, CurvatureInput, Determinant, LeaveOneOut, Posterior, Scope, Spectrum, Stopped, Watch};
@@ -29,3 +30,4 @@ pub use training_pass::TrainingPass;
 pub use visit::{ParamMapper, ParamVisitor};
 pub(crate) use weights::flat;
 pub use weights::output_axis;
+pub(crate) use whitening::whitening;

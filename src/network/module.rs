@@ -182,14 +182,20 @@ impl Network {
     /// The output for a batch, as [`Network::forward`], of any network.
     #[must_use]
     pub fn output(&self, images: Tensor<4>) -> Output {
-        self.pass(images, &mut Mode::Evaluation)
+        self.pass(images, None, &mut Mode::Evaluation)
     }
 
-    /// The output for a batch in a training step, and the batch's statistics, one for each normalization. Dropout draws from `chance`.
+    /// The output for a batch in a training step, and the batch's statistics, one for each normalization. `images` are what node `from` gives, if there is one.
+    /// Dropout draws from `chance`.
     #[must_use]
-    pub(super) fn forward_training(&self, images: Tensor<4>, chance: &mut ChaCha8Rng) -> (Output, Vec<BatchStatistics>) {
+    pub(super) fn forward_training(
+        &self,
+        images: Tensor<4>,
+        from: Option<usize>,
+        chance: &mut ChaCha8Rng,
+    ) -> (Output, Vec<BatchStatistics>) {
         let mut mode = Mode::Training { chance, statistics: Vec::new() };
-        let output = self.pass(images, &mut mode);
+        let output = self.pass(images, from, &mut mode);
         let Mode::Training { mut statistics, .. } = mode else { unreachable!("a pass does not change what it is for") };
         statistics.sort_by_key(|(slot, _)| *slot);
         (output, statistics.into_iter().map(|(_, statistics)| statistics).collect())
@@ -214,12 +220,16 @@ impl Network {
         self
     }
 
-    fn pass(&self, images: Tensor<4>, mode: &mut Mode) -> Output {
+    /// The output for images, or for the vectors that node `from` gives.
+    fn pass(&self, images: Tensor<4>, from: Option<usize>, mode: &mut Mode) -> Output {
         let Plan { graph, stages, uses, .. } = &*self.plan;
         let mut values: Vec<Option<Output>> = vec![None; graph.nodes().len()];
-        values.push(Some(Output::Map(images)));
+        match from {
+            None => values.push(Some(Output::Map(images))),
+            Some(node) => values[node] = Some(Output::Vector(images.flatten(1, 3))),
+        }
         let mut left = uses.clone();
-        for stage in stages {
+        for stage in stages.iter().filter(|stage| from.is_none_or(|node| stage.first() > node)) {
             let mut take = |source: &Source| {
                 let at = Plan::value(graph, *source);
                 left[at] -= 1;
@@ -271,7 +281,7 @@ mod tests {
         let device = any_cpu().autodiff();
         let network = Network::new(&graph, Init::Glorot, Seed(1), &device);
         let images = Tensor::ones([4, 1, 4, 4], &device.device);
-        let (_, statistics) = network.forward_training(images, &mut Seed(1).stream("dropout", 0));
+        let (_, statistics) = network.forward_training(images, None, &mut Seed(1).stream("dropout", 0));
         let updated = network.clone().with_batch_statistics(&statistics).weights();
         let running = |weights: &regulus_model::Weights| weights.get("batch_norm1.running_var").unwrap().numbers.clone();
         // The batch's variance is 0.

@@ -13,7 +13,7 @@ use regulus_model::preprocess::Normalizer;
 use super::Network;
 use crate::backend::Threads;
 use crate::config::Implementation;
-use crate::data::Batcher;
+use crate::data::{Batcher, FrozenFeatures};
 
 /// Numbers that a node gives for the images of a batch on a device, at most, where it is more than one image: 256 MiB.
 const NUMBERS: usize = 1 << 26;
@@ -24,6 +24,8 @@ pub struct Predictor {
     graph: Arc<Graph>,
     threads: Threads,
     computed: Computed,
+    /// What frozen layers give for images, and the layers after them.
+    features: Option<(Arc<FrozenFeatures>, Arc<Model>)>,
     test_flip: bool,
 }
 
@@ -51,7 +53,22 @@ impl Predictor {
                 Computed::WithBurn { network: Box::new(network.clone()), batcher }
             }
         };
-        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed, test_flip: false }
+        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed, features: None, test_flip: false }
+    }
+
+    /// The same, which takes what frozen layers give for an image from `features`, so that these compute each image once.
+    ///
+    /// # Panics
+    ///
+    /// When `network` is not the one of the predictor, or its frozen layers are not those of `features`.
+    #[must_use]
+    pub fn with_features(self, features: Option<&Arc<FrozenFeatures>>, network: &Network) -> Self {
+        let of_rest = |features: &Arc<FrozenFeatures>| {
+            let (_, rest) = network.graph().split_after(features.node());
+            let rest = Model::new(&rest, &network.weights().of(&rest)).unwrap_or_else(|error| panic!("{error}"));
+            (Arc::clone(features), Arc::new(rest))
+        };
+        Self { features: features.map(of_rest), ..self }
     }
 
     /// The same network, whose logits are the mean over an image and its mirror image if `test_flip`.
@@ -96,7 +113,7 @@ impl Predictor {
             }
         };
         let graph = Arc::new(self.graph.with_input(input)?);
-        Ok(Self { graph, threads: self.threads.clone(), computed, test_flip: self.test_flip })
+        Ok(Self { graph, threads: self.threads.clone(), computed, features: None, test_flip: self.test_flip })
     }
 
     /// The outputs for `count` images whose numbers are normalized, as they come out of the network. On a CPU, and in networks without dense layers, large
@@ -146,6 +163,9 @@ impl Predictor {
     }
 
     fn compute_logits(&self, images: &[&[u8]]) -> Vec<f32> {
+        if let Some((features, rest)) = &self.features {
+            return rest.forward(&features.of(images), images.len());
+        }
         match &self.computed {
             Computed::WithBurn { network, batcher } => network.output(batcher.images(self.graph.input(), images.iter().copied())).numbers(),
             Computed::WithoutBurn { model, table } => {

@@ -10,6 +10,8 @@ use crate::seed::Seed;
 /// The forward passes of one training step: one for each micro-batch. The dropout masks depend on the seed, the step and the order of the micro-batches.
 pub struct TrainingPass<'a> {
     network: &'a Network,
+    /// The node whose vectors the pass takes in place of images.
+    from: Option<usize>,
     dropout_rng: ChaCha8Rng,
 }
 
@@ -17,11 +19,17 @@ impl Network {
     /// The forward passes of `step` (from 0).
     #[must_use]
     pub fn training_pass(&self, seed: Seed, step: u64) -> TrainingPass<'_> {
-        TrainingPass { network: self, dropout_rng: seed.stream("dropout", step) }
+        TrainingPass { network: self, from: None, dropout_rng: seed.stream("dropout", step) }
     }
 }
 
 impl TrainingPass<'_> {
+    /// The same, which takes what node `from` gives, `[batch, length, 1, 1]`, in place of images, and computes the nodes after it alone.
+    #[must_use]
+    pub fn from_node(self, from: Option<usize>) -> Self {
+        Self { from, ..self }
+    }
+
     /// The implementation of the network.
     #[must_use]
     pub fn implementation(&self) -> Implementation {
@@ -46,6 +54,6 @@ impl TrainingPass<'_> {
     /// The output for the next micro-batch, as [`TrainingPass::forward`], of any network.
     #[must_use]
     pub fn output(&mut self, images: Tensor<4>) -> (Output, Vec<BatchStatistics>) {
-        self.network.forward_training(images, &mut self.dropout_rng)
+        self.network.forward_training(images, self.from, &mut self.dropout_rng)
     }
 }

@@ -62,6 +62,7 @@ impl Plan {
 /// The experiment of a fit that starts from the weights in a file.
 pub(super) fn continued(mut experiment: Experiment, plan: &Plan, weights: std::path::PathBuf) -> Experiment {
     experiment.model.init = Some(weights);
+    experiment.model.whiten = None;
     experiment.train.epochs = plan.sweep.path_epochs;
     experiment.train.keep = Some(CheckpointKind::Last);
     experiment

@@ -104,7 +104,9 @@ impl Session {
 
     /// Computes outputs with `network`, as validation, test and exported files do.
     pub(super) fn predictor_of(&self, network: &Network) -> Predictor {
-        Predictor::new(network, &self.data.normalizer).with_test_flip(self.experiment.augment.test_flip)
+        Predictor::new(network, &self.data.normalizer)
+            .with_features(self.features.as_ref(), network)
+            .with_test_flip(self.experiment.augment.test_flip)
     }
 
     /// The network after the last step.

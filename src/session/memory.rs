@@ -5,7 +5,7 @@ use regulus_model::graph::{Graph, Parameter, Source};
 use serde::Serialize;
 
 use crate::config::{Average, Criterion, Experiment, Lambda, PenaltyKind};
-use crate::data::Data;
+use crate::data::{Data, FrozenFeatures};
 use crate::network::{Network, Scope};
 
 /// The bytes of a float32 number.
@@ -14,7 +14,7 @@ const FLOAT: u64 = 4;
 /// The memory of training, in bytes. It is a lower bound: it leaves out the program itself, what reading the images needs and what single operations need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrainingMemory {
-    /// The images.
+    /// The images, and what frozen layers give for them.
     pub images: u64,
     /// The parameters, with running statistics, the average of the weights, and the best weights on the validation split.
     pub parameters: u64,
@@ -34,14 +34,22 @@ pub struct TrainingMemory {
 
 impl TrainingMemory {
     /// The estimate for a network that is trained as `experiment` says.
-    pub(super) fn of(experiment: &Experiment, network: &Network, by_evidence: &Scope, data: &Data) -> Self {
+    pub(super) fn of(
+        experiment: &Experiment,
+        network: &Network,
+        by_evidence: &Scope,
+        data: &Data,
+        features: Option<&FrozenFeatures>,
+    ) -> Self {
         let (graph, train) = (network.graph(), &experiment.train);
         let batch = train.batch(data.train.count());
         let at_once = batch.min(train.micro_batch.get());
         let trained = FLOAT * graph.trained_count() as u64;
         let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
 
-        let images = data.bytes();
+        let splits = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
+        let count = splits.into_iter().flatten().map(|subset| subset.count() as u64).sum::<u64>();
+        let images = data.bytes() + features.map_or(0, |features| count * FLOAT * features.length() as u64);
         let averages = u64::from(experiment.averaging.0 != Average::None);
         let best = u64::from(data.validation.is_some());
         // On the device and on the host.
@@ -49,7 +57,7 @@ impl TrainingMemory {
         let parameters = (1 + averages + best) * all + origin;
         let optimizer_state = experiment.optimizer.method.numbers_per_parameter() * trained;
         let gradients = if at_once < batch { 2 * trained } else { trained };
-        let activations = FLOAT * at_once as u64 * numbers_of_a_step(network);
+        let activations = FLOAT * at_once as u64 * numbers_of_a_step(network, features.map(FrozenFeatures::node));
         // The weights are put into the order of the file before they are written as bytes.
         let checkpoint = (1 + averages) * all + optimizer_state + 2 * all;
         let curvature = bytes_of_curvature(experiment, graph, by_evidence, data.train.count());
@@ -112,8 +120,8 @@ fn bytes_of_curvature(experiment: &Experiment, graph: &Graph, by_evidence: &Scop
     of_updates.max(of_criterion)
 }
 
-/// How many numbers a training step holds for one sample.
-fn numbers_of_a_step(network: &Network) -> u64 {
+/// How many numbers a training step holds for one sample. It begins after node `from`, or with the image.
+fn numbers_of_a_step(network: &Network, from: Option<usize>) -> u64 {
     let graph = network.graph();
     // What follows a convolution needs its output again in the backward pass.
     let of_conv = |stage: &Stage| match stage.kind {
@@ -121,9 +129,10 @@ fn numbers_of_a_step(network: &Network) -> u64 {
         _ => 0,
     };
     let of_stage = |stage: &Stage| output_size(graph, stage.last()) + of_conv(stage);
-    let outputs: u64 = network.stages().iter().map(|stage| of_stage(stage) as u64).sum();
-    let backward = network.stages().iter().map(|stage| (graph.input_of(stage.first()).size() + of_stage(stage)) as u64);
-    graph.input().size() as u64 + outputs + backward.max().unwrap_or(0)
+    let stages = || network.stages().iter().filter(|stage| from.is_none_or(|node| stage.first() > node));
+    let outputs: u64 = stages().map(|stage| of_stage(stage) as u64).sum();
+    let backward = stages().map(|stage| (graph.input_of(stage.first()).size() + of_stage(stage)) as u64);
+    from.map_or(graph.input().size(), |node| output_size(graph, node)) as u64 + outputs + backward.max().unwrap_or(0)
 }
 
 /// The numbers that a node gives for one image.

@@ -30,7 +30,7 @@ pub(crate) use machine_memory::machine_memory;
 
 use crate::backend::{self, Opened};
 use crate::config::{Average, CheckpointKind, ConfigError, Experiment};
-use crate::data::Data;
+use crate::data::{Data, FrozenFeatures};
 use crate::error::Error;
 use crate::network::{Network, Predictor, Scope};
 use crate::objective::{OwnPenalty, Penalties};
@@ -45,6 +45,8 @@ pub struct Session {
     experiment: Experiment,
     task: Box<dyn Task>,
     data: Data,
+    /// What frozen layers give for the images.
+    features: Option<Arc<FrozenFeatures>>,
     opened: Opened,
     curvature: Scope,
     keep: CheckpointKind,
@@ -78,9 +80,9 @@ impl Session {
         read: impl FnOnce(&Path) -> Result<Weights, Error>,
     ) -> Result<Self, Error> {
         let mut prepared = Prepared::new(opened, experiment, data)?;
-        let Prepared { experiment, opened, graph, penalties, rates, .. } = &mut prepared;
+        let Prepared { experiment, opened, graph, penalties, rates, data, .. } = &mut prepared;
         let device = opened.device.clone().autodiff();
-        let Start { network, origin, mut notes } = Start::new(experiment, graph, &device, read)?;
+        let Start { network, origin, mut notes } = Start::new(experiment, graph, &device, data, read)?;
         notes.extend(penalties.start_from(origin.as_ref(), graph, &opened.device.device)?);
         let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation).with_rates(rates.clone());
         prepared.experiment.train.keep = Some(prepared.keep);
@@ -173,9 +175,9 @@ impl Session {
     fn run_with(&mut self, epoch: u64, control: &mut Control) -> Result<Ending, Error> {
         self.check_penalties()?;
         self.check_failure()?;
-        let Self { experiment, task, data, curvature, opened, training, .. } = self;
+        let Self { experiment, task, data, features, curvature, opened, training, .. } = self;
         let device = opened.device.clone().autodiff().device;
-        let plan = Plan { experiment, task: &**task, data, curvature, device: &device, until: epoch };
+        let plan = Plan { experiment, task: &**task, data, features: features.as_ref(), curvature, device: &device, until: epoch };
         let ended = training.run(&plan, control);
         self.has_failed = ended.is_err();
         ended
@@ -286,6 +288,13 @@ impl Session {
     /// Selects the checkpoint of a run that was started by an earlier version.
     pub(crate) fn set_keep(&mut self, keep: CheckpointKind) {
         self.keep = keep;
+    }
+
+    /// What frozen layers give for images, each computed once. Returns `None` where no layers are frozen up to a vector, images are augmented, or operations
+    /// are stock.
+    #[must_use]
+    pub fn features(&self) -> Option<&FrozenFeatures> {
+        self.features.as_deref()
     }
 
     /// An estimate of the memory that training needs.

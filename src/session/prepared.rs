@@ -8,8 +8,8 @@ use regulus_model::{Values, Weights};
 
 use super::{Session, TrainingMemory, machine_memory};
 use crate::backend::Opened;
-use crate::config::{CheckpointKind, Experiment};
-use crate::data::Data;
+use crate::config::{Augment, CheckpointKind, Experiment, Implementation};
+use crate::data::{Data, FrozenFeatures};
 use crate::error::Error;
 use crate::network::{Network, Scope};
 use crate::objective::Penalties;
@@ -67,15 +67,40 @@ impl Prepared {
         Training::new(network, optimizer, self.penalties.clone(), self.experiment.averaging.0)
     }
 
+    /// What frozen layers of `network` give for images. Augmented images are others in every epoch.
+    fn features(&self, network: &Network) -> Option<Arc<FrozenFeatures>> {
+        let is_fused = network.implementation() == Implementation::Fused;
+        if !is_fused || self.experiment.augment != Augment::default() {
+            return None;
+        }
+        let features = self.data.frozen_features(&self.graph, &network.weights());
+        features.unwrap_or_else(|error| unreachable!("a device is open, and the weights are the network's: {error}"))
+    }
+
     pub(super) fn session(self, training: Training) -> Session {
+        let features = self.features(training.network());
         let Self { experiment, task, data, opened, curvature, keep, .. } = self;
         let graph = training.network().graph();
-        let memory = TrainingMemory::of(&experiment, training.network(), &curvature, &data);
+        let memory = TrainingMemory::of(&experiment, training.network(), &curvature, &data, features.as_deref());
         // The memory of a GPU is not known.
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));
         let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
         let (evaluation, stop) = (None, Arc::default());
-        Session { experiment, task, data, opened, curvature, keep, memory, warnings, training, evaluation, stop, has_failed: false }
+        Session {
+            experiment,
+            task,
+            data,
+            features,
+            opened,
+            curvature,
+            keep,
+            memory,
+            warnings,
+            training,
+            evaluation,
+            stop,
+            has_failed: false,
+        }
     }
 }

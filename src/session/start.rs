@@ -8,9 +8,9 @@ use regulus_model::{Values, Weights};
 
 use crate::backend::ComputeDevice;
 use crate::config::Experiment;
-use crate::data::PretrainedWeights;
+use crate::data::{Data, PretrainedWeights};
 use crate::error::Error;
-use crate::network::{Network, draw};
+use crate::network::{Network, draw, whitening};
 
 /// A network with its initial weights.
 pub(super) struct Start {
@@ -22,15 +22,23 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// The network of `experiment`, with drawn weights or those of `model.init`. `read` reads a file or run.
+    /// The network of `experiment`, with drawn weights, of which `model.whiten` takes some from the images of `data`, or those of `model.init`. `read` reads a
+    /// file or run.
     pub(super) fn new(
         experiment: &Experiment,
         graph: &Graph,
         device: &ComputeDevice,
+        data: &Data,
         read: impl FnOnce(&Path) -> Result<Weights, Error>,
     ) -> Result<Self, Error> {
         let Some(path) = &experiment.model.init else {
-            let network = Network::new(graph, experiment.model.initializer, experiment.seed, device);
+            let (init, seed) = (experiment.model.initializer, experiment.seed);
+            let drawn: Weights = graph.parameters().map(|parameter| (parameter.name.clone(), draw(init, parameter, seed))).collect();
+            let weights = match experiment.model.whitened(graph)? {
+                Some(index) => whitening(graph, index, &data.train, &data.normalizer, &drawn),
+                None => drawn,
+            };
+            let network = Network::of_weights(graph, &weights, device);
             return Ok(Self { network, origin: None, notes: Vec::new() });
         };
         let pretrained = PretrainedWeights::of(experiment.model.kind).filter(|_| experiment.model.starts_from_imagenet());

@@ -102,7 +102,10 @@ impl Training {
         let reporter = PhaseReporter::new(control);
         let total = subset.count() as u64;
         let mut report = |done| reporter.report("validation", done, total);
-        let predictor = Predictor::new(&self.measured_network(), &plan.data.normalizer).with_test_flip(plan.experiment.augment.test_flip);
+        let network = self.measured_network();
+        let predictor = Predictor::new(&network, &plan.data.normalizer)
+            .with_features(plan.features, &network)
+            .with_test_flip(plan.experiment.augment.test_flip);
         let measures = plan.task.measure(&predictor, subset, None, &mut report);
         reporter.finish()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {

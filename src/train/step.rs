@@ -26,6 +26,7 @@ pub struct Stepper<'a> {
     task: Box<dyn Task>,
     device: &'a Device,
     stop: Option<&'a AtomicBool>,
+    from: Option<usize>,
 }
 
 /// The context of one step.
@@ -73,7 +74,13 @@ impl<'a> Stepper<'a> {
     /// A stepper with the options of `experiment`. `device` has autodiff.
     #[must_use]
     pub fn new(experiment: &'a Experiment, device: &'a Device) -> Self {
-        Self { experiment, task: task::of(experiment), device, stop: None }
+        Self { experiment, task: task::of(experiment), device, stop: None, from: None }
+    }
+
+    /// Sets the node whose vectors batches have in place of images.
+    #[must_use]
+    pub fn from_node(self, from: Option<usize>) -> Self {
+        Self { from, ..self }
     }
 
     /// Sets a flag that stops [`Stepper::step_unless_stopped`] between two micro-batches.
@@ -177,7 +184,7 @@ impl<'a> Stepper<'a> {
         let Experiment { seed, augment, .. } = self.experiment;
         let mut accumulator = GradientsAccumulator::new();
         let mut sums: Option<StepSums> = None;
-        let mut pass = network.training_pass(*seed, context.step);
+        let mut pass = network.training_pass(*seed, context.step).from_node(self.from);
         let mut mixup_rng = seed.stream("mixup", context.step);
         let mixed_share = Mix::share(augment.mixup.get(), &mut mixup_rng);
         for MicroBatch { batch, count } in batch.micro_batches() {

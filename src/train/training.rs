@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -10,7 +11,7 @@ use super::step::{StepContext, StepSums, Stepper};
 use super::{Best, Control, Diverged, Event, ParameterOptimizer, Progress, Snapshot, TrainingState};
 use crate::backend::keep_awake;
 use crate::config::{self, ConfigError, Experiment};
-use crate::data::{Batcher, Data, DataLoader};
+use crate::data::{Batcher, Data, DataLoader, FrozenFeatures};
 use crate::error::Error;
 use crate::network::{Network, Scope};
 use crate::objective::{Observed, OwnPenalty, Penalties};
@@ -28,6 +29,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) task: &'a dyn Task,
     /// Its data.
     pub(crate) data: &'a Data,
+    /// What frozen layers give for its images, where they are not augmented.
+    pub(crate) features: Option<&'a Arc<FrozenFeatures>>,
     /// The layers whose curvature evidence needs.
     pub(crate) curvature: &'a Scope,
     /// The device, with autodiff.
@@ -149,10 +152,11 @@ impl Training {
     fn train_epoch(&mut self, plan: &Plan, length: RunLength, rate: &mut ScheduledValue, control: &mut Control) -> Result<bool, Error> {
         let earlier_seconds = self.state.sums.seconds;
         let started = Instant::now();
-        let batcher = Batcher::new(&plan.data.normalizer, plan.device);
+        let batcher = Batcher::new(&plan.data.normalizer, plan.device).with_features(plan.features.cloned());
         let (epoch, train) = (self.state.epoch, &plan.data.train);
         let mut loader = DataLoader::new(plan.experiment, train.count(), plan.task.assembler(train, &batcher, epoch), epoch);
-        let stepper = Stepper::new(plan.experiment, plan.device).until(control.flag());
+        let stepper =
+            Stepper::new(plan.experiment, plan.device).from_node(plan.features.map(|features| features.node())).until(control.flag());
         let every = plan.experiment.checkpoint.every_steps;
         let mut network = self.network.clone().train();
         let mut pending = Vec::new();

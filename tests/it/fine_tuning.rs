@@ -148,8 +148,21 @@ fn only_the_head_is_trained_where_everything_else_is_frozen() {
             .stderr()
             .contains("layer `dense1`, the last, starts anew: `dense1.weight` is [7, 4] in the initial weights and [10, 4] here")
     );
+    let once = "frozen layers up to `global_average_pool1` are computed once for each image, which gives 4 numbers";
+    assert!(checked.stdout().contains(once), "{}", checked.stdout());
     let ran = sandbox.ok(&[&["train", "config.toml", "--no-report", "--run-dir", "run"], freeze.as_slice()].concat());
-    assert!(ran.stderr().contains("starts anew"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("starts anew") && ran.stderr().contains(once), "{}", ran.stderr());
+    // With augmentation, though it changes nothing, all layers are computed in every step.
+    let augmented = ["train", "config.toml", "--no-report", "--run-dir", "augmented", "--set", "augment.border=reflect"];
+    let ran = sandbox.ok(&[&augmented, freeze.as_slice()].concat());
+    assert!(!ran.stderr().contains("computed once"), "{}", ran.stderr());
+    assert_eq!(weights(&sandbox, "run", "model.safetensors"), weights(&sandbox, "augmented", "model.safetensors"));
+    let measures = |run: &str| {
+        let summary = std::fs::read_to_string(sandbox.path(run).join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        ["train", "validation", "test"].map(|split| summary[split].clone())
+    };
+    assert_eq!(measures("run"), measures("augmented"));
     let start = Weights::from_file(&sandbox.path("start/model.safetensors")).unwrap();
     let after = weights(&sandbox, "run", "model.safetensors");
     for (name, values) in after.iter() {
@@ -162,6 +175,21 @@ fn only_the_head_is_trained_where_everything_else_is_frozen() {
     sandbox.ok(&["evaluate", "run"]);
     sandbox.ok(&["export", "run", "--output", "model.safetensors"]);
     assert_eq!(Weights::from_file(&sandbox.path("model.safetensors")).unwrap().get("dense1.weight"), after.get("dense1.weight"));
+}
+
+#[test]
+fn a_convolution_starts_by_whitening_the_image_and_stays_so() {
+    let sandbox = Sandbox::new();
+    sandbox.write("config.toml", CONFIG.replace("init = \"start/model.safetensors\"", "whiten = \"conv1\"").replace("l2_sp", "l2"));
+    let train = |run: &str, set: &str| {
+        sandbox.ok(&["train", "config.toml", "--no-report", "--run-dir", run, "--set", "train.epochs=1", "--set", set]);
+        weights(&sandbox, run, "model.safetensors").get("conv1.weight").unwrap().clone()
+    };
+    let whole = train("frozen", "model.freeze=[\"conv1.weight\"]");
+    // The directions of most variance of 3×3 patches of digits are smooth: the first is about constant.
+    let first = &whole.numbers[..9];
+    assert!(first.iter().all(|weight| *weight > 0.0) || first.iter().all(|weight| *weight < 0.0), "{first:?}");
+    assert_ne!(whole, train("trained", "seed=42"));
 }
 
 /// The starting point is in the checkpoint: a resumed run does not need the file, and lands on the same bits.
@@ -208,6 +236,15 @@ fn what_cannot_be_tuned_is_refused() {
         refused(&["optimizer.group=[{scope=\"conv*\", rate=2}]"]),
         refused(&["sweep.path=true"]),
         refused(&["data.normalization=torchvision"]),
+    ];
+    let all = [
+        all.concat(),
+        refused(&["model.whiten=conv1"]),
+        refused(&[
+            "model={kind=\"layers\", layers=[\"conv 4 3x3\", \"conv 4 3x3\", \"flatten\", \"dense classes\"], whiten=\"conv2\"}",
+            "penalty=[]",
+        ]),
+        refused(&["model={kind=\"linear\", whiten=\"conv1\"}", "penalty=[]"]),
     ];
     let ran = sandbox.run(&["check", "config.toml", "--unset", "model.init"]);
     insta::assert_snapshot!(format!("{}{}: {}", all.concat(), ran.code(), ran.stderr()));

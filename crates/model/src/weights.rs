@@ -117,6 +117,12 @@ impl Weights {
         }
     }
 
+    /// The tensors of `graph`, as far as they are among these.
+    #[must_use]
+    pub fn of(&self, graph: &Graph) -> Self {
+        graph.parameters().filter_map(|parameter| Some((parameter.name.clone(), self.get(&parameter.name)?.clone()))).collect()
+    }
+
     /// The first difference in names or shapes, in words.
     pub(crate) fn misfit(&self, graph: &Graph) -> Option<String> {
         let wanted: BTreeMap<&String, &Parameter> = graph.parameters().map(|parameter| (&parameter.name, parameter)).collect();

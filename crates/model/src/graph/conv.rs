@@ -104,7 +104,8 @@ impl Operation for Conv {
 
     fn parameters(&self, input: Features) -> Vec<Parameter> {
         let [rows, columns] = self.kernel;
-        let weight = Parameter::new("weight", &[self.outputs, input.channels() / self.groups, rows, columns], Role::Kernel);
+        let shape = [self.outputs, input.channels() / self.groups, rows, columns];
+        let weight = Parameter { groups: self.groups, ..Parameter::new("weight", &shape, Role::Kernel) };
         let bias = self.bias.then(|| Parameter::new("bias", &[self.outputs], Role::Bias));
         std::iter::once(weight).chain(bias).collect()
     }

@@ -11,6 +11,8 @@ pub struct Parameter {
     pub role: Role,
     /// The axis of its shape that belongs to output channels or units.
     pub output_axis: usize,
+    /// Groups of outputs, each of which has inputs of its own; 1 but for convolutions with groups.
+    pub groups: usize,
     /// Whether it stays as it starts; see [`Graph::frozen`](super::Graph::frozen).
     pub is_frozen: bool,
 }
@@ -41,7 +43,7 @@ impl Role {
 impl Parameter {
     /// A parameter named without its node.
     pub(super) fn new(name: &str, shape: &[usize], role: Role) -> Self {
-        Self { name: name.to_owned(), shape: shape.to_vec(), role, output_axis: 0, is_frozen: false }
+        Self { name: name.to_owned(), shape: shape.to_vec(), role, output_axis: 0, groups: 1, is_frozen: false }
     }
 
     /// The same with the name of its node.
