@@ -66,7 +66,8 @@ def cold(options, source, draw, seed):
 def path(options, source, draw, epochs):
     with sweeps.temporary(options) as work:
         config = open_draw(options, work, source, draw)
-        words = ["--path", "--folds", FOLDS, "--grid", GRID, "--set", f"seed={draw}", "--set", f"sweep.path_epochs={epochs}"]
+        keys = sweeps.sets({"seed": draw, "sweep.path_epochs": epochs, "sweep.path_finalists": 1})
+        words = ["--path", "--folds", FOLDS, "--grid", GRID, *keys]
         study, _ = sweeps.sweep(options, config, f"{work}/sweep", *words)
         losses, finalists, spent = np.full((len(LAMBDAS), FOLDS), np.nan), {}, 0
         for file in Path(f"{work}/sweep/fits").glob("*.json"):
