@@ -147,7 +147,7 @@ def main():
                 means = [f"{losses.mean():.3f} ± {losses.std() / np.sqrt(len(losses)):.3f}" for losses in (true, approximate)]
                 difference = sweeps.mean_and_error(approximate - true, 3)
                 cells = [f"{np.median(true):.4f}", f"{np.median(approximate):.4f}", f"{spearman(true, approximate):.2f}"]
-                rows.append((f"{value:g}", f"{found['train']:.3f}", *means, difference, *cells, f"{100 * found['unreliable']:.0f} %", f"{found['gamma']:.0f}"))
+                rows.append((f"{value:g}", f"{found['train']:.3f}", *means, difference, *cells, f"{100 * found['unreliable']:.1f} %", f"{found['gamma']:.0f}"))
             medians = ("median retrained", "median approximate")
             sweeps.print_table(("λ", "training loss", "retrained", "approximate", "difference", *medians, "Spearman", "unreliable", "γ"), rows)
             best = {kind: LAMBDAS[int(np.argmin(curve))] for kind, curve in curves.items()}
