@@ -10,11 +10,11 @@ use super::bar::Work;
 use super::print;
 use super::table::{grouped, table};
 use super::train::frozen_features;
-use crate::config::{Experiment, Implementation};
+use crate::config::{Experiment, Implementation, Task};
 use crate::error::Error;
 use crate::launch::prepare;
 use crate::network::Network;
-use crate::session::Session;
+use crate::session::{Session, in_words};
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     // The command line has a config unless it asks for the schema.
@@ -54,6 +54,8 @@ fn report_json(session: &Session) -> Result<(), Error> {
         "penalties": penalties,
         "keep": session.keep(),
         "memory": session.memory(),
+        "decoded_images": session.data().decoded_bytes(),
+        "is_streamed": session.data().is_streamed(),
         "warnings": session.warnings(),
     }))
 }
@@ -77,11 +79,26 @@ fn report(config: &str, session: &Session) -> Result<(), Error> {
     let rates = session.experiment().optimizer.rates(graph)?;
     let rate = |name: &String| rates.get(name).map_or_else(String::new, |factor| format!("; learning rate times {factor}"));
     let assignments = trained(graph).map(|name| format!("{name}: {}{}", described(name), rate(name)));
-    let memory = [String::new(), format!("memory for training: {}", session.memory()), String::new()];
+    let memory = [String::new(), format!("memory for training: {}", session.memory())];
+    let memory = memory.into_iter().chain(decoded(session)).chain(std::iter::once(String::new()));
     let comments: Vec<String> =
         nodes.lines().map(str::to_owned).chain(frozen(graph)).chain(frozen_features(session)).chain(memory).chain(assignments).collect();
     let comments: Vec<String> = comments.iter().map(|line| format!("# {line}").trim_end().to_owned()).collect();
     print::out(format_args!("{}\n\n{}", config.trim_end(), comments.join("\n")))
+}
+
+/// Where the decoded images are, if they are image files.
+fn decoded(session: &Session) -> Option<String> {
+    let (experiment, data) = (session.experiment(), session.data());
+    let [decoded, limit] = [data.decoded_bytes(), experiment.data.memory()].map(in_words);
+    if data.is_streamed() {
+        let batches = data.batches_ahead(experiment.train.samples_at_once(data.train.count()));
+        return Some(format!(
+            "decoded images: {decoded}, more than the {limit} of `data.memory`: they are decoded again in each epoch, {batches} batches ahead"
+        ));
+    }
+    let is_limited = experiment.data.source.has_image_files() && experiment.task == Task::Classify;
+    is_limited.then(|| format!("decoded images: {decoded} in memory, of the {limit} that `data.memory` allows"))
 }
 
 /// What is trained, where something is frozen.

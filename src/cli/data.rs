@@ -47,6 +47,11 @@ fn list(json: bool) -> Result<(), Error> {
     }
     line(Source::Idx.name(), "your files", "any pair of IDX files: `data.dir`, `data.train_images`, `data.train_labels`, …")?;
     line(
+        Source::Shards.name(),
+        "your files",
+        "images and their classes in tar files, as WebDataset writes them: `train-000.tar`, … and, if you have them, `val-000.tar` and `test-000.tar`",
+    )?;
+    line(
         Source::Folder.name(),
         "your files",
         "one subfolder of images for each class, in `train` and, if you have them, `val` and `test`; for `task.kind` = \"denoise\" any pictures",
@@ -148,7 +153,12 @@ fn inspect(args: &InspectArgs) -> Result<(), Error> {
     data.warnings.iter().for_each(print::warning);
     let splits = [("train", Some(&data.train)), ("validation", data.validation.as_ref()), ("test", data.test.as_ref())];
     let splits: Vec<(&str, &Subset)> = splits.into_iter().filter_map(|(name, split)| Some((name, split?))).collect();
-    if args.json { inspect_json(&experiment, &data, &splits) } else { inspect_text(&experiment, &data, &splits) }
+    if args.json {
+        inspect_json(&experiment, &data, &splits)?;
+    } else {
+        inspect_text(&experiment, &data, &splits)?;
+    }
+    Ok(data.check_decoded()?)
 }
 
 /// The experiment whose data are inspected: a config, or one of a named dataset.

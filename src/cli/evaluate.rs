@@ -39,6 +39,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
         predictions.iter_mut().for_each(|file| file.add(&prediction));
     });
     drop(work);
+    samples.subset.check_decoded()?;
     predictions.map_or(Ok(()), PredictionsFile::write)?;
     let title = args.data.as_deref().map_or_else(|| split.name().to_owned(), |dir| dir.display().to_string());
     if args.json {

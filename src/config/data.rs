@@ -1,17 +1,15 @@
 //! The `[data]` section.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use regulus_model::preprocess::Resize;
 use schemars::JsonSchema;
-use serde::de;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
 use super::keys::keys;
-use super::number::{Count, Fraction, number_or_text};
-use super::schema::inline_schema;
+use super::number::Count;
+use super::validation::{FOLDER, JOINED, Validation};
+use super::{ByteSize, ConfigError};
 use crate::seed::Seed;
 
 /// The data of an experiment. The keys of other sources are `None`.
@@ -30,6 +28,12 @@ pub struct Data {
     pub test_images: Option<PathBuf>,
     /// The file of test labels.
     pub test_labels: Option<PathBuf>,
+    /// The tar shards of the training split. `None`: found by their names, as all three.
+    pub train_shards: Option<String>,
+    /// The tar shards of the validation split.
+    pub validation_shards: Option<String>,
+    /// The tar shards of the test split.
+    pub test_shards: Option<String>,
     /// The names of the classes 0, 1, …
     pub classes: Option<Vec<String>>,
     /// Whether images are transposed.
@@ -44,7 +48,9 @@ pub struct Data {
     pub damaged: Option<Damaged>,
     /// Whether decoded images are cached for the next start.
     pub cache: Option<bool>,
-    /// The validation split. `None`: the validation folder of source `folder`, if there is one.
+    /// The memory of decoded images. `None`: the default.
+    pub memory: Option<ByteSize>,
+    /// The validation split. `None`: the validation folder or shards, if there are any.
     pub validation: Option<Validation>,
     /// The seed of the validation split. `None`: the seed of the experiment.
     pub split_seed: Option<Seed>,
@@ -62,7 +68,8 @@ keys! {
         source: Source;
         /// The folder of the files. For the sets that can be fetched the default is their folder in the cache (`REGULUS_DATA`, or `regulus` in
         /// the user's cache folder). For `cifar10` and `cifar100` it can also be the archive.
-        dir: PathBuf, default "required for `idx` and `folder`", schema { "x-values": "path" }, for Mnist | FashionMnist | Cifar10 | Cifar100 | Idx | Folder;
+        dir: PathBuf, default "required for `idx`, `folder` and `shards`", schema { "x-values": "path" },
+            for Mnist | FashionMnist | Cifar10 | Cifar100 | Idx | Folder | Shards;
         /// The file of training images in `dir`, plain or `.gz`.
         train_images: PathBuf, default "found by the usual names", schema { "x-values": "path" }, for Idx;
         /// The file of training labels.
@@ -72,24 +79,35 @@ keys! {
             schema { "x-values": "path" }, for Idx;
         /// The file of test labels.
         test_labels: PathBuf, default "as `test_images`", schema { "x-values": "path" }, for Idx;
+        /// The tar shards of the training split: a path in `dir` with lists or ranges in braces, such as `train-{000..099}.tar`, or with `*`.
+        train_shards: String, default "found by their names", schema { "x-values": "path with `{…}` or `*`" }, for Shards;
+        /// The tar shards of the validation split.
+        validation_shards: String, default "found by their names, or none if `train_shards` is given",
+            schema { "x-values": "path with `{…}` or `*`" }, for Shards;
+        /// The tar shards of the test split.
+        test_shards: String, default "as `validation_shards`", schema { "x-values": "path with `{…}` or `*`" }, for Shards;
         /// The names of the classes 0, 1, …
-        classes: Vec<String>, default "the class numbers", schema { "uniqueItems": true, "x-values": "list of names" }, for Idx;
+        classes: Vec<String>, default "the class numbers; for `shards` with classes by name these in order",
+            schema { "uniqueItems": true, "x-values": "list of names" }, for Idx | Shards;
         /// Swaps rows and columns of each image, which EMNIST's files need.
         transpose: bool = false, for Idx;
         /// The height and width that images are resized to, in pixels. With task `denoise` pictures keep their size.
-        image_size: [Count; 2] = [Count::literal(28); 2], schema { "items": { "maximum": LARGEST_SIDE } }, for Folder;
+        image_size: [Count; 2] = [Count::literal(28); 2], schema { "items": { "maximum": LARGEST_SIDE } }, for Folder | Shards;
         /// The number of channels: 1 is grey, 3 is colour.
-        image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder;
+        image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder | Shards;
         /// The treatment of images with other proportions.
-        resize: Resize = Resize::Stretch, for Folder;
+        resize: Resize = Resize::Stretch, for Folder | Shards;
         /// The treatment of damaged images.
-        damaged: Damaged = Damaged::Refuse, for Folder;
-        /// Caches decoded images for the next start.
-        cache: bool = true, for Folder;
+        damaged: Damaged = Damaged::Refuse, for Folder | Shards;
+        /// Caches decoded images for the next start; of a set that is larger than `memory` only what was found in its files.
+        cache: bool = true, for Folder | Shards;
+        /// The memory for decoded images. A larger set is decoded again in each epoch, some batches ahead, and these take at most this memory.
+        memory: ByteSize = ByteSize::literal(DEFAULT_MEMORY), for Folder | Shards;
         /// The validation split: a fraction of every class (with task `denoise` of the pictures), a fold of it (`"fold 2/5"` is
-        /// the second of five), or `"folder"`: for `folder` the images of `val` beside `train`, for `memory` the given ones. With `"joined"` these are training
+        /// the second of five), or `"folder"`: for `folder` the images of `val` beside `train`, for `shards` its
+        /// validation shards, for `memory` the given ones. With `"joined"` these are training
         /// images, too, and there is no validation split.
-        validation: Validation, default "the validation folder if there is one, else 0";
+        validation: Validation, default "the validation folder or shards if there are any, else 0";
         /// The seed by which a fraction or folds are drawn.
         split_seed: Seed, default "`seed`";
         /// Uses only the first n training samples (with task `denoise` the first n pictures); 0: all. They must have samples of every class.
@@ -100,88 +118,6 @@ keys! {
         normalization: Normalization, default "`unit`; `lite` with `model.init` = \"imagenet\"";
     }
 }
-
-/// The origin of the validation split.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Validation {
-    /// A random fraction of the training samples, stratified by class; 0: no validation split.
-    Fraction(Fraction),
-    /// Source `folder`: the images of the folder `val`, `valid` or `validation` beside `train`. Source `memory`: the given validation images.
-    Folder,
-    /// No validation split: the images that [`Validation::Folder`] would take are training images, too.
-    Joined,
-    /// One fold of the training samples, stratified by class, for cross-validation.
-    Fold(Fold),
-}
-
-/// One of `count` folds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fold {
-    /// The fold, from 1 to `count`.
-    pub number: Count,
-    /// The number of folds, at least 2.
-    pub count: Count,
-}
-
-impl Validation {
-    /// No validation split.
-    pub const NONE: Self = Self::Fraction(Fraction::literal(0.0));
-}
-
-impl Fold {
-    /// Fold `number` of `count`. Returns `None` if there is no such fold.
-    #[must_use]
-    pub fn new(number: usize, count: usize) -> Option<Self> {
-        (1 <= number && number <= count && count >= 2).then(|| Self { number: Count::literal(number), count: Count::literal(count) })
-    }
-
-    /// Reads the text `fold 2/5`.
-    fn parse(text: &str) -> Option<Self> {
-        let (number, count) = text.strip_prefix(FOLD)?.trim_start().split_once('/')?;
-        Self::new(number.parse().ok()?, count.parse().ok()?)
-    }
-}
-
-impl fmt::Display for Fold {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        write!(formatter, "{FOLD} {}/{}", self.number.get(), self.count.get())
-    }
-}
-
-impl Serialize for Validation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Fraction(fraction) => fraction.serialize(serializer),
-            Self::Folder => serializer.serialize_str(FOLDER),
-            Self::Joined => serializer.serialize_str(JOINED),
-            Self::Fold(fold) => serializer.serialize_str(&fold.to_string()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Validation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "a number in [0, 1), \"folder\", \"joined\", or a fold such as \"fold 2/5\"";
-        let refuse = |value: String| de::Error::custom(format!("is {value}; expected {expected}"));
-        match number_or_text(deserializer, expected)? {
-            Ok(number) => Fraction::try_from(number).map(Self::Fraction).map_err(|_| refuse(number.to_string())),
-            Err(text) if text == FOLDER => Ok(Self::Folder),
-            Err(text) if text == JOINED => Ok(Self::Joined),
-            Err(text) => Fold::parse(&text).map(Self::Fold).ok_or_else(|| refuse(format!("{text:?}"))),
-        }
-    }
-}
-
-const FOLDER: &str = "folder";
-const JOINED: &str = "joined";
-const FOLD: &str = "fold";
-
-inline_schema!(Validation, |generator| {
-    let fraction = generator.subschema_for::<Fraction>();
-    let words = schemars::json_schema!({ "type": "string", "enum": [FOLDER, JOINED] });
-    let fold = schemars::json_schema!({ "type": "string", "pattern": "^fold *[0-9]+/[0-9]+$", "x-values": "`\"fold 2/5\"`" });
-    schemars::json_schema!({ "anyOf": [fraction, words, fold] })
-});
 
 /// The treatment of images that can't be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -212,6 +148,8 @@ pub enum Source {
     Idx,
     /// A folder with one subfolder of image files for each class; with task `denoise` any folder of pictures.
     Folder,
+    /// Image files with their classes in tar files, in the layout of `WebDataset`.
+    Shards,
     /// Images in memory, of a program that uses the library.
     Memory,
 }
@@ -228,8 +166,15 @@ impl Source {
             Self::Cifar100 => "cifar100",
             Self::Idx => "idx",
             Self::Folder => "folder",
+            Self::Shards => "shards",
             Self::Memory => "memory",
         }
+    }
+
+    /// Whether its images are files that are decoded and resized.
+    #[must_use]
+    pub const fn has_image_files(self) -> bool {
+        matches!(self, Self::Folder | Self::Shards)
     }
 }
 
@@ -251,6 +196,9 @@ pub enum Normalization {
 /// The largest side of `image_size` in pixels.
 const LARGEST_SIDE: usize = 16_384;
 
+/// The bytes of memory for decoded images if the config names none.
+pub const DEFAULT_MEMORY: u64 = 4_000_000_000;
+
 /// The accepted `image_channels`: grey and colour.
 const CHANNELS: [usize; 2] = [1, 3];
 
@@ -270,12 +218,18 @@ impl Normalization {
 impl Data {
     /// Fills in the defaults for image files that are resized.
     pub(super) fn fill_resizing(&mut self) {
-        if self.source == Source::Folder {
+        if self.source.has_image_files() {
             let defaults = Keys::default();
             self.image_size.get_or_insert_with(|| defaults.image_size());
             self.resize.get_or_insert_with(|| defaults.resize());
             self.cache.get_or_insert_with(|| defaults.cache());
         }
+    }
+
+    /// The bytes of memory for decoded images.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory.unwrap_or_else(|| Keys::default().memory()).get()
     }
 
     /// Whether there is a validation split. Returns `None` if that depends on the content of the folder.
@@ -297,14 +251,16 @@ impl TryFrom<Keys> for Data {
         keys.check_files(source)?;
         keys.check_folder()?;
         keys.check_classes()?;
-        let is_folder = source == Source::Folder;
-        let has_validation_images = matches!(source, Source::Folder | Source::Memory);
+        let has_files = source.has_image_files();
+        let has_validation_images = has_files || source == Source::Memory;
         let validation = match keys.validation {
             None if !has_validation_images => Some(Validation::NONE),
             Some(word @ (Validation::Folder | Validation::Joined)) if !has_validation_images => {
                 let word = if word == Validation::Folder { FOLDER } else { JOINED };
-                let problem =
-                    format!("is \"{word}\", which is for source `folder`; with source `{}` set a fraction, such as 0.1", source.name());
+                let problem = format!(
+                    "is \"{word}\", which is for sources `folder` and `shards`; with source `{}` set a fraction, such as 0.1",
+                    source.name()
+                );
                 return Err(ConfigError::value("data.validation", problem));
             }
             validation => validation,
@@ -313,10 +269,11 @@ impl TryFrom<Keys> for Data {
             source,
             transpose: (source == Source::Idx).then(|| keys.transpose()),
             image_size: keys.image_size,
-            image_channels: is_folder.then(|| keys.image_channels()),
+            image_channels: has_files.then(|| keys.image_channels()),
             resize: keys.resize,
-            damaged: is_folder.then(|| keys.damaged()),
+            damaged: has_files.then(|| keys.damaged()),
             cache: keys.cache,
+            memory: keys.memory,
             validation,
             split_seed: keys.split_seed,
             train_limit: keys.train_limit(),
@@ -327,6 +284,9 @@ impl TryFrom<Keys> for Data {
             train_labels: keys.train_labels,
             test_images: keys.test_images,
             test_labels: keys.test_labels,
+            train_shards: keys.train_shards,
+            validation_shards: keys.validation_shards,
+            test_shards: keys.test_shards,
             classes: keys.classes,
         })
     }
@@ -337,7 +297,7 @@ impl Keys {
     fn check_files(&self, source: Source) -> Result<(), ConfigError> {
         let missing =
             |key: &str| Err(ConfigError::value(format!("data.{key}"), format!("is missing; source `{}` needs it", source.name())));
-        if matches!(source, Source::Idx | Source::Folder) && self.dir.is_none() {
+        if matches!(source, Source::Idx | Source::Folder | Source::Shards) && self.dir.is_none() {
             return missing("dir");
         }
         if self.train_images.is_some() != self.train_labels.is_some() {
@@ -345,6 +305,11 @@ impl Keys {
         }
         if self.test_images.is_some() != self.test_labels.is_some() {
             return missing(if self.test_images.is_none() { "test_images" } else { "test_labels" });
+        }
+        let others = [("validation_shards", &self.validation_shards), ("test_shards", &self.test_shards)];
+        if let (None, Some((key, _))) = (&self.train_shards, others.iter().find(|(_, shards)| shards.is_some())) {
+            let problem = "is given, but `data.train_shards` is not; name the training shards, too";
+            return Err(ConfigError::value(format!("data.{key}"), problem));
         }
         Ok(())
     }
@@ -381,6 +346,9 @@ impl From<Data> for Keys {
             train_labels: data.train_labels,
             test_images: data.test_images,
             test_labels: data.test_labels,
+            train_shards: data.train_shards,
+            validation_shards: data.validation_shards,
+            test_shards: data.test_shards,
             classes: data.classes,
             transpose: data.transpose,
             image_size: data.image_size,
@@ -388,6 +356,7 @@ impl From<Data> for Keys {
             resize: data.resize,
             damaged: data.damaged,
             cache: data.cache,
+            memory: data.memory,
             validation: data.validation,
             split_seed: data.split_seed,
             train_limit: Some(data.train_limit),

@@ -242,6 +242,12 @@ impl Train {
         }
     }
 
+    /// Samples that are computed at once, for `samples` training samples.
+    #[must_use]
+    pub fn samples_at_once(&self, samples: usize) -> usize {
+        self.batch(samples).min(self.micro_batch.get())
+    }
+
     /// Steps per epoch, for `samples` training samples.
     #[must_use]
     pub fn steps_per_epoch(&self, samples: usize) -> u64 {

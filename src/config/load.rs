@@ -120,7 +120,11 @@ impl Experiment {
             ("early_stopping.patience", "uses", self.early_stopping.patience > 0),
             ("schedule.kind", "is \"plateau\", which uses", matches!(self.schedule.decay, Decay::Plateau { .. })),
         ];
-        let folder = if self.data.source == Source::Folder { ", or a folder `val` beside `train`" } else { "" };
+        let folder = match self.data.source {
+            Source::Folder => ", or a folder `val` beside `train`",
+            Source::Shards => ", or `data.validation_shards`",
+            _ => "",
+        };
         match needs_validation.iter().find(|(_, _, needs)| *needs && !has_validation) {
             Some((key, uses, _)) => {
                 Err(ConfigError::value(*key, format!("{uses} the validation loss; it needs `data.validation` > 0{folder}")))

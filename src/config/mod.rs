@@ -6,6 +6,7 @@
 mod augment;
 mod averaging;
 mod batch_norm;
+mod byte_size;
 mod comments;
 mod data;
 mod dimension;
@@ -32,11 +33,13 @@ mod settings;
 mod sweep;
 mod table;
 mod task;
+mod validation;
 mod warnings;
 
 pub use augment::{Augment, Border, Flip};
 pub use averaging::{Average, Averaging};
-pub use data::{Damaged, Data, Fold, Normalization, Source, Validation};
+pub use byte_size::ByteSize;
+pub use data::{DEFAULT_MEMORY, Damaged, Data, Normalization, Source};
 pub use dimension::{Dimension, Values};
 pub(crate) use dimension::{MAX_TRAININGS, rounded};
 pub use error::ConfigError;
@@ -52,3 +55,4 @@ pub use schedule::{Anneal, Decay, Schedule};
 pub use sweep::{Criterion, Pruner, Rule, Sweep};
 pub use table::ConfigTable;
 pub use task::{Denoise, Task};
+pub use validation::{Fold, Validation};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
 use super::number::{Count, Positive};
-use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization};
+use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization, Source};
 
 /// What the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -121,12 +121,18 @@ impl Experiment {
             return Ok(());
         }
         let data = &self.data;
+        if data.source == Source::Shards {
+            let problem =
+                "is \"shards\", whose images have classes; with `task.kind` = \"denoise\" use \"folder\", with any folder of pictures";
+            return Err(ConfigError::value("data.source", problem));
+        }
         let updates_by_evidence = self.penalty.iter().position(|penalty| matches!(penalty.schedule, Lambda::Evidence { .. }));
         let evidence = format!("penalty.{}.schedule.kind", updates_by_evidence.unwrap_or(0));
         let foreign = [
             ("data.image_size", data.image_size.is_some(), "pictures keep their own size"),
             ("data.resize", data.resize.is_some(), "pictures keep their own size"),
             ("data.cache", data.cache.is_some(), "its pictures are decoded at every start"),
+            ("data.memory", data.memory.is_some(), "its pictures are all in memory"),
             ("data.classes", data.classes.is_some(), "it has no classes"),
             ("train.label_smoothing", self.train.label_smoothing.get() > 0.0, "it has no labels"),
             ("augment.mixup", self.augment.mixup.get() > 0.0, "a mixture of pictures is not one of them"),

@@ -1,16 +1,17 @@
-//! Decoding of the image files of a listing, in parallel.
+//! Decoding of image files into memory, in parallel.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Listing, SplitFiles};
+use super::folder::SplitFiles;
+use super::image_file::{ImageFile, decoded};
+use super::labelled_files::LabelledFiles;
 use super::left_out::{LeftOut, Reason};
 use super::scan::{FoundFile, check_image};
-use super::{DataError, Images, Preprocess, Progress, read_picture};
+use super::{DataError, Images, Preprocess, Progress};
 use crate::config::Damaged;
 
 /// The decoded images of a folder.
@@ -18,10 +19,14 @@ use crate::config::Damaged;
 pub(super) struct DecodedFolder {
     /// Training, validation and test images.
     pub(super) splits: [Option<Images>; 3],
+    /// The class names, if the files have them. `None`: the folders have them.
+    pub(super) classes: Option<Vec<String>>,
     /// The files that were not read.
     pub(super) left_out: LeftOut,
     /// The damaged images that were left out.
     pub(super) damaged: Vec<DamagedFile>,
+    /// SHA-256 over shapes, pixels and labels of all splits. `None`: it is yet to be computed.
+    pub(super) checksum: Option<String>,
 }
 
 /// An image file that can't be decoded.
@@ -33,38 +38,30 @@ pub(super) struct DamagedFile {
     pub(super) problem: String,
 }
 
-/// Decodes every image of `listing`.
+/// Decodes every image file into memory.
 ///
 /// # Errors
 ///
-/// When a class of the training split has no image. With [`Damaged::Refuse`] also when an image can't be decoded: the error names the first.
-pub(super) fn decode(listing: &Listing, preprocess: &Preprocess, damaged: Damaged, progress: Progress) -> Result<DecodedFolder, DataError> {
-    let mut left_out = listing.left_out.clone();
-    let mut lists = [const { Vec::new() }; 3];
-    for (index, split) in listing.splits.iter().enumerate() {
-        let Some(split) = split else { continue };
-        lists[index] = images_of(split, &listing.classes, index == 0, &mut left_out)?;
-    }
-    let total = lists.iter().map(Vec::len).sum();
+/// When a class of the training split has only damaged images. With [`Damaged::Refuse`] also when an image can't be decoded: the error names the first.
+pub(super) fn decode(
+    files: &LabelledFiles,
+    preprocess: &Preprocess,
+    damaged: Damaged,
+    progress: Progress,
+) -> Result<DecodedFolder, DataError> {
+    let total = files.count();
     let done = AtomicUsize::new(0);
     let advance = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let mut bad = Vec::new();
     let mut splits = [const { None }; 3];
-    for (index, list) in lists.into_iter().enumerate() {
-        if listing.splits[index].is_some() {
-            splits[index] = Some(decode_list(list, preprocess, damaged, &advance, &mut bad)?);
-        }
+    for (images, list) in splits.iter_mut().zip(&files.splits) {
+        let Some(list) = list else { continue };
+        *images = Some(decode_list(list, &files.shards, preprocess, damaged, &advance, &mut bad)?);
     }
-    for DamagedFile { path, .. } in &bad {
-        left_out.add(Reason::Damaged, path);
-    }
-    if let (Some(train), Some(split)) = (&splits[0], &listing.splits[0]) {
-        let present: BTreeSet<u32> = train.labels.iter().copied().collect();
-        if let Some((_, class)) = (0_u32..).zip(&listing.classes).find(|(label, _)| !present.contains(label)) {
-            return Err(DataError::content(&split.dir.join(class), "has only damaged images"));
-        }
-    }
-    Ok(DecodedFolder { splits, left_out, damaged: bad })
+    let mut left_out = files.left_out.clone();
+    bad.iter().for_each(|file| left_out.add(Reason::Damaged, &file.path));
+    splits[0].as_ref().map_or(Ok(()), |train| files.check_decoded(&train.labels))?;
+    Ok(DecodedFolder { splits, classes: None, left_out, damaged: bad, checksum: None })
 }
 
 /// The image files of a split with their labels. The classes alternate, so that a limit takes samples of every class.
@@ -111,7 +108,8 @@ pub(super) fn only_images(files: &[FoundFile], left_out: &mut LeftOut) -> Vec<Pa
 
 /// Decodes the images of one split. Adds damaged images to `bad`.
 fn decode_list(
-    list: Vec<(u32, PathBuf)>,
+    list: &[(u32, ImageFile)],
+    shards: &[PathBuf],
     preprocess: &Preprocess,
     damaged: Damaged,
     advance: &(dyn Fn() + Sync),
@@ -128,7 +126,9 @@ fn decode_list(
             if damaged == Damaged::Refuse && index > first_bad.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let outcome = read_picture(&list[index].1, preprocess, buffer).map(|picture| pixels.copy_from_slice(&picture.pixels));
+            let (_, file) = &list[index];
+            let outcome = decoded(&file.path, file.member, shards, preprocess, buffer);
+            let outcome = outcome.map(|picture| pixels.copy_from_slice(&picture.pixels));
             if outcome.is_err() {
                 first_bad.fetch_min(index, Ordering::Relaxed);
             }
@@ -137,19 +137,19 @@ fn decode_list(
         })
         .collect();
     let (mut labels, mut files) = (Vec::new(), Vec::new());
-    let mut decoded = 0;
-    for (index, ((label, path), outcome)) in list.into_iter().zip(outcomes).enumerate() {
+    for (index, ((label, file), outcome)) in list.iter().zip(outcomes).enumerate() {
+        let path = file.path.clone();
         match outcome {
             Ok(()) => {
-                pixels.copy_within(index * size..(index + 1) * size, decoded * size);
-                decoded += 1;
-                labels.push(label);
+                let at = labels.len() * size;
+                pixels.copy_within(index * size..(index + 1) * size, at);
+                labels.push(*label);
                 files.push(path);
             }
             Err(error) if damaged == Damaged::Refuse => return Err(DataError::Damaged { path, problem: error.problem() }),
             Err(error) => bad.push(DamagedFile { path, problem: error.problem() }),
         }
     }
-    pixels.truncate(decoded * size);
+    pixels.truncate(labels.len() * size);
     Ok(Images::new(preprocess.shape, pixels, labels).of_files(files))
 }

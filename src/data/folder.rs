@@ -10,7 +10,7 @@ use super::left_out::{LeftOut, Reason};
 use super::scan::{Entry, FoundFile, entries, files};
 
 /// Names of the folder of the validation split.
-const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+pub(super) const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// The files of a dataset, before their content is read.
 #[derive(Debug)]
@@ -44,26 +44,30 @@ impl Listing {
 
     /// Adds classes, names, sizes and times to a hash.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
-        let mut text = |text: &[u8]| {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        };
-        self.classes.iter().for_each(|class| text(class.as_bytes()));
-        text(self.left_out.to_string().as_bytes());
+        self.classes.iter().for_each(|class| hash_text(class.as_bytes(), hash));
+        hash_text(self.left_out.to_string().as_bytes(), hash);
         for split in &self.splits {
             let Some(split) = split else {
-                text(b"none");
+                hash_text(b"none", hash);
                 continue;
             };
             for files in split.by_class.iter().chain([&split.outside]) {
-                text(&(files.len() as u64).to_le_bytes());
-                for file in files {
-                    text(file.path.as_os_str().as_encoded_bytes());
-                    file.stamp.iter().for_each(|number| text(&number.to_le_bytes()));
-                }
+                hash_text(&(files.len() as u64).to_le_bytes(), hash);
+                files.iter().for_each(|file| hash_file(file, hash));
             }
         }
     }
+}
+
+/// Adds the path, the size and the times of a file to a hash.
+pub(super) fn hash_file(file: &FoundFile, hash: &mut Sha256) {
+    hash_text(file.path.as_os_str().as_encoded_bytes(), hash);
+    file.stamp.iter().for_each(|number| hash_text(&number.to_le_bytes(), hash));
+}
+
+fn hash_text(text: &[u8], hash: &mut Sha256) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
 }
 
 /// Lists the files of the dataset in `dir`.

@@ -1,15 +1,15 @@
-//! Images in memory, and subsets of them.
+//! Images in memory, or in files that are decoded when they are needed.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
 use regulus_model::graph::Shape;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::patches::Patches;
+use super::streamed::Streamed;
 
 /// Images as bytes: 0 is black, 255 is white. They have labels, except pictures without classes. All have one shape, or each has its own.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ enum Shapes {
     Each(Vec<(Shape, usize)>),
     /// Images of one shape that are cut from others when they are needed.
     Cut(Shape, Patches),
+    /// Images of one shape that are decoded when they are needed.
+    Streamed(Shape, Streamed),
 }
 
 impl Images {
@@ -59,11 +61,21 @@ impl Images {
         Self { shapes: Shapes::Cut(shape, patches), pixels: Vec::new(), labels: Vec::new(), files: Vec::new() }
     }
 
+    /// Images of one shape that are decoded when they are needed, with their labels.
+    pub(super) fn streamed(shape: Shape, streamed: Streamed, labels: Vec<u32>) -> Self {
+        Self { shapes: Shapes::Streamed(shape, streamed), pixels: Vec::new(), labels, files: Vec::new() }
+    }
+
+    /// How the images are decoded. Returns `None` if they are in memory.
+    pub(super) fn stream(&self) -> Option<&Streamed> {
+        if let Shapes::Streamed(_, streamed) = &self.shapes { Some(streamed) } else { None }
+    }
+
     /// The images that hold the pixels: those that patches are cut from, or these.
     pub(super) fn source(self: &Arc<Self>) -> &Arc<Self> {
         match &self.shapes {
             Shapes::Cut(_, patches) => patches.pictures(),
-            Shapes::Same(_) | Shapes::Each(_) => self,
+            Shapes::Same(_) | Shapes::Each(_) | Shapes::Streamed(..) => self,
         }
     }
 
@@ -85,6 +97,9 @@ impl Images {
         let shapes: Vec<Shape> =
             [first, second].iter().flat_map(|images| (0..images.count()).map(|index| images.shape_of(index))).collect();
         let joined = match (first.shape(), second.shape()) {
+            (Some(shape), _) if let (Some(first), Some(second)) = (first.stream(), second.stream()) => {
+                Self::streamed(shape, first.joined(second), Vec::new())
+            }
             (Some(shape), Some(other)) if shape == other => Self::new(shape, pixels, Vec::new()),
             _ => Self::pictures(&shapes, pixels),
         };
@@ -98,7 +113,20 @@ impl Images {
             Shapes::Same(shape) => self.pixels.len() / shape.size().max(1),
             Shapes::Each(shapes) => shapes.len(),
             Shapes::Cut(_, patches) => patches.count(),
+            Shapes::Streamed(..) => self.labels.len(),
         }
+    }
+
+    /// The bytes in memory: pixels, or paths and labels.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = || self.files.iter().map(|file| size_of::<PathBuf>() + file.as_os_str().len()).sum::<usize>();
+        let listed = self.stream().map_or(0, |streamed| files() + size_of_val(streamed.members()) + size_of_val(self.labels.as_slice()));
+        (self.pixels.len() + listed) as u64
+    }
+
+    /// The bytes of all images of one shape when they are decoded.
+    pub(super) fn decoded_bytes(&self) -> u64 {
+        (self.count() as u64).saturating_mul(self.shape().map_or(0, |shape| shape.size() as u64))
     }
 
     /// Checks that they are labelled images of one shape.
@@ -133,6 +161,7 @@ impl Images {
                 let problem = format!("the {} pixels are not those of pictures of {size} pixels in all", self.pixels.len());
                 (DataError::Dataset(problem), shapes.iter().all(|(shape, _)| shape.size() > 0) && size == self.pixels.len())
             }
+            Shapes::Streamed(shape, _) => (self.unfit(self.labels.len(), *shape), true),
             Shapes::Cut(..) => {
                 (DataError::Dataset(format!("there are {count} patches; expected at most 2³²: use a larger `task.stride`")), true)
             }
@@ -144,7 +173,7 @@ impl Images {
     #[must_use]
     pub fn shape(&self) -> Option<Shape> {
         match &self.shapes {
-            Shapes::Same(shape) | Shapes::Cut(shape, _) => Some(*shape),
+            Shapes::Same(shape) | Shapes::Cut(shape, _) | Shapes::Streamed(shape, _) => Some(*shape),
             Shapes::Each(_) => None,
         }
     }
@@ -153,7 +182,7 @@ impl Images {
     #[must_use]
     pub fn shape_of(&self, index: usize) -> Shape {
         match &self.shapes {
-            Shapes::Same(shape) | Shapes::Cut(shape, _) => *shape,
+            Shapes::Same(shape) | Shapes::Cut(shape, _) | Shapes::Streamed(shape, _) => *shape,
             Shapes::Each(shapes) => shapes[index].0,
         }
     }
@@ -165,18 +194,25 @@ impl Images {
             Shapes::Same(shape) => (shape, index * shape.size()),
             Shapes::Each(shapes) => (&shapes[index].0, shapes[index].1),
             Shapes::Cut(shape, patches) => return Cow::Owned(patches.cut(*shape, index)),
+            Shapes::Streamed(_, streamed) => return Cow::Owned(streamed.pixels(index, &self.files[index])),
         };
         Cow::Borrowed(&self.pixels[first..first + shape.size()])
     }
 
-    /// Adds shapes, pixels and labels to a hash.
+    /// Adds a shape and the number of labels to a hash.
+    pub(super) fn hash_shape_into(shape: Shape, labels: usize, hash: &mut Sha256) {
+        hash_numbers(&[shape.channels, shape.height, shape.width, labels], hash);
+    }
+
+    /// Adds shapes, pixels and labels to a hash. Those of images that are decoded when they are needed are hashed in the first pass over their files.
     pub(super) fn hash_into(&self, hash: &mut Sha256) {
-        let mut numbers = |numbers: &[usize]| numbers.iter().for_each(|number| hash.update((*number as u64).to_le_bytes()));
         match &self.shapes {
-            Shapes::Same(shape) | Shapes::Cut(shape, _) => numbers(&[shape.channels, shape.height, shape.width, self.labels.len()]),
+            Shapes::Same(shape) | Shapes::Cut(shape, _) | Shapes::Streamed(shape, _) => {
+                Self::hash_shape_into(*shape, self.labels.len(), hash);
+            }
             Shapes::Each(shapes) => {
-                numbers(&[shapes.len()]);
-                shapes.iter().for_each(|(shape, _)| numbers(&[shape.channels, shape.height, shape.width]));
+                hash_numbers(&[shapes.len()], hash);
+                shapes.iter().for_each(|(shape, _)| hash_numbers(&[shape.channels, shape.height, shape.width], hash));
             }
         }
         hash.update(&self.pixels);
@@ -186,113 +222,16 @@ impl Images {
     }
 }
 
-/// One image with its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelledImage {
-    /// `[channel, row, column]`.
-    pub pixels: Vec<u8>,
-    /// The label, from 0.
-    pub label: u32,
-}
-
-/// A subset of images: indices into shared images.
-#[derive(Clone, Debug)]
-pub struct Subset {
-    images: Arc<Images>,
-    indices: Vec<u32>,
-}
-
-impl Subset {
-    /// All images.
-    #[must_use]
-    pub fn all(images: Arc<Images>) -> Self {
-        let count = u32::try_from(images.count()).unwrap_or(u32::MAX);
-        Self { images, indices: (0..count).collect() }
-    }
-
-    pub(super) fn select(&self, indices: Vec<u32>) -> Self {
-        Self { images: Arc::clone(&self.images), indices }
-    }
-
-    /// The images it is a subset of.
-    pub(super) fn images(&self) -> &Arc<Images> {
-        &self.images
-    }
-
-    pub(super) fn indices(&self) -> &[u32] {
-        &self.indices
-    }
-
-    /// The number of images.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.indices.len()
-    }
-
-    /// The shape that all images have. Training images have one.
-    ///
-    /// # Panics
-    ///
-    /// When each image has its own, as pictures of the validation and test splits of the task `denoise` have.
-    #[must_use]
-    pub fn shape(&self) -> Shape {
-        self.images.shape().unwrap_or_else(|| panic!("images with a shape each"))
-    }
-
-    /// The shape of one image.
-    #[must_use]
-    pub fn shape_of(&self, index: usize) -> Shape {
-        self.images.shape_of(self.indices[index] as usize)
-    }
-
-    /// The pixels of one image, `[channel, row, column]`.
-    #[must_use]
-    pub fn pixels(&self, index: usize) -> Cow<'_, [u8]> {
-        self.images.pixels_of(self.indices[index] as usize)
-    }
-
-    /// The file of one image. Returns `None` if the source has several images per file.
-    #[must_use]
-    pub fn file(&self, index: usize) -> Option<&Path> {
-        self.images.files.get(self.indices[index] as usize).map(PathBuf::as_path)
-    }
-
-    /// The label of one image; 0 for a picture without classes.
-    #[must_use]
-    pub fn label(&self, index: usize) -> u32 {
-        self.images.labels.get(self.indices[index] as usize).copied().unwrap_or(0)
-    }
-
-    /// The labels of all images, in order.
-    pub fn labels(&self) -> impl Iterator<Item = u32> {
-        (0..self.count()).map(|index| self.label(index))
-    }
-
-    /// The number of images of each of `classes` classes; empty for pictures without classes.
-    #[must_use]
-    pub fn class_counts(&self, classes: usize) -> Vec<usize> {
-        let mut counts = vec![0; classes];
-        if classes > 0 {
-            self.labels().for_each(|label| counts[label as usize] += 1);
-        }
-        counts
-    }
-}
-
-/// For Burn's own data loaders and transforms.
-impl Dataset<LabelledImage> for Subset {
-    fn get(&self, index: usize) -> Result<LabelledImage, DatasetError> {
-        Ok(LabelledImage { pixels: self.pixels(index).into_owned(), label: self.label(index) })
-    }
-
-    fn len(&self) -> usize {
-        self.count()
-    }
+fn hash_numbers(numbers: &[usize], hash: &mut Sha256) {
+    numbers.iter().for_each(|number| hash.update((*number as u64).to_le_bytes()));
 }
 
 #[cfg(test)]
 mod tests {
+    use burn_dataset::Dataset;
+
     use super::*;
+    use crate::data::{LabelledImage, Subset};
 
     #[test]
     fn a_subset_is_a_burn_dataset() {

@@ -28,6 +28,12 @@ pub enum Reason {
     OutsideSplits,
     /// A folder beside `train` that is neither validation nor test.
     BesideTrain,
+    /// A member of a tar file that is neither an image nor a class.
+    UnusedMember,
+    /// A class in a tar file without an image.
+    WithoutImage,
+    /// A tar file that belongs to no split.
+    UnusedShard,
     /// A symbolic link whose target is missing.
     DanglingLink,
     /// A symbolic link to a folder that contains it.
@@ -50,6 +56,11 @@ impl Reason {
             Self::OutsideClasses => ["image outside the class folders", "images outside the class folders"],
             Self::OutsideSplits => ["image beside the folder `train`", "images beside the folder `train`"],
             Self::BesideTrain => ["folder beside `train` that is not used", "folders beside `train` that are not used"],
+            Self::UnusedMember => {
+                ["member of a tar file that is neither image nor class", "members of tar files that are neither images nor classes"]
+            }
+            Self::WithoutImage => ["class in a tar file without an image", "classes in tar files without images"],
+            Self::UnusedShard => ["tar file that belongs to no split", "tar files that belong to no split"],
             Self::DanglingLink => ["link whose target is missing", "links whose targets are missing"],
             Self::LinkLoop => ["link to a folder that contains it", "links to folders that contain them"],
             Self::Unreadable => ["file or folder without permission to read", "files or folders without permission to read"],

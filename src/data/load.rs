@@ -17,6 +17,9 @@ use crate::seed::Seed;
 /// Callback with the number of decoded image files and the total number.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
+/// The largest number of micro-batches that are decoded ahead.
+const MOST_AHEAD: usize = 8;
+
 /// The data of an experiment.
 #[derive(Clone, Debug)]
 pub struct Data {
@@ -50,13 +53,72 @@ pub struct Data {
 
 impl Data {
     /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once. Patches are
-    /// not copied from their pictures.
+    /// not copied from their pictures. Of images that are decoded when they are needed, the bytes of their paths and labels.
     #[must_use]
     pub fn bytes(&self) -> u64 {
+        self.sources().iter().map(|images| images.bytes()).sum()
+    }
+
+    /// The bytes of all images in memory, or of those that are decoded when they are needed, if they were all in memory.
+    #[must_use]
+    pub fn decoded_bytes(&self) -> u64 {
+        self.sources().iter().map(|images| if images.stream().is_some() { images.decoded_bytes() } else { images.bytes() }).sum()
+    }
+
+    /// Whether the images are decoded each time they are needed, because they do not fit into `data.memory`.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.train.is_streamed()
+    }
+
+    /// The number of micro-batches of up to `samples` samples that are assembled ahead. It is limited by `data.memory` if images are decoded when they are needed.
+    #[must_use]
+    pub fn batches_ahead(&self, samples: usize) -> usize {
+        if !self.is_streamed() {
+            return 1;
+        }
+        let batches = self.config.memory() / self.bytes_of_batch(samples).max(1);
+        usize::try_from(batches).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, MOST_AHEAD)
+    }
+
+    /// The bytes of a micro-batch of `samples` samples: its pixels as bytes and as numbers.
+    pub(crate) fn bytes_of_batch(&self, samples: usize) -> u64 {
+        (samples as u64).saturating_mul(5 * self.train.shape().size() as u64)
+    }
+
+    /// Checks that `data.memory` is enough for two micro-batches of `samples` samples: one that is computed and one that is decoded meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and the images are decoded when they are needed.
+    pub(crate) fn check_memory(&self, samples: usize) -> Result<(), DataError> {
+        let (memory, needed) = (self.config.memory(), 2 * self.bytes_of_batch(samples));
+        if !self.is_streamed() || memory >= needed {
+            return Ok(());
+        }
+        let problem = format!(
+            "`data.memory` is {memory} bytes, but two batches of {samples} images of {} take {needed}: set at least that, or lower `train.batch_size` or \
+             `train.micro_batch`",
+            self.train.shape()
+        );
+        Err(DataError::Dataset(problem))
+    }
+
+    /// Checks that every image so far could be decoded.
+    ///
+    /// # Errors
+    ///
+    /// When the file of an image that is not in memory has been changed or removed since the data were read.
+    pub fn check_decoded(&self) -> Result<(), DataError> {
+        [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().try_for_each(Subset::check_decoded)
+    }
+
+    /// The images that have the pixels, each once.
+    fn sources(&self) -> Vec<&Arc<Images>> {
         let subsets = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
         let mut images: Vec<&Arc<Images>> = subsets.into_iter().flatten().map(|subset| subset.images().source()).collect();
         images.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        images.iter().map(|images| images.pixels.len() as u64).sum()
+        images
     }
 }
 
@@ -216,6 +278,8 @@ pub struct FolderOptions<'a> {
     pub damaged: Damaged,
     /// Whether decoded images are cached.
     pub cache: bool,
+    /// The bytes of memory for decoded images. More than these are decoded when they are needed.
+    pub memory: u64,
     /// The progress callback.
     pub progress: Progress<'a>,
 }
@@ -231,7 +295,7 @@ pub struct LoadedFolder {
     pub warnings: Vec<String>,
 }
 
-/// Loads the images in `dir`, whose subfolders are named after some of `classes`.
+/// Loads the images in `dir`, whose subfolders are named after some of `classes`, or those of the tar files in it.
 ///
 /// # Errors
 ///

@@ -30,8 +30,11 @@ impl Loaded {
     /// Checks the images that were read for `task`.
     pub(super) fn new(raw: RawDataset, task: Task, decoding: Decoding) -> Result<Self, DataError> {
         let mut raw = if task == Task::Classify { raw } else { raw.without_labels() };
-        let mut hash = Sha256::new();
-        raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
+        let checksum = raw.checksum.take().unwrap_or_else(|| {
+            let mut hash = Sha256::new();
+            raw.splits.iter().flatten().for_each(|images| images.hash_into(&mut hash));
+            hex(hash)
+        });
         let classes = match task {
             Task::Classify => raw.checked_classes()?,
             Task::Denoise(_) => raw.check_pictures().map(|()| Vec::new())?,
@@ -44,7 +47,7 @@ impl Loaded {
         }
         let [train, validation, test] = splits.map(|images| images.map(|images| Subset::all(Arc::new(images))));
         let train = train.unwrap_or_else(|| unreachable!("`checked_classes` needs training images"));
-        Ok(Self { train, validation, test, classes, checksum: hex(hash), left_out, warnings, decoding, features: Mutex::default() })
+        Ok(Self { train, validation, test, classes, checksum, left_out, warnings, decoding, features: Mutex::default() })
     }
 
     /// `features`, or the last ones, if they are of the same layers.
@@ -126,7 +129,11 @@ fn joined(train: &Subset, validation: Option<&Subset>) -> Subset {
 
 /// The images of a validation split of its own, with their verb, for messages.
 fn validation_images(source: Source) -> &'static str {
-    if source == Source::Memory { "the given validation images are" } else { "the validation folder is" }
+    match source {
+        Source::Memory => "the given validation images are",
+        Source::Shards => "the validation shards are",
+        _ => "the validation folder is",
+    }
 }
 
 /// The first `limit` samples; all if `limit` is 0.
@@ -157,10 +164,13 @@ fn missing_classes(all: &Subset, subset: &Subset, classes: &[String]) -> Vec<Str
 /// The origin of the validation split. `has_images`: the data have validation images of their own.
 fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> {
     let in_memory = config.source == Source::Memory;
+    let in_shards = config.source == Source::Shards;
     match config.validation {
         Some(Validation::Fold(fold)) if has_images => {
             let remedy = if in_memory {
                 "validation images are given, too; give none"
+            } else if in_shards {
+                "there are validation shards; name them in `data.train_shards`, or move them away"
             } else {
                 "the data have a validation folder; move its images to `train`"
             };
@@ -169,6 +179,8 @@ fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> 
         Some(Validation::Fraction(fraction)) if has_images && fraction.get() > 0.0 => {
             let remedy = if in_memory {
                 "validation images are given, too; leave the key out to use them, or give none"
+            } else if in_shards {
+                "there are validation shards; leave the key out to use them, or move them away"
             } else {
                 "the data have a validation folder; leave the key out to use the folder, or move the folder away"
             };
@@ -177,6 +189,9 @@ fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> 
         Some(Validation::Folder) if !has_images && in_memory => {
             Err(DataError::Dataset("`data.validation` is \"folder\", but no validation images are given".to_owned()))
         }
+        Some(Validation::Folder) if !has_images && in_shards => Err(DataError::Dataset(
+            "`data.validation` is \"folder\", but there are no validation shards; name them in `data.validation_shards`".to_owned(),
+        )),
         Some(Validation::Folder) if !has_images => Err(DataError::Missing {
             path: config.dir.as_deref().unwrap_or(Path::new(".")).join("val"),
             hint: "`data.validation` = \"folder\" needs a folder `val`, `valid` or `validation` beside `train`".to_owned(),

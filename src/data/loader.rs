@@ -1,11 +1,14 @@
-//! The data loader: the batches of an epoch, each assembled by an idle thread while the one before is computed.
+//! The data loader: the batches of an epoch, assembled by idle threads while those before are computed.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
+use rayon::Yield;
 
 use super::HostBatch;
 use crate::config::Experiment;
@@ -20,7 +23,10 @@ pub struct DataLoader {
     order: Arc<[u32]>,
     batch_size: usize,
     micro_batch: usize,
-    prefetched: Option<Prefetched>,
+    /// The micro-batches ahead, in order.
+    prefetched: VecDeque<Prefetched>,
+    /// The largest number of them.
+    most: usize,
 }
 
 /// A micro-batch that another thread assembles, unless it is needed before.
@@ -53,7 +59,13 @@ impl DataLoader {
     #[must_use]
     pub fn in_order(experiment: &Experiment, assemble: Arc<Assemble>, order: &[u32], batch_size: usize) -> Self {
         let micro_batch = experiment.train.micro_batch.get();
-        Self { assemble, order: order.into(), batch_size: batch_size.max(1), micro_batch, prefetched: None }
+        Self { assemble, order: order.into(), batch_size: batch_size.max(1), micro_batch, prefetched: VecDeque::new(), most: 1 }
+    }
+
+    /// Assembles up to `batches` micro-batches ahead. Without it one.
+    #[must_use]
+    pub fn with_prefetch(self, batches: usize) -> Self {
+        Self { most: batches.max(1), ..self }
     }
 
     /// The batch `index` of the epoch, from 0. It is empty after the last.
@@ -70,18 +82,15 @@ impl DataLoader {
         (first < end).then_some(Position { first, count: end - first })
     }
 
-    /// The micro-batch at `position`; the one after it is prefetched.
+    /// The micro-batch at `position`; those after it are prefetched.
     fn load(&mut self, position: Position) -> HostBatch {
-        let batch = match self.prefetched.take() {
-            Some(prefetched) if prefetched.position == position => prefetched.received(),
-            other => {
-                self.prefetched = other;
-                None
-            }
-        };
+        let found = self.prefetched.iter().position(|prefetched| prefetched.position == position);
+        let batch = found.and_then(|index| self.prefetched.remove(index)).and_then(Prefetched::received);
         let batch = batch.unwrap_or_else(|| (self.assemble)(position.of(&self.order)));
-        if self.prefetched.is_none() {
-            self.prefetched = self.position(position.first + position.count).map(|next| self.prefetch(next));
+        while self.prefetched.len() < self.most {
+            let last = self.prefetched.back().map_or(position, |prefetched| prefetched.position);
+            let Some(next) = self.position(last.first + last.count) else { break };
+            self.prefetched.push_back(self.prefetch(next));
         }
         batch
     }
@@ -90,7 +99,7 @@ impl DataLoader {
         let (send, batch) = channel();
         let is_begun = Arc::new(AtomicBool::new(false));
         let (begun, assemble, order) = (Arc::clone(&is_begun), Arc::clone(&self.assemble), Arc::clone(&self.order));
-        rayon::spawn(move || {
+        rayon::spawn_fifo(move || {
             if !begun.swap(true, Ordering::AcqRel) {
                 // The loader may be gone.
                 let _ = send.send(catch_unwind(AssertUnwindSafe(|| assemble(position.of(&order)))));
@@ -113,7 +122,18 @@ impl Prefetched {
         if !self.is_begun.swap(true, Ordering::AcqRel) {
             return None;
         }
-        match self.batch.recv().unwrap_or_else(|_| unreachable!("the thread sends a batch or its panic")) {
+        // While it waits, the thread does other work of the pool, such as decoding the images of this batch.
+        let received = loop {
+            match self.batch.try_recv() {
+                Ok(received) => break received,
+                Err(_) if rayon::yield_now() == Some(Yield::Executed) => {}
+                Err(_) => match self.batch.recv_timeout(Duration::from_micros(50)) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    received => break received.unwrap_or_else(|_| unreachable!("the thread sends a batch or its panic")),
+                },
+            }
+        };
+        match received {
             Ok(batch) => Some(batch),
             Err(panic) => resume_unwind(panic),
         }

@@ -1,5 +1,6 @@
 //! Normalization of pixels.
 
+use rayon::prelude::*;
 use regulus_model::preprocess::Normalizer;
 
 use super::{DataError, Subset};
@@ -26,6 +27,7 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
         }
         Normalization::Standard => {
             let standard = standardizer(train);
+            train.check_decoded()?;
             if standard.deviation.iter().all(|deviation| *deviation > 0.0) {
                 Ok(standard)
             } else {
@@ -40,15 +42,20 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
 #[must_use]
 pub fn standardizer(subset: &Subset) -> Normalizer {
     let channels = if subset.count() > 0 { subset.shape_of(0).channels } else { 0 };
-    let mut counts = vec![[0_u64; 256]; channels];
-    let mut total = 0;
-    for index in 0..subset.count() {
+    let nothing = || (vec![[0_u64; 256]; channels], 0);
+    // Sums of whole numbers do not depend on their order.
+    let add = |(mut counts, total): (Vec<[u64; 256]>, usize), index: usize| {
         let area = subset.shape_of(index).height * subset.shape_of(index).width;
-        total += area;
         for (counts, plane) in counts.iter_mut().zip(subset.pixels(index).chunks_exact(area)) {
             plane.iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
         }
-    }
+        (counts, total + area)
+    };
+    let join = |(mut counts, total): (Vec<[u64; 256]>, usize), (others, more): (Vec<[u64; 256]>, usize)| {
+        counts.iter_mut().flatten().zip(others.iter().flatten()).for_each(|(count, other)| *count += other);
+        (counts, total + more)
+    };
+    let (counts, total) = (0..subset.count()).into_par_iter().with_min_len(64).fold(nothing, add).reduce(nothing, join);
     let total = total as f64;
     let average = |counts: &[u64; 256], of: &dyn Fn(f64) -> f64| {
         (0_u32..).zip(counts).map(|(pixel, count)| of(f64::from(pixel) / 255.0) * *count as f64).sum::<f64>() / total

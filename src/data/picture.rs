@@ -30,9 +30,15 @@ pub fn read_in_own_size(path: &Path, channels: usize) -> Result<Picture, DataErr
 fn read_with(path: &Path, content: &mut Vec<u8>, decode: impl Fn(&[u8]) -> Result<Picture, PictureError>) -> Result<Picture, DataError> {
     content.clear();
     File::open(path).and_then(|mut file| file.read_to_end(content)).map_err(DataError::read(path))?;
-    decode(content).map_err(|error| match error {
-        PictureError::Content(problem) => DataError::content(path, problem),
-        PictureError::Image(source) => DataError::Image { path: path.to_owned(), source },
-        PictureError::Damaged(problem) => DataError::Undecodable { path: path.to_owned(), problem },
-    })
+    decode(content).map_err(error_of(path))
+}
+
+/// A function that adds `path` to an error of decoding.
+pub(super) fn error_of(path: &Path) -> impl FnOnce(PictureError) -> DataError {
+    let path = path.to_owned();
+    move |error| match error {
+        PictureError::Content(problem) => DataError::Content { path, problem },
+        PictureError::Image(source) => DataError::Image { path, source },
+        PictureError::Damaged(problem) => DataError::Undecodable { path, problem },
+    }
 }

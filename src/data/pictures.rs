@@ -41,7 +41,7 @@ pub(super) fn decode_pictures(
         let reason = if left_out.is_empty() { String::new() } else { format!(", but {left_out}") };
         return Err(DataError::content(&split.dir, format!("has no picture that can be read{reason}")));
     }
-    Ok(DecodedFolder { splits, left_out, damaged: bad })
+    Ok(DecodedFolder { splits, classes: None, left_out, damaged: bad, checksum: None })
 }
 
 /// The image files of a split.

@@ -1,15 +1,21 @@
 //! The images of a data source, before limits, splits and normalization.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::cache_key::CacheKey;
 use super::decode::{DecodedFolder, decode};
-use super::decoded_cache::DecodedCache;
 use super::folder::{self, Listing};
+use super::labelled_files::LabelledFiles;
 use super::load::FolderOptions;
 use super::pictures::decode_pictures;
+use super::shards::{Shards, is_shards};
+use super::stream::{exceeds, stream};
 use super::{
-    CIFAR10, CIFAR100, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape, idx,
-    legacy_listing, mnist_mini,
+    CIFAR10, CIFAR100, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape,
+    decoded_cache, idx, legacy_listing, mnist_mini, stream,
 };
 use crate::config::number::Count;
 use crate::config::{Damaged, Data as Config, Experiment, Source, Task};
@@ -25,6 +31,8 @@ pub(super) struct RawDataset {
     pub(super) left_out: LeftOut,
     /// Warnings for the user.
     pub(super) warnings: Vec<String>,
+    /// SHA-256 over shapes, pixels and labels of all splits. `None`: it is yet to be computed.
+    pub(super) checksum: Option<String>,
 }
 
 impl RawDataset {
@@ -60,7 +68,7 @@ impl RawDataset {
             Source::Memory => Err(DataError::Dataset(
                 "`data.source` is \"memory\": the images are given by a program, with `Data::from_images`; set another source for the command line".to_owned(),
             )),
-            Source::Folder => Self::from_folder(config, required(dir)?, decoding, progress),
+            Source::Folder | Source::Shards => Self::from_files(config, required(dir)?, decoding, progress),
         }
     }
 
@@ -91,18 +99,83 @@ impl RawDataset {
         Ok(Self::of(train, test, config.classes.clone()))
     }
 
-    fn from_folder(config: &Config, dir: &Path, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+    fn from_files(config: &Config, dir: &Path, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
         let preprocess = Preprocess { shape: Shape { channels, height, width }, resize: config.resize.unwrap_or_default(), decoding };
-        let listing = if decoding == Decoding::Full { legacy_listing::list(dir)? } else { folder::list(dir)? };
         let (damaged, cache) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
-        Self::decode(dir, listing, FolderOptions { preprocess: &preprocess, damaged, cache, progress })
+        let options = FolderOptions { preprocess: &preprocess, damaged, cache, memory: config.memory(), progress };
+        if config.source == Source::Shards {
+            let settings = (&config.train_shards, &config.validation_shards, &config.test_shards);
+            return Self::from_shards(dir, &Shards::find(config, dir)?, config.classes.as_deref(), &settings, options);
+        }
+        let listing = if decoding == Decoding::Full { legacy_listing::list(dir)? } else { folder::list(dir)? };
+        Self::from_folder(dir, listing, options)
     }
 
-    /// Reads the images in `dir`, whose subfolders are named after some of `classes`, as the test split.
+    /// Reads the images in `dir`, whose subfolders are named after some of `classes`, or those of its tar files, as the test split.
     pub(super) fn labelled(dir: &Path, classes: &[String], options: FolderOptions) -> Result<Self, DataError> {
-        Self::decode(dir, folder::list_labelled(dir, classes)?, options)
+        if is_shards(dir) {
+            return Self::from_shards(dir, &Shards::all(dir)?, Some(classes), &"all", options);
+        }
+        Self::from_folder(dir, folder::list_labelled(dir, classes)?, options)
+    }
+
+    /// Reads the image files of a folder.
+    fn from_folder(dir: &Path, listing: Listing, options: FolderOptions) -> Result<Self, DataError> {
+        let settings = serde_json::to_string(&(options.preprocess, options.damaged)).unwrap_or_default();
+        let cache = options.cache.then(|| CacheKey::new(dir, &settings, listing.files(), |hash| listing.hash_into(hash))).flatten();
+        let (decoded, warning) = Self::decoded(cache.as_ref(), &Arc::default(), options, || LabelledFiles::of(&listing))?;
+        let raw = Self::of_decoded(dir, listing, decoded);
+        Ok(Self { warnings: warning.into_iter().chain(raw.warnings).collect(), ..raw })
+    }
+
+    /// Reads the images of tar files. `names` are the class names; without them the training samples have them. `settings` are what the tar files were
+    /// found by.
+    fn from_shards(
+        dir: &Path,
+        shards: &Shards,
+        names: Option<&[String]>,
+        settings: &impl Serialize,
+        options: FolderOptions,
+    ) -> Result<Self, DataError> {
+        let settings = serde_json::to_string(&(options.preprocess, options.damaged, "shards", settings, names)).unwrap_or_default();
+        let cache = options.cache.then(|| CacheKey::new(dir, &settings, shards.files(), |hash| shards.hash_into(hash))).flatten();
+        let (decoded, warning) = Self::decoded(cache.as_ref(), &shards.paths(), options, || shards.samples(dir, names))?;
+        let classes = decoded.classes.clone().unwrap_or_default();
+        let listing = Listing { classes, splits: [const { None }; 3], left_out: LeftOut::default(), warnings: Vec::new() };
+        let raw = Self::of_decoded(dir, listing, decoded);
+        Ok(Self { warnings: warning.into_iter().chain(raw.warnings).collect(), ..raw })
+    }
+
+    /// The images of `files`, from the cache if they are in it: in memory, or, if they do not fit, to be decoded when they are needed. Also returns a warning if
+    /// they can't be cached.
+    fn decoded(
+        cache: Option<&CacheKey>,
+        shards: &Arc<[PathBuf]>,
+        options: FolderOptions,
+        files: impl FnOnce() -> Result<LabelledFiles, DataError>,
+    ) -> Result<(DecodedFolder, Option<String>), DataError> {
+        let FolderOptions { preprocess, damaged, memory, progress, .. } = options;
+        let cached = cache
+            .and_then(|cache| decoded_cache::read(cache, preprocess, memory).or_else(|| stream::read(cache, shards, preprocess, memory)));
+        if let Some(decoded) = cached {
+            return Ok((decoded, None));
+        }
+        let files = files()?;
+        let is_streamed = exceeds(files.count(), preprocess, memory);
+        let mut decoded = if is_streamed {
+            stream(&files, preprocess, damaged, memory, progress)?
+        } else {
+            decode(&files, preprocess, damaged, progress)?
+        };
+        decoded.classes = (!shards.is_empty()).then_some(files.classes);
+        let write = if is_streamed { stream::write } else { decoded_cache::write };
+        let warning = match cache.map(|cache| write(cache, &decoded)) {
+            Some(Err(error)) => Some(format!("the decoded images are not cached: {error} ({})", error.source)),
+            _ => None,
+        };
+        Ok((decoded, warning))
     }
 
     /// Reads the pictures without classes in `dir`, with their own sizes.
@@ -124,32 +197,14 @@ impl RawDataset {
         Self { splits: self.splits.map(|images| images.map(Images::without_labels)), classes: None, ..self }
     }
 
-    /// Decodes a listing, or reads its images from the cache.
-    fn decode(dir: &Path, listing: Listing, options: FolderOptions) -> Result<Self, DataError> {
-        let FolderOptions { preprocess, damaged, cache, progress } = options;
-        let cache = if cache { DecodedCache::new(dir, &listing, preprocess, damaged) } else { None };
-        let mut warnings = Vec::new();
-        let decoded = if let Some(decoded) = cache.as_ref().and_then(|cache| cache.read(preprocess)) {
-            decoded
-        } else {
-            let decoded = decode(&listing, preprocess, damaged, progress)?;
-            if let Some(Err(error)) = cache.map(|cache| cache.write(&decoded)) {
-                warnings.push(format!("the decoded images are not cached: {error} ({})", error.source));
-            }
-            decoded
-        };
-        let raw = Self::of_decoded(dir, listing, decoded);
-        warnings.splice(0..0, raw.warnings);
-        Ok(Self { warnings, ..raw })
-    }
-
     fn of_decoded(dir: &Path, listing: Listing, decoded: DecodedFolder) -> Self {
         let mut warnings = listing.warnings;
         warnings.extend(decoded.damaged.iter().map(|file| format!("`{}` is left out: {}", file.path.display(), file.problem)));
         if !decoded.left_out.is_empty() {
             warnings.push(format!("not read in `{}`: {}", dir.display(), decoded.left_out));
         }
-        Self { splits: decoded.splits, classes: Some(listing.classes), left_out: decoded.left_out, warnings }
+        let DecodedFolder { splits, left_out, checksum, .. } = decoded;
+        Self { splits, classes: Some(listing.classes), left_out, warnings, checksum }
     }
 
     /// Checks that every label has a class, that the training split has every label of the other splits, and that all images have one shape. Returns

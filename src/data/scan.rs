@@ -183,8 +183,12 @@ fn is_raw(path: &Path) -> bool {
 
 /// Whether a file has the extension of an image.
 fn has_image_extension(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    EXTENSIONS.contains(&extension.as_str())
+    is_image_extension(&path.extension().unwrap_or_default().to_string_lossy().to_lowercase())
+}
+
+/// Whether an extension in lower case is one of images.
+pub(super) fn is_image_extension(extension: &str) -> bool {
+    EXTENSIONS.contains(&extension)
 }
 
 #[cfg(test)]

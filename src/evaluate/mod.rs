@@ -8,7 +8,7 @@ pub use predictions::PredictionsFile;
 use regulus_model::Task;
 use serde::Serialize;
 
-use crate::config::{Damaged, Source};
+use crate::config::{DEFAULT_MEMORY, Damaged, Source};
 use crate::data::{DataError, FolderOptions, LoadedFolder, Progress, Subset, load_labelled, load_pictures};
 use crate::error::Error;
 use crate::metrics::{Measures, Scored};
@@ -105,6 +105,7 @@ impl Samples {
         let subset = subset.ok_or_else(|| {
             let reason = match (split, run.experiment.data.source) {
                 (Split::Validation, _) => "`data.validation` holds no images out",
+                (_, Source::Shards) => "there are no `data.test_shards`",
                 (_, Source::Folder) => "there is no folder `test` in `data.dir`",
                 (_, Source::Idx) => "there are no `data.test_images` and `data.test_labels`",
                 _ => "the data were given without",
@@ -115,7 +116,7 @@ impl Samples {
         Ok(Self { subset, warnings: Vec::new() })
     }
 
-    /// The images in `dir`, whose subfolders are named after classes of the network, or all pictures in it if the network has no classes. Images that can't
+    /// The images in `dir`, whose subfolders are named after classes of the network, those of the tar files in it, or all pictures in it if the network has no classes. Images that can't
     /// be decoded are left out with a warning.
     ///
     /// # Errors
@@ -131,7 +132,8 @@ impl Samples {
         }
         let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
         let preprocess = description.preprocess().map_err(DataError::Dataset)?;
-        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, progress };
+        let memory = trained.run().map_or(DEFAULT_MEMORY, |run| run.experiment.data.memory());
+        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, memory, progress };
         let LoadedFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
         let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =

@@ -93,6 +93,7 @@ fn ratio_of_gradients(session: &Session, penalty: &Penalty) -> Result<f64, Error
         let context = StepContext { samples: batch.samples(), rate: 0.0, step: 0 };
         accumulator.accumulate(network, stepper.gradients(network, &mut none, &mut batch, context).gradients);
     }
+    data.train.check_decoded()?;
     let of_data = accumulator.grads();
     let penalties = Penalties::new(std::slice::from_ref(penalty), session.graph(), length)?;
     let Some(value) = penalties.on(network, batch) else { return Ok(f64::NAN) };

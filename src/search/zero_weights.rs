@@ -46,12 +46,15 @@ fn gradient_at_zero(session: &Session, has_bias: bool) -> Vec<Vec<f64>> {
     let area = train.shape().height * train.shape().width;
     let classes = data.classes.len();
     let (mut sums, mut counts) = (vec![vec![0.0; train.shape().size()]; classes], vec![0.0; classes]);
-    for index in 0..train.count() {
-        let class = train.label(index) as usize;
-        counts[class] += 1.0;
-        let pixels = train.pixels(index);
-        let values = pixels.chunks_exact(area).zip(&tables).flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)]));
-        sums[class].iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(value));
+    let indices: Vec<usize> = (0..train.count()).collect();
+    for chunk in indices.chunks(64) {
+        for (index, pixels) in chunk.iter().zip(train.pixels_of_all(chunk)) {
+            let class = train.label(*index) as usize;
+            counts[class] += 1.0;
+            let values =
+                pixels.chunks_exact(area).zip(&tables).flat_map(|(plane, table)| plane.iter().map(|pixel| table[usize::from(*pixel)]));
+            sums[class].iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(value));
+        }
     }
     let m = train.count() as f64;
     let all: Vec<f64> = (0..train.shape().size()).map(|pixel| sums.iter().map(|sum| sum[pixel]).sum()).collect();

@@ -49,6 +49,7 @@ impl Session {
         let weights = network.weights();
         let mut trained = TrainedPosterior { session: self, network, weights, scope, lambdas, posterior: None };
         let found = trained.on(&self.data.train, |input, watch| input.posterior(&trained.lambdas, &watch));
+        self.data.train.check_decoded()?;
         let Ok(posterior) = found else { return Ok(None) };
         trained.posterior = posterior;
         Ok(Some(trained))

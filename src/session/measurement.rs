@@ -56,6 +56,7 @@ impl Session {
             self.evaluated(kept, splits, &progress)
         });
         progress.reporter.finish()?;
+        self.data.check_decoded()?;
         let Some(((of_last, of_best), evaluation)) = measured.zip(evaluation) else { return Ok(None) };
         let summary = self.summarized(summary, (&last, &of_last), best.as_ref().map(|best| (best, of_best.as_ref().unwrap_or(&of_last))));
         if summary.is_finite() {

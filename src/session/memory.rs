@@ -14,7 +14,7 @@ const FLOAT: u64 = 4;
 /// The memory of training, in bytes. It is a lower bound: it leaves out the program itself, what reading the images needs and what single operations need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrainingMemory {
-    /// The images, and what frozen layers give for them.
+    /// The images, or, if they are decoded when they are needed, the batches ahead; and what frozen layers give for them.
     pub images: u64,
     /// The parameters, with running statistics, the average of the weights, and the best weights on the validation split.
     pub parameters: u64,
@@ -43,13 +43,14 @@ impl TrainingMemory {
     ) -> Self {
         let (graph, train) = (network.graph(), &experiment.train);
         let batch = train.batch(data.train.count());
-        let at_once = batch.min(train.micro_batch.get());
+        let at_once = train.samples_at_once(data.train.count());
         let trained = FLOAT * graph.trained_count() as u64;
         let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
 
         let splits = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
         let count = splits.into_iter().flatten().map(|subset| subset.count() as u64).sum::<u64>();
-        let images = data.bytes() + features.map_or(0, |features| count * FLOAT * features.length() as u64);
+        let ahead = if data.is_streamed() { data.batches_ahead(at_once) as u64 * data.bytes_of_batch(at_once) } else { 0 };
+        let images = data.bytes() + ahead + features.map_or(0, |features| count * FLOAT * features.length() as u64);
         let averages = u64::from(experiment.averaging.0 != Average::None);
         let best = u64::from(data.validation.is_some());
         // On the device and on the host.
@@ -147,7 +148,7 @@ fn largest_node(graph: &Graph, size: impl Fn(usize) -> usize) -> &str {
 }
 
 /// Bytes as `12 kB`, `3.4 MB` or `5.6 GB`.
-fn in_words(bytes: u64) -> String {
+pub(crate) fn in_words(bytes: u64) -> String {
     let bytes = bytes as f64;
     let (size, unit) = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")].into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1e3, "kB"));
     format!("{:.1} {unit}", bytes / size)

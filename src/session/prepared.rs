@@ -34,6 +34,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(opened: Opened, mut experiment: Experiment, data: Data) -> Result<Self, Error> {
         data.check_experiment(&experiment)?;
+        data.check_memory(experiment.train.samples_at_once(data.train.count()))?;
         experiment.data.validation.get_or_insert(data.held_out);
         experiment.check_validation(data.validation.is_some())?;
         let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;

@@ -17,6 +17,9 @@ use crate::seed::Seed;
 /// The largest batch size of a measurement.
 const BATCH: usize = 500;
 
+/// The images that are decoded at once.
+const PIECE: usize = 32;
+
 /// Classification: a target is a label, the data loss the cross-entropy in nats.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Classify {
@@ -74,7 +77,14 @@ impl Task for Classify {
             let mut done = 0;
             for chunk in indices.chunks(batch) {
                 keep_awake();
-                let images: Vec<Cow<[u8]>> = chunk.iter().map(|index| subset.pixels(*index)).collect();
+                // In pieces, so that it can be stopped soon where images are decoded.
+                let mut images: Vec<Cow<[u8]>> = Vec::with_capacity(chunk.len());
+                for piece in chunk.chunks(PIECE) {
+                    images.extend(subset.pixels_of_all(piece));
+                    if subset.is_streamed() && !on_progress(done) {
+                        return None;
+                    }
+                }
                 let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
                 for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
                     let scored = tally.add(logits, subset.label(*index) as usize);

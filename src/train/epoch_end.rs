@@ -108,6 +108,7 @@ impl Training {
             .with_test_flip(plan.experiment.augment.test_flip);
         let measures = plan.task.measure(&predictor, subset, None, &mut report);
         reporter.finish()?;
+        subset.check_decoded()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {
             return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());
         }
@@ -135,6 +136,7 @@ impl Training {
         let curvature = |structure| input.curvature(structure, &report);
         let update = self.penalties.update_by_evidence(self.state.epoch, &snapshot.weights, curvature);
         reporter.finish()?;
+        subset.check_decoded()?;
         self.state.seconds += begun.elapsed().as_secs_f64();
         if let Ok(Some(update)) = &update
             && !update.log_evidence.is_finite()

@@ -154,7 +154,8 @@ impl Training {
         let started = Instant::now();
         let batcher = Batcher::new(&plan.data.normalizer, plan.device).with_features(plan.features.cloned());
         let (epoch, train) = (self.state.epoch, &plan.data.train);
-        let mut loader = DataLoader::new(plan.experiment, train.count(), plan.task.assembler(train, &batcher, epoch), epoch);
+        let mut loader = DataLoader::new(plan.experiment, train.count(), plan.task.assembler(train, &batcher, epoch), epoch)
+            .with_prefetch(plan.data.batches_ahead(plan.experiment.train.samples_at_once(train.count())));
         let stepper =
             Stepper::new(plan.experiment, plan.device).from_node(plan.features.map(|features| features.node())).until(control.flag());
         let every = plan.experiment.checkpoint.every_steps;
@@ -166,6 +167,8 @@ impl Training {
             let rate = rate.at(self.state.step) * self.state.plateau_factor.unwrap_or(1.0);
             let context = StepContext { samples: batch.samples(), rate, step: self.state.step };
             let (next, sums) = stepper.step_unless_stopped(network, &mut self.optimizer, &mut self.penalties, &mut batch, context);
+            // Nothing of a step with an image that could not be decoded is kept.
+            train.check_decoded()?;
             network = next;
             let is_complete = sums.is_some();
             if let Some(sums) = sums {

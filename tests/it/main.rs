@@ -48,6 +48,7 @@ mod refused_penalties;
 mod report;
 mod runs;
 mod sessions;
+mod shards;
 mod stopping;
 mod support;
 mod sweep_cluster;

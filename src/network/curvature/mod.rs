@@ -107,7 +107,8 @@ impl<'a> CurvatureInput<'a> {
         let done = Done::of("loss", self.subset.count() as u64, watch);
         let mut loss = 0.0;
         for indices in spread(self.subset.count(), self.subset.count()).chunks(BATCH) {
-            let images: Vec<Cow<[u8]>> = indices.iter().map(|index| self.subset.pixels(*index as usize)).collect();
+            let places: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
+            let images: Vec<Cow<[u8]>> = self.subset.pixels_of_all(&places);
             let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
             let labels = indices.iter().map(|index| self.subset.label(*index as usize) as usize).collect();
             loss += Outputs { indices: indices.to_vec(), logits: predictor.logits(&images), labels }.loss();

@@ -1,0 +1,72 @@
+//! Images that are decoded each time they are needed, so that a set larger than memory can be used.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use regulus_model::preprocess::Preprocess;
+
+use super::DataError;
+use super::image_file::{Member, decoded};
+
+/// How images that are not in memory are decoded.
+#[derive(Clone, Debug)]
+pub(super) struct Streamed {
+    preprocess: Preprocess,
+    /// The tar files.
+    shards: Arc<[PathBuf]>,
+    /// Where each image is in a tar file. Empty for files of their own.
+    members: Vec<Member>,
+    /// The first image that could not be decoded.
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// An image that could be decoded before, and can't be any more.
+#[derive(Clone, Debug)]
+struct Failure {
+    path: PathBuf,
+    problem: String,
+}
+
+impl Streamed {
+    /// Images in the tar files `shards` at these places, or in files of their own if there are none.
+    pub(super) fn new(preprocess: Preprocess, shards: Arc<[PathBuf]>, members: Vec<Member>) -> Self {
+        Self { preprocess, shards, members, failure: Arc::default() }
+    }
+
+    /// The images of `self`, then those of `other`, which are decoded in the same way from the same source.
+    pub(super) fn joined(&self, other: &Self) -> Self {
+        Self { members: [self.members.as_slice(), &other.members].concat(), ..self.clone() }
+    }
+
+    /// Where each image is in a tar file. Empty for files of their own.
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Decodes the image `index`, whose file is at `path`. Of an image that can't be decoded any more it returns black pixels; [`Streamed::check`] then fails.
+    pub(super) fn pixels(&self, index: usize, path: &Path) -> Vec<u8> {
+        let member = self.members.get(index).copied();
+        let mut content = Vec::with_capacity(member.map_or(0, |member| usize::try_from(member.length).unwrap_or(0)));
+        decoded(path, member, &self.shards, &self.preprocess, &mut content).map_or_else(
+            |error| {
+                let failure = Failure { path: path.to_owned(), problem: error.problem() };
+                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+                vec![0; self.preprocess.shape.size()]
+            },
+            |picture| picture.pixels,
+        )
+    }
+
+    /// Checks that every image so far could be decoded.
+    ///
+    /// # Errors
+    ///
+    /// When a file has been changed or removed since its set was read.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.map_or(Ok(()), |Failure { path, problem }| {
+            let problem = format!("{problem}; it could be decoded when the data were read, and has changed since");
+            Err(DataError::Undecodable { path, problem })
+        })
+    }
+}
