@@ -153,7 +153,7 @@ fn a_validation_folder_is_the_validation_split() {
     assert!(ran.stderr().contains("uses the validation loss"), "{}", ran.stderr());
     let ran = folder.0.run(&["train", "small.toml", "--set", "data.validation=folder"]);
     assert_eq!(ran.code(), 2);
-    assert!(ran.stderr().contains("which is for source `folder`"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("which is for sources `folder` and `shards`"), "{}", ran.stderr());
 }
 
 #[test]
