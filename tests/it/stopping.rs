@@ -117,7 +117,12 @@ fn the_best_epoch_has_the_highest_measure_and_of_equal_ones_the_lowest_loss() {
 fn early_stopping_waits_for_the_measure_and_a_resumed_run_goes_on_as_one() {
     let sandbox = Sandbox::new();
     let train = |run: &str, epochs: &str| {
-        let sets = ["train.best_by=balanced_accuracy", "early_stopping.patience=3", "early_stopping.min_delta=0.01", "optimizer.learning_rate=0.02"];
+        let sets = [
+            "train.best_by=balanced_accuracy",
+            "early_stopping.patience=3",
+            "early_stopping.min_delta=0.01",
+            "optimizer.learning_rate=0.02",
+        ];
         let sets = sets.into_iter().chain([epochs]).flat_map(|set| ["--set", set]);
         sandbox.ok(&["train", "small.toml", "--json", "--run-dir", run].into_iter().chain(sets).collect::<Vec<_>>()).json()
     };
