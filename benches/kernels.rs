@@ -91,7 +91,7 @@ fn losses(criterion: &mut Criterion) {
     let logits = random([BATCH, 10], &device).require_grad();
     let labels = Tensor::<1, Int>::from_data([3; BATCH], &device);
     for (kind, kernels) in [("fused", Implementation::Fused), ("stock", Implementation::Stock)] {
-        both(criterion, "cross-entropy", kind, || data_loss(kernels, logits.clone(), labels.clone(), 0.0).0);
+        both(criterion, "cross-entropy", kind, || data_loss(kernels, logits.clone(), labels.clone(), 0.0, None).0);
     }
     let weights = random([1600, 128], &device).require_grad();
     for (name, norm) in [("squares", Norm::Squares), ("absolutes", Norm::Absolutes), ("norms of groups", Norm::Groups)] {

@@ -63,7 +63,7 @@ fn step(experiment: &Experiment, device: &ComputeDevice, batch: usize, side: usi
     let seconds = median(|| {
         keep_awake();
         let one = network.take().unwrap();
-        let (loss, _) = data_loss(device.implementation, one.forward(images.clone()), labels.clone(), 0.0);
+        let (loss, _) = data_loss(device.implementation, one.forward(images.clone()), labels.clone(), 0.0, None);
         let gradients = GradientsParams::from_grads(loss.backward(), &one);
         network = Some(optimizer.step(one, gradients, &mut penalties, context));
     });

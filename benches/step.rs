@@ -62,15 +62,12 @@ fn train(criterion: &mut Criterion) {
             let indices = setting.indices(batch);
             let mut group = criterion.benchmark_group("train");
             group.sample_size(10).throughput(Throughput::Elements(u64::from(batch)));
-            let stepper = Stepper::new(&setting.experiment, &setting.device.device);
+            let task = task::of(&setting.experiment, &setting.data).unwrap();
+            let assembler = task.assembler(&setting.data.train, &batcher, 0);
+            let stepper = Stepper::new(&setting.experiment, task, &setting.device.device);
             // The second batch is prefetched while the first is computed.
             let order = [indices.clone(), indices].concat();
-            let mut loader = DataLoader::in_order(
-                &setting.experiment,
-                task::of(&setting.experiment).assembler(&setting.data.train, &batcher, 0),
-                &order,
-                batch as usize,
-            );
+            let mut loader = DataLoader::in_order(&setting.experiment, assembler, &order, batch as usize);
             let mut optimizer = ParameterOptimizer::new(&setting.experiment.optimizer.method, setting.device.implementation);
             let mut network = Some(setting.network.clone());
             group.bench_function(BenchmarkId::new(kernels, batch), |bencher| {

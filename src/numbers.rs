@@ -3,6 +3,7 @@
 //! From 1e-4 up to 1e6 numbers are written out; others have an exponent, as in a config: `1e-8`. Zeros at the end are left out, except for losses, whose decimals say how
 //! exact they are.
 
+use crate::config::Measure;
 use crate::config::notation::{WRITTEN_OUT, exact};
 use crate::metrics::Metrics;
 
@@ -38,16 +39,23 @@ pub fn rounded(number: f64) -> String {
 pub fn metric_title(name: &str) -> String {
     match name {
         "psnr" | "ssim" => name.to_uppercase(),
+        "macro_f1" => "macro-F1".to_owned(),
         "noisy_psnr" | "noisy_ssim" => name.replace("noisy_", "noisy ").replace("psnr", "PSNR").replace("ssim", "SSIM"),
         name => name.replace('_', " "),
     }
 }
 
-/// The value of a metric: an accuracy in percent, PSNR in dB, others with four decimals.
+/// Whether a metric is a fraction, which people read in percent.
+#[must_use]
+pub fn is_fraction(name: &str) -> bool {
+    matches!(name, "accuracy" | "balanced_accuracy" | "macro_f1")
+}
+
+/// The value of a metric: an accuracy or F1 in percent, PSNR in dB, others with four decimals.
 #[must_use]
 pub fn metric_value(name: &str, value: f64) -> String {
     match name {
-        "accuracy" => percent(value),
+        name if is_fraction(name) => percent(value),
         "psnr" | "noisy_psnr" => format!("{value:.2} dB"),
         _ => format!("{value:.4}"),
     }
@@ -57,10 +65,29 @@ pub fn metric_value(name: &str, value: f64) -> String {
 #[must_use]
 pub fn metric_difference(name: &str, difference: f64) -> String {
     match name {
-        "accuracy" => format!("{:+.2} points", 100.0 * difference),
+        name if is_fraction(name) => format!("{:+.2} points", 100.0 * difference),
         "psnr" | "noisy_psnr" => format!("{difference:+.2} dB"),
         _ => format!("{difference:+.4}"),
     }
+}
+
+/// Whether a metric is among those for a line of text.
+#[must_use]
+pub fn is_brief(name: &str, best_by: Measure) -> bool {
+    !matches!(name, "balanced_accuracy" | "macro_f1") || name == best_by.name()
+}
+
+/// The metrics for a line of text: of a classifier the accuracy, and the measure by which the best epoch is chosen.
+#[must_use]
+pub fn brief(metrics: &Metrics, best_by: Measure) -> Metrics {
+    metrics.iter().filter(|(name, _)| is_brief(name, best_by)).map(|(name, value)| (name.clone(), *value)).collect()
+}
+
+/// The title and the value of a measure on the validation split, such as `data loss 0.0712`.
+#[must_use]
+pub fn measure_in_words(measure: Measure, value: f64) -> String {
+    let value = if measure == Measure::DataLoss { loss(value) } else { metric_value(measure.name(), value) };
+    format!("{} {value}", metric_title(measure.name()))
 }
 
 /// Metrics with their titles, such as `PSNR 28.31 dB`.

@@ -59,7 +59,12 @@ pub trait Fused: Backend {
     fn dense(x: FloatTensor<Self>, weights: FloatTensor<Self>, bias: FloatTensor<Self>, relu: bool) -> FloatTensor<Self>;
 
     /// See [`cross_entropy()`].
-    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>);
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f32,
+        weights: Option<&[f32]>,
+    ) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// See [`norm`].
     fn norm(numbers: FloatTensor<Self>, norm: Norm, output_axis: usize) -> FloatTensor<Self>;
@@ -156,8 +161,8 @@ pub fn dense(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, relu: bool) -> T
     Tensor::from_dispatch(<Dispatch as Fused>::dense(x.into_dispatch(), weights.into_dispatch(), bias.into_dispatch(), relu))
 }
 
-/// The mean cross-entropy of logits in nats, Burn's `CrossEntropyLoss`, against targets of which the part `smoothing` is spread evenly; and how many
-/// samples' largest logit is their label's.
+/// The mean cross-entropy of logits in nats, Burn's `CrossEntropyLoss`, against targets of which the part `smoothing` is spread evenly, each sample times the
+/// weight of its class, if there are `weights`; and how many samples' largest logit is their label's.
 ///
 /// # Shapes
 ///
@@ -165,8 +170,8 @@ pub fn dense(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, relu: bool) -> T
 /// - labels: `[batch]`
 /// - outputs: `[1]`, `[1]`
 #[must_use]
-pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f32) -> (Tensor<1>, Tensor<1, Int>) {
-    let (loss, correct) = <Dispatch as Fused>::cross_entropy(logits.into_dispatch(), labels.into_dispatch(), smoothing);
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f32, weights: Option<&[f32]>) -> (Tensor<1>, Tensor<1, Int>) {
+    let (loss, correct) = <Dispatch as Fused>::cross_entropy(logits.into_dispatch(), labels.into_dispatch(), smoothing, weights);
     (Tensor::from_dispatch(loss), Tensor::from_dispatch(correct))
 }
 
@@ -278,11 +283,16 @@ pub(super) fn matrix<B: Host, R>(tensor: &FloatTensor<B>, read: impl FnOnce(Matr
 }
 
 /// Loss and number of correct predictions, and ∂loss/∂logits.
-pub(super) fn losses<B: Host>(logits: &FloatTensor<B>, labels: IntTensor<B>, smoothing: f32) -> (FloatTensor<B>, IntTensor<B>, Vec<f32>) {
+pub(super) fn losses<B: Host>(
+    logits: &FloatTensor<B>,
+    labels: IntTensor<B>,
+    smoothing: f32,
+    weights: Option<&[f32]>,
+) -> (FloatTensor<B>, IntTensor<B>, Vec<f32>) {
     let device = logits.device();
     let labels = read_sync(B::int_into_data(labels)).unwrap_or_else(|error| unreachable!("a tensor in memory can be read: {error}"));
     let labels: Vec<usize> = labels.iter::<i64>().map(|label| usize::try_from(label).unwrap_or(usize::MAX)).collect();
-    let found = in_order::<B, _>(logits, |logits| cross_entropy::cross_entropy(logits, &labels, smoothing));
+    let found = in_order::<B, _>(logits, |logits| cross_entropy::cross_entropy(logits, &labels, smoothing, weights));
     let correct = B::int_from_data(TensorData::from([found.correct.cast_signed()]), &device);
     (give::<B>(vec![found.loss], [1], &device), correct, found.gradient)
 }
@@ -353,8 +363,13 @@ impl<B: Host> Fused for B {
         give::<B>(out, shape, &x.device())
     }
 
-    fn cross_entropy(logits: FloatTensor<B>, labels: IntTensor<B>, smoothing: f32) -> (FloatTensor<B>, IntTensor<B>) {
-        let (loss, correct, _) = losses::<B>(&logits, labels, smoothing);
+    fn cross_entropy(
+        logits: FloatTensor<B>,
+        labels: IntTensor<B>,
+        smoothing: f32,
+        weights: Option<&[f32]>,
+    ) -> (FloatTensor<B>, IntTensor<B>) {
+        let (loss, correct, _) = losses::<B>(&logits, labels, smoothing, weights);
         (loss, correct)
     }
 

@@ -71,9 +71,14 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         }
     }
 
-    fn cross_entropy(logits: FloatTensor<Self>, labels: IntTensor<Self>, smoothing: f32) -> (FloatTensor<Self>, IntTensor<Self>) {
+    fn cross_entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f32,
+        weights: Option<&[f32]>,
+    ) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (logits, node) = logits.into_parts();
-        let (loss, correct, gradient) = losses::<B>(&logits, labels, smoothing);
+        let (loss, correct, gradient) = losses::<B>(&logits, labels, smoothing, weights);
         let loss = match Scalar.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let numbers = give::<B>(gradient, logits.shape(), &logits.device());

@@ -81,6 +81,9 @@ pub(super) struct InitArgs {
     /// A folder of images to fit the config to: one subfolder for each class, in it or in its folder `train`
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
+    /// Never suggest a start from pretrained weights
+    #[arg(long, requires = "images")]
+    pub from_scratch: bool,
     /// The file to write; `-`: standard output
     #[arg(long, short, value_name = "FILE", default_value = "experiment.toml")]
     pub output: PathBuf,

@@ -9,8 +9,9 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::summary::short;
-use super::table::{duration, grouped, loss, metrics_listed, rounded};
+use super::table::{brief, duration, grouped, loss, metrics_listed, rounded};
 use super::{bar, print};
+use crate::config::Measure;
 use crate::error::Error;
 use crate::train::{Event, Observer, Phase, Progress, Row};
 
@@ -28,6 +29,8 @@ pub(super) struct ProgressReporter {
     phase: Option<(&'static str, Instant)>,
     /// The penalties whose λ training determines: index in the config and label.
     determined: Vec<(usize, String)>,
+    /// The measure by which the best epoch is chosen.
+    best_by: Measure,
 }
 
 enum Output {
@@ -48,7 +51,13 @@ impl ProgressReporter {
         } else {
             Output::Lines
         };
-        Self { output, epochs, last_report: Instant::now(), phase: None, determined: Vec::new() }
+        Self { output, epochs, last_report: Instant::now(), phase: None, determined: Vec::new(), best_by: Measure::DataLoss }
+    }
+
+    /// Also prints this measure after each epoch.
+    pub(super) fn with_best_by(mut self, best_by: Measure) -> Self {
+        self.best_by = best_by;
+        self
     }
 
     /// Also prints the λ of these penalties after each epoch.
@@ -146,12 +155,12 @@ impl ProgressReporter {
             "epoch {}/{}: train {}, penalty {}{}",
             train.epoch,
             self.epochs,
-            measures(train),
+            measures(train, self.best_by),
             loss(train.penalty),
             self.lambdas(train)
         );
         for row in &rows[1..] {
-            let _ = write!(line, "; validation {}", measures(row));
+            let _ = write!(line, "; validation {}", measures(row, self.best_by));
         }
         let _ = write!(line, "; {} images/s", rounded(train.images_per_second));
         print::note(&line);
@@ -160,8 +169,8 @@ impl ProgressReporter {
 }
 
 /// The data loss and the metrics of a row, such as `loss 0.0712, accuracy 98.00 %`.
-fn measures(row: &Row) -> String {
-    [vec![format!("loss {}", loss(row.data_loss))], metrics_listed(&row.metrics)].concat().join(", ")
+fn measures(row: &Row, best_by: Measure) -> String {
+    [vec![format!("loss {}", loss(row.data_loss))], metrics_listed(&brief(&row.metrics, best_by))].concat().join(", ")
 }
 
 impl ProgressReporter {

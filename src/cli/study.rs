@@ -1,9 +1,9 @@
 //! The table of the trials of a sweep.
 
 use super::args::TableFormatArg;
-use crate::config::Criterion;
+use crate::config::{Criterion, Measure};
 use crate::error::Error;
-use crate::numbers::{magnitude, metric_title, metric_value, percent, setting};
+use crate::numbers::{is_brief, magnitude, metric_title, metric_value, percent, setting};
 use crate::search::{FitState, Plan, Study, TrialSummary, digits, mark};
 pub(super) use crate::search::{criterion_title, settings, why};
 
@@ -71,7 +71,7 @@ fn columns<'a>(plan: &'a Plan, study: &'a Study) -> Vec<Column<'a>> {
     if is_corrected(study) {
         columns.push(number(UNCORRECTED, |trial| trial.comparison?.naive_standard_error, move |value| differences.shown(value)));
     }
-    columns.extend(metrics.into_iter().flat_map(|metrics| metrics.keys()).map(metric));
+    columns.extend(metrics.into_iter().flat_map(|metrics| metrics.keys()).filter(|name| is_brief(name, Measure::DataLoss)).map(metric));
     columns.push(number("‖w‖²", |trial| trial.weight_norm_squared, magnitude));
     if has(&|trial| trial.zero_weights.is_some_and(|zeros| zeros > 0.0)) {
         columns.push(number("weights 0", |trial| trial.zero_weights, percent));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::print;
-use super::table::{counted, duration, grouped, loss, metric_title, metric_value, percent, rounded, table};
-use crate::config::CheckpointKind;
+use super::table::{brief, counted, duration, grouped, loss, metric_title, metric_value, percent, rounded, table};
+use crate::config::{CheckpointKind, Measure};
 use crate::error::Error;
 use crate::numbers::magnitude;
 pub(super) use crate::numbers::short;
@@ -21,7 +21,7 @@ pub(super) fn print_summary(folder: &RunFolder, summary: &Summary, labels: &[Str
     }
     summary.warnings.iter().for_each(print::warning);
     match (&summary.best, &summary.last) {
-        (Some(best), Some(last)) if best.epoch != last.epoch => print_both(best, last, summary.kept, labels)?,
+        (Some(best), Some(last)) if best.epoch != last.epoch => print_both(best, last, summary, labels)?,
         _ => print_one(summary, labels)?,
     }
     print::out(format_args!("\n{}", end_in_words(summary)))?;
@@ -53,15 +53,17 @@ fn print_one(summary: &Summary, labels: &[String]) -> Result<(), Error> {
 }
 
 /// Prints a table of the best and the last network.
-fn print_both(best: &Measured, last: &Measured, kept: Option<CheckpointKind>, labels: &[String]) -> Result<(), Error> {
+fn print_both(best: &Measured, last: &Measured, summary: &Summary, labels: &[String]) -> Result<(), Error> {
     let splits: Vec<(&str, [&SplitSummary; 2])> =
         [("train", &best.train, &last.train), ("validation", &best.validation, &last.validation), ("test", &best.test, &last.test)]
             .into_iter()
             .filter_map(|(name, best, last)| Some((name, [best.as_ref()?, last.as_ref()?])))
             .collect();
-    let metrics = metric_names(splits.iter().flat_map(|(_, both)| *both));
+    // As many as fit beside each other.
+    let metrics: BTreeSet<String> =
+        splits.iter().flat_map(|(_, both)| *both).flat_map(|split| brief(&split.metrics, summary.best_by).into_keys()).collect();
     let titles = |kind: CheckpointKind| {
-        let loss = format!("{}{}: data loss", kind.name(), if kept == Some(kind) { " (kept)" } else { "" });
+        let loss = format!("{}{}: data loss", kind.name(), if summary.kept == Some(kind) { " (kept)" } else { "" });
         std::iter::once(loss).chain(metrics.iter().map(|name| metric_title(name))).collect::<Vec<_>>()
     };
     let header = [["split", "samples"].map(str::to_owned).to_vec(), titles(CheckpointKind::Best), titles(CheckpointKind::Last)].concat();
@@ -106,7 +108,10 @@ fn measures(split: &SplitSummary, metrics: &BTreeSet<String>) -> Vec<String> {
 fn end_in_words(summary: &Summary) -> String {
     let done = format!("{}, {}", counted(summary.epochs, "epoch"), counted(summary.steps, "step"));
     match (summary.status, summary.ended_by) {
-        (Status::EarlyStopped, _) => format!("stopped early after {done}: the validation loss no longer fell"),
+        (Status::EarlyStopped, _) => match summary.best_by {
+            Measure::DataLoss => format!("stopped early after {done}: the validation loss no longer fell"),
+            measure => format!("stopped early after {done}: the validation {} no longer rose", metric_title(measure.name())),
+        },
         (_, Some(EndedBy::MaxSteps)) => format!("{done}: ended by `train.max_steps`"),
         _ => done,
     }
@@ -117,14 +122,17 @@ fn checkpoint_in_words(summary: &Summary, kept: CheckpointKind) -> String {
     let (Some(best), Some(last)) = (&summary.best, &summary.last) else {
         return "`evaluate`, `predict` and `export` use the last weights".to_owned();
     };
+    let by = metric_title(summary.best_by.name());
     if best.epoch == last.epoch {
         return format!(
-            "`evaluate`, `predict` and `export` use the weights of epoch {}, the last and the best on the validation split",
+            "`evaluate`, `predict` and `export` use the weights of epoch {}, the last and the best on the validation split by {by}",
             last.epoch
         );
     }
     let (kept, other, epoch) = match kept {
-        CheckpointKind::Best => (format!("the weights of epoch {}, the best on the validation split", best.epoch), "last", last.epoch),
+        CheckpointKind::Best => {
+            (format!("the weights of epoch {}, the best on the validation split by {by}", best.epoch), "last", last.epoch)
+        }
         CheckpointKind::Last => (format!("the weights of epoch {}, the last", last.epoch), "best", best.epoch),
     };
     format!(

@@ -16,10 +16,10 @@ use super::search_args::{CriterionArg, PrunerArg, RuleArg, SearchArgs};
 use super::study::{about_errors, comparison, criterion_title, settings, why};
 use super::sweep_args::SweepCommandArgs;
 use super::sweep_cluster;
-use super::table::{counted, duration, grouped, loss, metrics_listed, percent};
+use super::table::{brief, counted, duration, grouped, loss, metrics_listed, percent};
 use super::train::stop_on_signals;
 use crate::config::number::Count;
-use crate::config::{ConfigTable, Criterion, Pruner, Rule, Sweep};
+use crate::config::{ConfigTable, Criterion, Measure, Pruner, Rule, Sweep};
 use crate::error::Error;
 use crate::search::{Fit, FitResult, FitState, Jobs, Plan, Progress, Search, Study, UNRELIABLE};
 
@@ -222,7 +222,11 @@ pub(super) fn described(plan: &Plan, fit: &Fit) -> String {
 pub(super) fn outcome(criterion: Criterion, result: &FitResult) -> String {
     match (&result.validation_loss, &result.message) {
         (_, Some(message)) => message.clone(),
-        (Some(found), None) => [vec![format!("validation loss {}", loss(*found))], metrics_listed(&result.validation)].concat().join(", "),
+        (Some(found), None) => {
+            [vec![format!("validation loss {}", loss(*found))], metrics_listed(&brief(&result.validation, Measure::DataLoss))]
+                .concat()
+                .join(", ")
+        }
         (None, None) => {
             let unreliable = result.criteria.as_ref().and_then(|found| found.unreliable).filter(|fraction| *fraction > UNRELIABLE);
             let without = unreliable.map_or("not defined".to_owned(), |fraction| format!("unreliable ({})", percent(fraction)));
@@ -248,7 +252,9 @@ fn print_choice(search: &Search, study: &Study, chosen: usize, output: Output) -
         lines.push(format!("{} from initial weights: {start}, on the path: {path}{error}", settings(&plan.trials[check.trial])));
     }
     if let Some(test) = study.refit.as_ref().and_then(|summary| summary.test.as_ref()) {
-        let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&test.metrics)].concat().join(", ");
+        let measured = [vec![format!("data loss {}", loss(test.data_loss))], metrics_listed(&brief(&test.metrics, Measure::DataLoss))]
+            .concat()
+            .join(", ");
         lines.push(format!("trained again on all but the test split; test: {measured}"));
     }
     study.warnings.iter().chain(study.refit.iter().flat_map(|summary| &summary.warnings)).for_each(print::warning);

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use anstyle::Style;
 use console::measure_text_width;
 
-pub(super) use crate::numbers::{counted, duration, grouped, loss, metric_title, metric_value, metrics_listed, percent, rounded};
+pub(super) use crate::numbers::{brief, counted, duration, grouped, loss, metric_title, metric_value, metrics_listed, percent, rounded};
 
 /// A cell of a table.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,7 @@ use super::print;
 use super::progress::ProgressReporter;
 use super::report::{open_in_browser, write_at_end};
 use super::report_args::FileArgs;
-use super::summary::print_summary;
+use super::summary::{print_summary, short};
 use super::sweep;
 use super::table::{counted, grouped};
 use super::tui::{self, Dashboard};
@@ -27,6 +27,9 @@ use crate::run::RunFolder;
 use crate::search::SweepFolder;
 use crate::session::{Session, Status};
 use crate::train::Observer;
+
+/// The largest number of classes whose weights are printed.
+const LISTED: usize = 20;
 
 /// What is shown while a run is trained, and after it.
 #[derive(Clone, Copy)]
@@ -124,7 +127,11 @@ fn reporter(launch: &Launch, json: bool, tui: Option<&Arc<AtomicBool>>) -> Resul
     let determined = launch.session().experiment().penalty.iter().zip(launch.manifest.penalties.iter().flatten()).enumerate();
     let determined = determined.filter(|(_, (penalty, _))| !matches!(penalty.schedule, Lambda::Scheduled(_)));
     let determined = determined.map(|(index, (_, label))| (index, label.clone())).collect();
-    Ok(Box::new(ProgressReporter::new(json, epochs, launch.session().state().step).with_determined_lambdas(determined)))
+    Ok(Box::new(
+        ProgressReporter::new(json, epochs, launch.session().state().step)
+            .with_determined_lambdas(determined)
+            .with_best_by(launch.manifest.best_by),
+    ))
 }
 
 /// A flag that SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 sets; cluster managers send one of the last two some time before they end a job. A second SIGINT ends the
@@ -194,6 +201,11 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     ));
     if let Some(features) = frozen_features(launch.session()) {
         print::note(features);
+    }
+    if let Some(weights) = &manifest.class_weights {
+        let listed = manifest.classes.iter().zip(weights).take(LISTED).map(|(class, weight)| format!("{class} {}", short(*weight)));
+        let more = if weights.len() > LISTED { ", …" } else { "" };
+        print::note(format_args!("class weights: {}{more}", listed.collect::<Vec<_>>().join(", ")));
     }
     print::note(format_args!("memory for training: {}", launch.session().memory()));
     match launch.session().state().step {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{BatchSize, Count, Fraction, NonNegative};
 use super::schema::inline_schema;
-use super::{Augment, Averaging, ConfigError, Data, Model, Optimizer, Penalty, Schedule, Sweep, Task};
+use super::{Augment, Averaging, ClassWeights, ConfigError, Data, Measure, Model, Optimizer, Penalty, Sampling, Schedule, Sweep, Task};
 use crate::seed::Seed;
 
 /// What a name consists of.
@@ -64,7 +64,7 @@ pub struct Experiment {
     /// Weight averaging: an average of the weights is measured, saved and exported instead of the weights.
     #[serde(default)]
     pub averaging: Averaging,
-    /// Early stopping by the validation loss.
+    /// Early stopping by the measure `train.best_by` on the validation split.
     #[serde(default)]
     pub early_stopping: EarlyStopping,
     /// Checkpoints between the ends of epochs.
@@ -175,10 +175,19 @@ pub struct Train {
     pub max_steps: u64,
     /// Label smoothing: the fraction of a training sample's target that is spread evenly over the classes.
     pub label_smoothing: Fraction,
+    /// The weights of classes in the data loss of training: "none"; "balanced", m/(K·n) for a class with n of the m training samples of K classes; or a number > 0 for each
+    /// class, as a table by name or a list in the order of the labels. They are scaled to a mean of 1 over the training samples. Validation and test losses have no
+    /// weights.
+    pub class_weights: ClassWeights,
+    /// How training samples are drawn.
+    pub sampling: Sampling,
     /// The checkpoint that commands and the summary use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "CheckpointKind", extend("x-default" = "`best` with a validation split, else `last`"))]
     pub keep: Option<CheckpointKind>,
+    /// The measure on the validation split by which the best epoch is chosen, and by which early stopping waits. Of epochs with the same value the one with the
+    /// lowest data loss is the best.
+    pub best_by: Measure,
 }
 
 /// The kinds of checkpoints of a run.
@@ -187,7 +196,7 @@ pub struct Train {
 pub enum CheckpointKind {
     /// The newest.
     Last,
-    /// The one with the lowest validation loss.
+    /// The best on the validation split by `train.best_by`.
     Best,
 }
 
@@ -210,7 +219,10 @@ impl Default for Train {
             micro_batch: Count::literal(1000),
             max_steps: 0,
             label_smoothing: Fraction::literal(0.0),
+            class_weights: ClassWeights::None,
+            sampling: Sampling::Uniform,
             keep: None,
+            best_by: Measure::DataLoss,
         }
     }
 }
@@ -262,13 +274,13 @@ impl Train {
     }
 }
 
-/// Early stopping by the validation loss.
+/// Early stopping by the measure `train.best_by` on the validation split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EarlyStopping {
-    /// Epochs without a better validation loss after which training stops; 0: never. `train.keep` selects the checkpoint.
+    /// Epochs without a better value of `train.best_by` after which training stops; 0: never. `train.keep` selects the checkpoint.
     pub patience: u64,
-    /// The smallest decrease of the best loss that counts as improvement.
+    /// The smallest improvement of the best value that counts, such as 0.01 for one point of accuracy.
     pub min_delta: NonNegative,
 }
 

@@ -88,6 +88,8 @@ impl Experiment {
         self.check_augment()?;
         self.check_proximal()?;
         self.check_starting_point()?;
+        self.check_reweighting()?;
+        self.check_measure()?;
         self.check_epochs()?;
         self.sweep.as_ref().map_or(Ok(()), Sweep::check)?;
         if let Some(has_validation) = self.data.has_validation() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
 use super::number::{Count, Positive};
-use super::{ConfigError, Experiment, Lambda, ModelKind, Normalization, Source};
+use super::{ClassWeights, ConfigError, Experiment, Lambda, ModelKind, Normalization, Sampling, Source};
 
 /// What the network learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +134,8 @@ impl Experiment {
             ("data.cache", data.cache.is_some(), "its pictures are decoded at every start"),
             ("data.memory", data.memory.is_some(), "its pictures are all in memory"),
             ("data.classes", data.classes.is_some(), "it has no classes"),
+            ("train.class_weights", self.train.class_weights != ClassWeights::None, "it has no classes"),
+            ("train.sampling", self.train.sampling != Sampling::Uniform, "it has no classes"),
             ("train.label_smoothing", self.train.label_smoothing.get() > 0.0, "it has no labels"),
             ("augment.mixup", self.augment.mixup.get() > 0.0, "a mixture of pictures is not one of them"),
             ("augment.test_flip", self.augment.test_flip, "it has no logits"),
@@ -198,6 +200,9 @@ mod tests {
             "[augment]\ncutout = 8",
             "[augment]\nhue = 0.1",
             "[train]\nlabel_smoothing = 0.1",
+            "[train]\nclass_weights = \"balanced\"",
+            "[train]\nbest_by = \"accuracy\"",
+            "[train]\nsampling = \"balanced\"",
             "[[penalty]]\nkind = \"l2\"\nlambda = 1\n[penalty.schedule]\nkind = \"evidence\"",
         ]
         .iter()

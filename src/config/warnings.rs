@@ -12,6 +12,7 @@ impl Experiment {
         options
             .chain(self.unused_augment())
             .chain(self.foreign_normalization())
+            .chain(self.unused_measure())
             .chain(self.gaps_between_patches())
             .chain(changed_logits(graph))
             .collect()
@@ -162,6 +163,9 @@ mod tests {
         let expected = "`augment.border` has no effect without `augment.shift` and `augment.rotation`";
         assert_eq!(warnings(&["augment.border=reflect"]), [expected]);
         assert_eq!(warnings(&["augment.crop_ratio=2"]), ["`augment.crop_ratio` has no effect without `augment.crop_scale` < 1"]);
+        let expected = "`train.best_by` is \"accuracy\", but has no effect without a validation split";
+        assert_eq!(warnings(&["train.best_by=accuracy"]), [expected]);
+        assert_eq!(warnings(&["train.best_by=accuracy", "data.validation=0.5"]), [""; 0]);
         assert_eq!(warnings(&["augment={border=\"reflect\", shift=1}"]), [""; 0]);
     }
 

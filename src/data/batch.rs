@@ -140,7 +140,7 @@ impl Batcher {
         self.assemble_transformed(subset, indices, |_| None)
     }
 
-    /// As [`Batcher::assemble`], with `transform(index)` applied to the image of each index.
+    /// As [`Batcher::assemble`], with `transform(index)` applied to the image of each index. It is called once for each, in this order.
     pub fn assemble_transformed(&self, subset: &Subset, indices: &[u32], transform: impl Fn(u32) -> Option<Transform>) -> HostBatch {
         let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
         let places: Vec<usize> = indices.iter().map(|index| *index as usize).collect();

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rayon::Yield;
 
 use super::HostBatch;
-use crate::config::Experiment;
+use crate::config::{Experiment, Sampling};
 
 /// Assembles the batch of the training samples at some indices, in this order.
 pub type Assemble = dyn Fn(&[u32]) -> HostBatch + Send + Sync;
@@ -49,7 +49,8 @@ impl DataLoader {
     #[must_use]
     pub fn new(experiment: &Experiment, samples: usize, assemble: Arc<Assemble>, epoch: u64) -> Self {
         let mut order: Vec<u32> = (0..u32::try_from(samples).unwrap_or(u32::MAX)).collect();
-        if experiment.data.shuffle {
+        // Balanced draws have a random order of their own.
+        if experiment.data.shuffle && experiment.train.sampling == Sampling::Uniform {
             order.shuffle(&mut experiment.seed.stream("shuffle", epoch));
         }
         Self::in_order(experiment, assemble, &order, experiment.train.batch(samples))

@@ -1,5 +1,6 @@
 //! Datasets: images and labels of any source, in memory or decoded when they are needed, splits, normalization, augmentation and batches.
 
+mod balanced;
 mod batch;
 mod braces;
 mod cache;
@@ -41,6 +42,7 @@ mod survey;
 mod transform;
 mod warp;
 
+pub use balanced::{Draw, balanced_draws};
 pub use batch::{Batch, Batcher, HostBatch, HostTargets, Targets};
 pub use cache::cache_dir;
 pub use error::DataError;

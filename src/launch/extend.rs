@@ -7,7 +7,7 @@ use crate::clock;
 use crate::config::number::Count;
 use crate::config::{Decay, Experiment, Schedule};
 use crate::error::Error;
-use crate::numbers::short;
+use crate::numbers::{metric_title, short};
 use crate::run::{Extension, Manifest, RunError, RunFolder};
 use crate::schedule::{RunLength, ScheduledValue};
 use crate::session::Session;
@@ -81,8 +81,9 @@ impl Extending {
         }
         if now.early_stopping.patience > 0 && self.waited > 0 {
             notes.push(format!(
-                "early stopping counts again from 0: it stops after {} epochs without a better validation loss",
-                now.early_stopping.patience
+                "early stopping counts again from 0: it stops after {} epochs without a better validation {}",
+                now.early_stopping.patience,
+                metric_title(now.train.best_by.name()).replace("data loss", "loss")
             ));
         }
         notes

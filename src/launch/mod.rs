@@ -330,6 +330,8 @@ fn manifest(session: &Session) -> Manifest {
         classes,
         task,
         keep: Some(session.keep()),
+        best_by: experiment.train.best_by,
+        class_weights: session.class_weights(),
         penalties: Some(session.penalties().labels()),
         extended: Vec::new(),
         parameters: graph.parameter_count(),

@@ -63,11 +63,18 @@ impl Measures {
         }
     }
 
-    /// The metrics in rows and summaries: the accuracy of a classifier, or all means.
+    /// The metrics in rows and summaries: accuracy, balanced accuracy and macro-F1 of a classifier, or all means.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         match self {
-            Self::Classification(measures) => Metrics::from([("accuracy".to_owned(), measures.accuracy)]),
+            Self::Classification(measures) => {
+                let all = [
+                    ("accuracy", Some(measures.accuracy)),
+                    ("balanced_accuracy", measures.balanced_accuracy),
+                    ("macro_f1", measures.macro_f1),
+                ];
+                all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+            }
             Self::Means(means) => means.metrics.clone(),
         }
     }

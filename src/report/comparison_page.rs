@@ -8,7 +8,7 @@ use super::page::{details, figures, number, page, section, table, text, warning}
 use super::plot::{COLOURS, Series, SeriesStyle};
 use crate::comparison::{ComparedRun, Figure, PairedDifference, RunComparison, settings_in_words};
 use crate::metrics::Metrics;
-use crate::numbers::{metric_title, setting};
+use crate::numbers::{is_fraction, metric_title, setting};
 use crate::train::{Row, Split};
 
 /// The largest number of runs with a style of their own.
@@ -101,7 +101,8 @@ fn curves(compared: &RunComparison) -> Markup {
     let names: std::collections::BTreeSet<&String> =
         compared.runs.iter().flat_map(|run| &run.rows).flat_map(|row| row.metrics.keys()).collect();
     for name in names {
-        let (axis, factor) = if name == "accuracy" { ("accuracy (%)".to_owned(), 100.0) } else { (metric_title(name), 1.0) };
+        let title = metric_title(name);
+        let (axis, factor) = if is_fraction(name) { (format!("{title} (%)"), 100.0) } else { (title, 1.0) };
         let value = |row: &Row| Metrics::get(&row.metrics, name).map(|value| factor * value);
         all.push(curve(compared, &format!("Validation: {}", metric_title(name)), &axis, false, Split::Validation, value));
     }

@@ -6,7 +6,7 @@ use super::plot::{Axis, Plot, Rule, Series, SeriesStyle};
 use super::run_files::RunFiles;
 use super::scale::Scale;
 use crate::metrics::Metrics;
-use crate::numbers::metric_title;
+use crate::numbers::{is_fraction, metric_title};
 use crate::train::{Row, Split};
 use regulus_model::Task;
 
@@ -33,7 +33,7 @@ pub(super) fn curves(run: &RunFiles) -> Vec<Markup> {
     for name in names {
         let title = metric_title(name);
         let (axis, factor) = match name.as_str() {
-            "accuracy" => ("accuracy (%)".to_owned(), 100.0),
+            name if is_fraction(name) => (format!("{title} (%)"), 100.0),
             "psnr" => ("PSNR (dB)".to_owned(), 1.0),
             _ => (title.clone(), 1.0),
         };

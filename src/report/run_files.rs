@@ -81,11 +81,13 @@ impl RunFiles {
         self.rows.last().map(|row| row.epoch)
     }
 
-    /// The epoch of the lowest validation loss.
+    /// The best epoch by `train.best_by`.
     pub(super) fn best_epoch(&self) -> Option<u64> {
         let of_summary = self.summary.as_ref().and_then(|summary| summary.best_epoch);
-        let by_loss = |one: &&Row, other: &&Row| one.data_loss.total_cmp(&other.data_loss);
-        of_summary.or_else(|| self.rows_of(Split::Validation).min_by(by_loss).map(|row| row.epoch))
+        let measure = self.manifest.best_by;
+        let cost = |row: &Row| measure.cost_of(row.data_loss, &row.metrics).unwrap_or(f64::INFINITY);
+        let order = |one: &&Row, other: &&Row| cost(one).total_cmp(&cost(other)).then(one.data_loss.total_cmp(&other.data_loss));
+        of_summary.or_else(|| self.rows_of(Split::Validation).min_by(order).map(|row| row.epoch))
     }
 
     /// The labels of the penalties, in the order of every list of λ.

@@ -66,7 +66,7 @@ fn tiles(run: &RunFiles) -> Markup {
         @if let Some(norm) = summary.weight_norm_squared { (tile("‖w‖²", &number("weight_norm_squared", norm, &magnitude(norm)))) }
         @if let Some(zeros) = summary.zero_weights.filter(|zeros| *zeros > 0.0) { (tile("weights exactly 0", &number("zero_weights", zeros, &percent(zeros)))) }
         (tile("epochs", &number("epochs", summary.epochs as f64, &grouped(summary.epochs))))
-        @if let Some(best) = summary.best_epoch { (tile("best epoch", &number("best_epoch", best as f64, &grouped(best)))) }
+        @if let Some(best) = summary.best_epoch { (tile(&format!("best epoch (by {})", metric_title(run.manifest.best_by.name())), &number("best_epoch", best as f64, &grouped(best)))) }
         @if let Some(kept) = summary.kept { (tile("kept checkpoint", &text(kept.name()))) }
         (tile("training", &number("seconds", summary.seconds, &duration(summary.seconds))))
         @if let Some(speed) = summary.images_per_second { (tile("images/s", &number("images_per_second", speed, &rounded(speed)))) }

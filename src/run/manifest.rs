@@ -9,7 +9,7 @@ use regulus_model::{Description, Task};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{CheckpointKind, Implementation};
+use crate::config::{CheckpointKind, Implementation, Measure};
 use crate::data::Reason;
 
 /// `manifest.json`.
@@ -54,6 +54,12 @@ pub struct Manifest {
     /// The checkpoint that commands and the summary use. Absent in version 0.1.0, which used the best if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<CheckpointKind>,
+    /// The measure by which the best checkpoint is chosen. Earlier versions only had the data loss.
+    #[serde(default)]
+    pub best_by: Measure,
+    /// The weight of each class in the data loss of training, in the order of the labels. Absent where every sample counts the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<Vec<f64>>,
     /// The labels of the penalties, in the order of all lists of λ. Absent in version 0.1.0.
     #[serde(default)]
     pub penalties: Option<Vec<String>>,

@@ -1,5 +1,7 @@
 //! A range of λ that is found from the data.
 
+use std::sync::Arc;
+
 use burn::module::ParamId;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
@@ -16,7 +18,6 @@ use crate::network::ParamVisitor;
 use crate::objective::Penalties;
 use crate::schedule::RunLength;
 use crate::session::Session;
-use crate::task;
 use crate::train::{StepContext, Stepper};
 
 /// The values above 0 of a grid.
@@ -81,11 +82,12 @@ fn ratio_of_gradients(session: &Session, penalty: &Penalty) -> Result<f64, Error
     let (all, batch) = (data.train.count(), experiment.train.batch(data.train.count()));
     let count = all.min(SAMPLES.max(batch));
     let order: Vec<u32> = (0..count).map(|index| u32::try_from(index * all / count).unwrap_or(u32::MAX)).collect();
-    let assemble = task::of(experiment).assembler(&data.train, &Batcher::new(&data.normalizer, &device), 0);
+    let task = session.task();
+    let assemble = task.assembler(&data.train, &Batcher::new(&data.normalizer, &device), 0);
     let mut loader = DataLoader::in_order(experiment, assemble, &order, batch);
     let length = RunLength::new(&experiment.train, all);
     let mut none = Penalties::new(&[], session.graph(), length)?;
-    let stepper = Stepper::new(experiment, &device);
+    let stepper = Stepper::new(experiment, Arc::clone(task), &device);
     let mut accumulator = GradientsAccumulator::new();
     let batches = count.div_ceil(batch);
     for index in 0..batches {

@@ -182,10 +182,19 @@ impl Plan {
         let is_prior = |penalty: &Penalty| {
             matches!(penalty.kind, PenaltyKind::L2 | PenaltyKind::ElasticNet { .. }) && (self.space.is_empty() || !is_zero(penalty))
         };
+        let mut has_prior = false;
         for trial in &self.trials {
-            if self.applied(trial)?.1.penalty.iter().any(is_prior) {
-                return Ok(());
+            let experiment = self.applied(trial)?.1;
+            if let Some(key) = experiment.reweighting_key() {
+                let way = if self.sweep.curvature { "`sweep.curvature`" } else { "`sweep.criterion`" };
+                let problem =
+                    format!("is set, but {way} computes the likelihood of training images that all count the same; leave one of them out");
+                return Err(ConfigError::value(key, problem));
             }
+            has_prior |= experiment.penalty.iter().any(is_prior);
+        }
+        if has_prior {
+            return Ok(());
         }
         let (key, way) = if self.sweep.curvature { ("curvature", "leave it out") } else { ("criterion", "rank by validation losses") };
         let problem = format!("is not defined for any trial: it needs a penalty `l2` (or `elastic_net`) with λ above 0; add one, or {way}");

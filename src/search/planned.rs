@@ -14,7 +14,7 @@ pub(super) fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
     let instead = match key {
         "seed" => "use `--seeds N`",
         "data.validation" => "set it with `--set`, or use `--folds K`",
-        "train.keep" => "a sweep takes the last epoch",
+        "train.keep" | "train.best_by" => "a sweep takes the last epoch",
         "name" | "artifacts" => "it changes no training",
         "model.init" => "set it with `--set`",
         "task" | "task.kind" | "task.sigma" => "losses of different tasks can't be compared",

@@ -41,8 +41,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the network gives images.
+    /// When the network gives images, or classes have weights: the likelihood is that of samples which all count the same.
     pub fn posterior(&self) -> Result<Option<TrainedPosterior<'_>>, Error> {
+        if let Some(key) = self.experiment.reweighting_key() {
+            let problem = format!("`{key}` is set, but a posterior is that of training images which all count the same; leave it out");
+            return Err(Error::Usage(problem));
+        }
         let network = self.training.measured_network();
         let scope = Scope::all(network.graph()).map_err(Error::Usage)?;
         let lambdas = self.penalties().precisions(self.experiment.train.batch(self.data.train.count()));

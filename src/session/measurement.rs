@@ -117,7 +117,7 @@ impl Session {
         Candidate { epoch: self.training.state.epoch, predictor, weights, penalties: self.training.penalties().clone() }
     }
 
-    /// The network with the lowest validation loss, with the λ at that time.
+    /// The best network, with the λ at that time.
     fn best_candidate(&self, best: &Best) -> Candidate {
         let Best { epoch, weights, lambdas, bounds } = best.clone();
         let mut penalties = self.penalties().clone();
@@ -213,6 +213,7 @@ impl Session {
             zero_weights: None,
             zero_channels: None,
             best_epoch: state.best_epoch,
+            best_by: train.best_by,
             best: None,
             last: None,
             warnings: Vec::new(),

@@ -44,7 +44,7 @@ use start::Start;
 /// An experiment that is ready to train.
 pub struct Session {
     experiment: Experiment,
-    task: Box<dyn Task>,
+    task: Arc<dyn Task>,
     data: Data,
     /// What frozen layers give for the images.
     features: Option<Arc<FrozenFeatures>>,
@@ -93,8 +93,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session with the same data. `best` is the network with the lowest
-    /// validation loss so far.
+    /// Prepares `experiment` with `data` to continue from `last`, a snapshot of an earlier session with the same data. `best` is the best network so
+    /// far.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl Session {
         self.check_failure()?;
         let Self { experiment, task, data, features, curvature, opened, training, .. } = self;
         let device = opened.device.clone().autodiff().device;
-        let plan = Plan { experiment, task: &**task, data, features: features.as_ref(), curvature, device: &device, until: epoch };
+        let plan = Plan { experiment, task, data, features: features.as_ref(), curvature, device: &device, until: epoch };
         let ended = training.run(&plan, control);
         self.has_failed = ended.is_err();
         ended
@@ -227,6 +227,21 @@ impl Session {
         &self.experiment
     }
 
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &Arc<dyn Task> {
+        &self.task
+    }
+
+    /// The weight of each class in the data loss of training, in the order of the labels. Returns `None` if every sample counts the same.
+    #[must_use]
+    pub fn class_weights(&self) -> Option<Vec<f64>> {
+        let Self { experiment, data, .. } = self;
+        let counts = data.train.class_counts(data.classes.len());
+        // They were checked when the session was made.
+        experiment.train.class_weights.of_classes(&data.classes, &counts).ok().flatten()
+    }
+
     /// The data.
     #[must_use]
     pub fn data(&self) -> &Data {
@@ -263,7 +278,7 @@ impl Session {
         &self.training.state
     }
 
-    /// The network with the lowest validation loss so far. Returns `None` without a validation split, or before the end of the first epoch.
+    /// The best network so far by `train.best_by`. Returns `None` without a validation split, or before the end of the first epoch.
     #[must_use]
     pub fn best(&self) -> Option<&Best> {
         self.training.best.as_ref()
@@ -326,7 +341,7 @@ impl Session {
         Ok(self.training.snapshot(rate)?)
     }
 
-    /// The weights that `train.keep` selects: those with the lowest validation loss so far, or the current ones.
+    /// The weights that `train.keep` selects: those of the best epoch so far, or the current ones.
     #[must_use]
     pub fn weights(&self) -> Weights {
         match (&self.training.best, self.keep) {

@@ -20,7 +20,7 @@ use crate::train::{ParameterOptimizer, Training};
 /// A checked experiment before its network has weights.
 pub(super) struct Prepared {
     pub(super) experiment: Experiment,
-    pub(super) task: Box<dyn Task>,
+    pub(super) task: Arc<dyn Task>,
     pub(super) data: Data,
     pub(super) opened: Opened,
     pub(super) graph: Graph,
@@ -40,7 +40,7 @@ impl Prepared {
         let keep = experiment.train.selected_checkpoint(data.validation.is_some())?;
         let input = data.train.shape();
         experiment.check_task()?;
-        let task = task::of(&experiment);
+        let task = task::of(&experiment, &data)?;
         let graph = experiment.model.graph_to(input, task.output(input, data.classes.len()))?;
         [&data.validation, &data.test].into_iter().flatten().try_for_each(|subset| task.check_subset(&graph, subset))?;
         experiment.augment.check(input)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::CheckpointKind;
+use crate::config::{CheckpointKind, Measure};
 use crate::metrics::{Measures, Metrics, numbers};
 
 /// The status at the end of a run.
@@ -11,7 +11,7 @@ use crate::metrics::{Measures, Metrics, numbers};
 pub enum Status {
     /// All epochs, or `max_steps` steps, are complete.
     Completed,
-    /// Early stopping: the validation loss had stopped improving.
+    /// Early stopping: the measure `train.best_by` on the validation split had stopped improving.
     EarlyStopped,
     /// It was interrupted by a signal and can be resumed.
     Interrupted,
@@ -70,8 +70,11 @@ pub struct Summary {
     /// The fraction of output channels and units whose incoming weights are all 0.
     #[serde(default)]
     pub zero_channels: Option<f64>,
-    /// The epoch with the lowest validation loss, if there is a validation split.
+    /// The best epoch by `best_by`, if there is a validation split.
     pub best_epoch: Option<u64>,
+    /// The measure on the validation split by which the best epoch is chosen. Earlier versions only had the data loss.
+    #[serde(default)]
+    pub best_by: Measure,
     /// The best checkpoint, if there is a validation split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Measured>,
@@ -117,7 +120,7 @@ pub struct SplitSummary {
     pub count: u64,
     /// The mean data loss: for a classifier the cross-entropy in nats.
     pub data_loss: f64,
-    /// The metrics of the task by name: for a classifier `accuracy`.
+    /// The metrics of the task by name: for a classifier `accuracy`, `balanced_accuracy` and `macro_f1`.
     #[serde(flatten, deserialize_with = "numbers")]
     pub metrics: Metrics,
 }

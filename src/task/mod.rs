@@ -13,8 +13,8 @@ use regulus_model::graph::{Features, Graph, Shape};
 pub use classify::Classify;
 pub use denoise::{Denoise, NoisyScore, PictureScore};
 
-use crate::config::{self, Experiment, Implementation};
-use crate::data::{Assemble, Batcher, DataError, Picture, Subset, Targets};
+use crate::config::{self, ConfigError, Experiment, Implementation};
+use crate::data::{Assemble, Batcher, Data, DataError, Picture, Subset, Targets};
 use crate::metrics::{Measures, Scored};
 use crate::network::{Output, Predictor};
 use crate::seed::Seed;
@@ -58,7 +58,7 @@ pub trait Task: Debug + Send + Sync {
     }
 
     /// Assembles the batches of `epoch` (from 0) of the training split `subset`. A sample depends on the seed of the experiment, the
-    /// epoch and its index alone.
+    /// epoch and its index alone. With `train.sampling` = "balanced" it takes places among the draws of the epoch in place of indices.
     fn assembler(&self, subset: &Subset, batcher: &Batcher, epoch: u64) -> Arc<Assemble>;
 
     /// The data loss of a batch and its metrics.
@@ -111,13 +111,16 @@ pub struct BatchLoss {
     pub metrics: Vec<Tensor<1>>,
 }
 
-/// The task of an experiment.
-#[must_use]
-pub fn of(experiment: &Experiment) -> Box<dyn Task> {
-    match experiment.task {
-        config::Task::Classify => Box::new(Classify::new(experiment)),
-        config::Task::Denoise(denoise) => Box::new(Denoise { sigma: denoise.sigma.get(), seed: experiment.seed }),
-    }
+/// The task of an experiment with its training data.
+///
+/// # Errors
+///
+/// When `train.class_weights` do not fit the classes.
+pub fn of(experiment: &Experiment, data: &Data) -> Result<Arc<dyn Task>, ConfigError> {
+    Ok(match experiment.task {
+        config::Task::Classify => Arc::new(Classify::new(experiment, data)?),
+        config::Task::Denoise(denoise) => Arc::new(Denoise { sigma: denoise.sigma.get(), seed: experiment.seed }),
+    })
 }
 
 /// The task of a trained network, to measure it.

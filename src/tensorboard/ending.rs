@@ -24,16 +24,11 @@ pub(super) fn measures(summary: &Summary, evaluation: Option<&Evaluation>) -> Ve
         ("zero_channels", summary.zero_channels),
     ];
     let others = others.into_iter().filter_map(|(name, value)| Some(scalar(format!("kept/{name}"), value?)));
-    let classification = evaluation.and_then(|evaluation| {
-        let (split, measures) = (split_name(evaluation.split), evaluation.classification.as_ref()?);
-        let listed = [
-            ("balanced_accuracy", measures.balanced_accuracy),
-            ("macro_f1", measures.macro_f1),
-            ("calibration_error", Some(measures.calibration_error)),
-        ];
-        Some(listed.into_iter().filter_map(move |(name, value)| Some(scalar(format!("kept/{split}/{name}"), value?))))
+    let calibration = evaluation.and_then(|evaluation| {
+        let error = evaluation.classification.as_ref()?.calibration_error;
+        Some(scalar(format!("kept/{}/calibration_error", split_name(evaluation.split)), error))
     });
-    splits.into_iter().flat_map(of_split).chain(others).chain(classification.into_iter().flatten()).collect()
+    splits.into_iter().flat_map(of_split).chain(others).chain(calibration).collect()
 }
 
 /// Curves of precision and recall of each class, and examples: the samples of the highest loss and the most confident mistakes with what was predicted,

@@ -1,4 +1,4 @@
-//! The network with the lowest validation loss.
+//! The best network on the validation split.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use regulus_model::Weights;
 use super::{Snapshot, TrainingState};
 use crate::objective::Bound;
 
-/// The network with the lowest validation loss so far.
+/// The best network so far by `train.best_by` on the validation split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
     /// Its epoch, from 1.

@@ -6,7 +6,7 @@ use burn::module::Module;
 
 use super::average::Average;
 use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
-use crate::config::Decay;
+use crate::config::{ConfigError, Decay};
 use crate::error::Error;
 use crate::metrics::Measures;
 use crate::network::{CurvatureInput, Predictor, Stopped};
@@ -61,9 +61,8 @@ impl Training {
             return Ok(false);
         };
         report.evidence = evidence;
-        control.send(&Event::Epoch(&self.rows(&report, plan.task)))?;
-        let loss = report.validation.as_ref().map(Measures::data_loss);
-        let best = loss.is_some_and(|loss| self.record_validation_loss(plan, loss));
+        control.send(&Event::Epoch(&self.rows(&report, &**plan.task)))?;
+        let best = report.validation.as_ref().is_some_and(|measures| self.record_validation(plan, measures));
         self.save_epoch(snapshot, best, control)?;
         Ok(true)
     }
@@ -111,6 +110,11 @@ impl Training {
         subset.check_decoded()?;
         if measures.as_ref().is_some_and(|measures| !measures.data_loss().is_finite()) {
             return Err(self.diverged("the validation loss", self.state.step, self.state.epoch, self.last_rate()).into());
+        }
+        let measure = plan.experiment.train.best_by;
+        if measures.as_ref().is_some_and(|measures| measure.value(measures.data_loss(), &measures.metrics()).is_none()) {
+            let problem = format!("is \"{}\", which is not defined on the validation split; use \"data_loss\"", measure.name());
+            return Err(ConfigError::value("train.best_by", problem).into());
         }
         Ok(measures.map(Some))
     }
@@ -185,10 +189,12 @@ impl Training {
         control.send(&Event::Checkpoint { snapshot: &snapshot, best })
     }
 
-    /// Updates early stopping, the plateau schedule and the best epoch. Returns whether the validation loss is the lowest so far.
-    fn record_validation_loss(&mut self, plan: &Plan, loss: f64) -> bool {
-        let state = &mut self.state;
-        state.stopping.update(loss, plan.experiment.early_stopping.min_delta.get());
+    /// Updates early stopping, the plateau schedule and the best epoch. Returns whether the epoch is the best so far.
+    fn record_validation(&mut self, plan: &Plan, measures: &Measures) -> bool {
+        let (state, loss) = (&mut self.state, measures.data_loss());
+        // `validate` has checked that it is measured.
+        let cost = plan.experiment.train.best_by.cost_of(measures.data_loss(), &measures.metrics()).unwrap_or(f64::INFINITY);
+        state.stopping.update(cost, plan.experiment.early_stopping.min_delta.get());
         if let Decay::Plateau { patience, factor, min_delta } = plan.experiment.schedule.decay
             && !state.plateau.update(loss, min_delta.get())
             && state.plateau.waited() >= patience.get() as u64
@@ -196,9 +202,10 @@ impl Training {
             state.plateau.reset();
             state.plateau_factor = Some(state.plateau_factor.unwrap_or(1.0) * factor.get());
         }
-        let best = state.best.update(loss, 0.0);
+        let is_tie = state.best.has_best(cost) && state.best_loss.is_some_and(|best| loss < best);
+        let best = state.best.update(cost, 0.0) || is_tie;
         if best {
-            state.best_epoch = Some(state.epoch);
+            (state.best_epoch, state.best_loss) = (Some(state.epoch), Some(loss));
         }
         best
     }

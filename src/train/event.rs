@@ -20,7 +20,7 @@ pub enum Event<'a> {
     Checkpoint {
         /// The state.
         snapshot: &'a Snapshot,
-        /// Whether it has the lowest validation loss so far.
+        /// Whether it is the best so far by `train.best_by`.
         best: bool,
     },
     /// An update of λ by evidence begins.
@@ -80,13 +80,14 @@ pub struct Row {
     pub step: u64,
     /// The split.
     pub split: Split,
-    /// The mean data loss: for a classifier the cross-entropy in nats.
+    /// The mean data loss: for a classifier the cross-entropy in nats. On the training split with `train.class_weights`.
     pub data_loss: f64,
     /// The sum of the penalties.
     pub penalty: f64,
     /// `data_loss + penalty`.
     pub objective: f64,
-    /// The metrics of the task by name: for a classifier `accuracy`, the fraction of correctly classified samples.
+    /// The metrics of the task by name: for a classifier `accuracy`, the fraction of correctly classified samples, and on the validation split `balanced_accuracy` and
+    /// `macro_f1`.
     #[serde(flatten, deserialize_with = "numbers")]
     pub metrics: Metrics,
     /// ‖w‖² at the end of the epoch over the penalized parameters, or over the kernels without a penalty.

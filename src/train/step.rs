@@ -1,5 +1,6 @@
 //! The training step: the clipped gradient of data loss plus penalty, and the optimizer step.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -13,7 +14,7 @@ use crate::config::Experiment;
 use crate::data::{Batch, LoadedBatch, MicroBatch};
 use crate::network::{BatchStatistics, Network, TrainingPass};
 use crate::objective::{Observed, Penalties};
-use crate::task::{self, BatchLoss, Task};
+use crate::task::{BatchLoss, Task};
 
 /// Added to the norm in clipping, as PyTorch's `clip_grad_norm_` does.
 const CLIP_EPSILON: f64 = 1e-6;
@@ -23,7 +24,7 @@ const SAM_EPSILON: f64 = 1e-12;
 /// Executes training steps.
 pub struct Stepper<'a> {
     experiment: &'a Experiment,
-    task: Box<dyn Task>,
+    task: Arc<dyn Task>,
     device: &'a Device,
     stop: Option<&'a AtomicBool>,
     from: Option<usize>,
@@ -71,10 +72,10 @@ impl StepGradients {
 }
 
 impl<'a> Stepper<'a> {
-    /// A stepper with the options of `experiment`. `device` has autodiff.
+    /// A stepper with the options of `experiment`, whose task is `task`. `device` has autodiff.
     #[must_use]
-    pub fn new(experiment: &'a Experiment, device: &'a Device) -> Self {
-        Self { experiment, task: task::of(experiment), device, stop: None, from: None }
+    pub fn new(experiment: &'a Experiment, task: Arc<dyn Task>, device: &'a Device) -> Self {
+        Self { experiment, task, device, stop: None, from: None }
     }
 
     /// Sets the node whose vectors batches have in place of images.
@@ -259,6 +260,7 @@ mod tests {
     use super::*;
     use crate::backend::any_cpu;
     use crate::data::{self, Batcher};
+    use crate::task;
 
     #[test]
     fn the_loss_of_mixed_images_is_pytorchs() {
@@ -280,7 +282,7 @@ mod tests {
         let batch = Batcher::new(&data.normalizer, &device.device).batch(&data.train, &indices);
         let mix = Mix { share: expected["mixed"]["share"].as_f64().unwrap(), partners: vec![5, 4, 3, 2, 1, 0] };
         let mut pass = network.training_pass(experiment.seed, 0);
-        let loss: f32 = batch_loss(&*task::of(&experiment), &mut pass, batch, Some(&mix)).0.loss.into_scalar();
+        let loss: f32 = batch_loss(&*task::of(&experiment, &data).unwrap(), &mut pass, batch, Some(&mix)).0.loss.into_scalar();
         let expected = expected["mixed"]["data_loss"].as_f64().unwrap();
         assert!((f64::from(loss) / expected - 1.0).abs() < 1e-6, "{loss} against {expected}");
     }

@@ -26,7 +26,7 @@ pub(crate) struct Plan<'a> {
     /// The experiment.
     pub(crate) experiment: &'a Experiment,
     /// Its task.
-    pub(crate) task: &'a dyn Task,
+    pub(crate) task: &'a Arc<dyn Task>,
     /// Its data.
     pub(crate) data: &'a Data,
     /// What frozen layers give for its images, where they are not augmented.
@@ -44,7 +44,7 @@ pub(crate) struct Plan<'a> {
 pub enum Ending {
     /// All epochs, or `max_steps` steps, are complete.
     Completed,
-    /// Early stopping: the validation loss had stopped improving.
+    /// Early stopping: the measure `train.best_by` on the validation split had stopped improving.
     EarlyStopped,
     /// It was stopped by the flag or the observer, after saving.
     Interrupted,
@@ -58,7 +58,7 @@ pub(crate) struct Training {
     pub(super) optimizer: ParameterOptimizer,
     pub(super) penalties: Penalties,
     pub(super) average: Average,
-    /// The network with the lowest validation loss so far.
+    /// The best network so far by `train.best_by`.
     pub(crate) best: Option<Best>,
     /// The training state.
     pub(crate) state: TrainingState,
@@ -156,8 +156,8 @@ impl Training {
         let (epoch, train) = (self.state.epoch, &plan.data.train);
         let mut loader = DataLoader::new(plan.experiment, train.count(), plan.task.assembler(train, &batcher, epoch), epoch)
             .with_prefetch(plan.data.batches_ahead(plan.experiment.train.samples_at_once(train.count())));
-        let stepper =
-            Stepper::new(plan.experiment, plan.device).from_node(plan.features.map(|features| features.node())).until(control.flag());
+        let from = plan.features.map(|features| features.node());
+        let stepper = Stepper::new(plan.experiment, Arc::clone(plan.task), plan.device).from_node(from).until(control.flag());
         let every = plan.experiment.checkpoint.every_steps;
         let mut network = self.network.clone().train();
         let mut pending = Vec::new();
@@ -181,7 +181,7 @@ impl Training {
             let ends = self.ends_epoch(length);
             let saves = every > 0 && self.state.step.is_multiple_of(every) && !ends;
             if control.is_stopped() || !is_complete || saves || ends || pending.len() >= READ_EVERY {
-                self.read(&mut pending, plan.task)?;
+                self.read(&mut pending, &**plan.task)?;
                 self.state.sums.seconds = earlier_seconds + started.elapsed().as_secs_f64();
                 if self.state.sums.samples > 0.0 {
                     control.send(&Event::Progress(self.progress(plan, length)))?;

@@ -22,8 +22,11 @@ pub struct TrainingState {
     pub seconds: f64,
     /// Training images per second of each completed epoch.
     pub speeds: Vec<f64>,
-    /// The epoch with the lowest validation loss, counted from 1.
+    /// The best epoch by `train.best_by`, counted from 1.
     pub best_epoch: Option<u64>,
+    /// Its validation loss, by which it is compared with epochs of the same value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_loss: Option<f64>,
     /// The state of the best checkpoint.
     pub best: Patience,
     /// The state of early stopping.

@@ -75,3 +75,54 @@ fn the_quick_start_needs_no_file() {
     let check = sandbox.ok(&["check", "quickstart", "--config-only"]).stdout();
     assert!(check.contains("name = \"quickstart\""), "{check}");
 }
+
+/// Writes an image of one colour.
+fn coloured(path: &std::path::Path, side: u32, colour: [u8; 3]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::RgbImage::from_pixel(side, side, image::Rgb(colour)).save(path).unwrap();
+}
+
+#[test]
+fn few_colour_photographs_start_from_imagenet_with_weights_for_small_classes() {
+    let sandbox = Sandbox::new();
+    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 12, [30, 200, 30])] {
+        (0..count).for_each(|number| coloured(&sandbox.path(&format!("d/{class}/{number}.png")), 32 + number, colour));
+    }
+    let ran = sandbox.ok(&["init", "--images", "d"]);
+    assert!(ran.stderr().contains("`regulus data fetch efficientnet_lite0`"), "{}", ran.stderr());
+    let text = std::fs::read_to_string(sandbox.path("experiment.toml")).unwrap();
+    let lines = [
+        "kind = \"efficientnet_lite0\"",
+        "init = \"imagenet\"",
+        "freeze = [\"*\"]",
+        "image_size = [128, 128]",
+        "image_channels = 3 ",
+        "class_weights = \"balanced\"    # `dog` has 12 images, `cat` only 4",
+        "best_by = \"balanced_accuracy\"",
+    ];
+    for line in lines {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("normalization ="), "that of the weights is the default: {text}");
+    sandbox.ok(&["check", "experiment.toml", "--config-only"]);
+    let ran = sandbox.run(&["train", "experiment.toml"]);
+    assert_eq!(ran.code(), 3);
+    assert!(ran.stderr().contains("fetch it with `regulus data fetch efficientnet_lite0`"), "{}", ran.stderr());
+    let ran = sandbox.ok(&["init", "--images", "d", "--from-scratch", "--output", "own.toml"]);
+    assert!(!ran.stderr().contains("fetch"), "{}", ran.stderr());
+    let text = std::fs::read_to_string(sandbox.path("own.toml")).unwrap();
+    assert!(text.contains("channels = [32, 64, 64]") && text.contains("flip = \"horizontal\"") && text.contains("class_weights"), "{text}");
+    sandbox.ok(&["train", "own.toml", "--set", "train.epochs=1", "--run-dir", "r"]);
+    assert_eq!(sandbox.json("r/summary.json")["best_by"], "balanced_accuracy");
+}
+
+#[test]
+fn classes_of_like_size_have_no_weights() {
+    let sandbox = Sandbox::new();
+    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 7, [30, 200, 30])] {
+        (0..count).for_each(|number| coloured(&sandbox.path(&format!("d/{class}/{number}.png")), 40, colour));
+    }
+    sandbox.ok(&["init", "--images", "d"]);
+    let text = std::fs::read_to_string(sandbox.path("experiment.toml")).unwrap();
+    assert!(text.contains("efficientnet_lite0") && !text.contains("class_weights") && !text.contains("best_by"), "{text}");
+}

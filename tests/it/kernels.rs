@@ -290,16 +290,17 @@ proptest! {
     }
 
     #[test]
-    fn cross_entropy_is_the_stock_one(batch in 1_usize..20, classes in 1_usize..12, scale in prop_oneof![Just(1.0_f32), Just(30.0), Just(1e4)], smoothing in prop_oneof![Just(0.0), 0.0..0.9], seed in any::<u64>()) {
+    fn cross_entropy_is_the_stock_one(batch in 1_usize..20, classes in 1_usize..12, scale in prop_oneof![Just(1.0_f32), Just(30.0), Just(1e4)], smoothing in prop_oneof![Just(0.0), 0.0..0.9], is_weighted in any::<bool>(), seed in any::<u64>()) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let logits: Vec<f32> = reals(&mut random, batch * classes).iter().map(|number| number * scale).collect();
         let labels: Vec<i32> = (0..batch).map(|_| random.random_range(0..i32::try_from(classes).unwrap())).collect();
+        let weights: Option<Vec<f32>> = is_weighted.then(|| (0..classes).map(|_| random.random_range(0.1..9.0)).collect());
         for device in devices() {
             let device = device.device.autodiff();
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [batch]), &device);
             let run = |kernels| {
                 let logits = tensor(&logits, [batch, classes], &device).require_grad();
-                let (loss, correct) = data_loss(kernels, logits.clone(), labels.clone(), smoothing);
+                let (loss, correct) = data_loss(kernels, logits.clone(), labels.clone(), smoothing, weights.as_deref());
                 let gradients = (loss.clone() * 3.0).backward();
                 (numbers(loss), correct.into_data().iter::<i64>().next(), numbers(logits.grad(&gradients).unwrap()))
             };

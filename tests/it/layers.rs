@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use regulus::backend::{self, ComputeDevice};
@@ -121,16 +122,13 @@ impl Setting {
         let mut penalties =
             Penalties::new(&self.experiment.penalty, &self.graph, RunLength::new(&self.experiment.train, self.data.train.count())).unwrap();
         let batcher = Batcher::new(&self.data.normalizer, &device.device);
-        let stepper = Stepper::new(&self.experiment, &device.device);
+        let task = task::of(&self.experiment, &self.data).unwrap();
+        let assembler = task.assembler(&self.data.train, &batcher, 0);
+        let stepper = Stepper::new(&self.experiment, task, &device.device);
         let mut losses = [f64::NAN; 2];
         for (step, indices) in (0..).zip(batches) {
             let context = StepContext { samples: indices.len(), rate, step };
-            let mut loader = DataLoader::in_order(
-                &self.experiment,
-                task::of(&self.experiment).assembler(&self.data.train, &batcher, 0),
-                indices,
-                indices.len(),
-            );
+            let mut loader = DataLoader::in_order(&self.experiment, Arc::clone(&assembler), indices, indices.len());
             let (stepped, sums) = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context);
             let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
             (network, losses) = (stepped, [sums[0], sums[1]]);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use regulus::backend::{self, ComputeDevice};
@@ -224,13 +225,14 @@ pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &
         let mut optimizer = ParameterOptimizer::new(&experiment.optimizer.method, device.implementation);
         let mut penalties = Penalties::new(&experiment.penalty, &graph, RunLength::new(&experiment.train, SAMPLES)).unwrap();
         let batcher = Batcher::new(&data.normalizer, &device.device);
-        let stepper = Stepper::new(&experiment, &device.device);
+        let task = task::of(&experiment, &data).unwrap();
+        let assembler = task.assembler(&data.train, &batcher, 0);
+        let stepper = Stepper::new(&experiment, task, &device.device);
         for step in 0..training.steps {
             let start = u32::try_from(usize::try_from(step).unwrap() * BATCH % SAMPLES).unwrap();
             let indices: Vec<u32> = (start..).take(BATCH).collect();
             let context = StepContext { samples: BATCH, rate: training.rate, step };
-            let assembler = task::of(&experiment).assembler(&data.train, &batcher, 0);
-            let mut loader = DataLoader::in_order(&experiment, assembler, &indices, BATCH);
+            let mut loader = DataLoader::in_order(&experiment, Arc::clone(&assembler), &indices, BATCH);
             network = stepper.step(network, &mut optimizer, &mut penalties, &mut loader.batch(0), context).0;
         }
         let after = network.weights();

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
@@ -16,7 +17,7 @@ use regulus::network::{CurvatureInput, Network, ParamVisitor};
 use regulus::objective::Penalties;
 use regulus::schedule::RunLength;
 use regulus::seed::Seed;
-use regulus::task;
+use regulus::task::{self, Task};
 use regulus::train::{ParameterOptimizer, StepContext, StepSums, Stepper};
 use regulus_model::Weights;
 use regulus_model::graph::{Parameter, Role};
@@ -34,6 +35,16 @@ struct Fixture {
     penalties: Vec<Penalized>,
     after: Vec<After>,
     smoothed: Smoothed,
+    weighted: Vec<Weighted>,
+}
+
+#[derive(Deserialize)]
+struct Weighted {
+    class_weights: Vec<f64>,
+    label_smoothing: f64,
+    batch: Vec<u32>,
+    data_loss: f64,
+    gradients: Numbers,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +143,7 @@ impl Setting {
     /// Gradients and sums of the first step.
     pub(crate) fn gradients(&self, indices: &[u32]) -> (GradientsParams, StepSums) {
         let context = StepContext { samples: indices.len(), rate: 0.0, step: 0 };
-        let stepper = Stepper::new(&self.experiment, &self.device);
+        let stepper = Stepper::new(&self.experiment, self.task(), &self.device);
         let found = stepper.gradients(&self.network, &mut self.penalties.clone(), &mut self.loader(indices).batch(0), context);
         (found.gradients, found.sums)
     }
@@ -142,7 +153,7 @@ impl Setting {
         let rate = self.experiment.optimizer.learning_rate.get();
         let mut network = self.network.clone();
         let mut penalties = self.penalties.clone();
-        let stepper = Stepper::new(&self.experiment, &self.device);
+        let stepper = Stepper::new(&self.experiment, self.task(), &self.device);
         for (step, batch) in (0..).zip(batches) {
             let context = StepContext { samples: batch.len(), rate, step };
             network = stepper.step(network, &mut optimizer, &mut penalties, &mut self.loader(batch).batch(0), context).0;
@@ -152,7 +163,11 @@ impl Setting {
 
     /// A loader of one batch.
     fn loader(&self, batch: &[u32]) -> DataLoader {
-        DataLoader::in_order(&self.experiment, task::of(&self.experiment).assembler(&self.data.train, &self.batcher, 0), batch, batch.len())
+        DataLoader::in_order(&self.experiment, self.task().assembler(&self.data.train, &self.batcher, 0), batch, batch.len())
+    }
+
+    fn task(&self) -> Arc<dyn Task> {
+        task::of(&self.experiment, &self.data).unwrap()
     }
 }
 
@@ -293,6 +308,30 @@ fn label_smoothing_is_pytorchs() {
         let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
         assert!((sums[0] - data_loss).abs() < 1e-6, "{label}: {} against {data_loss}", sums[0]);
         assert_gradients(&named(&setting.network, &found), &gradients, &label);
+    }
+}
+
+#[test]
+fn class_weights_are_pytorchs_weighted_mean_over_the_training_split() {
+    for Weighted { class_weights, label_smoothing, batch, data_loss, gradients } in fixture().weighted {
+        for (backend, kernels) in backends_and_kernels() {
+            // Five samples at once: the parts of a batch add up to the whole.
+            for micro_batch in [1000, 5] {
+                let label =
+                    format!("{backend}, {kernels}, {} samples, {micro_batch} at once, label smoothing {label_smoothing}", batch.len());
+                let sets = [
+                    format!("train.class_weights={class_weights:?}"),
+                    format!("train.label_smoothing={label_smoothing}"),
+                    format!("train.micro_batch={micro_batch}"),
+                    format!("backend.kernels={kernels}"),
+                ];
+                let setting = Setting::new(backend, &sets);
+                let (found, sums) = setting.gradients(&batch);
+                let sums: Vec<f64> = sums.into_data().iter::<f64>().collect();
+                assert!((sums[0] - data_loss).abs() < 1e-6, "{label}: {} against {data_loss}", sums[0]);
+                assert_gradients(&named(&setting.network, &found), &gradients, &label);
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType};
 
 use super::state::State;
-use crate::numbers::{metric_title, short};
+use crate::numbers::{brief, is_fraction, metric_title, short};
 use crate::train::{Row, Split};
 
 /// The ratio of the largest to the smallest value from which a scale is logarithmic.
@@ -42,10 +42,10 @@ pub(super) fn all(state: &State) -> Vec<Curves> {
         let lines = vec![("penalty", train(2, &|row| Some(row.penalty)))];
         figures.push(Curves { title: "penalty".to_owned(), factor: 1.0, may_be_log: true, lines });
     }
-    let names = state.rows.last().map(|row| row.metrics.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let names = state.rows.last().map(|row| brief(&row.metrics, state.best_by).into_keys().collect::<Vec<_>>()).unwrap_or_default();
     for name in names {
-        let is_share = name == "accuracy";
-        let title = if is_share { "accuracy, %".to_owned() } else { metric_title(&name) };
+        let is_share = is_fraction(&name);
+        let title = if is_share { format!("{}, %", metric_title(&name)) } else { metric_title(&name) };
         let value = |row: &Row| row.metrics.get(&name).copied();
         let lines = vec![("train", points(Split::Train, &value)), ("validation", points(Split::Validation, &value))];
         figures.push(Curves { title, factor: if is_share { 100.0 } else { 1.0 }, may_be_log: false, lines });

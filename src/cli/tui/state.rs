@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::config::Measure;
 use crate::error::Error;
 use crate::launch::Launch;
 use crate::train::{Event, Phase, Progress, Row, Split};
@@ -28,8 +29,10 @@ pub(super) struct State {
     pub(super) current: Vec<[f64; 3]>,
     /// What is done between steps, and since when.
     pub(super) phase: Option<(Phase, Instant)>,
-    /// The lowest validation loss and its epoch.
-    pub(super) best: Option<(u64, f64)>,
+    /// The measure of the best epoch.
+    pub(super) best_by: Measure,
+    /// The best epoch, with this measure and the data loss on the validation split.
+    pub(super) best: Option<(u64, f64, f64)>,
     begun: Instant,
     first_step: u64,
 }
@@ -47,6 +50,7 @@ impl State {
             progress: None,
             current: Vec::new(),
             phase: None,
+            best_by: experiment.train.best_by,
             best: None,
             begun: Instant::now(),
             first_step: launch.session().state().step,
@@ -57,8 +61,10 @@ impl State {
 
     fn add(&mut self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.split == Split::Validation) {
-            if self.best.is_none_or(|(_, lowest)| row.data_loss < lowest) {
-                self.best = Some((row.epoch, row.data_loss));
+            let Some(value) = self.best_by.value(row.data_loss, &row.metrics) else { continue };
+            let rank = |value: f64, loss: f64| (self.best_by.cost(value), loss);
+            if self.best.is_none_or(|(_, best, loss)| rank(value, row.data_loss) < rank(best, loss)) {
+                self.best = Some((row.epoch, value, row.data_loss));
             }
         }
         self.rows.extend_from_slice(rows);

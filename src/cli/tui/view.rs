@@ -12,7 +12,7 @@ use super::super::print;
 use super::super::table::{duration, grouped, loss, metric_title, metric_value, rounded};
 use super::curves;
 use super::state::State;
-use crate::numbers::{magnitude, short};
+use crate::numbers::{magnitude, measure_in_words, short};
 use crate::train::{Row, Split};
 
 /// The smallest width and height of a figure.
@@ -137,7 +137,7 @@ fn settings_in_words(state: &State, width: usize) -> Vec<String> {
     };
     let mut words: Vec<String> = state.penalties.iter().enumerate().filter_map(lambda).collect();
     words.push(format!("learning rate {}", short(train.learning_rate)));
-    words.extend(state.best.map(|(epoch, lowest)| format!("best epoch {epoch}: {}", loss(lowest))));
+    words.extend(state.best.map(|(epoch, value, _)| format!("best epoch {epoch}: {}", measure_in_words(state.best_by, value))));
     let mut lines: Vec<String> = Vec::new();
     for word in words {
         match lines.last_mut() {

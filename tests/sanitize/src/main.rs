@@ -260,7 +260,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
         let logits = random.numbers(length * classes, odd);
         let labels: Vec<usize> = (0..length).map(|index| index % classes).collect();
         for smoothing in [0.0, 0.1] {
-            sum += f64::from(cross_entropy(&logits, &labels, smoothing).loss);
+            sum += f64::from(cross_entropy(&logits, &labels, smoothing, None).loss);
         }
     }
     let (mut weights, gradient) = (random.numbers(length, odd), random.numbers(length, odd));
