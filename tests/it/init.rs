@@ -85,7 +85,7 @@ fn coloured(path: &std::path::Path, side: u32, colour: [u8; 3]) {
 #[test]
 fn few_colour_photographs_start_from_imagenet_with_weights_for_small_classes() {
     let sandbox = Sandbox::new();
-    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 12, [30, 200, 30])] {
+    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 12, [30, 200, 90])] {
         (0..count).for_each(|number| coloured(&sandbox.path(&format!("d/{class}/{number}.png")), 32 + number, colour));
     }
     let ran = sandbox.ok(&["init", "--images", "d"]);
@@ -119,7 +119,7 @@ fn few_colour_photographs_start_from_imagenet_with_weights_for_small_classes() {
 #[test]
 fn classes_of_like_size_have_no_weights() {
     let sandbox = Sandbox::new();
-    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 7, [30, 200, 30])] {
+    for (class, count, colour) in [("cat", 4, [200, 30, 30]), ("dog", 7, [30, 200, 90])] {
         (0..count).for_each(|number| coloured(&sandbox.path(&format!("d/{class}/{number}.png")), 40, colour));
     }
     sandbox.ok(&["init", "--images", "d"]);
