@@ -7,9 +7,9 @@ use console::measure_text_width;
 use super::print;
 use super::summary::short;
 use super::table::{metric_title, metric_value, one_line, table_of_words};
-use crate::config::Criterion;
+use crate::config::{Criterion, Measure};
 use crate::listing::{FolderStatus, Kind, Listed};
-use crate::numbers::{Losses, age};
+use crate::numbers::{Losses, age, is_brief};
 
 /// The widest table.
 const WIDEST: usize = 100;
@@ -95,6 +95,7 @@ fn columns(found: &[Listed]) -> Vec<Column> {
         column("loss", false, &|listed| listed.loss().map(|loss| losses.shown(loss))),
     ];
     let metrics: BTreeSet<&String> = found.iter().flat_map(|listed| listed.metrics.keys()).collect();
+    let metrics = metrics.into_iter().filter(|name| is_brief(name, Measure::DataLoss));
     for name in metrics {
         columns.push(column(&metric_title(name), false, &|listed| listed.metrics.get(name).map(|value| metric_value(name, *value))));
     }

@@ -239,12 +239,12 @@ mod tests {
             "\"balanced\"",
         ]
         .map(|text| weights(text, &[6, 3, 0]).unwrap_err());
-        let evidence = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[train]\nclass_weights = \"balanced\"\n[[penalty]]\nkind = \"l2\"\n[penalty.schedule]\nkind = \"evidence\"\n";
+        let evidence = "name = \"a\"\n[data]\nsource = \"mnist_mini\"\n[train]\nclass_weights = \"balanced\"\n[[penalty]]\nkind = \"l2\"\nlambda = 1\n[penalty.schedule]\nkind = \"evidence\"\n";
         let evidence = Experiment::from_toml(evidence).unwrap_err().to_string();
         let sampling = [
             "class_weights = \"balanced\"",
             "[data]\nshuffle = false",
-            "[[penalty]]\nkind = \"l2\"\n[penalty.schedule]\nkind = \"evidence\"",
+            "[[penalty]]\nkind = \"l2\"\nlambda = 1\n[penalty.schedule]\nkind = \"evidence\"",
         ]
         .map(|more| {
             let (of_data, more) = more.strip_prefix("[data]").map_or(("", more), |more| (more, ""));

@@ -223,6 +223,7 @@ impl Data {
             self.image_size.get_or_insert_with(|| defaults.image_size());
             self.resize.get_or_insert_with(|| defaults.resize());
             self.cache.get_or_insert_with(|| defaults.cache());
+            self.memory.get_or_insert_with(|| defaults.memory());
         }
     }
 

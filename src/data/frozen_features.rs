@@ -63,6 +63,12 @@ impl FrozenFeatures {
         self.graph.output_features().size()
     }
 
+    /// The bytes that the vectors for `count` images take.
+    #[must_use]
+    pub fn bytes_of(&self, count: u64) -> u64 {
+        count * (self.length() * size_of::<f32>()) as u64
+    }
+
     /// The vectors for images `[channel, row, column]`, one after the other.
     #[must_use]
     pub fn of(&self, images: &[&[u8]]) -> Vec<f32> {

@@ -52,6 +52,12 @@ pub struct Data {
 }
 
 impl Data {
+    /// The number of the samples of all splits.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        [Some(&self.train), self.validation.as_ref(), self.test.as_ref()].into_iter().flatten().map(|subset| subset.count() as u64).sum()
+    }
+
     /// The bytes of the images that are in memory: images of a split that are shared or left out by `data.train_limit` count once. Patches are
     /// not copied from their pictures. Of images that are decoded when they are needed, the bytes of their paths and labels.
     #[must_use]

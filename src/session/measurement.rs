@@ -46,7 +46,7 @@ impl Session {
         let best = self.training.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);
         let networks = if best.is_some() && !best_is_last { 2 } else { 1 };
-        let mut progress = Progress { reporter: PhaseReporter::new(control), done: 0, total: networks * self.samples() };
+        let mut progress = Progress { reporter: PhaseReporter::new(control), done: 0, total: networks * self.data.count() };
         let mut measured = self.measure_all(&last, best.as_ref().filter(|_| !best_is_last), &mut progress);
         let evaluation = measured.as_mut().and_then(|(of_last, of_best)| {
             let (kept, splits) = match (self.keep, &best, of_best) {
@@ -124,12 +124,6 @@ impl Session {
         penalties.advance(Observed::Checkpoint { lambdas: &lambdas, bounds: &bounds });
         let network = Network::of_weights(self.graph(), &weights, &self.opened.device);
         Candidate { epoch, predictor: self.predictor_of(&network), weights, penalties }
-    }
-
-    /// The number of samples in all splits.
-    fn samples(&self) -> u64 {
-        let others = [&self.data.validation, &self.data.test].into_iter().flatten();
-        std::iter::once(&self.data.train).chain(others).map(|subset| subset.count() as u64).sum()
     }
 
     /// Measures the last and the best network. Returns `None` if it was stopped.

@@ -47,10 +47,8 @@ impl TrainingMemory {
         let trained = FLOAT * graph.trained_count() as u64;
         let all = FLOAT * graph.parameters().map(Parameter::size).sum::<usize>() as u64;
 
-        let splits = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
-        let count = splits.into_iter().flatten().map(|subset| subset.count() as u64).sum::<u64>();
         let ahead = if data.is_streamed() { data.batches_ahead(at_once) as u64 * data.bytes_of_batch(at_once) } else { 0 };
-        let images = data.bytes() + ahead + features.map_or(0, |features| count * FLOAT * features.length() as u64);
+        let images = data.bytes() + ahead + features.map_or(0, |features| features.bytes_of(data.count()));
         let averages = u64::from(experiment.averaging.0 != Average::None);
         let best = u64::from(data.validation.is_some());
         // On the device and on the host.

@@ -68,14 +68,15 @@ impl Prepared {
         Training::new(network, optimizer, self.penalties.clone(), self.experiment.averaging.0)
     }
 
-    /// What frozen layers of `network` give for images. Augmented images are others in every epoch.
+    /// What frozen layers of `network` give for images, if it fits into `data.memory`. Augmented images are others in every epoch.
     fn features(&self, network: &Network) -> Option<Arc<FrozenFeatures>> {
         let is_fused = network.implementation() == Implementation::Fused;
         if !is_fused || self.experiment.augment != Augment::default() {
             return None;
         }
         let features = self.data.frozen_features(&self.graph, &network.weights());
-        features.unwrap_or_else(|error| unreachable!("a device is open, and the weights are the network's: {error}"))
+        let features = features.unwrap_or_else(|error| unreachable!("a device is open, and the weights are the network's: {error}"));
+        features.filter(|features| features.bytes_of(self.data.count()) <= self.experiment.data.memory())
     }
 
     pub(super) fn session(self, training: Training) -> Session {

@@ -73,7 +73,8 @@ fn runs_of_the_same_seeds_have_paired_differences() {
     assert_eq!(keys, ["data.split_seed", "penalty.0.lambda", "seed", "train.epochs"]);
     assert_eq!((&of_runs[0]["settings"]["seed"], &of_runs[6]["settings"]["data.split_seed"]), (&3.into(), &Value::Null));
     let found: Vec<&str> = differences.iter().map(|line| line["figure"].as_str().unwrap()).collect();
-    assert_eq!(found, ["test.data_loss", "test.accuracy", "validation.data_loss", "validation.accuracy"]);
+    let of_split = |split: &str| ["data_loss", "accuracy", "balanced_accuracy", "macro_f1"].map(|name| format!("{split}.{name}"));
+    assert_eq!(found, [of_split("test"), of_split("validation")].concat());
     for line in &differences {
         let key = line["figure"].as_str().unwrap();
         let by_hand =
@@ -136,7 +137,7 @@ fn tables_have_every_format() {
     let at = reader.headers().unwrap().iter().position(|title| title == "test.data_loss").unwrap();
     let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     assert_eq!((records.len(), &records[1][0], records[1][at].parse::<f64>().unwrap()), (2, "runs/40-3", loss));
-    assert_eq!(tables.next().unwrap().lines().count(), 1 + 4, "{csv}");
+    assert_eq!(tables.next().unwrap().lines().count(), 1 + 8, "{csv}");
     // One pair has no standard error.
     let text = of("text");
     assert!(text.lines().last().unwrap().ends_with(" -"), "{text}");
@@ -258,7 +259,7 @@ fn validation_figures_of_other_images_are_not_paired() {
     sandbox.ok(&[&other[..], &["--set", "penalty.0.lambda=0.5", "--set", "seed=3", "--set", "data.split_seed=7"]].concat());
     let ran = sandbox.ok(&["compare", &runs[0], "half", "--json"]);
     let paired: Vec<String> = ran.json().iter().filter_map(|line| Some(line["figure"].as_str()?.to_owned())).collect();
-    assert_eq!(paired, ["test.data_loss", "test.accuracy"]);
+    assert_eq!(paired, ["test.data_loss", "test.accuracy", "test.balanced_accuracy", "test.macro_f1"]);
     let warning = "`half` has another `data.validation`, and so other validation images: validation figures are not paired";
     assert!(ran.stderr().contains(warning) || ran.stdout().contains(warning), "{}{}", ran.stderr(), ran.stdout());
 }
