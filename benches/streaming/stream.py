@@ -1,9 +1,9 @@
 """Trains a small network on tar shards of JPEGs that are larger than the memory for them.
 
-    python3 benches/streaming/stream.py PROGRAM FOLDER [--images 10000] [--kill] [--threads 0]
+    python3 benches/streaming/stream.py PROGRAM FOLDER [--images 10000] [--side 64] [--kill] [--threads 0]
 
 Makes the shards in FOLDER once (224x224 photographs-like noise and shapes, 1,000 in a shard), then prints as JSON lines: the speed of the bare decoder
-on the same cores, the speed of an epoch, the peak of the resident memory, and with --kill whether a run that was killed in the middle of an epoch
+on the same cores, that of the network with images in memory, the speed of an epoch, the peak of the resident memory, and with --kill whether a run that was killed in the middle of an epoch
 ends with the same bits.
 """
 
@@ -27,10 +27,10 @@ source = "shards"
 dir = "{dir}"
 image_size = [{side}, {side}]
 image_channels = 3
-memory = "200 MB"
+memory = "{memory} MB"
 [model]
 kind = "layers"
-layers = ["max_pool 8", "flatten", "dense 10"]
+layers = ["conv 8 8x8 stride 8", "relu", "flatten", "dense 10"]
 [optimizer]
 kind = "sgd"
 learning_rate = 0.01
@@ -97,6 +97,7 @@ def main():
     parser.add_argument("program", type=lambda path: str(pathlib.Path(path).resolve()))
     parser.add_argument("folder", type=lambda path: pathlib.Path(path).resolve())
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--side", type=int, default=64, help="what images are resized to")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--kill", action="store_true")
     args = parser.parse_args()
@@ -107,22 +108,27 @@ def main():
     report = lambda **values: print(json.dumps(values), flush=True)
     report(images=args.images, megabytes=round(size / 1e6), made_in_seconds=round(time.time() - begun, 1))
     config = args.folder / "stream.toml"
-    config.write_text(CONFIG.format(dir=shards, side=SIDE, threads=args.threads))
+    # A third of 10,000 images, and two batches.
+    memory = max(3_333 * args.side**2 * 3, 2 * 32 * args.side**2 * 15) // 1_000_000 + 1
+    config.write_text(CONFIG.format(dir=shards, side=args.side, memory=memory, threads=args.threads))
+    report(side=args.side, memory=f"{memory} MB", decoded_megabytes=round(args.images * args.side**2 * 3 / 1e6))
     env = {**os.environ, "REGULUS_DATA": str(args.folder / f"cache-{args.images}"), "RAYON_NUM_THREADS": str(args.threads)}
-    # The first pass only decodes and hashes: it is the bare decoder. Its result is cached.
-    uncached = [args.program, "data", "inspect", str(config), "--json"]
-    # `inspect` decodes twice: the first pass, and the means of the training split.
-    for path in (args.folder / f"cache-{args.images}" / "decoded").glob("*.stream"):
-        path.unlink()
-    first, memory = run(uncached, env)
-    second, _ = run(uncached, env)
-    report(what="decoder", images_per_second=round(args.images / second), megabytes=round(memory))
-    report(what="first pass with checksum", images_per_second=round(args.images / (first - second)))
+    # The first call makes the checksum and caches what it finds. The second decodes each image once, for the means of the training split, and does little else.
+    inspect = [args.program, "data", "inspect", str(config), "--json"]
+    run(inspect, env)
+    seconds, memory = run(inspect, env)
+    report(what="decoder", images_per_second=round(args.images / seconds), megabytes=round(memory))
     whole = args.folder / f"whole-{args.images}"
     subprocess.run(["rm", "-rf", whole], check=True)
     seconds, memory = run([args.program, "train", str(config), "--run-dir", str(whole), "--no-report"], env)
     epoch = json.loads((whole / "metrics.jsonl").read_text().splitlines()[0])
     report(what="training", images_per_second=round(epoch["images_per_second"]), megabytes=round(memory), seconds_with_measurement=round(seconds))
+    few = args.folder / f"few-{args.images}"
+    subprocess.run(["rm", "-rf", few], check=True)
+    sets = ["data.train_shards=\"train-00000{0..4}.tar\"", "data.memory=\"4 GB\"", "train.epochs=3", "checkpoint.every_steps=0"]
+    run([args.program, "train", str(config), "--run-dir", str(few), "--no-report", *[word for key in sets for word in ("--set", key)]], env)
+    alone = json.loads((few / "metrics.jsonl").read_text().splitlines()[-1])
+    report(what="network alone, 5,000 images in memory", images_per_second=round(alone["images_per_second"]))
     if args.kill:
         cut = args.folder / f"cut-{args.images}"
         subprocess.run(["rm", "-rf", cut], check=True)
