@@ -146,7 +146,7 @@ def check_numbers(terminal, run, least):
     assert checked == 9, f"{checked} numbers: {splits}"
     assert penalties.startswith("λ 0.5 (l2 on kernels)   learning rate 0.001"), penalties
     losses = {of: row["data_loss"] for (of, split), row in rows.items() if split == "validation" and of <= epoch}
-    best = re.search(r"best epoch (\d+): ([0-9.e-]+)", penalties)
+    best = re.search(r"best epoch (\d+): data loss ([0-9.e-]+)", penalties)
     assert int(best[1]) == min(losses, key=losses.get) and is_rounding(best[2], min(losses.values())), f"{penalties}: {losses}"
     return epoch
 

@@ -7,8 +7,9 @@ use maud::{Markup, html};
 use super::page::{details, figures, number, page, section, text, tile, warning};
 use super::sweep_files::SweepFiles;
 use super::{measures, parallel, sweep_figures};
+use crate::config::Measure;
 use crate::error::Error;
-use crate::numbers::{Losses, counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, setting, short};
+use crate::numbers::{Losses, counted, duration, grouped, is_brief, loss, magnitude, metric_title, metric_value, percent, setting, short};
 use crate::search::{TrialSummary, criterion_title, digits, mark, settings, why};
 
 /// The page of the sweep in `path`.
@@ -72,8 +73,10 @@ fn shown(value: &toml::Value) -> String {
 
 fn trials(sweep: &SweepFiles) -> Markup {
     let (plan, study) = (&sweep.plan, &sweep.study);
+    let measured = study.trials.iter().find(|trial| !trial.validation.is_empty());
+    // More columns would not fit on paper.
     let metrics: Vec<&String> =
-        study.trials.iter().find(|trial| !trial.validation.is_empty()).map(|trial| trial.validation.keys().collect()).unwrap_or_default();
+        measured.iter().flat_map(|trial| trial.validation.keys()).filter(|name| is_brief(name, Measure::DataLoss)).collect();
     let has = |value: &dyn Fn(&TrialSummary) -> bool| study.trials.iter().any(value);
     let (has_errors, has_zeros, has_gamma) = (
         has(&|trial| trial.comparison.is_some_and(|found| found.standard_error.is_some())),
