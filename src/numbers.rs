@@ -149,6 +149,14 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
+/// Bytes as `12.0 kB`, `3.4 MB` or `5.6 GB`.
+#[must_use]
+pub fn byte_size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    let (size, unit) = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")].into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1e3, "kB"));
+    format!("{:.1} {unit}", bytes / size)
+}
+
 /// Seconds as `1 h 02 min`, `3 min 04 s` or `5.6 s`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {

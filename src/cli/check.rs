@@ -14,7 +14,8 @@ use crate::config::{Experiment, Implementation, Task};
 use crate::error::Error;
 use crate::launch::prepare;
 use crate::network::Network;
-use crate::session::{Session, in_words};
+use crate::numbers::byte_size;
+use crate::session::Session;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     // The command line has a config unless it asks for the schema.
@@ -90,7 +91,7 @@ fn report(config: &str, session: &Session) -> Result<(), Error> {
 /// Where the decoded images are, if they are image files.
 fn decoded(session: &Session) -> Option<String> {
     let (experiment, data) = (session.experiment(), session.data());
-    let [decoded, limit] = [data.decoded_bytes(), experiment.data.memory()].map(in_words);
+    let [decoded, limit] = [data.decoded_bytes(), experiment.data.memory()].map(byte_size);
     if data.is_streamed() {
         let batches = data.batches_ahead(experiment.train.samples_at_once(data.train.count()));
         return Some(format!(

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::{Average, Criterion, Experiment, Lambda, PenaltyKind};
 use crate::data::{Data, FrozenFeatures};
 use crate::network::{Network, Scope};
+use crate::numbers::byte_size;
 
 /// The bytes of a float32 number.
 const FLOAT: u64 = 4;
@@ -87,7 +88,7 @@ impl TrainingMemory {
         .into_iter()
         .max_by_key(|(bytes, _)| *bytes)?;
         (self.total > available).then(|| {
-            let [total, available, largest] = [self.total, available, largest].map(in_words);
+            let [total, available, largest] = [self.total, available, largest].map(byte_size);
             format!("training needs at least {total} of memory, but this machine has {available}; {largest} are {remedy}")
         })
     }
@@ -99,11 +100,11 @@ impl std::fmt::Display for TrainingMemory {
         let always = [("images", self.images), ("parameters", self.parameters), ("optimizer state", self.optimizer_state)];
         let step = [("gradients", self.gradients), ("activations of a batch", self.activations)];
         let listed = |shares: &[(&str, u64)]| {
-            shares.iter().map(|(name, bytes)| format!("{name} {}", in_words(*bytes))).collect::<Vec<_>>().join(", ")
+            shares.iter().map(|(name, bytes)| format!("{name} {}", byte_size(*bytes))).collect::<Vec<_>>().join(", ")
         };
-        let [total, checkpoint] = [self.total, self.checkpoint].map(in_words);
+        let [total, checkpoint] = [self.total, self.checkpoint].map(byte_size);
         write!(formatter, "at least {total}: {}; in a step {}; in a checkpoint {checkpoint}", listed(&always), listed(&step))?;
-        if self.curvature > 0 { write!(formatter, "; for the curvature {}", in_words(self.curvature)) } else { Ok(()) }
+        if self.curvature > 0 { write!(formatter, "; for the curvature {}", byte_size(self.curvature)) } else { Ok(()) }
     }
 }
 
@@ -143,13 +144,6 @@ fn output_size(graph: &Graph, index: usize) -> usize {
 fn largest_node(graph: &Graph, size: impl Fn(usize) -> usize) -> &str {
     let largest = (0..graph.nodes().len()).rev().max_by_key(|index| size(*index));
     largest.map_or("", |index| &graph.nodes()[index].name)
-}
-
-/// Bytes as `12 kB`, `3.4 MB` or `5.6 GB`.
-pub(crate) fn in_words(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    let (size, unit) = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")].into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1e3, "kB"));
-    format!("{:.1} {unit}", bytes / size)
 }
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ pub use memory::TrainingMemory;
 pub use summary::{EndedBy, Measured, SplitSummary, Status, Summary};
 
 pub(crate) use machine_memory::machine_memory;
-pub(crate) use memory::in_words;
 
 use crate::backend::{self, Opened};
 use crate::config::{Average, CheckpointKind, ConfigError, Experiment};
