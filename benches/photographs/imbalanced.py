@@ -6,11 +6,7 @@
 DIR/0, DIR/1, … are folders of `make.py --seed 0`, `--seed 1`, …; a training has the seed of its images.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
-from measured import run, table, trained
+from measured import compare
 
 PLAIN = ["train.class_weights=none", "train.best_by=data_loss"]
 RECIPES = {
@@ -21,22 +17,4 @@ RECIPES = {
     "from scratch, without class weights, best by data loss": (["--from-scratch"], PLAIN),
 }
 
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("dir", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (options, sets) in RECIPES.items():
-            results = []
-            for seed in range(args.seeds):
-                config = Path(folder) / f"{len(rows)}-{seed}.toml"
-                run("init", "--images", args.dir / str(seed) / "imbalanced", "--output", config, *options)
-                results.append(trained(config, seed, Path(folder) / f"run-{len(rows)}-{seed}", *sets))
-            rows.append((name, results))
-        table(rows, "cat")
-
-
-main()
+compare(RECIPES, "imbalanced", "cat")

@@ -1,10 +1,13 @@
 """Trains configs and measures them on the test images; writes a table of means and standard deviations over seeds."""
 
+import argparse
 import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 PROGRAM = os.environ.get("REGULUS", "target/release/regulus")
 
@@ -38,3 +41,21 @@ def table(rows, smallest=None):
         cells = [f"{statistics.mean(values):.1f}{spread(values)} %" for values in of]
         seconds = statistics.mean(result[2] for result in results)
         print(f"| {name} | " + " | ".join(cells) + f" | {seconds:.0f} |", flush=True)
+
+
+def compare(recipes, images, smallest=None):
+    """Trains each recipe, options of `init` and keys to set, on the folder `images` of each seed, and prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (options, sets) in recipes.items():
+            results = []
+            for seed in range(args.seeds):
+                config = Path(folder) / f"{len(rows)}-{seed}.toml"
+                run("init", "--images", args.dir / str(seed) / images, "--output", config, *options)
+                results.append(trained(config, seed, Path(folder) / f"run-{len(rows)}-{seed}", *sets))
+            rows.append((name, results))
+        table(rows, smallest)
