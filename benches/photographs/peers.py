@@ -3,7 +3,7 @@
     pip install torch scikit-learn scikit-image pillow safetensors efficientnet-lite-pytorch==0.1.0
     python3 benches/photographs/peers.py DIR --weights FILE [--set balanced|imbalanced] [--seeds N] [--size 128]
 
-FILE is what `regulus data fetch efficientnet_lite0` stores. Features are the output of the global average pool of images of size×size pixels (bilinear), normalized by
+FILE is what `regulus data fetch efficientnet_lite0` stores. Features are the output of the global average pool of images of size×size pixels (bicubic), normalized by
 (pixel - 127)/128. The logistic regression has C = 1 on the features as they are; the SVM an RBF kernel and C = 10 on standardized histograms of 64×64 grey images with 9
 orientations and cells of 8×8. Both are also run with class_weight="balanced" for the imbalanced set. All training images are used, and nothing is chosen.
 """
@@ -37,7 +37,7 @@ def square(image, size):
     """The middle of an image."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def gradients(image):

@@ -140,8 +140,11 @@ fn data(dir: &toml::Value, survey: &Survey, advice: &Advice) -> String {
         (false, true) => (3, "colour, which the weights take"),
         (is_grey, _) => (if is_grey { 1 } else { 3 }, "1: grey, 3: colour"),
     };
-    let normalization =
-        if advice.from_imagenet { "" } else { "\nnormalization = \"standard\"    # by mean and deviation of the training images" };
+    let normalization = if advice.from_imagenet {
+        "\nfilter = \"bicubic\"            # sharper than \"bilinear\", above all where images are made larger"
+    } else {
+        "\nnormalization = \"standard\"    # by mean and deviation of the training images"
+    };
     format!(
         "source = \"folder\"\ndir = {dir}\n{size_line:29} # height, width; images have {}×{}{why}\n\
          image_channels = {channels}            # {colour}\n{resize:29} # {reason}\n\

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use regulus_model::preprocess::Resize;
+use regulus_model::preprocess::{Filter, Resize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,8 @@ pub struct Data {
     pub image_channels: Option<Count>,
     /// How images are resized to `image_size`.
     pub resize: Option<Resize>,
+    /// How pixels between those of the file are computed.
+    pub filter: Option<Filter>,
     /// The treatment of images that can't be decoded.
     pub damaged: Option<Damaged>,
     /// Whether decoded images are cached for the next start.
@@ -97,6 +99,8 @@ keys! {
         image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder | Shards;
         /// The treatment of images with other proportions.
         resize: Resize = Resize::Stretch, for Folder | Shards;
+        /// How images are resized. It is widened where they are made smaller (antialiasing).
+        filter: Filter = Filter::Bilinear, for Folder | Shards;
         /// The treatment of damaged images.
         damaged: Damaged = Damaged::Refuse, for Folder | Shards;
         /// Caches decoded images for the next start; of a set that is larger than `memory` only what was found in its files.
@@ -222,6 +226,7 @@ impl Data {
             let defaults = Keys::default();
             self.image_size.get_or_insert_with(|| defaults.image_size());
             self.resize.get_or_insert_with(|| defaults.resize());
+            self.filter.get_or_insert_with(|| defaults.filter());
             self.cache.get_or_insert_with(|| defaults.cache());
             self.memory.get_or_insert_with(|| defaults.memory());
         }
@@ -272,6 +277,7 @@ impl TryFrom<Keys> for Data {
             image_size: keys.image_size,
             image_channels: has_files.then(|| keys.image_channels()),
             resize: keys.resize,
+            filter: keys.filter,
             damaged: has_files.then(|| keys.damaged()),
             cache: keys.cache,
             memory: keys.memory,
@@ -355,6 +361,7 @@ impl From<Data> for Keys {
             image_size: data.image_size,
             image_channels: data.image_channels,
             resize: data.resize,
+            filter: data.filter,
             damaged: data.damaged,
             cache: data.cache,
             memory: data.memory,

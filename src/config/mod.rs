@@ -54,7 +54,7 @@ pub use model::{IMAGENET, Model};
 pub use model_kind::{Init, ModelKind, Padding};
 pub use optimizer::{Method, Optimizer, RateGroup};
 pub use penalty::{Penalty, PenaltyKind, Scope};
-pub use regulus_model::preprocess::Resize;
+pub use regulus_model::preprocess::{Filter, Resize};
 pub use schedule::{Anneal, Decay, Schedule};
 pub use sweep::{Criterion, Pruner, Rule, Sweep};
 pub use table::ConfigTable;

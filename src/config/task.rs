@@ -131,6 +131,7 @@ impl Experiment {
         let foreign = [
             ("data.image_size", data.image_size.is_some(), "pictures keep their own size"),
             ("data.resize", data.resize.is_some(), "pictures keep their own size"),
+            ("data.filter", data.filter.is_some(), "pictures keep their own size"),
             ("data.cache", data.cache.is_some(), "its pictures are decoded at every start"),
             ("data.memory", data.memory.is_some(), "its pictures are all in memory"),
             ("data.classes", data.classes.is_some(), "it has no classes"),
@@ -214,7 +215,8 @@ mod tests {
             );
             Experiment::from_toml(&config).unwrap_err().to_string()
         };
-        let of_data = ["image_size = [40, 40]", "resize = \"crop\"", "cache = false", "normalization = \"standard\""].map(of_data);
+        let keys = ["image_size = [40, 40]", "resize = \"crop\"", "filter = \"bicubic\"", "cache = false", "normalization = \"standard\""];
+        let of_data = keys.map(of_data);
         let sigma = Experiment::from_toml("name = \"a\"\n[task]\nsigma = 25\n[data]\nsource = \"mnist_mini\"\n").unwrap_err().to_string();
         let kinds = ["[task]\nkind = \"denoise\"", "[model]\nkind = \"dncnn\""].map(|more| {
             Experiment::from_toml(&format!("name = \"a\"\n{more}\n[data]\nsource = \"mnist_mini\"\n")).unwrap_err().to_string()

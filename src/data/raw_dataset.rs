@@ -102,7 +102,8 @@ impl RawDataset {
     fn from_files(config: &Config, dir: &Path, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
-        let preprocess = Preprocess { shape: Shape { channels, height, width }, resize: config.resize.unwrap_or_default(), decoding };
+        let (resize, filter) = (config.resize.unwrap_or_default(), config.filter.unwrap_or_default());
+        let preprocess = Preprocess { shape: Shape { channels, height, width }, resize, filter, decoding };
         let (damaged, cache) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
         let options = FolderOptions { preprocess: &preprocess, damaged, cache, memory: config.memory(), progress };
         if config.source == Source::Shards {

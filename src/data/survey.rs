@@ -8,7 +8,7 @@ use regulus_images::ImageInfo;
 use super::decode::images_of;
 use super::left_out::LeftOut;
 use super::{DataError, Decoding, Preprocess, Shape, folder, read_picture};
-use crate::config::Resize;
+use crate::config::{Filter, Resize};
 
 /// The number of images that are inspected.
 const SAMPLE: usize = 200;
@@ -105,7 +105,7 @@ fn inspect(path: &Path) -> Option<ImageInfo> {
     let ImageInfo { height, width, is_grey } = ImageInfo::read(path)?;
     let is_grey = is_grey || {
         let shape = Shape { channels: 3, height: 16, width: 16 };
-        let preprocess = Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced };
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, filter: Filter::Bilinear, decoding: Decoding::Reduced };
         let picture = read_picture(path, &preprocess, &mut Vec::new()).ok()?;
         let (red, rest) = picture.pixels.split_at(256);
         let (green, blue) = rest.split_at(256);

@@ -304,7 +304,7 @@ fn resume_warnings(loaded: Option<LoadedCheckpoint>, manifest: &Manifest, simd: 
 
 fn manifest(session: &Session) -> Manifest {
     let (experiment, opened, data) = (session.experiment(), session.opened(), session.data());
-    let Description { version, graph, preprocessing: Preprocessing { normalizer, resize, decoding, test_flip, .. }, classes, task } =
+    let Description { version, graph, preprocessing: Preprocessing { normalizer, resize, filter, decoding, test_flip, .. }, classes, task } =
         session.description();
     Manifest {
         version,
@@ -325,6 +325,7 @@ fn manifest(session: &Session) -> Manifest {
         },
         normalizer,
         resize,
+        filter,
         decoding,
         test_flip,
         classes,

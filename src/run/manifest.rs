@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regulus_model::graph::Graph;
 use regulus_model::networks::graph_of;
-use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocess, Preprocessing, Resize};
+use regulus_model::preprocess::{Decoding, FileSteps, Filter, Normalizer, Preprocess, Preprocessing, Resize};
 use regulus_model::{Description, Task};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -40,6 +40,9 @@ pub struct Manifest {
     /// The resize mode of image files.
     #[serde(default)]
     pub resize: Resize,
+    /// How image files are resized. Earlier versions only had `bilinear`.
+    #[serde(default)]
+    pub filter: Filter,
     /// The decoding of image files. Absent in version 0.1.0, which decoded in full size.
     #[serde(default)]
     pub decoding: Decoding,
@@ -90,7 +93,7 @@ impl Manifest {
     /// The preprocessing of image files.
     #[must_use]
     pub fn preprocess(&self) -> Preprocess {
-        Preprocess { shape: self.graph.input(), resize: self.resize, decoding: self.decoding }
+        Preprocess { shape: self.graph.input(), resize: self.resize, filter: self.filter, decoding: self.decoding }
     }
 
     /// Whether the run has a `config.toml` with this SHA-256. If an extension was interrupted, it may still be the one before.
@@ -110,6 +113,7 @@ impl From<&Manifest> for Description {
             preprocessing: Preprocessing {
                 normalizer: manifest.normalizer.clone(),
                 resize: manifest.resize,
+                filter: manifest.filter,
                 decoding: manifest.decoding,
                 test_flip: manifest.test_flip,
                 steps: FileSteps::default(),

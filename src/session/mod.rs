@@ -353,12 +353,12 @@ impl Session {
     #[must_use]
     pub fn description(&self) -> Description {
         let Self { experiment, data, .. } = self;
-        let resize = experiment.data.resize.unwrap_or_default();
+        let (resize, filter) = (experiment.data.resize.unwrap_or_default(), experiment.data.filter.unwrap_or_default());
         let (normalizer, decoding, test_flip) = (data.normalizer.clone(), Decoding::Reduced, experiment.augment.test_flip);
         Description {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: self.graph().clone(),
-            preprocessing: Preprocessing { normalizer, resize, decoding, test_flip, steps: FileSteps::default() },
+            preprocessing: Preprocessing { normalizer, resize, filter, decoding, test_flip, steps: FileSteps::default() },
             classes: data.classes.clone(),
             task: experiment.task.into(),
         }

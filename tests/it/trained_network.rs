@@ -213,7 +213,7 @@ fn an_exported_file_predicts_as_its_run_does() {
     let bytes = fs::read(sandbox.path("m.safetensors")).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let preprocessing: Value = serde_json::from_str(&header.metadata().clone().unwrap()["preprocessing"]).unwrap();
-    assert_eq!((&preprocessing["resize"], &preprocessing["filter"]), (&"pad".into(), &"triangle".into()));
+    assert_eq!((&preprocessing["resize"], &preprocessing["filter"]), (&"pad".into(), &"bilinear".into()));
     assert_eq!(preprocessing["grey"], serde_json::json!([0.2126, 0.7152, 0.0722]));
     assert_eq!((&preprocessing["background"], &preprocessing["orientation"]), (&"white".into(), &true.into()));
 }

@@ -45,7 +45,7 @@ impl Picture {
         if preprocess.decoding == Decoding::Full && channels == 1 {
             return Ok(Self { shape: preprocess.shape, pixels: decoded.to_luma8().into_raw() });
         }
-        let resized = bytes_of(&decoded).resized(height, width, preprocess.resize);
+        let resized = bytes_of(&decoded).resized(height, width, preprocess.resize, preprocess.filter);
         Ok(Self { shape: preprocess.shape, pixels: channels_first(&resized, channels) })
     }
 
@@ -197,7 +197,7 @@ fn grey(colour: &[u8]) -> u8 {
 mod tests {
     use image::{Rgba, RgbaImage};
 
-    use regulus_model::preprocess::Resize;
+    use regulus_model::preprocess::{Filter, Resize};
 
     use super::*;
 
@@ -207,8 +207,8 @@ mod tests {
         let mut png = Cursor::new(Vec::new());
         RgbaImage::from_fn(4, 1, |x, _| pixels[x as usize]).write_to(&mut png, image::ImageFormat::Png).unwrap();
         let shape = Shape { channels: 1, height: 1, width: 4 };
-        let picture =
-            Picture::decode(&png.into_inner(), &Preprocess { shape, resize: Resize::Stretch, decoding: Decoding::Reduced }).unwrap();
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, filter: Filter::Bicubic, decoding: Decoding::Reduced };
+        let picture = Picture::decode(&png.into_inner(), &preprocess).unwrap();
         // A fifth of 100 and four fifths of 255.
         assert_eq!(picture.pixels, [255, 0, 255, 224]);
         assert_eq!(picture.inverted().pixels, [0, 255, 0, 31]);

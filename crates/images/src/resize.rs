@@ -4,7 +4,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use regulus_model::preprocess::Resize;
+use regulus_model::preprocess::{Filter, Resize};
 
 /// An image of 8 bits, `[row, column, channel]`.
 pub(super) struct ByteImage {
@@ -16,12 +16,16 @@ pub(super) struct ByteImage {
 }
 
 impl ByteImage {
-    /// Resizes with a triangle filter that is as wide as the scale.
-    pub(super) fn resized(self, height: u32, width: u32, mode: Resize) -> Self {
+    /// Resizes with a filter that is as wide as the scale.
+    pub(super) fn resized(self, height: u32, width: u32, mode: Resize, filter: Filter) -> Self {
         if (self.height, self.width) == (height, width) {
             return self;
         }
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        let filter = match filter {
+            Filter::Bilinear => FilterType::Bilinear,
+            Filter::Bicubic => FilterType::CatmullRom,
+        };
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         match mode {
             Resize::Stretch => self.scaled(height, width, &options),
             // The largest centred crop with the target proportions.
@@ -72,9 +76,12 @@ mod tests {
     use super::*;
 
     fn resized(height: u32, width: u32, mode: Resize) -> Vec<u8> {
-        // Two rows of four grey pixels.
-        let image = ByteImage { height: 2, width: 4, channels: 1, values: vec![0, 40, 80, 120, 0, 40, 80, 120] };
-        image.resized(height, width, mode).values
+        by(Filter::Bilinear, [0, 40, 80, 120, 0, 40, 80, 120], height, width, mode)
+    }
+
+    /// Two rows of four grey pixels, resized.
+    fn by(filter: Filter, values: [u8; 8], height: u32, width: u32, mode: Resize) -> Vec<u8> {
+        ByteImage { height: 2, width: 4, channels: 1, values: values.to_vec() }.resized(height, width, mode, filter).values
     }
 
     #[test]
@@ -84,5 +91,14 @@ mod tests {
         assert_eq!(resized(2, 2, Resize::Crop), [40, 80, 40, 80]);
         assert_eq!(resized(2, 4, Resize::Pad), [0, 40, 80, 120, 0, 40, 80, 120]);
         assert_eq!(resized(4, 4, Resize::Pad), [0, 0, 0, 0, 0, 40, 80, 120, 0, 40, 80, 120, 0, 0, 0, 0]);
+    }
+
+    /// `Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)` of Pillow 12.
+    #[test]
+    fn bicubic_pixels_as_in_pillow() {
+        let bicubic = |height, width| by(Filter::Bicubic, [10, 200, 30, 250, 90, 0, 255, 60], height, width, Resize::Stretch);
+        assert_eq!(bicubic(2, 2), [91, 152, 70, 141]);
+        assert_eq!(bicubic(2, 8), [0, 50, 170, 174, 54, 67, 205, 255, 98, 67, 2, 50, 215, 229, 103, 43]);
+        assert_eq!(bicubic(4, 4), [3, 218, 10, 255, 27, 159, 77, 211, 73, 41, 208, 99, 97, 0, 255, 43]);
     }
 }

@@ -96,7 +96,8 @@ impl Description {
     pub fn preprocess(&self) -> Result<Preprocess, String> {
         let shape = self.graph.input();
         if matches!(shape.channels, 1 | 3) {
-            return Ok(Preprocess { shape, resize: self.preprocessing.resize, decoding: self.preprocessing.decoding });
+            let Preprocessing { resize, filter, decoding, .. } = self.preprocessing;
+            return Ok(Preprocess { shape, resize, filter, decoding });
         }
         Err(format!("the network takes images of {} channels, which no image file gives; expected 1 (grey) or 3 (colour)", shape.channels))
     }
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
     use crate::Shape;
     use crate::networks::DnCnn;
-    use crate::preprocess::{Decoding, Resize};
+    use crate::preprocess::{Decoding, Filter, Resize};
 
     fn metadata(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
         let whole = [
@@ -196,7 +197,7 @@ mod tests {
     fn metadata_of_version_0_1_0_is_read() {
         let description = Description::from_metadata(&metadata(&[])).unwrap();
         assert_eq!(description.preprocessing.resize, Resize::Stretch);
-        assert_eq!(description.preprocessing.decoding, Decoding::Full);
+        assert_eq!((description.preprocessing.filter, description.preprocessing.decoding), (Filter::Bilinear, Decoding::Full));
         assert!(!description.preprocessing.test_flip);
         let again = Description::from_metadata(&description.to_metadata()).unwrap();
         assert_eq!(again, description);
@@ -240,7 +241,10 @@ mod tests {
         assert_eq!(wrong("classes", r#"["cat"]"#), "it names 1 classes, but its network gives [2]");
         assert!(wrong("preprocessing", r#"{"mean": [0.5], "deviation": [0]}"#).contains("greater than 0"));
         assert!(wrong("preprocessing", r#"{"mean": [0.5, 1], "deviation": [1, 1]}"#).contains("for each channel"));
-        assert!(wrong("preprocessing", r#"{"mean": [0.5], "deviation": [1], "filter": "lanczos3"}"#).contains("does not know"));
+        assert!(wrong("preprocessing", r#"{"mean": [0.5], "deviation": [1], "background": "grey"}"#).contains("does not know"));
+        assert!(
+            wrong("preprocessing", r#"{"mean": [0.5], "deviation": [1], "filter": "lanczos3"}"#).contains("unknown variant `lanczos3`")
+        );
         assert!(wrong("architecture", "{").contains("`architecture` of its metadata is damaged"));
         let sizes = |from: &str, to: &str| wrong("architecture", &metadata(&[])["architecture"].replace(from, to));
         for (from, to) in

@@ -6,15 +6,16 @@ use crate::Shape;
 
 /// How an image file becomes the bytes of an image.
 ///
-/// A camera's orientation is applied, and what is transparent is laid over white. Resizing is by a triangle filter that is widened when it scales
-/// down (bilinear with antialiasing, as Pillow's `BILINEAR`). Grey is 0.2126 R + 0.7152 G + 0.0722 B (ITU-R BT.709) of the values as they are
-/// stored.
+/// A camera's orientation is applied, and what is transparent is laid over white. Grey is 0.2126 R + 0.7152 G + 0.0722 B (ITU-R BT.709) of
+/// the values as they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// The shape it is brought to.
     pub shape: Shape,
     /// How other proportions are brought to that shape.
     pub resize: Resize,
+    /// How pixels between those of the file are computed.
+    pub filter: Filter,
     /// How JPEG files are decoded.
     pub decoding: Decoding,
 }
@@ -42,6 +43,19 @@ pub enum Resize {
     Crop,
     /// Scaled until it fits into the size, in the middle of a black ground.
     Pad,
+}
+
+/// How an image is resized. Where it is made smaller, the filter is widened by the scale, so that every pixel counts (antialiasing).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Filter {
+    /// From the nearest 2×2 pixels, as Pillow's `BILINEAR`. Files of earlier versions call it `triangle`.
+    #[default]
+    #[serde(alias = "triangle")]
+    Bilinear,
+    /// From the nearest 4×4 pixels by cubic convolution (Keys 1981) with a = −1/2, as Pillow's `BICUBIC`: sharper, above all where images are made larger.
+    Bicubic,
 }
 
 /// For each channel, what is subtracted from pixel / 255 and what the difference is divided by.
@@ -84,6 +98,9 @@ pub struct Preprocessing {
     /// How an image of other proportions is brought to the network's size. Files of version 0.1.0 do not say: there was only `stretch`.
     #[serde(default)]
     pub resize: Resize,
+    /// How pixels between those of the file are computed. Files of version 0.1.0 do not say: there was only `bilinear`.
+    #[serde(default)]
+    pub filter: Filter,
     /// How JPEG files are decoded. Files of version 0.1.0 do not say: they were decoded in full size.
     #[serde(default)]
     pub decoding: Decoding,
@@ -99,8 +116,6 @@ pub struct Preprocessing {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FileSteps {
-    /// The filter that resizes: `triangle`, wider where an image is made smaller.
-    pub filter: String,
     /// A grey pixel is this much of red, green and blue, as the file stores them (ITU-R BT.709).
     pub grey: [f64; 3],
     /// The colour behind transparent pixels: `white`.
@@ -111,6 +126,6 @@ pub struct FileSteps {
 
 impl Default for FileSteps {
     fn default() -> Self {
-        Self { filter: "triangle".to_owned(), grey: [0.2126, 0.7152, 0.0722], background: "white".to_owned(), orientation: true }
+        Self { grey: [0.2126, 0.7152, 0.0722], background: "white".to_owned(), orientation: true }
     }
 }

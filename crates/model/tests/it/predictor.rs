@@ -1,7 +1,7 @@
 use regulus_model::graph::Shape;
 use regulus_model::infer::{InferError, Model, Predictor, probabilities};
 use regulus_model::networks::{Cnn, DnCnn};
-use regulus_model::preprocess::{Decoding, FileSteps, Normalizer, Preprocessing, Resize};
+use regulus_model::preprocess::{Decoding, FileSteps, Filter, Normalizer, Preprocessing, Resize};
 use regulus_model::{Artifact, Description, Task, Values};
 
 use crate::weights::{bits, weights_of};
@@ -11,8 +11,14 @@ const INPUT: Shape = Shape { channels: 3, height: 10, width: 9 };
 fn artifact() -> Artifact {
     let graph = Cnn { channels: vec![4], kernel_size: 3, padding: 1, hidden: 6, dropout: 0.0 }.graph(INPUT, 3).unwrap();
     let normalizer = Normalizer { mean: vec![0.5, 0.25, 0.0], deviation: vec![0.5, 0.125, 2.0] };
-    let preprocessing =
-        Preprocessing { normalizer, resize: Resize::Stretch, decoding: Decoding::Full, test_flip: false, steps: FileSteps::default() };
+    let preprocessing = Preprocessing {
+        normalizer,
+        resize: Resize::Stretch,
+        filter: Filter::Bilinear,
+        decoding: Decoding::Full,
+        test_flip: false,
+        steps: FileSteps::default(),
+    };
     let classes = ["cat", "dog", "owl"].map(ToOwned::to_owned).to_vec();
     let weights = weights_of(&graph);
     Artifact { description: Description { version: "0".to_owned(), graph, preprocessing, classes, task: Task::Classify }, weights }
