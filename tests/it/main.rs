@@ -38,6 +38,7 @@ mod manual_commands;
 mod networks;
 mod norms_and_steps;
 mod objective;
+mod objective_fixture;
 mod own_penalties;
 mod own_penalty_training;
 mod penalties;

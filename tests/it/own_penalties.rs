@@ -9,7 +9,7 @@ use regulus::objective::{Observed, OwnPenalty, Regularizer};
 use regulus_model::Weights;
 use serde::Deserialize;
 
-use crate::objective::{Numbers, Setting, assert_gradients, assert_weights, folder, named};
+use crate::objective_fixture::{Numbers, Setting, assert_gradients, assert_weights, folder, named};
 use crate::support::{backends_and_kernels, cpu_backends};
 
 const BOUND: f32 = 0.3;

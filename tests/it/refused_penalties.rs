@@ -5,7 +5,7 @@ use regulus::config::number::{Count, Fraction};
 use regulus::config::{Decay, Method, Schedule};
 use regulus::objective::{OwnPenalty, Regularizer};
 
-use crate::objective::Setting;
+use crate::objective_fixture::Setting;
 use crate::own_penalties::{Absolutes, MaxNorm, Squares, strings};
 use crate::support::cpu_backends;
 
