@@ -157,6 +157,13 @@ pub fn byte_size(bytes: u64) -> String {
     format!("{:.1} {unit}", bytes / size)
 }
 
+/// As [`byte_size`], rounded up: what is written is enough for `bytes` bytes.
+#[must_use]
+pub fn enough_bytes(bytes: u64) -> String {
+    let tenth = [1_000_000_000_000, 1_000_000_000, 1_000_000].into_iter().find(|size| bytes >= *size).unwrap_or(1000) / 10;
+    byte_size(bytes.div_ceil(tenth).saturating_mul(tenth))
+}
+
 /// Seconds as `1 h 02 min`, `3 min 04 s` or `5.6 s`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
@@ -244,6 +251,8 @@ mod tests {
         assert_eq!([5.64, 64.0, 3725.0].map(duration), ["5.6 s", "1 min 04 s", "1 h 02 min"]);
         assert_eq!([119.9, 120.0, 7199.0, 7200.0, 172_799.0, 172_800.0].map(age), ["119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
         assert_eq!(percent(0.98765), "98.77 %");
+        assert_eq!([2540, 3_000_000, 1_999_999_999].map(byte_size), ["2.5 kB", "3.0 MB", "2.0 GB"]);
+        assert_eq!([2540, 3_000_000, 3_000_001, 1_210_000_000].map(enough_bytes), ["2.6 kB", "3.0 MB", "3.1 MB", "1.3 GB"]);
         assert_eq!([counted(1, "epoch"), counted(1000, "step")], ["1 epoch", "1,000 steps"]);
     }
 

@@ -94,9 +94,8 @@ fn decoded(session: &Session) -> Option<String> {
     let [decoded, limit] = [data.decoded_bytes(), experiment.data.memory()].map(byte_size);
     if data.is_streamed() {
         let batches = data.batches_ahead(experiment.train.samples_at_once(data.train.count()));
-        return Some(format!(
-            "decoded images: {decoded}, more than the {limit} of `data.memory`: they are decoded again in each epoch, {batches} batches ahead"
-        ));
+        let ahead = if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
+        return Some(format!("decoded images: {decoded}, more than the {limit} of `data.memory`: they are decoded again in each epoch, {ahead} ahead"));
     }
     let is_limited = experiment.data.source.has_image_files() && experiment.task == Task::Classify;
     is_limited.then(|| format!("decoded images: {decoded} in memory, of the {limit} that `data.memory` allows"))

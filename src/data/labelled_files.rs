@@ -47,6 +47,11 @@ impl LabelledFiles {
         self.splits.iter().flatten().map(Vec::len).sum()
     }
 
+    /// The number of files of the training split.
+    pub(super) fn training_count(&self) -> usize {
+        self.splits[0].as_ref().map_or(0, Vec::len)
+    }
+
     /// Checks that each class with training files is among the `labels` of those that were decoded.
     pub(super) fn check_decoded(&self, labels: &[u32]) -> Result<(), DataError> {
         let Some(train) = &self.splits[0] else { return Ok(()) };

@@ -10,6 +10,7 @@ use regulus_model::infer::InferError;
 
 use super::loaded::Loaded;
 use super::raw_dataset::RawDataset;
+use super::stream::{bytes_of_batch, check_memory};
 use super::{DataError, Decoding, FrozenFeatures, Images, LeftOut, Normalizer, Preprocess, Subset};
 use crate::config::{Damaged, Data as Config, Denoise, Experiment, Source, Task, Validation};
 use crate::seed::Seed;
@@ -89,7 +90,7 @@ impl Data {
 
     /// The bytes of a micro-batch of `samples` samples: its pixels as bytes and as numbers.
     pub(crate) fn bytes_of_batch(&self, samples: usize) -> u64 {
-        (samples as u64).saturating_mul(5 * self.train.shape().size() as u64)
+        bytes_of_batch(self.train.shape(), samples)
     }
 
     /// Checks that `data.memory` is enough for two micro-batches of `samples` samples: one that is computed and one that is decoded meanwhile.
@@ -98,16 +99,7 @@ impl Data {
     ///
     /// When it is not, and the images are decoded when they are needed.
     pub(crate) fn check_memory(&self, samples: usize) -> Result<(), DataError> {
-        let (memory, needed) = (self.config.memory(), 2 * self.bytes_of_batch(samples));
-        if !self.is_streamed() || memory >= needed {
-            return Ok(());
-        }
-        let problem = format!(
-            "`data.memory` is {memory} bytes, but two batches of {samples} images of {} take {needed}: set at least that, or lower `train.batch_size` or \
-             `train.micro_batch`",
-            self.train.shape()
-        );
-        Err(DataError::Dataset(problem))
+        if self.is_streamed() { check_memory(self.config.memory(), self.train.shape(), samples) } else { Ok(()) }
     }
 
     /// Checks that every image so far could be decoded.
@@ -143,7 +135,27 @@ pub fn load(experiment: &Experiment) -> Result<Data, DataError> {
 ///
 /// When the data are missing, damaged or inconsistent.
 pub fn load_with(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    Arc::new(Loaded::new(RawDataset::read(experiment, decoding, progress)?, experiment.task, decoding)?).data(experiment)
+    load_as(experiment, Loading { decoding, is_trained_on: false, progress })
+}
+
+/// How the data of an experiment are loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Loading<'a> {
+    /// The decoding of image files.
+    pub(crate) decoding: Decoding,
+    /// Whether they are trained on. Then too small a `data.memory` is an error before the images are decoded.
+    pub(crate) is_trained_on: bool,
+    /// Called for each decoded image file.
+    pub(crate) progress: Progress<'a>,
+}
+
+/// Loads the data of `experiment`.
+///
+/// # Errors
+///
+/// When the data are missing, damaged or inconsistent.
+pub(crate) fn load_as(experiment: &Experiment, loading: Loading) -> Result<Data, DataError> {
+    Arc::new(Loaded::new(RawDataset::read(experiment, loading)?, experiment.task, loading.decoding)?).data(experiment)
 }
 
 /// Images of each split in memory, for [`Data::from_images`].
@@ -286,6 +298,8 @@ pub struct FolderOptions<'a> {
     pub cache: bool,
     /// The bytes of memory for decoded images. More than these are decoded when they are needed.
     pub memory: u64,
+    /// The samples of a batch, if the images are trained on: `memory` must then be enough for two batches. `None`: it is not checked.
+    pub at_once: Option<usize>,
     /// The progress callback.
     pub progress: Progress<'a>,
 }

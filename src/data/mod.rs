@@ -53,6 +53,7 @@ pub use images::Images;
 pub use known_dataset::{CIFAR10, CIFAR100, FASHION_MNIST, KNOWN_DATASETS, KnownDataset, KnownFile, MNIST, Sha256Of};
 pub use left_out::{LeftOut, LeftOutFiles, Reason};
 pub use load::{Data, FolderOptions, LoadedFolder, Progress, Splits, load, load_labelled, load_pictures, load_with};
+pub(crate) use load::{Loading, load_as};
 pub use loader::{Assemble, DataLoader, LoadedBatch, MicroBatch, MicroBatches};
 pub use normalize::standardizer;
 pub use picture::{read_in_own_size, read_picture};

@@ -9,16 +9,16 @@ use super::cache_key::CacheKey;
 use super::decode::{DecodedFolder, decode};
 use super::folder::{self, Listing};
 use super::labelled_files::LabelledFiles;
-use super::load::FolderOptions;
+use super::load::{FolderOptions, Loading};
 use super::pictures::decode_pictures;
 use super::shards::{Shards, is_shards};
-use super::stream::{exceeds, stream};
+use super::stream::{check_memory, exceeds, stream};
 use super::{
     CIFAR10, CIFAR100, DataError, Decoding, FASHION_MNIST, Images, KnownDataset, LeftOut, MNIST, Preprocess, Progress, Shape,
     decoded_cache, idx, legacy_listing, mnist_mini, stream,
 };
 use crate::config::number::Count;
-use crate::config::{Damaged, Data as Config, Experiment, Source, Task};
+use crate::config::{Damaged, Data as Config, Experiment, Source, Task, Train};
 
 /// The images of a data source.
 #[derive(Debug, Default)]
@@ -37,19 +37,20 @@ pub(super) struct RawDataset {
 
 impl RawDataset {
     /// Reads the images of `experiment`.
-    pub(super) fn read(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+    pub(super) fn read(experiment: &Experiment, loading: Loading) -> Result<Self, DataError> {
         let config = &experiment.data;
         match (experiment.task, config.source) {
             (Task::Denoise(_), Source::Folder) => {
                 let (dir, damaged) = (required(config.dir.as_deref())?, config.damaged.unwrap_or_default());
-                Self::pictures(dir, config.image_channels.map_or(1, Count::get), damaged, progress)
+                Self::pictures(dir, config.image_channels.map_or(1, Count::get), damaged, loading.progress)
             }
-            _ => Self::read_labelled(config, decoding, progress),
+            _ => Self::read_labelled(experiment, loading),
         }
     }
 
     /// Reads the labelled images of a source.
-    fn read_labelled(config: &Config, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+    fn read_labelled(experiment: &Experiment, loading: Loading) -> Result<Self, DataError> {
+        let Experiment { data: config, train, .. } = experiment;
         let dir = config.dir.as_deref();
         let known = |dataset: &KnownDataset| {
             let (train, test) = dataset.load(dir)?;
@@ -68,7 +69,7 @@ impl RawDataset {
             Source::Memory => Err(DataError::Dataset(
                 "`data.source` is \"memory\": the images are given by a program, with `Data::from_images`; set another source for the command line".to_owned(),
             )),
-            Source::Folder | Source::Shards => Self::from_files(config, required(dir)?, decoding, progress),
+            Source::Folder | Source::Shards => Self::from_files(config, required(dir)?, train, loading),
         }
     }
 
@@ -99,13 +100,17 @@ impl RawDataset {
         Ok(Self::of(train, test, config.classes.clone()))
     }
 
-    fn from_files(config: &Config, dir: &Path, decoding: Decoding, progress: Progress) -> Result<Self, DataError> {
+    fn from_files(config: &Config, dir: &Path, train: &Train, loading: Loading) -> Result<Self, DataError> {
+        let Loading { decoding, is_trained_on, progress } = loading;
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
         let (resize, filter) = (config.resize.unwrap_or_default(), config.filter.unwrap_or_default());
         let preprocess = Preprocess { shape: Shape { channels, height, width }, resize, filter, decoding };
         let (damaged, cache) = (config.damaged.unwrap_or_default(), config.cache.unwrap_or(true));
-        let options = FolderOptions { preprocess: &preprocess, damaged, cache, memory: config.memory(), progress };
+        // If it is as large as the training split, that limits it, and its size is not known yet.
+        let at_once = train.samples_at_once(usize::MAX);
+        let at_once = (is_trained_on && (config.train_limit == 0 || at_once <= config.train_limit / 2)).then_some(at_once);
+        let options = FolderOptions { preprocess: &preprocess, damaged, cache, memory: config.memory(), at_once, progress };
         if config.source == Source::Shards {
             let settings = (&config.train_shards, &config.validation_shards, &config.test_shards);
             return Self::from_shards(dir, &Shards::find(config, dir)?, config.classes.as_deref(), &settings, options);
@@ -157,7 +162,7 @@ impl RawDataset {
         options: FolderOptions,
         files: impl FnOnce() -> Result<LabelledFiles, DataError>,
     ) -> Result<(DecodedFolder, Option<String>), DataError> {
-        let FolderOptions { preprocess, damaged, memory, progress, .. } = options;
+        let FolderOptions { preprocess, damaged, memory, at_once, progress, .. } = options;
         let cached = cache
             .and_then(|cache| decoded_cache::read(cache, preprocess, memory).or_else(|| stream::read(cache, shards, preprocess, memory)));
         if let Some(decoded) = cached {
@@ -165,6 +170,9 @@ impl RawDataset {
         }
         let files = files()?;
         let is_streamed = exceeds(files.count(), preprocess, memory);
+        if let Some(at_once) = at_once.filter(|at_once| is_streamed && *at_once <= files.training_count() / 2) {
+            check_memory(memory, preprocess.shape, at_once)?;
+        }
         let mut decoded = if is_streamed {
             stream(&files, preprocess, damaged, memory, progress)?
         } else {

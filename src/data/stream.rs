@@ -16,10 +16,11 @@ use super::image_file::{ImageFile, Member, decoded};
 use super::labelled_files::LabelledFiles;
 use super::left_out::{LeftOut, Reason};
 use super::streamed::Streamed;
-use super::{DataError, Images, Preprocess, Progress};
+use super::{DataError, Images, Preprocess, Progress, Shape};
 use crate::checksum::{hex, sha256};
 use crate::config::Damaged;
 use crate::error::WriteError;
+use crate::numbers::{byte_size, enough_bytes};
 
 /// The version of the format. Change it with the layout and with every change of decoding that changes pixels.
 const MAGIC: &[u8; 16] = b"regulus stream 1";
@@ -200,4 +201,27 @@ pub(super) fn write(cache: &CacheKey, decoded: &DecodedFolder) -> Result<(), Wri
 /// Whether `count` decoded images take more than `memory` bytes.
 pub(super) fn exceeds(count: usize, preprocess: &Preprocess, memory: u64) -> bool {
     (count as u64).saturating_mul(preprocess.shape.size() as u64) > memory
+}
+
+/// The bytes of a batch of `samples` images of this shape: its pixels as bytes and as numbers.
+pub(super) fn bytes_of_batch(shape: Shape, samples: usize) -> u64 {
+    (samples as u64).saturating_mul(5 * shape.size() as u64)
+}
+
+/// Checks that `memory` bytes are enough for two batches of `samples` images of this shape: one that is computed and one that is decoded meanwhile.
+///
+/// # Errors
+///
+/// When they are not.
+pub(super) fn check_memory(memory: u64, shape: Shape, samples: usize) -> Result<(), DataError> {
+    let needed = bytes_of_batch(shape, samples).saturating_mul(2);
+    if memory >= needed {
+        return Ok(());
+    }
+    let (memory, needed) = (byte_size(memory), enough_bytes(needed));
+    let problem = format!(
+        "`data.memory` is {memory}, but two batches of {samples} images of {shape} (height×width×channels) take {needed}: set it to \"{needed}\" or more, or \
+         lower `train.batch_size` or `train.micro_batch`"
+    );
+    Err(DataError::Dataset(problem))
 }

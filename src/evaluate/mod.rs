@@ -133,7 +133,7 @@ impl Samples {
         let cache = trained.run().is_none_or(|run| run.experiment.data.cache != Some(false));
         let preprocess = description.preprocess().map_err(DataError::Dataset)?;
         let memory = trained.run().map_or(DEFAULT_MEMORY, |run| run.experiment.data.memory());
-        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, memory, progress };
+        let options = FolderOptions { preprocess: &preprocess, damaged: Damaged::Skip, cache, memory, at_once: None, progress };
         let LoadedFolder { subset, mut warnings, .. } = load_labelled(dir, &description.classes, options)?;
         let counts = subset.class_counts(description.classes.len());
         let empty: Vec<String> =

@@ -15,7 +15,7 @@ use crate::checksum::sha256;
 use crate::clock;
 use crate::config::Experiment;
 use crate::config::number::Count;
-use crate::data::{self, Data, Progress, Subset};
+use crate::data::{self, Data, Loading, Progress, Subset};
 use crate::error::Error;
 use crate::objective::OwnPenalty;
 use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, Manifest, Recorder, RunError, RunFolder};
@@ -68,7 +68,7 @@ impl Default for ResumeOptions<'_> {
 /// When config, backend, data or model can't be used.
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
     let opened = backend::open(&experiment.backend)?;
-    let data = data::load_with(&experiment, Decoding::Reduced, progress)?;
+    let data = data::load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, progress })?;
     new_session(opened, experiment, data)
 }
 

@@ -3,7 +3,7 @@
 use super::space::Settings;
 use super::{Fit, Plan};
 use crate::config::{CheckpointKind, ConfigError, ConfigTable, Decay, Dimension, Experiment, Fold, Validation, Values};
-use crate::data::Data;
+use crate::data::{Data, Decoding, Loading, Progress, load_as};
 use crate::error::Error;
 use crate::seed::Seed;
 
@@ -137,10 +137,10 @@ impl Plan {
     /// # Errors
     ///
     /// When they can't be loaded.
-    pub fn data(&self, progress: crate::data::Progress) -> Result<Data, Error> {
+    pub fn data(&self, progress: Progress) -> Result<Data, Error> {
         let first =
             self.fits().first().copied().unwrap_or(Fit { trial: 0, seed: self.split_seed, fold: None, repeat: None, is_finalist: false });
         let experiment = self.experiment(&first)?;
-        Ok(crate::data::load_with(&experiment, crate::data::Decoding::Reduced, progress)?)
+        Ok(load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, progress })?)
     }
 }
