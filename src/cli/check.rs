@@ -95,7 +95,8 @@ fn decoded(session: &Session) -> Option<String> {
     if data.is_streamed() {
         let batches = data.batches_ahead(experiment.train.samples_at_once(data.train.count()));
         let ahead = if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
-        return Some(format!("decoded images: {decoded}, more than the {limit} of `data.memory`: they are decoded again in each epoch, {ahead} ahead"));
+        let again = if session.features().is_some() { "once, for the frozen layers" } else { "again in each epoch" };
+        return Some(format!("decoded images: {decoded}, more than the {limit} of `data.memory`: they are decoded {again}, {ahead} ahead"));
     }
     let is_limited = experiment.data.source.has_image_files() && experiment.task == Task::Classify;
     is_limited.then(|| format!("decoded images: {decoded} in memory, of the {limit} that `data.memory` allows"))

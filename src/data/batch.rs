@@ -144,17 +144,13 @@ impl Batcher {
     pub fn assemble_transformed(&self, subset: &Subset, indices: &[u32], transform: impl Fn(u32) -> Option<Transform>) -> HostBatch {
         let labels: Vec<i32> = indices.iter().map(|index| subset.label(*index as usize).cast_signed()).collect();
         let places: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
-        let pixels = subset.pixels_of_all(&places);
         let labels = HostTargets::Labels(TensorData::new(labels, [indices.len()]));
         let images = match &self.features {
             None => {
-                let images = pixels.into_iter().zip(indices).map(|(pixels, index)| (pixels, transform(*index)));
+                let images = subset.pixels_of_all(&places).into_iter().zip(indices).map(|(pixels, index)| (pixels, transform(*index)));
                 self.values(subset.shape(), images)
             }
-            Some(features) => {
-                let images: Vec<&[u8]> = pixels.iter().map(AsRef::as_ref).collect();
-                TensorData::new(features.of(&images), [indices.len(), features.length(), 1, 1])
-            }
+            Some(features) => TensorData::new(features.of_samples(subset, &places), [indices.len(), features.length(), 1, 1]),
         };
         HostBatch { images, targets: labels }
     }

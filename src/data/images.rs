@@ -199,6 +199,11 @@ impl Images {
         Cow::Borrowed(&self.pixels[first..first + shape.size()])
     }
 
+    /// A key of an image that is decoded when it is needed. Returns `None` for others.
+    pub(super) fn key(&self, index: usize) -> Option<[u8; 32]> {
+        self.stream().map(|streamed| streamed.key(index, &self.files[index]))
+    }
+
     /// Adds a shape and the number of labels to a hash.
     pub(super) fn hash_shape_into(shape: Shape, labels: usize, hash: &mut Sha256) {
         hash_numbers(&[shape.channels, shape.height, shape.width, labels], hash);

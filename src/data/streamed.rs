@@ -1,17 +1,24 @@
 //! Images that are decoded each time they are needed, so that a set larger than memory can be used.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use regulus_model::preprocess::Preprocess;
+use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::image_file::{Member, decoded};
+
+/// The number of lists of images that were made.
+static LISTS: AtomicU64 = AtomicU64::new(0);
 
 /// How images that are not in memory are decoded.
 #[derive(Clone, Debug)]
 pub(super) struct Streamed {
     preprocess: Preprocess,
+    /// A number that no other list has. A file can be another one when it is listed again.
+    list: u64,
     /// The tar files.
     shards: Arc<[PathBuf]>,
     /// Where each image is in a tar file. Empty for files of their own.
@@ -30,7 +37,7 @@ struct Failure {
 impl Streamed {
     /// Images in the tar files `shards` at these places, or in files of their own if there are none.
     pub(super) fn new(preprocess: Preprocess, shards: Arc<[PathBuf]>, members: Vec<Member>) -> Self {
-        Self { preprocess, shards, members, failure: Arc::default() }
+        Self { preprocess, list: LISTS.fetch_add(1, Ordering::Relaxed), shards, members, failure: Arc::default() }
     }
 
     /// The images of `self`, then those of `other`, which are decoded in the same way from the same source.
@@ -41,6 +48,13 @@ impl Streamed {
     /// Where each image is in a tar file. Empty for files of their own.
     pub(super) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// A key of the image `index`, whose file is at `path`. Nothing is read for it. No other image of this program has it.
+    pub(super) fn key(&self, index: usize, path: &Path) -> [u8; 32] {
+        let offset = self.members.get(index).map_or(0, |member| member.offset);
+        let hash = Sha256::new_with_prefix("streamed").chain_update(self.list.to_le_bytes()).chain_update(offset.to_le_bytes());
+        hash.chain_update(path.as_os_str().as_encoded_bytes()).finalize().into()
     }
 
     /// Decodes the image `index`, whose file is at `path`. Of an image that can't be decoded any more it returns black pixels; [`Streamed::check`] then fails.

@@ -86,6 +86,11 @@ impl Subset {
         }
     }
 
+    /// Keys of some images, in this order. Returns `None` if the images are in memory.
+    pub(super) fn keys(&self, indices: &[usize]) -> Option<Vec<[u8; 32]>> {
+        indices.iter().map(|index| self.images.key(self.indices[*index] as usize)).collect()
+    }
+
     /// Whether the images are decoded each time they are needed, because they do not fit into `data.memory`.
     #[must_use]
     pub fn is_streamed(&self) -> bool {

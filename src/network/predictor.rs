@@ -1,5 +1,6 @@
 //! What a trained network says of images.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -13,7 +14,10 @@ use regulus_model::preprocess::Normalizer;
 use super::Network;
 use crate::backend::Threads;
 use crate::config::Implementation;
-use crate::data::{Batcher, FrozenFeatures};
+use crate::data::{Batcher, FrozenFeatures, Subset};
+
+/// The images that are decoded at once.
+const PIECE: usize = 32;
 
 /// Numbers that a node gives for the images of a batch on a device, at most, where it is more than one image: 256 MiB.
 const NUMBERS: usize = 1 << 26;
@@ -159,6 +163,33 @@ impl Predictor {
             } else {
                 self.compute_logits(images)
             }
+        })
+    }
+
+    /// As [`Predictor::logits`], for the images of `subset` at `indices`. Images that are not in memory are decoded in pieces, and only where they are needed;
+    /// `go_on` is asked after each piece. Returns `None` if it says no.
+    pub fn logits_of(&self, subset: &Subset, indices: &[usize], go_on: &mut (dyn FnMut() -> bool + Send)) -> Option<Vec<f32>> {
+        let is_streamed = subset.is_streamed();
+        let pieces = indices.chunks(if is_streamed { PIECE } else { indices.len().max(1) });
+        self.threads.run(|| {
+            if let Some((features, rest)) = self.features.as_ref().filter(|_| !self.test_flip) {
+                let mut vectors = Vec::with_capacity(indices.len() * features.length());
+                for piece in pieces {
+                    vectors.extend(features.of_samples(subset, piece));
+                    if is_streamed && !go_on() {
+                        return None;
+                    }
+                }
+                return Some(rest.forward(&vectors, indices.len()));
+            }
+            let mut images: Vec<Cow<[u8]>> = Vec::with_capacity(indices.len());
+            for piece in pieces {
+                images.extend(subset.pixels_of_all(piece));
+                if is_streamed && !go_on() {
+                    return None;
+                }
+            }
+            Some(self.logits(&images.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>()))
         })
     }
 

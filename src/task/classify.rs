@@ -1,6 +1,5 @@
 //! To tell classes apart.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -17,9 +16,6 @@ use crate::seed::Seed;
 
 /// The largest batch size of a measurement.
 const BATCH: usize = 500;
-
-/// The images that are decoded at once.
-const PIECE: usize = 32;
 
 /// Classification: a target is a label, the data loss the cross-entropy in nats.
 #[derive(Clone, Debug, Default)]
@@ -105,16 +101,8 @@ impl Task for Classify {
             let mut done = 0;
             for chunk in indices.chunks(batch) {
                 keep_awake();
-                // In pieces, so that it can be stopped soon where images are decoded.
-                let mut images: Vec<Cow<[u8]>> = Vec::with_capacity(chunk.len());
-                for piece in chunk.chunks(PIECE) {
-                    images.extend(subset.pixels_of_all(piece));
-                    if subset.is_streamed() && !on_progress(done) {
-                        return None;
-                    }
-                }
-                let images: Vec<&[u8]> = images.iter().map(AsRef::as_ref).collect();
-                for (index, logits) in chunk.iter().zip(predictor.logits(&images).chunks_exact(classes)) {
+                let logits = predictor.logits_of(subset, chunk, &mut || on_progress(done))?;
+                for (index, logits) in chunk.iter().zip(logits.chunks_exact(classes)) {
                     let scored = tally.add(logits, subset.label(*index) as usize);
                     if let Some(each) = &mut each {
                         each(*index, Score::Class(scored, logits));

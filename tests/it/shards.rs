@@ -95,6 +95,22 @@ fn streamed_shards_and_folders_give_the_bits_of_memory_on_any_number_of_threads(
     assert_eq!(inspected(&sandbox, &[])["parts"]["train"]["class_counts"], json!([16, 16, 16]));
 }
 
+#[test]
+fn frozen_layers_give_the_bits_of_memory_for_streamed_images() {
+    let sandbox = set();
+    let (before, after) = CONFIG.split_once("[augment]").unwrap();
+    let (_, train) = after.split_once("[train]").unwrap();
+    let layers = "[\"conv 4 3x3\", \"relu\", \"global_average_pool\", \"dense classes\"]";
+    sandbox.write("c.toml", format!("{before}[model]\nkind = \"layers\"\nlayers = {layers}\nfreeze = [\"*\"]\n[train]{train}"));
+    let checked = sandbox.ok(&["check", "c.toml", "--set", LITTLE]).stdout();
+    let once = "frozen layers up to `global_average_pool1` are computed once for each image, which gives 4 numbers";
+    assert!(checked.contains(once) && checked.contains("they are decoded once, for the frozen layers, 1 batch ahead"), "{checked}");
+    for sampling in ["train.sampling=uniform", "train.sampling=balanced"] {
+        let in_memory = trained(&sandbox, &format!("memory {sampling}"), &[sampling, "backend.threads=1"]);
+        assert!(trained(&sandbox, &format!("streamed {sampling}"), &[sampling, LITTLE, "backend.threads=3"]) == in_memory, "{sampling}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_killed_run_on_a_streamed_set_goes_on_to_the_same_bits() {
