@@ -6,7 +6,7 @@ use regulus_model::{Artifact, Description, ModelError, Weights};
 
 use crate::backend::{self, ComputeDevice, Opened};
 use crate::config::{Backend, BackendKind, Experiment};
-use crate::data::{self, Data, DataError, Progress};
+use crate::data::{self, Data, DataError, Loading, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
 use crate::run::{CheckpointKind, Manifest, RunError, RunFolder};
@@ -175,7 +175,8 @@ fn refuse_burnpack(path: &Path) -> Result<(), Error> {
 
 /// Loads the data of a run and compares their checksum with the manifest.
 pub(crate) fn same_data(experiment: &Experiment, manifest: &Manifest, folder: &RunFolder, progress: Progress) -> Result<Data, Error> {
-    let data = data::load_with(experiment, manifest.decoding, progress)?;
+    let loading = Loading { decoding: manifest.decoding, is_trained_on: false, normalizer: Some(&manifest.normalizer), progress };
+    let data = data::load_as(experiment, loading)?;
     checked_data(data, manifest, folder)
 }
 

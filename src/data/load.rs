@@ -135,7 +135,7 @@ pub fn load(experiment: &Experiment) -> Result<Data, DataError> {
 ///
 /// When the data are missing, damaged or inconsistent.
 pub fn load_with(experiment: &Experiment, decoding: Decoding, progress: Progress) -> Result<Data, DataError> {
-    load_as(experiment, Loading { decoding, is_trained_on: false, progress })
+    load_as(experiment, Loading { decoding, is_trained_on: false, normalizer: None, progress })
 }
 
 /// How the data of an experiment are loaded.
@@ -145,6 +145,8 @@ pub(crate) struct Loading<'a> {
     pub(crate) decoding: Decoding,
     /// Whether they are trained on. Then too small a `data.memory` is an error before the images are decoded.
     pub(crate) is_trained_on: bool,
+    /// The mean and the deviation of the training images, if a run has them. They are not computed again where that takes a pass over all images.
+    pub(crate) normalizer: Option<&'a Normalizer>,
     /// Called for each decoded image file.
     pub(crate) progress: Progress<'a>,
 }
@@ -155,7 +157,7 @@ pub(crate) struct Loading<'a> {
 ///
 /// When the data are missing, damaged or inconsistent.
 pub(crate) fn load_as(experiment: &Experiment, loading: Loading) -> Result<Data, DataError> {
-    Arc::new(Loaded::new(RawDataset::read(experiment, loading)?, experiment.task, loading.decoding)?).data(experiment)
+    Arc::new(Loaded::new(RawDataset::read(experiment, loading)?, experiment.task, loading.decoding)?).data(experiment, loading.normalizer)
 }
 
 /// Images of each split in memory, for [`Data::from_images`].
@@ -194,7 +196,7 @@ impl Data {
         }
         check_class_names(&classes, experiment.task)?;
         let raw = RawDataset { splits: [Some(train), validation, test], classes: Some(classes), ..RawDataset::default() };
-        Arc::new(Loaded::new(raw, experiment.task, Decoding::Reduced)?).data(experiment)
+        Arc::new(Loaded::new(raw, experiment.task, Decoding::Reduced)?).data(experiment, None)
     }
 
     /// What the frozen layers of a network with these weights give for the images. Experiments that share the images share it, if they have the same layers.
@@ -221,7 +223,7 @@ impl Data {
         if !self.has_images_of(experiment) {
             return Err(DataError::Dataset("`[data]` of the experiment names other images than those that were loaded".to_owned()));
         }
-        self.loaded.data(experiment)
+        self.loaded.data(experiment, None)
     }
 
     /// As [`Data::for_experiment`]; other images are loaded.
@@ -230,7 +232,7 @@ impl Data {
     ///
     /// When the images can't be loaded or split.
     pub fn for_any_experiment(&self, experiment: &Experiment) -> Result<Self, DataError> {
-        if self.has_images_of(experiment) { self.loaded.data(experiment) } else { load(experiment) }
+        if self.has_images_of(experiment) { self.loaded.data(experiment, None) } else { load(experiment) }
     }
 
     /// Whether the images are those that an experiment names.

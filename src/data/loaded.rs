@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::patches::Patches;
 use super::raw_dataset::RawDataset;
-use super::{Data, DataError, Decoding, FrozenFeatures, Images, LeftOut, Subset, normalize, split};
+use super::{Data, DataError, Decoding, FrozenFeatures, Images, LeftOut, Normalizer, Subset, normalize, split};
 use crate::checksum::hex;
 use crate::config::{Data as Config, Denoise, Experiment, Source, Task, Validation};
 
@@ -57,8 +57,8 @@ impl Loaded {
         Arc::clone(last.insert(shared))
     }
 
-    /// The data of an experiment.
-    pub(super) fn data(self: &Arc<Self>, experiment: &Experiment) -> Result<Data, DataError> {
+    /// The data of an experiment. `known` are the mean and the deviation of its training images, if these are known.
+    pub(super) fn data(self: &Arc<Self>, experiment: &Experiment, known: Option<&Normalizer>) -> Result<Data, DataError> {
         let Experiment { data: config, seed, task, .. } = experiment;
         let Self { classes, decoding, .. } = &**self;
         let split_seed = config.split_seed.unwrap_or(*seed);
@@ -101,7 +101,7 @@ impl Loaded {
             }
         };
         Ok(Data {
-            normalizer: normalize::normalizer(config.normalization.unwrap_or_default(), &train)?,
+            normalizer: normalize::normalizer(config.normalization.unwrap_or_default(), &train, known)?,
             train,
             validation,
             test: self.test.clone(),

@@ -6,12 +6,13 @@ use regulus_model::preprocess::Normalizer;
 use super::{DataError, Subset};
 use crate::config::Normalization;
 
-/// The normalizer of a config, with mean and deviation of the training split.
+/// The normalizer of a config, with mean and deviation of the training split. If `known` are these, and images would have to be decoded for them, they are not
+/// computed again.
 ///
 /// # Errors
 ///
 /// When a channel has a deviation of 0 over the training split.
-pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normalizer, DataError> {
+pub(super) fn normalizer(kind: Normalization, train: &Subset, known: Option<&Normalizer>) -> Result<Normalizer, DataError> {
     let channels = train.shape().channels;
     match kind {
         Normalization::Unit => Ok(Normalizer { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
@@ -24,6 +25,9 @@ pub(super) fn normalizer(kind: Normalization, train: &Subset) -> Result<Normaliz
                 "`data.normalization` is \"torchvision\", which is for images of 3 channels, but these have {channels}; use another"
             );
             Err(DataError::Dataset(message))
+        }
+        Normalization::Standard if let Some(known) = known.filter(|known| train.is_streamed() && known.mean.len() == channels) => {
+            Ok(known.clone())
         }
         Normalization::Standard => {
             let standard = standardizer(train);
@@ -74,10 +78,14 @@ pub fn standardizer(subset: &Subset) -> Normalizer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Arc;
 
+    use regulus_model::preprocess::{Filter, Resize};
+
     use super::*;
-    use crate::data::{Images, Shape};
+    use crate::data::streamed::Streamed;
+    use crate::data::{Decoding, Images, Preprocess, Shape};
 
     #[test]
     fn mean_and_deviation_are_of_each_channel() {
@@ -89,13 +97,31 @@ mod tests {
         assert!((standard.mean[0] - 0.5).abs() < 1e-12 && (standard.mean[1] - 0.2).abs() < 1e-12);
         assert!((standard.deviation[0] - 0.5).abs() < 1e-12);
         assert!(standard.deviation[1] == 0.0, "not a rounding error");
-        let refused = normalizer(Normalization::Standard, &subset).unwrap_err().to_string();
+        let refused = normalizer(Normalization::Standard, &subset, None).unwrap_err().to_string();
         assert!(refused.contains("the same pixels in some channel"), "{refused}");
-        let lite = normalizer(Normalization::Lite, &subset).unwrap().table();
+        let lite = normalizer(Normalization::Lite, &subset, None).unwrap().table();
         let expected: Vec<f32> = (0_u8..=255).map(|pixel| (f32::from(pixel) - 127.0) / 128.0).collect();
         assert!(lite.iter().all(|table| table.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-7)));
-        assert!(normalizer(Normalization::Torchvision, &subset).unwrap_err().to_string().contains("these have 2"));
-        let unit = normalizer(Normalization::Unit, &subset).unwrap().table();
+        assert!(normalizer(Normalization::Torchvision, &subset, None).unwrap_err().to_string().contains("these have 2"));
+        let unit = normalizer(Normalization::Unit, &subset, None).unwrap().table();
         assert!((unit[1][51] - 0.2).abs() < 1e-9 && (unit[0][255] - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn known_means_are_taken_where_images_would_be_decoded_for_them() {
+        let shape = Shape { channels: 1, height: 1, width: 2 };
+        let known = Normalizer { mean: vec![0.25], deviation: vec![0.75] };
+        let standard = |images: Images, known| normalizer(Normalization::Standard, &Subset::all(Arc::new(images)), known);
+        let in_memory = Images::new(shape, vec![0, 255], vec![0]);
+        assert_eq!(standard(in_memory, Some(&known)).unwrap(), Normalizer { mean: vec![0.5], deviation: vec![0.5] });
+        // The file does not exist.
+        let preprocess = Preprocess { shape, resize: Resize::Stretch, filter: Filter::Bilinear, decoding: Decoding::Reduced };
+        let streamed = || {
+            let streamed = Streamed::new(preprocess, Arc::default(), Vec::new());
+            Images::streamed(shape, streamed, vec![0]).of_files(vec![PathBuf::from("no such folder/0.png")])
+        };
+        assert_eq!(standard(streamed(), Some(&known)).unwrap(), known);
+        let refused = standard(streamed(), None).unwrap_err().to_string();
+        assert!(refused.contains("cannot decode image `no such folder/0.png`"), "{refused}");
     }
 }

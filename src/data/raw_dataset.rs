@@ -101,7 +101,7 @@ impl RawDataset {
     }
 
     fn from_files(config: &Config, dir: &Path, train: &Train, loading: Loading) -> Result<Self, DataError> {
-        let Loading { decoding, is_trained_on, progress } = loading;
+        let Loading { decoding, is_trained_on, progress, .. } = loading;
         let [height, width] = config.image_size.map_or([28; 2], |size| size.map(Count::get));
         let channels = config.image_channels.map_or(1, Count::get);
         let (resize, filter) = (config.resize.unwrap_or_default(), config.filter.unwrap_or_default());

@@ -68,7 +68,7 @@ impl Default for ResumeOptions<'_> {
 /// When config, backend, data or model can't be used.
 pub fn prepare(experiment: Experiment, progress: Progress) -> Result<Session, Error> {
     let opened = backend::open(&experiment.backend)?;
-    let data = data::load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, progress })?;
+    let data = data::load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, normalizer: None, progress })?;
     new_session(opened, experiment, data)
 }
 

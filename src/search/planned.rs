@@ -141,6 +141,6 @@ impl Plan {
         let first =
             self.fits().first().copied().unwrap_or(Fit { trial: 0, seed: self.split_seed, fold: None, repeat: None, is_finalist: false });
         let experiment = self.experiment(&first)?;
-        Ok(load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, progress })?)
+        Ok(load_as(&experiment, Loading { decoding: Decoding::Reduced, is_trained_on: true, normalizer: None, progress })?)
     }
 }
