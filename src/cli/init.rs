@@ -59,6 +59,6 @@ fn report(dir: &Path, survey: &Survey) {
 fn digits() -> String {
     let data = "source = \"mnist_mini\"         # 5,000 + 1,000 handwritten digits, built in; `regulus data list` has more\n\
                 validation = 0.1              # the fraction of the training images for the validation split";
-    let model = "channels = [32, 64]\ndropout = 0.0";
-    experiment("digits", data, &Start { introduction: "", model, lambda: "1.0", rate: "0.001", augment: "", epochs: "10", train: "" })
+    let model = "channels = [32, 64]           # output channels of each convolution";
+    experiment("digits", data, &Start { introduction: "", model, lambda: "1.0", rate: ("0.001", ""), augment: "", epochs: "10", train: "" })
 }

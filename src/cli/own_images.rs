@@ -74,8 +74,8 @@ pub(super) fn own_images(dir: &Path, survey: &Survey, advice: &Advice) -> Result
     let count = advice.count;
     if advice.from_imagenet {
         let introduction = format!(
-            "# {} of {} classes are few for a network of its own. This one was trained on the 1.28 million photographs of\n\
-             # ImageNet (`regulus data fetch {}` gets its weights); what it knows is kept, and only its last layer is trained.\n\
+            "# {} of {} classes are too few to train all of a network. This network was trained on ImageNet, 1.28 million photographs;\n\
+             # here only its last layer is trained. `regulus data fetch {}` gets the weights.\n\
              # docs/fine-tuning.md has what to try next, such as training all layers.\n",
             counted(count as u64, "colour image"),
             survey.classes.len(),
@@ -88,7 +88,7 @@ pub(super) fn own_images(dir: &Path, survey: &Survey, advice: &Advice) -> Result
             introduction: &introduction,
             model,
             lambda: "30.0",
-            rate: "0.003                 # only one layer is trained, which can learn fast",
+            rate: ("0.003", "only one layer is trained, which can learn fast"),
             augment: "",
             epochs: "40",
             train: &train,
@@ -97,17 +97,21 @@ pub(super) fn own_images(dir: &Path, survey: &Survey, advice: &Advice) -> Result
     }
     let [height, width] = size(survey, advice);
     let is_few = count < FEW;
-    let dropout = if is_few { "0.5                 # few images" } else { "0.2" };
+    let dropout = if is_few {
+        "0.5                 # the fraction of the hidden units left out in a step; few images: more"
+    } else {
+        "0.2                 # the fraction of the hidden units left out in a step"
+    };
     let model = match height.min(width) {
         ..10 => "kind = \"mlp\"                  # the images are too small for convolutions with pooling",
-        10..24 => "channels = [32, 64]",
+        10..24 => "channels = [32, 64]           # output channels of each convolution",
         _ => "channels = [32, 64, 64]       # output channels of each convolution",
     };
     let start = Start {
         introduction: "",
         model: &format!("{model}\ndropout = {dropout}"),
         lambda: if is_few { "1.0" } else { "0.1" },
-        rate: "0.001",
+        rate: ("0.001", ""),
         augment: &augment(height.min(width) / 16, survey.is_grey),
         epochs: if is_few { "40                   # few images: more epochs" } else { "15" },
         train: &train,
@@ -132,8 +136,8 @@ fn data(dir: &toml::Value, survey: &Survey, advice: &Advice) -> String {
     };
     let size_line = format!("image_size = [{height}, {width}]");
     let why = match (advice.from_imagenet, height) {
-        (true, 224) => ", as the network was trained with; [128, 128] takes a third of the time",
-        (true, _) => "; the network was trained with 224×224, but these are smaller",
+        (true, 224) => "; the network was trained with 224×224; [128, 128] takes a third of the time",
+        (true, _) => "; the network was trained with 224×224",
         (false, _) => "",
     };
     let (channels, colour) = match (survey.is_grey, advice.from_imagenet) {
@@ -146,7 +150,7 @@ fn data(dir: &toml::Value, survey: &Survey, advice: &Advice) -> String {
         "\nnormalization = \"standard\"    # by mean and deviation of the training images"
     };
     format!(
-        "source = \"folder\"\ndir = {dir}\n{size_line:29} # height, width; images have {}×{}{why}\n\
+        "source = \"folder\"\ndir = {dir}\n{size_line:29} # height, width, in pixels; the images' median is {}×{}{why}\n\
          image_channels = {channels}            # {colour}\n{resize:29} # {reason}\n\
          # damaged = \"skip\"            # leave damaged images out instead of refusing them\n{validation}{normalization}",
         survey.height, survey.width,
