@@ -187,10 +187,11 @@ fn print_begin(launch: &Launch, json: bool) -> Result<(), Error> {
     }
     launch.warnings.iter().for_each(print::warning);
     launch.notes.iter().for_each(print::note);
-    let dataset = &manifest.dataset;
+    let (dataset, graph) = (&manifest.dataset, launch.session().graph());
+    let [trained, all] = [graph.trained_count(), graph.parameter_count()].map(|count| grouped(count as u64));
+    let parameters = if trained == all { all } else { format!("{trained} of {all}") };
     print::note(format_args!(
-        "training {} parameters on {} of {} (validation split: {}, test split: {}) with {} on {}, {}",
-        grouped(manifest.parameters as u64),
+        "training {parameters} parameters on {} of {} (validation split: {}, test split: {}) with {} on {}, {}",
         format_args!("{} {}", grouped(dataset.train as u64), if manifest.task == Task::Classify { "images" } else { "patches" }),
         dataset.source,
         grouped(dataset.validation as u64),

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use image::ImageError;
+use image::error::ImageFormatHint;
 use regulus_images::{Picture, PictureError};
 use regulus_model::preprocess::Preprocess;
 
@@ -38,6 +40,9 @@ pub(super) fn error_of(path: &Path) -> impl FnOnce(PictureError) -> DataError {
     let path = path.to_owned();
     move |error| match error {
         PictureError::Content(problem) => DataError::Content { path, problem },
+        PictureError::Image(ImageError::Unsupported(error)) if matches!(error.format_hint(), ImageFormatHint::Unknown) => {
+            DataError::Undecodable { path, problem: "it is not a PNG, JPEG, GIF, BMP, TIFF, WebP or PNM image".to_owned() }
+        }
         PictureError::Image(source) => DataError::Image { path, source },
         PictureError::Damaged(problem) => DataError::Undecodable { path, problem },
     }

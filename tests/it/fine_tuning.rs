@@ -152,6 +152,7 @@ fn only_the_head_is_trained_where_everything_else_is_frozen() {
     assert!(checked.stdout().contains(once), "{}", checked.stdout());
     let ran = sandbox.ok(&[&["train", "config.toml", "--no-report", "--run-dir", "run"], freeze.as_slice()].concat());
     assert!(ran.stderr().contains("starts anew") && ran.stderr().contains(once), "{}", ran.stderr());
+    assert!(ran.stderr().contains("training 50 of 246 parameters on"), "{}", ran.stderr());
     // With augmentation, though it changes nothing, all layers are computed in every step.
     let augmented = ["train", "config.toml", "--no-report", "--run-dir", "augmented", "--set", "augment.border=reflect"];
     let ran = sandbox.ok(&[&augmented, freeze.as_slice()].concat());
