@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::buffers;
 use regulus_kernels::conv::{self, ConvWeights};
 use regulus_kernels::conv2d::Conv2d;
@@ -97,7 +98,7 @@ impl Input<'_> {
 
 impl Layer {
     /// The layer of a stage; none where it leaves its input as it is.
-    pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path) -> Option<Self> {
+    pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path, algorithm: Algorithm) -> Option<Self> {
         let node = stage.first();
         let input = graph.input_of(node);
         let values = |role: Role| {
@@ -116,10 +117,11 @@ impl Layer {
         Some(match &graph.nodes()[node].op {
             Op::Conv(op) => {
                 if let StageKind::ConvReluPool { channels_last } = stage.kind {
-                    let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
+                    let geometry = geometry(op, map(input));
+                    let weights = ConvWeights::for_inference(path, algorithm, geometry, value(Role::Kernel), value(Role::Bias));
                     return Some(Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last });
                 }
-                let conv = Conv2d::new(path, convolution(op, map(input)), &value(Role::Kernel), 2);
+                let conv = Conv2d::new(path, algorithm, convolution(op, map(input)), &value(Role::Kernel), 2);
                 Self::Conv { conv: Arc::new(conv), epilogue: AffineSteps::of(graph, stage, weights) }
             }
             Op::Dense(op) => Self::Dense {
