@@ -82,6 +82,12 @@ impl Conv2d {
         &self.convolution
     }
 
+    /// Whether it is computed in tiles, with fewer multiplications.
+    #[must_use]
+    pub const fn is_tiled(&self) -> bool {
+        matches!(self.kernel, Kernel::Winograd(_))
+    }
+
     /// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
     ///
     /// # Shapes
