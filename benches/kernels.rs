@@ -11,11 +11,12 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use criterion::{Criterion, criterion_group, criterion_main};
-use regulus::backend::fused::{self, Norm};
+use regulus::backend::fused::{self, Norm, PooledWalk};
 use regulus::backend::optimizer_steps;
 use regulus::backend::{self, Threads, keep_awake};
 use regulus::config::{Backend, Implementation};
 use regulus::objective::{data_loss, norm_of};
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::update;
 
 /// The program's own.
@@ -66,7 +67,8 @@ fn convolutions(criterion: &mut Criterion) {
         let images = if inputs > 1 { images.require_grad() } else { images };
         let (weights, bias) = (random([outputs, inputs, 3, 3], &device).require_grad(), random([outputs], &device).require_grad());
         let name = format!("conv {inputs} to {outputs}, padding {padding}, ReLU, pool");
-        both(criterion, &name, "fused", || fused::conv_relu_pool(images.clone(), weights.clone(), bias.clone(), padding, true));
+        let walk = PooledWalk { padding, channels_last: true, algorithm: Algorithm::default() };
+        both(criterion, &name, "fused", || fused::conv_relu_pool(images.clone(), weights.clone(), bias.clone(), walk));
         both(criterion, &name, "stock", || {
             let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
             let convolved = conv2d(images.clone(), weights.clone(), Some(bias.clone()), options);

@@ -8,6 +8,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::TensorData;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::conv2d::{self, Conv2d};
 use regulus_kernels::convolve::Convolution;
 use regulus_kernels::moments::Moments;
@@ -28,6 +29,8 @@ pub struct Walk {
     pub groups: usize,
     /// Whether the mean and variance of each output channel are computed.
     pub has_moments: bool,
+    /// How 3×3 kernels are computed.
+    pub algorithm: Algorithm,
 }
 
 /// The sizes of a convolution of `images` with `weights`.
@@ -60,7 +63,9 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
     let convolution = convolution::<B>(images, weights, walk);
     let (batch, [rows, columns], threads) = (images.shape()[0], convolution.sides(), rayon::current_num_threads());
     let (out, moments) = in_order::<B, _>(images, |images| {
-        in_order::<B, _>(weights, |weights| Conv2d::new(path(), convolution, weights, threads).forward(images, walk.has_moments, threads))
+        in_order::<B, _>(weights, |weights| {
+            Conv2d::new(path(), walk.algorithm, convolution, weights, threads).forward(images, walk.has_moments, threads)
+        })
     });
     (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments.as_ref()))
 }
@@ -87,11 +92,15 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let (threads, device) = (rayon::current_num_threads(), images.device());
         in_order::<B, _>(&gradient, |gradient| {
             if let Some(node) = weights_node {
-                let found = in_order::<B, _>(&images, |images| conv2d::weight_gradient(path(), convolution, images, gradient, threads));
+                let found = in_order::<B, _>(&images, |images| {
+                    conv2d::weight_gradient(path(), walk.algorithm, convolution, images, gradient, threads)
+                });
                 grads.register::<B>(node.id, give::<B>(found, weights.shape(), &device));
             }
             if let Some(node) = images_node {
-                let found = in_order::<B, _>(&weights, |weights| conv2d::image_gradient(path(), convolution, gradient, weights, threads));
+                let found = in_order::<B, _>(&weights, |weights| {
+                    conv2d::image_gradient(path(), walk.algorithm, convolution, gradient, weights, threads)
+                });
                 grads.register::<B>(node.id, give::<B>(found, images.shape(), &device));
             }
         });

@@ -13,6 +13,7 @@ use super::convolve::{self, Walk};
 use super::epilogue::{self, Epilogue};
 use super::host::{Host, give, in_order};
 use super::pool;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::conv::{self, ArgMax, ConvWeights, Pooled};
 use regulus_kernels::conv2d;
 use regulus_kernels::cross_entropy;
@@ -24,6 +25,17 @@ use regulus_kernels::pool::Pool;
 use regulus_kernels::simd::Path;
 use regulus_kernels::squares::{sum_of_squared_differences, sum_of_squares};
 
+/// How a convolution with ReLU and pool walks over its input, and stores its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PooledWalk {
+    /// Rows and columns of zeros on each side.
+    pub padding: usize,
+    /// Whether the output is stored channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
+    pub channels_last: bool,
+    /// How 3×3 kernels are computed.
+    pub algorithm: Algorithm,
+}
+
 /// Operations with a gradient of their own.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 pub trait Fused: Backend {
@@ -32,8 +44,7 @@ pub trait Fused: Backend {
         images: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        padding: usize,
-        channels_last: bool,
+        walk: PooledWalk,
     ) -> FloatTensor<Self>;
 
     /// See [`convolve`].
@@ -73,9 +84,7 @@ pub trait Fused: Backend {
     fn squared_distance(numbers: FloatTensor<Self>, origin: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// Convolution (stride 1, `padding` zeros on each side), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
-///
-/// The output is stored channels-last, as the next convolution reads it, or channels-first, so that it can be flattened without a copy.
+/// Convolution (stride 1), bias, ReLU and 2×2 max-pool (stride 2): Burn's `Conv2d`, `Relu` and `MaxPool2d`.
 ///
 /// # Shapes
 ///
@@ -84,9 +93,9 @@ pub trait Fused: Backend {
 /// - bias: `[outputs]`
 /// - output: `[batch, outputs, (height + 2·padding − kernel + 1)/2, (width + 2·padding − kernel + 1)/2]`, rounded down
 #[must_use]
-pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, padding: usize, channels_last: bool) -> Tensor<4> {
+pub fn conv_relu_pool(images: Tensor<4>, weights: Tensor<4>, bias: Tensor<1>, walk: PooledWalk) -> Tensor<4> {
     let (images, weights, bias) = (images.into_dispatch(), weights.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, padding, channels_last))
+    Tensor::from_dispatch(<Dispatch as Fused>::conv_relu_pool(images, weights, bias, walk))
 }
 
 /// A convolution by itself, without bias: Burn's `conv2d`; and, where `walk` asks for them, mean and biased variance of each channel of the output, which autodiff
@@ -216,28 +225,28 @@ pub(super) struct Layer<'a, B: Host> {
     pub(super) images: &'a FloatTensor<B>,
     pub(super) weights: &'a FloatTensor<B>,
     pub(super) bias: &'a FloatTensor<B>,
-    pub(super) padding: usize,
+    pub(super) walk: PooledWalk,
 }
 
 impl<B: Host> Layer<'_, B> {
     /// The forward pass for evaluation, whose bits do not depend on the batch.
-    pub(super) fn forward(&self, channels_last: bool) -> FloatTensor<B> {
-        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+    pub(super) fn forward(&self) -> FloatTensor<B> {
+        let geometry = geometry::<B>(self.images, self.weights, self.walk.padding);
         let out = self.read(|images, weights, bias| {
-            let weights = ConvWeights::for_inference(path(), geometry, weights.to_vec(), bias.to_vec());
+            let weights = ConvWeights::for_inference(path(), self.walk.algorithm, geometry, weights.to_vec(), bias.to_vec());
             conv::forward(&weights, images, rayon::current_num_threads())
         });
-        self.output(out, channels_last)
+        self.output(out)
     }
 
     /// The forward pass for training, with the argmax of the pools.
-    pub(super) fn forward_with_argmax(&self, channels_last: bool) -> (FloatTensor<B>, Vec<ArgMax>) {
-        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+    pub(super) fn forward_with_argmax(&self) -> (FloatTensor<B>, Vec<ArgMax>) {
+        let geometry = geometry::<B>(self.images, self.weights, self.walk.padding);
         let Pooled { values, argmax } = self.read(|images, weights, bias| {
-            let weights = ConvWeights::for_batch(path(), geometry, images.batch, weights, bias);
+            let weights = ConvWeights::for_batch(path(), self.walk.algorithm, geometry, images.batch, weights, bias);
             conv::forward_with_argmax(&weights, images, rayon::current_num_threads())
         });
-        (self.output(values, channels_last), argmax)
+        (self.output(values), argmax)
     }
 
     fn read<R>(&self, read: impl FnOnce(&Images, &[f32], &[f32]) -> R) -> R {
@@ -247,11 +256,11 @@ impl<B: Host> Layer<'_, B> {
     }
 
     /// Activations `[image, row, column, channel]` as a tensor `[image, channel, row, column]`, stored channels-last or channels-first.
-    fn output(&self, values: Vec<f32>, channels_last: bool) -> FloatTensor<B> {
-        let geometry = geometry::<B>(self.images, self.weights, self.padding);
+    fn output(&self, values: Vec<f32>) -> FloatTensor<B> {
+        let geometry = geometry::<B>(self.images, self.weights, self.walk.padding);
         let (batch, channels, device) = (self.images.shape()[0], geometry.outputs, self.images.device());
         let [height, width] = [geometry.pooled_height(), geometry.pooled_width()];
-        if channels_last {
+        if self.walk.channels_last {
             return last_to_first::<B>(give::<B>(values, [batch, height, width, channels], &device));
         }
         let values = channels_first(&values, geometry.pooled(), channels, rayon::current_num_threads());
@@ -315,14 +324,8 @@ fn wrapped((sum, slope): (f64, Vec<f32>)) -> (f64, Option<Vec<f32>>) {
 }
 
 impl<B: Host> Fused for B {
-    fn conv_relu_pool(
-        images: FloatTensor<B>,
-        weights: FloatTensor<B>,
-        bias: FloatTensor<B>,
-        padding: usize,
-        channels_last: bool,
-    ) -> FloatTensor<B> {
-        Layer::<B> { images: &images, weights: &weights, bias: &bias, padding }.forward(channels_last)
+    fn conv_relu_pool(images: FloatTensor<B>, weights: FloatTensor<B>, bias: FloatTensor<B>, walk: PooledWalk) -> FloatTensor<B> {
+        Layer::<B> { images: &images, weights: &weights, bias: &bias, walk }.forward()
     }
 
     fn convolve(images: FloatTensor<B>, weights: FloatTensor<B>, walk: Walk) -> (FloatTensor<B>, FloatTensor<B>) {

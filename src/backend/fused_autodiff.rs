@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, AutodiffBackend, TensorMetadata};
 
 use super::convolve::{self, Walk};
 use super::epilogue::{self, Epilogue};
-use super::fused::{Fused, Layer, Norm, geometry, last_to_first, losses, matrix, normed, path, read_images};
+use super::fused::{Fused, Layer, Norm, PooledWalk, geometry, last_to_first, losses, matrix, normed, path, read_images};
 use super::host::{Host, give, in_order, recycle};
 use super::pool;
 use regulus_kernels::conv::{ArgMax, Saved};
@@ -23,18 +23,17 @@ impl<B: Host, C: CheckpointStrategy> Fused for Autodiff<B, C> {
         images: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        padding: usize,
-        channels_last: bool,
+        walk: PooledWalk,
     ) -> FloatTensor<Self> {
         let ((images, images_node), (weights, weights_node), (bias, bias_node)) =
             (images.into_parts(), weights.into_parts(), bias.into_parts());
-        let layer = Layer::<B> { images: &images, weights: &weights, bias: &bias, padding };
+        let layer = Layer::<B> { images: &images, weights: &weights, bias: &bias, walk };
         match ConvReluPool.prepare::<C>([images_node, weights_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (out, argmax) = layer.forward_with_argmax(channels_last);
-                prepared.finish(Pooled { images, weights, argmax: Arc::new(argmax), padding }, out)
+                let (out, argmax) = layer.forward_with_argmax();
+                prepared.finish(Pooled { images, weights, argmax: Arc::new(argmax), padding: walk.padding }, out)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(layer.forward(channels_last)),
+            OpsKind::UnTracked(prepared) => prepared.finish(layer.forward()),
         }
     }
 

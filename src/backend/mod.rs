@@ -122,7 +122,7 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let name = device_name(kind, &device);
     let (implementation, threads) =
         if kind.is_cpu() { (config.kernels, Threads::start(config.threads)?) } else { (Implementation::Stock, Threads::of_caller()) };
-    let simd = (implementation == Implementation::Fused).then_some(path.name);
+    let simd = implementation.is_fused().then_some(path.name);
     Ok(Opened { device: ComputeDevice { device, implementation, threads }, name, simd })
 }
 

@@ -10,7 +10,7 @@ use super::bar::Work;
 use super::print;
 use super::table::{grouped, table};
 use super::train::frozen_features;
-use crate::config::{Experiment, Implementation, Task};
+use crate::config::{Experiment, Task};
 use crate::error::Error;
 use crate::launch::prepare;
 use crate::network::Network;
@@ -128,7 +128,7 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn all(network: &'a Network) -> impl Iterator<Item = Self> {
         let graph = network.graph();
-        let is_fused = network.implementation() == Implementation::Fused;
+        let is_fused = network.implementation().is_fused();
         let mut implementations = vec![String::new(); graph.nodes().len()];
         for stage in network.stages() {
             for index in &stage.nodes {

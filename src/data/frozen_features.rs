@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rayon::prelude::*;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::Weights;
 use regulus_model::graph::Graph;
 use regulus_model::infer::{InferError, Model};
@@ -19,6 +20,7 @@ pub struct FrozenFeatures {
     /// The index of the last frozen node that gives a vector.
     node: usize,
     frozen: Model,
+    algorithm: Algorithm,
     graph: Graph,
     weights: Weights,
     normalizer: Normalizer,
@@ -33,13 +35,14 @@ impl FrozenFeatures {
     /// # Errors
     ///
     /// As [`Model::new`].
-    pub fn new(graph: &Graph, weights: &Weights, normalizer: &Normalizer) -> Result<Option<Self>, InferError> {
+    pub fn new(graph: &Graph, weights: &Weights, normalizer: &Normalizer, algorithm: Algorithm) -> Result<Option<Self>, InferError> {
         let Some(node) = graph.last_frozen_vector() else { return Ok(None) };
         let (frozen, _) = graph.split_after(node);
         let weights = weights.of(&frozen);
         Ok(Some(Self {
             node,
-            frozen: Model::new(&frozen, &weights)?,
+            frozen: Model::with_algorithm(&frozen, &weights, algorithm)?,
+            algorithm,
             graph: frozen,
             weights,
             normalizer: normalizer.clone(),
@@ -51,7 +54,8 @@ impl FrozenFeatures {
     /// Whether these are what the frozen layers of another network give.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (&self.graph, &self.normalizer, &self.weights) == (&other.graph, &other.normalizer, &other.weights)
+        self.algorithm == other.algorithm
+            && (&self.graph, &self.normalizer, &self.weights) == (&other.graph, &other.normalizer, &other.weights)
     }
 
     /// The node that gives the vectors.

@@ -4,6 +4,7 @@ use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::Weights;
 use regulus_model::graph::Graph;
 use regulus_model::infer::InferError;
@@ -205,8 +206,13 @@ impl Data {
     /// # Errors
     ///
     /// As [`FrozenFeatures::new`].
-    pub fn frozen_features(&self, graph: &Graph, weights: &Weights) -> Result<Option<Arc<FrozenFeatures>>, InferError> {
-        let features = FrozenFeatures::new(graph, weights, &self.normalizer)?;
+    pub fn frozen_features(
+        &self,
+        graph: &Graph,
+        weights: &Weights,
+        algorithm: Algorithm,
+    ) -> Result<Option<Arc<FrozenFeatures>>, InferError> {
+        let features = FrozenFeatures::new(graph, weights, &self.normalizer, algorithm)?;
         Ok(features.map(|features| self.loaded.shared(features)))
     }
 

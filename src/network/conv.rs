@@ -3,6 +3,7 @@
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::prelude::*;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::graph;
 
 use crate::backend::{Walk, fused};
@@ -20,7 +21,14 @@ pub(super) fn blank(conv: &graph::Conv, inputs: usize, device: &Device) -> Conv2
 }
 
 /// The convolution of images `[batch, height, width, channels]`, without its bias, by the kernels; and the moments of its channels, where they are asked for.
-pub(super) fn forward_channels_last(conv: &Conv2d, op: &graph::Conv, images: Tensor<4>, has_moments: bool) -> (Tensor<4>, Tensor<2>) {
-    let walk = Walk { stride: op.stride, padding: op.padding, extra_padding: op.extra_padding, groups: op.groups, has_moments };
+pub(super) fn forward_channels_last(
+    conv: &Conv2d,
+    op: &graph::Conv,
+    images: Tensor<4>,
+    algorithm: Algorithm,
+    has_moments: bool,
+) -> (Tensor<4>, Tensor<2>) {
+    let graph::Conv { stride, padding, extra_padding, groups, .. } = *op;
+    let walk = Walk { stride, padding, extra_padding, groups, has_moments, algorithm };
     fused::convolve(images, conv.weight.val(), walk)
 }

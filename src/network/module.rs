@@ -53,10 +53,7 @@ struct Plan {
 
 impl Plan {
     fn new(graph: &Graph, implementation: Implementation) -> Self {
-        let stages = match implementation {
-            Implementation::Fused => fusion::fused(graph),
-            Implementation::Stock => fusion::single(graph),
-        };
+        let stages = if implementation.is_fused() { fusion::fused(graph) } else { fusion::single(graph) };
         let nodes = graph.nodes();
         let mut uses = vec![0; nodes.len() + 1];
         uses[graph.output()] = 1;

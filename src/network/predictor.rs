@@ -26,6 +26,7 @@ const NUMBERS: usize = 1 << 26;
 #[derive(Clone, Debug)]
 pub struct Predictor {
     graph: Arc<Graph>,
+    implementation: Implementation,
     threads: Threads,
     computed: Computed,
     /// What frozen layers give for images, and the layers after them.
@@ -47,17 +48,16 @@ impl Predictor {
     /// When the environment asks for vector instructions that this processor does not have, with which no device opens.
     #[must_use]
     pub fn new(network: &Network, normalizer: &Normalizer) -> Self {
-        let computed = match network.implementation() {
-            Implementation::Fused => {
-                let model = Model::new(network.graph(), &network.weights()).unwrap_or_else(|error| panic!("{error}"));
-                Computed::WithoutBurn { model: Arc::new(model), table: Arc::new(normalizer.table()) }
-            }
-            Implementation::Stock => {
-                let batcher = Batcher::new(normalizer, &network.devices()[0]);
-                Computed::WithBurn { network: Box::new(network.clone()), batcher }
-            }
+        let implementation = network.implementation();
+        let computed = if let Some(algorithm) = implementation.algorithm() {
+            let model = Model::with_algorithm(network.graph(), &network.weights(), algorithm).unwrap_or_else(|error| panic!("{error}"));
+            Computed::WithoutBurn { model: Arc::new(model), table: Arc::new(normalizer.table()) }
+        } else {
+            let batcher = Batcher::new(normalizer, &network.devices()[0]);
+            Computed::WithBurn { network: Box::new(network.clone()), batcher }
         };
-        Self { graph: Arc::new(network.graph().clone()), threads: network.threads().clone(), computed, features: None, test_flip: false }
+        let (graph, threads) = (Arc::new(network.graph().clone()), network.threads().clone());
+        Self { graph, implementation, threads, computed, features: None, test_flip: false }
     }
 
     /// The same, which takes what frozen layers give for an image from `features`, so that these compute each image once.
@@ -69,7 +69,8 @@ impl Predictor {
     pub fn with_features(self, features: Option<&Arc<FrozenFeatures>>, network: &Network) -> Self {
         let of_rest = |features: &Arc<FrozenFeatures>| {
             let (_, rest) = network.graph().split_after(features.node());
-            let rest = Model::new(&rest, &network.weights().of(&rest)).unwrap_or_else(|error| panic!("{error}"));
+            let algorithm = self.implementation.algorithm().unwrap_or_default();
+            let rest = Model::with_algorithm(&rest, &network.weights().of(&rest), algorithm).unwrap_or_else(|error| panic!("{error}"));
             (Arc::clone(features), Arc::new(rest))
         };
         Self { features: features.map(of_rest), ..self }
@@ -95,11 +96,8 @@ impl Predictor {
 
     /// What it computes with.
     #[must_use]
-    pub fn implementation(&self) -> Implementation {
-        match self.computed {
-            Computed::WithoutBurn { .. } => Implementation::Fused,
-            Computed::WithBurn { .. } => Implementation::Stock,
-        }
+    pub const fn implementation(&self) -> Implementation {
+        self.implementation
     }
 
     /// The same network for images of another size. It shares the weights where the kernels can.
@@ -117,7 +115,7 @@ impl Predictor {
             }
         };
         let graph = Arc::new(self.graph.with_input(input)?);
-        Ok(Self { graph, threads: self.threads.clone(), computed, features: None, test_flip: self.test_flip })
+        Ok(Self { graph, computed, threads: self.threads.clone(), features: None, ..*self })
     }
 
     /// The outputs for `count` images whose numbers are normalized, as they come out of the network. On a CPU, and in networks without dense layers, large

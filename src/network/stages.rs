@@ -10,8 +10,8 @@ use regulus_model::graph::Op;
 use super::batch_norm::BatchStatistics;
 use super::output::{Output, pointwise};
 use super::{Network, conv, dropout, pool};
+use crate::backend::fused::PooledWalk;
 use crate::backend::{self, AffineKind, fused};
-use crate::config::Implementation;
 
 /// How a pass computes what training and evaluation do differently.
 pub(super) enum Mode<'a> {
@@ -26,19 +26,20 @@ pub(super) enum Mode<'a> {
 impl Network {
     /// What a stage gives for its inputs.
     pub(super) fn stage(&self, stage: &Stage, inputs: Vec<Output>, mode: &mut Mode) -> Output {
-        let first = stage.first();
+        let (first, algorithm) = (stage.first(), self.implementation().algorithm().unwrap_or_default());
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match (stage.kind, &self.graph().nodes()[first].op) {
             (StageKind::ConvReluPool { channels_last }, Op::Conv(op)) => {
                 let conv = &self.conv[self.slot(first)];
                 let bias = conv.bias.as_ref().map_or_else(|| unreachable!("it is fused where there is a bias"), Param::val);
-                Output::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, op.padding[0], channels_last))
+                let walk = PooledWalk { padding: op.padding[0], channels_last, algorithm };
+                Output::Map(fused::conv_relu_pool(next().map(), conv.weight.val(), bias, walk))
             }
             (StageKind::Conv(epilogue), Op::Conv(op)) => {
                 let (conv, images) = (&self.conv[self.slot(first)], next().channels_last());
                 let has_moments = epilogue.norm.is_some_and(|norm| self.has_batch_statistics(norm, mode));
-                let (out, moments) = conv::forward_channels_last(conv, op, images, has_moments);
+                let (out, moments) = conv::forward_channels_last(conv, op, images, algorithm, has_moments);
                 if epilogue == Epilogue::default() && conv.bias.is_none() {
                     return Output::ChannelsLast(out);
                 }
@@ -125,9 +126,7 @@ impl Network {
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),
             Op::Relu6(_) => pointwise!(x, x => relu6(x)),
-            Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_)
-                if self.implementation() == Implementation::Fused =>
-            {
+            Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) if self.implementation().is_fused() => {
                 pool::channels_last(op, x.channels_last())
             }
             Op::MaxPool(op) => Output::Map(pool::max(op, x.map())),

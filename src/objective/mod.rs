@@ -60,7 +60,7 @@ pub fn data_loss(
     smoothing: f64,
     weights: Option<&[f32]>,
 ) -> (Tensor<1>, Tensor<1, Int>) {
-    if implementation == Implementation::Fused {
+    if implementation.is_fused() {
         #[expect(clippy::cast_possible_truncation, reason = "a factor of a float32 loss")]
         return fused::cross_entropy(logits, labels, smoothing as f32, weights);
     }

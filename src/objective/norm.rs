@@ -57,11 +57,13 @@ impl ParamVisitor for NormSum<'_> {
 /// - output: `[1]`
 #[must_use]
 pub fn norm_of<const D: usize>(implementation: Implementation, weights: Tensor<D>, norm: Norm, output_axis: usize) -> Tensor<1> {
-    match (implementation, norm) {
-        (Implementation::Fused, norm) => fused::norm(weights, norm, output_axis),
-        (Implementation::Stock, Norm::Squares) => weights.square().sum(),
-        (Implementation::Stock, Norm::Absolutes) => weights.abs().sum(),
-        (Implementation::Stock, Norm::Groups) => stock_group_norms(weights, output_axis),
+    if implementation.is_fused() {
+        return fused::norm(weights, norm, output_axis);
+    }
+    match norm {
+        Norm::Squares => weights.square().sum(),
+        Norm::Absolutes => weights.abs().sum(),
+        Norm::Groups => stock_group_norms(weights, output_axis),
     }
 }
 

@@ -106,10 +106,8 @@ impl ParamVisitor for Distance<'_> {
         let Some(origin) = self.origin.tensors.get(&parameter.name).filter(|_| self.names.contains(&parameter.name)) else { return };
         let origin = origin.clone().reshape(tensor.dims());
         let origin = if tensor.is_autodiff() { Tensor::from_inner(origin) } else { origin };
-        let distance = match self.implementation {
-            Implementation::Fused => fused::squared_distance(tensor, origin),
-            Implementation::Stock => (tensor - origin).square().sum(),
-        };
+        let is_fused = self.implementation.is_fused();
+        let distance = if is_fused { fused::squared_distance(tensor, origin) } else { (tensor - origin).square().sum() };
         self.sum = Some(match self.sum.take() {
             None => distance,
             Some(sum) => sum + distance,

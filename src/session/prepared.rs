@@ -8,7 +8,7 @@ use regulus_model::{Values, Weights};
 
 use super::{Session, TrainingMemory, machine_memory};
 use crate::backend::Opened;
-use crate::config::{Augment, CheckpointKind, Experiment, Implementation};
+use crate::config::{Augment, CheckpointKind, Experiment};
 use crate::data::{Data, FrozenFeatures};
 use crate::error::Error;
 use crate::network::{Network, Scope};
@@ -70,11 +70,11 @@ impl Prepared {
 
     /// What frozen layers of `network` give for images, if it fits into `data.memory`. Augmented images are others in every epoch.
     fn features(&self, network: &Network) -> Option<Arc<FrozenFeatures>> {
-        let is_fused = network.implementation() == Implementation::Fused;
-        if !is_fused || self.experiment.augment != Augment::default() {
+        let algorithm = network.implementation().algorithm()?;
+        if self.experiment.augment != Augment::default() {
             return None;
         }
-        let features = self.data.frozen_features(&self.graph, &network.weights());
+        let features = self.data.frozen_features(&self.graph, &network.weights(), algorithm);
         let features = features.unwrap_or_else(|error| unreachable!("a device is open, and the weights are the network's: {error}"));
         features.filter(|features| features.bytes_of(self.data.count()) <= self.experiment.data.memory())
     }

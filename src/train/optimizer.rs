@@ -61,7 +61,7 @@ impl ParameterOptimizer {
     fn metric<const D: usize>(&self, state: &DynState) -> Vec<f32> {
         let (momentum, beta_2, epsilon) = match self.kind {
             Method::Adam { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon),
-            Method::AdamW { beta_2, epsilon, .. } if self.implementation == Implementation::Fused => {
+            Method::AdamW { beta_2, epsilon, .. } if self.implementation.is_fused() => {
                 (&state.downcast_ref::<AdamState<D>>().momentum, beta_2, epsilon)
             }
             Method::AdamW { beta_2, epsilon, .. } => (&state.downcast_ref::<AdamWState<D>>().momentum, beta_2, epsilon),
@@ -149,7 +149,7 @@ impl ParameterOptimizer {
 #[expect(clippy::cast_possible_truncation, reason = "Burn takes these as float32")]
 fn build(method: &Method, implementation: Implementation) -> Arc<dyn DynOptimizer> {
     let float = |fraction: Fraction| fraction.get() as f32;
-    if implementation == Implementation::Fused
+    if implementation.is_fused()
         && let Some(method) = build_fused(method)
     {
         return method;

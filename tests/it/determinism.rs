@@ -102,15 +102,21 @@ fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
 #[test]
 fn the_number_of_threads_changes_no_bit_of_a_network_of_layers() {
     for backend in cpu_backends() {
-        for implementation in ["fused", "stock"] {
+        let mut all = Vec::new();
+        for implementation in ["fused", "winograd2", "direct", "stock"] {
             let sandbox = Sandbox::new();
             let kind = format!("backend={{kind=\"{backend}\", kernels=\"{implementation}\"}}");
-            for (run, threads) in [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("five", "backend.threads=5")] {
+            let runs =
+                [("one", "backend.threads=1"), ("two", "backend.threads=2"), ("three", "backend.threads=3"), ("five", "backend.threads=5")];
+            for (run, threads) in runs {
                 sandbox.ok(&[layers(&kind, run).as_slice(), &["--set", threads, "--set", "train.epochs=3"]].concat());
             }
             let expected = sandbox.results("one");
-            assert!(sandbox.results("two") == expected, "{backend}, {implementation}: 2 threads");
-            assert!(sandbox.results("five") == expected, "{backend}, {implementation}: 5 threads");
+            for (run, threads) in &runs[1..] {
+                assert!(sandbox.results(run) == expected, "{backend}, {implementation}: {threads}");
+            }
+            assert!(!all.contains(&expected), "{backend}: {implementation} has the bits of another implementation");
+            all.push(expected);
         }
     }
 }
@@ -119,6 +125,12 @@ fn the_number_of_threads_changes_no_bit_of_a_network_of_layers() {
 #[test]
 fn an_interrupted_network_of_layers_ends_as_the_uninterrupted_one() {
     interrupted_and_whole(layers);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_network_resumes_with_the_kernels_of_its_config() {
+    interrupted_and_whole(|backend, run| [layers(backend, run).as_slice(), &["--set", "backend.kernels=direct"]].concat());
 }
 
 /// Waits until the run has a checkpoint of at least `steps` steps.

@@ -13,10 +13,11 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use regulus::backend::fused;
+use regulus::backend::fused::{self, PooledWalk};
 use regulus::backend::{self, ComputeDevice};
 use regulus::config::{Backend, BackendKind, Implementation};
 use regulus::objective::data_loss;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::conv::{ConvWeights, Gradients, Pooled, Saved, backward, forward, forward_with_argmax};
 use regulus_kernels::dense::{self, Layer, Matrix};
 use regulus_kernels::image::{Geometry, Images};
@@ -170,9 +171,10 @@ impl Case {
         };
         let images = Images { numbers: &stored, batch: self.batch, strides };
         let (weights, bias) = (&numbers_in.weights, &numbers_in.bias);
-        let for_batch = ConvWeights::for_batch(path, self.geometry, self.batch, weights, bias);
+        let for_batch = ConvWeights::for_batch(path, Algorithm::default(), self.geometry, self.batch, weights, bias);
         let Pooled { values: out, argmax } = forward_with_argmax(&for_batch, &images, 2);
-        let inference_out = forward(&ConvWeights::for_inference(path, self.geometry, weights.clone(), bias.clone()), &images, 2);
+        let inference_out =
+            forward(&ConvWeights::for_inference(path, Algorithm::default(), self.geometry, weights.clone(), bias.clone()), &images, 2);
         let is_consistent = |(number, argmax): (&f32, &u8)| (*number == 0.0) == (*argmax == 4);
         assert!(argmax.len() == out.len() && out.iter().zip(&argmax).all(is_consistent));
         assert!(same(&out, &inference_out) || close(&out, &inference_out, 1e-4), "the output is the same in training and in inference");
@@ -320,13 +322,14 @@ fn two_convolutions_in_a_row_have_the_stock_gradients() {
     let (w2, b2, g) = (halves(&mut random, 6 * 11 * 9), halves(&mut random, 6), halves(&mut random, 5 * 6 * 3 * 3));
     for device in devices() {
         let device = device.device.autodiff();
-        let run = |own: bool| {
+        let run = |own: Option<Algorithm>| {
             let x = tensor(&x, [5, 2, 14, 15], &device).require_grad();
             let (w1, b1) = (tensor(&w1, [11, 2, 3, 3], &device).require_grad(), tensor(&b1, [11], &device).require_grad());
             let (w2, b2) = (tensor(&w2, [6, 11, 3, 3], &device).require_grad(), tensor(&b2, [6], &device).require_grad());
             let layer = |x: Tensor<4>, w: &Tensor<4>, b: &Tensor<1>, padding: usize, last: bool| {
-                if own {
-                    return fused::conv_relu_pool(x, w.clone(), b.clone(), padding, !last);
+                if let Some(algorithm) = own {
+                    let walk = PooledWalk { padding, channels_last: !last, algorithm };
+                    return fused::conv_relu_pool(x, w.clone(), b.clone(), walk);
                 }
                 let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
                 let convolved = conv2d(x, w.clone(), Some(b.clone()), options);
@@ -339,6 +342,8 @@ fn two_convolutions_in_a_row_have_the_stock_gradients() {
             let kernels = [w1, w2].map(|w| numbers(w.grad(&gradients).unwrap()));
             (numbers(flat), numbers(x.grad(&gradients).unwrap()), kernels, [b1, b2].map(|b| numbers(b.grad(&gradients).unwrap())))
         };
-        assert_eq!(run(true), run(false));
+        for algorithm in [Algorithm::Winograd4, Algorithm::Winograd2, Algorithm::Direct] {
+            assert_eq!(run(Some(algorithm)), run(None), "{algorithm:?}");
+        }
     }
 }

@@ -267,9 +267,13 @@ fn images_of_any_size_have_the_bits_of_the_network_that_trains() {
     for backend in cpu_backends() {
         let kind = if backend == "flex" { BackendKind::Flex } else { BackendKind::Ndarray };
         let device = backend::open(&Backend { kind, ..Backend::default() }).unwrap().device;
-        let stock = ComputeDevice { implementation: Implementation::Stock, ..device.clone() };
-        for channels in [1, 3] {
-            let graph = DnCnn { depth: 4, width: 8 }.graph(image(channels, 16, 16)).unwrap();
+        let of = |implementation| ComputeDevice { implementation, ..device.clone() };
+        let mut outputs = Vec::new();
+        for (channels, implementation) in
+            [(1, Implementation::Fused), (3, Implementation::Fused), (3, Implementation::Winograd2), (3, Implementation::Direct)]
+        {
+            let (device, stock) = (of(implementation), of(Implementation::Stock));
+            let graph = DnCnn { depth: 4, width: 16 }.graph(image(channels, 16, 16)).unwrap();
             let drawn = Network::new(&graph, Init::Glorot, Seed(4), &device).weights();
             // Running statistics that are not those of the start.
             let weights = drawn.map(|name, values| {
@@ -279,20 +283,23 @@ fn images_of_any_size_have_the_bits_of_the_network_that_trains() {
             let network = Network::of_weights(&graph, &weights, &device);
             let normalizer = Normalizer { mean: vec![0.2; channels], deviation: vec![0.3; channels] };
             let predictor = Predictor::new(&network, &normalizer);
+            assert_eq!(predictor.implementation(), implementation);
             for (shape, count) in [(image(channels, 16, 16), 5), (image(channels, 31, 45), 2), (image(channels, 7, 5), 1)] {
                 let numbers: Vec<f32> =
                     (0..count * shape.size()).map(|at| f32::from(u16::try_from(at * 31 % 251).unwrap()) / 251.0).collect();
                 let images = |device: &ComputeDevice| {
                     Tensor::<4>::from_data(TensorData::new(numbers.clone(), [count, channels, shape.height, shape.width]), &device.device)
                 };
-                let what = format!("{backend}, {shape}, {count} images");
+                let what = format!("{backend}, {implementation:?}, {shape}, {count} images");
                 let with_burn = network.with_input(shape).unwrap().output(images(&device)).numbers();
                 let found = predictor.with_input(shape).unwrap().forward(&numbers, count);
                 assert_eq!(found, with_burn, "{what}");
+                assert!(!outputs.contains(&found), "{what}: the bits of another implementation");
                 let network = Network::of_weights(&graph, &weights, &stock).with_input(shape).unwrap();
                 let with_stock = Predictor::new(&network, &normalizer).forward(&numbers, count);
                 let largest = found.iter().zip(&with_stock).map(|(found, stock)| (found - stock).abs()).fold(0.0, f32::max);
                 assert!(largest < 1e-5, "{what}: stock operations differ by {largest}");
+                outputs.push(found);
             }
         }
     }

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod augmentation;
 mod backends;
+mod buffers;
 mod commands;
 mod comparisons;
 mod configs;

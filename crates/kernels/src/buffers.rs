@@ -96,6 +96,17 @@ pub fn recycle<T: Number>(mut buffer: Vec<T>) {
     free.buffers.push((time, buffer));
 }
 
+/// The bytes of all free buffers, so that a test sees whether they become more.
+#[doc(hidden)]
+#[must_use]
+pub fn kept_bytes() -> usize {
+    fn of<T: Number>() -> usize {
+        let free = T::free().lock().unwrap_or_else(PoisonError::into_inner);
+        free.buffers.iter().map(|(_, buffer)| buffer.capacity() * size_of::<T>()).sum()
+    }
+    of::<f32>() + of::<u8>() + of::<Line>()
+}
+
 /// Gives all free buffers back to the system.
 pub fn release() {
     fn all<T: Number>() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::algorithm::Algorithm;
 use crate::convolve::{self, Convolution, PackedWeights};
 use crate::moments::Moments;
 use crate::simd::Path;
@@ -17,8 +18,10 @@ const FEW: usize = 16;
 /// Pixels whose moments are computed at once.
 const PIXELS: usize = 512;
 
-/// The sizes for [`winograd`], where it computes the convolution. They follow from the convolution alone, so that an output is the same bits in every batch.
-fn winograd_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
+/// The tiles and sizes for [`winograd`], where it computes the convolution. Those of the forward pass follow from the convolution alone, so that an output is the same bits in every
+/// batch.
+fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Option<(Tile, Sizes)> {
+    let tile = algorithm.tile()?;
     let Convolution { inputs, outputs, height, width, kernel, stride, padding, extra_padding, groups } = *convolution;
     let is_suitable = kernel == [3, 3]
         && stride == [1, 1]
@@ -27,17 +30,18 @@ fn winograd_sizes(convolution: &Convolution, batch: usize) -> Option<Sizes> {
         && extra_padding == [0, 0]
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
-    is_suitable.then_some(Sizes { batch, inputs, outputs, height, width, padding: padding[0] })
+    is_suitable.then_some((tile, Sizes { batch, inputs, outputs, height, width, padding: padding[0] }))
 }
 
 /// The tiles of gradients, which are computed once for a batch.
-fn tile_of_gradients(sizes: Sizes) -> Tile {
+fn tile_of_gradients(tile: Tile, sizes: Sizes) -> Tile {
     let [rows, columns] = sizes.sides().map(|side| side.div_ceil(4));
-    if sizes.batch * rows * columns < FEW { Tile::Two } else { Tile::Four }
+    if sizes.batch * rows * columns < FEW { Tile::Two } else { tile }
 }
 
 /// A convolution with its weights as the kernels read them.
 pub struct Conv2d {
+    algorithm: Algorithm,
     convolution: Convolution,
     kernel: Kernel,
 }
@@ -54,12 +58,12 @@ impl Conv2d {
     ///
     /// When they are not of the convolution's sizes.
     #[must_use]
-    pub fn new(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
-        let kernel = match winograd_sizes(&convolution, 0) {
-            Some(sizes) => Kernel::Winograd(Arc::new(Kernels::new(path, Tile::default(), weights, sizes.outputs, threads))),
+    pub fn new(path: Path, algorithm: Algorithm, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
+        let kernel = match tiled(algorithm, &convolution, 0) {
+            Some((tile, sizes)) => Kernel::Winograd(Arc::new(Kernels::new(path, tile, weights, sizes.outputs, threads))),
             None => Kernel::Direct(PackedWeights::new(path, convolution, weights, threads)),
         };
-        Self { convolution, kernel }
+        Self { algorithm, convolution, kernel }
     }
 
     /// The same convolution of images of another size. It shares the weights.
@@ -69,13 +73,19 @@ impl Conv2d {
             Kernel::Winograd(kernels) => Kernel::Winograd(Arc::clone(kernels)),
             Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
         };
-        Self { convolution: Convolution { height, width, ..self.convolution }, kernel }
+        Self { algorithm: self.algorithm, convolution: Convolution { height, width, ..self.convolution }, kernel }
     }
 
     /// The sizes.
     #[must_use]
     pub const fn convolution(&self) -> &Convolution {
         &self.convolution
+    }
+
+    /// Whether it is computed in tiles, with fewer multiplications.
+    #[must_use]
+    pub const fn is_tiled(&self) -> bool {
+        matches!(self.kernel, Kernel::Winograd(_))
     }
 
     /// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
@@ -94,8 +104,8 @@ impl Conv2d {
         match &self.kernel {
             Kernel::Winograd(kernels) => {
                 let batch = images.len() / (inputs * height * width);
-                let sizes = winograd_sizes(&self.convolution, batch);
-                let sizes = sizes.unwrap_or_else(|| unreachable!("the kernel was chosen by the same sizes"));
+                let tiled = tiled(self.algorithm, &self.convolution, batch);
+                let (_, sizes) = tiled.unwrap_or_else(|| unreachable!("the kernel was chosen by the same sizes and algorithm"));
                 winograd::forward(&Pass { kernels, images, sizes, has_moments }, threads)
             }
             Kernel::Direct(weights) => {
@@ -126,14 +136,21 @@ pub fn moments(path: Path, pixels: &[f32], channels: usize) -> Option<Moments> {
 ///
 /// When the slices are not of these sizes.
 #[must_use]
-pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], weights: &[f32], threads: usize) -> Vec<f32> {
+pub fn image_gradient(
+    path: Path,
+    algorithm: Algorithm,
+    convolution: Convolution,
+    gradient: &[f32],
+    weights: &[f32],
+    threads: usize,
+) -> Vec<f32> {
     let [rows, columns] = convolution.sides();
     let batch = gradient.len() / (rows * columns * convolution.outputs);
-    let Some(sizes) = winograd_sizes(&convolution, batch) else {
+    let Some((tile, sizes)) = tiled(algorithm, &convolution, batch) else {
         return convolve::image_gradient(path, convolution, gradient, weights, threads);
     };
     let Sizes { batch, inputs, outputs, padding, .. } = sizes;
-    let kernels = Kernels::turned(path, tile_of_gradients(sizes), weights, outputs, threads);
+    let kernels = Kernels::turned(path, tile_of_gradients(tile, sizes), weights, outputs, threads);
     let sizes = Sizes { batch, inputs: outputs, outputs: inputs, height: rows, width: columns, padding: 2 - padding };
     winograd::forward(&Pass { kernels: &kernels, images: gradient, sizes, has_moments: false }, threads).0
 }
@@ -150,10 +167,17 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
 ///
 /// When the slices are not of these sizes.
 #[must_use]
-pub fn weight_gradient(path: Path, convolution: Convolution, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
+pub fn weight_gradient(
+    path: Path,
+    algorithm: Algorithm,
+    convolution: Convolution,
+    images: &[f32],
+    gradient: &[f32],
+    threads: usize,
+) -> Vec<f32> {
     let batch = images.len() / (convolution.inputs * convolution.height * convolution.width);
-    match winograd_sizes(&convolution, batch) {
-        Some(sizes) => winograd::weight_gradient(path, tile_of_gradients(sizes), sizes, images, gradient),
+    match tiled(algorithm, &convolution, batch) {
+        Some((tile, sizes)) => winograd::weight_gradient(path, tile_of_gradients(tile, sizes), sizes, images, gradient),
         None => convolve::weight_gradient(path, convolution, images, gradient, threads),
     }
 }

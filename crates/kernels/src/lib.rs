@@ -10,6 +10,7 @@
 #![expect(clippy::needless_range_loop, reason = "counted loops over registers are unrolled")]
 #![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
 
+pub mod algorithm;
 pub mod buffers;
 pub mod conv;
 pub mod conv2d;

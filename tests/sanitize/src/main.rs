@@ -1,11 +1,16 @@
 //! Runs every kernel, forward and backward, on a fixed list of shapes: one for each size that is computed in a different way, odd sizes, a single number, numbers
 //! that are not finite. It checks little itself; Miri, a sanitizer or valgrind watches its memory.
 //!
-//! Words after its name pick groups of kernels: `pooled`, `general`, `dense`, `steps`; without one all of them run.
+//! Words after its name pick groups of kernels: `pooled`, `general`, `algorithms`, `dense`, `steps`, `memory`; without one all of them run.
 //!
 //! `REGULUS_SIMD` picks one set of vector instructions, as in the program; without it each set of this processor is used. Under Miri, which is a
 //! thousand times slower, the shapes are the small ones.
 
+mod algorithms;
+
+use algorithms::{LARGE_SAME, SMALL_SAME, each_algorithm, memory};
+use regulus_kernels::algorithm::Algorithm;
+use regulus_kernels::buffers;
 use regulus_kernels::conv::{ConvWeights, Pooled, Saved, backward, forward, forward_with_argmax};
 use regulus_kernels::conv2d;
 use regulus_kernels::convolve::{self, Convolution, PackedWeights};
@@ -19,7 +24,7 @@ use regulus_kernels::pointwise;
 use regulus_kernels::pool::{self, Kind, Pool};
 use regulus_kernels::proximal::{Proximal, proximal};
 use regulus_kernels::simd::{Path, VARIABLE};
-use regulus_kernels::squares::{scaled, sum_of_squares};
+use regulus_kernels::squares::{scaled, scaled_difference, sum_of_squared_differences, sum_of_squares};
 use regulus_kernels::update::{Adam, Descent, Moments, adam, descend, descend_with_momentum};
 use regulus_kernels::winograd::{self, Kernels, Pass, Tile};
 
@@ -99,8 +104,9 @@ fn conv_relu_pool(path: Path, [inputs, outputs, height, width, kernel, padding, 
     for (number, (strides, gradient_strides)) in layouts.into_iter().take(if cfg!(miri) { 2 } else { 4 }).enumerate() {
         let images = Images { numbers: &images, batch, strides };
         let threads = threads(number);
-        let for_inference = ConvWeights::for_inference(path, geometry, weights.clone(), bias.clone());
-        let for_batch = ConvWeights::for_batch(path, geometry, batch, &weights, &bias);
+        let algorithm = if number == 0 { Algorithm::default() } else { Algorithm::Direct };
+        let for_inference = ConvWeights::for_inference(path, algorithm, geometry, weights.clone(), bias.clone());
+        let for_batch = ConvWeights::for_batch(path, algorithm, geometry, batch, &weights, &bias);
         let without = forward(&for_inference, &images, threads);
         let Pooled { values: out, argmax } = forward_with_argmax(&for_batch, &images, threads);
         assert!(out.len() == without.len() && argmax.len() == out.len());
@@ -160,7 +166,9 @@ const LARGE_GENERAL: [General; 9] = [
 fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Random) -> f64 {
     let [inputs, outputs, height, width, kernel, stride, padding, groups, batch] = setting;
     let sizes = ([kernel; 2], [stride; 2], [padding; 2]);
-    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, extra_padding: [0; 2], groups };
+    // As TensorFlow's SAME pads, where a stride leaves zeros on one side alone.
+    let extra_padding = if stride == 2 && padding < kernel { [1, 0] } else { [0; 2] };
+    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, extra_padding, groups };
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
     let [rows, columns] = convolution.sides();
@@ -178,6 +186,12 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
                 let pooled = pool::forward(path, pool, &images, threads);
                 sum += total(&pool::backward(path, pool, &images, &pooled, threads));
             }
+        }
+        for kind in [Kind::Max, Kind::Average] {
+            let pool = Pool::global(kind, inputs, height, width);
+            let pooled = pool::forward(path, pool, &images, threads);
+            sum += total(&pool::backward(path, pool, &images, &pooled, threads));
+            buffers::recycle(pooled);
         }
         if kernel == 3 && stride == 1 && padding <= 2 && groups == 1 {
             sum += fewer_products(path, setting, &images, &weights, threads);
@@ -225,9 +239,11 @@ fn after_a_convolution(path: Path, [batch, height, width, channels]: [usize; 4],
             }
             let other = if addition == Addition::None { &[] } else { images };
             let out = epilogue::forward(path, sizes, steps, images, &affine, other, threads);
-            let saved = epilogue::Saved { images, sizes, steps, affine: &affine, other, normalization };
-            let back = epilogue::backward(path, &saved, &out, threads);
-            sum += f64::from(back.images.iter().chain(&back.other).chain(&back.scale).sum::<f32>());
+            for normalization in [normalization, None] {
+                let saved = epilogue::Saved { images, sizes, steps, affine: &affine, other, normalization };
+                let back = epilogue::backward(path, &saved, &out, threads);
+                sum += f64::from(back.images.iter().chain(&back.other).chain(&back.scale).chain(&back.shift).sum::<f32>());
+            }
         }
     }
     sum
@@ -261,11 +277,14 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
         let labels: Vec<usize> = (0..length).map(|index| index % classes).collect();
         for smoothing in [0.0, 0.1] {
             sum += f64::from(cross_entropy(&logits, &labels, smoothing, None).loss);
+            sum += f64::from(cross_entropy(&logits, &labels, smoothing, Some(&vec![0.5; classes])).loss);
         }
     }
     let (mut weights, gradient) = (random.numbers(length, odd), random.numbers(length, odd));
     sum += sum_of_squares(path, &weights);
+    sum += sum_of_squared_differences(path, &weights, &gradient);
     assert_eq!(scaled(&weights, 0.5).len(), length);
+    assert_eq!(scaled_difference(&weights, &gradient, 0.5).len(), length);
     sum += sum_of_absolutes(&weights).0;
     let (mut first, mut second) = (vec![0.0; length], vec![0.0; length]);
     for step in 1..3 {
@@ -319,6 +338,18 @@ fn main() {
                 let found = general_convolution(path, *setting, odd, &mut random);
                 sum += if odd { 0.0 } else { found };
             }
+        }
+        for setting in SMALL_SAME.iter().chain(LARGE_SAME.iter().filter(|_| large)).filter(|_| is_wanted("algorithms")) {
+            report(setting);
+            for odd in [false, true] {
+                calls += 1;
+                let found = each_algorithm(path, *setting, odd, &mut random);
+                sum += if odd { 0.0 } else { found };
+            }
+        }
+        if is_wanted("memory") {
+            calls += 1;
+            memory();
         }
         let small = [[1, 1, 1], [1, 5, 3], [2, 3, 1], [3, 1, 7], [5, 9, 17], [1, 33, 16], [1, 20, 35]];
         let many = [[1, 1600, 128], [32, 1600, 128], [33, 129, 65], [1, 7000, 130], [100, 70, 10]];

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use super::winograd::Transformed;
+use crate::algorithm::Algorithm;
 use crate::image::{Geometry, Layout};
 use crate::panels::packed;
 use crate::simd::Path;
@@ -14,6 +15,7 @@ const ENOUGH: usize = 100;
 /// The weights of one convolution, packed and, where that means fewer multiplications, transformed.
 pub struct ConvWeights<'a> {
     pub(super) path: Path,
+    algorithm: Algorithm,
     pub(super) layout: Layout,
     /// `[output, input, row, column]`.
     weights: Cow<'a, [f32]>,
@@ -24,40 +26,48 @@ pub struct ConvWeights<'a> {
 }
 
 impl<'a> ConvWeights<'a> {
-    /// Weights for one pass over `batch` images: transformed where there are enough pools to pay for it.
+    /// Weights for one pass over `batch` images: transformed where there are enough pools to pay for it, if the algorithm is not the direct one.
     ///
     /// # Shapes
     ///
     /// - weights: `[output, input, row, column]`
     /// - bias: `[output]`
     #[must_use]
-    pub fn for_batch(path: Path, geometry: Geometry, batch: usize, weights: &'a [f32], bias: &'a [f32]) -> Self {
-        Self::new(path, geometry, batch * geometry.pooled() >= ENOUGH, Cow::Borrowed(weights), Cow::Borrowed(bias))
+    pub fn for_batch(path: Path, algorithm: Algorithm, geometry: Geometry, batch: usize, weights: &'a [f32], bias: &'a [f32]) -> Self {
+        let is_enough = batch * geometry.pooled() >= ENOUGH;
+        Self::new((path, algorithm), geometry, is_enough, Cow::Borrowed(weights), Cow::Borrowed(bias))
     }
 
-    /// Weights for many passes: transformed whenever they can be.
+    /// Weights for many passes: transformed whenever they can be, if the algorithm is not the direct one.
     ///
     /// # Shapes
     ///
     /// As in [`ConvWeights::for_batch`].
     #[must_use]
-    pub fn for_inference(path: Path, geometry: Geometry, weights: Vec<f32>, bias: Vec<f32>) -> Self {
-        Self::new(path, geometry, true, Cow::Owned(weights), Cow::Owned(bias))
+    pub fn for_inference(path: Path, algorithm: Algorithm, geometry: Geometry, weights: Vec<f32>, bias: Vec<f32>) -> Self {
+        Self::new((path, algorithm), geometry, true, Cow::Owned(weights), Cow::Owned(bias))
     }
 
-    fn new(path: Path, geometry: Geometry, is_enough: bool, weights: Cow<'a, [f32]>, bias: Cow<'a, [f32]>) -> Self {
+    fn new(
+        (path, algorithm): (Path, Algorithm),
+        geometry: Geometry,
+        is_enough: bool,
+        weights: Cow<'a, [f32]>,
+        bias: Cow<'a, [f32]>,
+    ) -> Self {
         let layout = Layout::new(geometry, path);
-        let transformed = if is_enough { Transformed::new(path, &layout, &weights, &bias) } else { None };
+        let is_direct = algorithm == Algorithm::Direct;
+        let transformed = if is_enough && !is_direct { Transformed::new(path, &layout, &weights, &bias) } else { None };
         // Beside transformed weights only images that are not finite need the packed ones.
         let packed =
             if transformed.is_none() { OnceLock::from(Packed::new(path, &layout, &weights, &bias, true)) } else { OnceLock::new() };
-        Self { path, layout, weights, bias, transformed, packed }
+        Self { path, algorithm, layout, weights, bias, transformed, packed }
     }
 
     /// The same weights for images of another size.
     #[must_use]
     pub fn resized(&self, geometry: Geometry) -> Self {
-        Self::new(self.path, geometry, true, self.weights.clone(), self.bias.clone())
+        Self::new((self.path, self.algorithm), geometry, true, self.weights.clone(), self.bias.clone())
     }
 
     /// The sizes of the convolution.

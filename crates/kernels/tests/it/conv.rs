@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
 
 use rayon::ThreadPoolBuilder;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::conv::{ConvWeights, Pooled, Saved, backward, forward, forward_with_argmax};
 use regulus_kernels::image::{Geometry, Images};
 use regulus_kernels::simd::Path;
@@ -22,9 +23,9 @@ fn pass(path: Path, geometry: Geometry, batch: usize, images: &[f32], threads: u
     let [rows, columns] = [geometry.pooled_height(), geometry.pooled_width()];
     let gradient = Images { numbers: &gradient, batch, strides: [outputs * rows * columns, rows * columns, columns, 1] };
     ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
-        let for_batch = ConvWeights::for_batch(path, geometry, batch, &weights, &bias);
+        let for_batch = ConvWeights::for_batch(path, Algorithm::default(), geometry, batch, &weights, &bias);
         let Pooled { values, argmax } = forward_with_argmax(&for_batch, &images, threads);
-        let for_inference = ConvWeights::for_inference(path, geometry, weights.clone(), bias.clone());
+        let for_inference = ConvWeights::for_inference(path, Algorithm::default(), geometry, weights.clone(), bias.clone());
         let inferred = forward(&for_inference, &images, threads);
         let gradients = backward(path, &Saved { geometry, images, weights: &weights, argmax: &argmax }, &gradient, true);
         let found = [values, inferred, gradients.weights, gradients.bias, gradients.images.unwrap()];

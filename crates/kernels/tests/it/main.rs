@@ -1,6 +1,7 @@
 //! The kernels against loops that say what they compute.
 
 mod conv;
+mod conv2d;
 mod convolve;
 mod dense;
 mod epilogue;

@@ -112,21 +112,3 @@ fn kernels_that_many_groups_share_are_the_definition() {
     check(Sizes { batch: 9, inputs: 250, outputs: 260, height: 5, width: 4, padding: 1 });
     check(Sizes { batch: 2, inputs: 65, outputs: 70, height: 21, width: 33, padding: 1 });
 }
-
-#[test]
-fn rounding_errors_are_those_of_the_manual() {
-    // As in the layers of a network: inputs that went through ReLU, and kernels that vary by their number.
-    for (inputs, bounds) in [(16, [1.1e-6, 4e-7]), (128, [1.6e-6, 6e-7]), (512, [2.5e-6, 1.2e-6])] {
-        let sizes = Sizes { batch: 1, inputs, outputs: 32, height: 16, width: 16, padding: 1 };
-        let images: Vec<f32> = numbers(1, 256 * inputs).iter().map(|number| number.max(0.0)).collect();
-        let weights: Vec<f32> = numbers(2, 9 * inputs * 32).iter().map(|number| number / (inputs as f32).sqrt()).collect();
-        let [expected, _] = by_definition(sizes, &wide(&images), &wide(&weights));
-        for (tile, bound) in [Tile::Four, Tile::Two].into_iter().zip(bounds) {
-            let path = Path::all()[0];
-            let kernels = Kernels::new(path, tile, &weights, 32, 1);
-            let (found, _) = forward(&Pass { kernels: &kernels, images: &images, sizes, has_moments: false }, 1);
-            let error = error(&found, &expected);
-            assert!(error < bound, "{inputs} inputs, {tile:?}: {error:e}");
-        }
-    }
-}

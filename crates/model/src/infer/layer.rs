@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::buffers;
 use regulus_kernels::conv::{self, ConvWeights};
 use regulus_kernels::conv2d::Conv2d;
@@ -97,7 +98,7 @@ impl Input<'_> {
 
 impl Layer {
     /// The layer of a stage; none where it leaves its input as it is.
-    pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path) -> Option<Self> {
+    pub(super) fn of(graph: &Graph, stage: &Stage, weights: &Weights, path: Path, algorithm: Algorithm) -> Option<Self> {
         let node = stage.first();
         let input = graph.input_of(node);
         let values = |role: Role| {
@@ -116,10 +117,11 @@ impl Layer {
         Some(match &graph.nodes()[node].op {
             Op::Conv(op) => {
                 if let StageKind::ConvReluPool { channels_last } = stage.kind {
-                    let weights = ConvWeights::for_inference(path, geometry(op, map(input)), value(Role::Kernel), value(Role::Bias));
+                    let geometry = geometry(op, map(input));
+                    let weights = ConvWeights::for_inference(path, algorithm, geometry, value(Role::Kernel), value(Role::Bias));
                     return Some(Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last });
                 }
-                let conv = Conv2d::new(path, convolution(op, map(input)), &value(Role::Kernel), 2);
+                let conv = Conv2d::new(path, algorithm, convolution(op, map(input)), &value(Role::Kernel), 2);
                 Self::Conv { conv: Arc::new(conv), epilogue: AffineSteps::of(graph, stage, weights) }
             }
             Op::Dense(op) => Self::Dense {
@@ -160,14 +162,16 @@ impl Layer {
 
     /// Multiplications that one thread does in a microsecond for `count` images, about; numbers that it reads, where there are none.
     ///
-    /// Measured on one core of a Xeon with AVX-512, one image: 160,000 and 32,000 with ReLU and pool over 32 and 1 input channels, 36,000 to 75,000 in
-    /// other convolutions, 4,000 to 12,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
+    /// Measured on one core of a Xeon with AVX-512, one image: 160,000 and 32,000 with ReLU and pool over 32 and 1 input channels; in other convolutions
+    /// 120,000 to 190,000 by tiles over 32 to 128 channels, 60,000 over 16, 23,000 to 80,000 where the weights are more than a cache holds, and 36,000 to
+    /// 75,000 without tiles; 4,000 to 12,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
     /// numbers, 3,500 to 8,000 in the rest; 64,000 in dense layers for 8 images.
     pub(super) fn multiplications_per_microsecond(&self, count: usize) -> u64 {
         match self {
             Self::ConvReluPool { weights, .. } if weights.geometry().inputs >= 8 && weights.geometry().kernel == 3 => 150_000,
             Self::ConvReluPool { .. } => 40_000,
             Self::Conv { conv, .. } if conv.convolution().groups == conv.convolution().inputs => 8_000,
+            Self::Conv { conv, .. } if conv.is_tiled() && conv.convolution().inputs >= 32 => 100_000,
             Self::Conv { .. } => 50_000,
             Self::Dense { .. } if count == 1 => 20_000,
             Self::Dense { .. } => 60_000,

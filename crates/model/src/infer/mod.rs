@@ -30,3 +30,4 @@ pub use error::InferError;
 pub use flips::mean_over_flips;
 pub use model::Model;
 pub use predictor::{Predictor, probabilities};
+pub use regulus_kernels::algorithm::Algorithm;

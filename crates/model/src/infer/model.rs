@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rayon::prelude::*;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::buffers;
 use regulus_kernels::simd::Path;
 
@@ -79,11 +80,20 @@ impl Model {
     /// When names or shapes of the weights are not those of the graph, or the environment variable `REGULUS_SIMD` names vector instructions that this
     /// processor does not have.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, InferError> {
+        Self::with_algorithm(graph, weights, Algorithm::default())
+    }
+
+    /// The same, whose 3×3 convolutions are computed by `algorithm`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::new`].
+    pub fn with_algorithm(graph: &Graph, weights: &Weights, algorithm: Algorithm) -> Result<Self, InferError> {
         if let Some(problem) = weights.misfit(graph) {
             return Err(InferError::Fit { problem });
         }
         let path = Path::chosen()?;
-        Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path)))
+        Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path, algorithm)))
     }
 
     /// The same network for images of another size. It shares the weights, except those of convolutions in one kernel with ReLU and pool, which it copies.

@@ -1,3 +1,4 @@
+use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::conv::{self, ConvWeights};
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::image::{Geometry, Images, channels_first};
@@ -29,7 +30,7 @@ fn by_kernels(weights: &Weights, images: &[f32]) -> Vec<f32> {
     let conv = |name: &str, inputs: usize, side: usize, outputs: usize| {
         let geometry = Geometry { inputs, outputs, height: side, width: side, kernel: 3, padding: 0 };
         let [weight, bias] = ["weight", "bias"].map(|kind| values(weights, &format!("{name}.{kind}")).to_vec());
-        ConvWeights::for_inference(path, geometry, weight, bias)
+        ConvWeights::for_inference(path, Algorithm::default(), geometry, weight, bias)
     };
     let (first, second) = (conv("conv1", 1, 28, 32), conv("conv2", 32, 13, 64));
     let mut logits = Vec::new();
