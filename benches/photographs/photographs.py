@@ -10,8 +10,8 @@ without `--from-scratch`; the others add the settings below. All train on the 1,
 from measured import compare
 
 ALL = ["data.validation=0"]
-TUNED = [*ALL, 'model.freeze=["_conv_stem.*", "_bn0.*", "_blocks.0.*"]', "optimizer.learning_rate=0.0003", "train.epochs=10", "augment.flip=horizontal",
-         'optimizer.group=[{ scope = "_fc.*", factor = 10 }]']
+TUNED = [*ALL, 'model.freeze=["_conv_stem.*", "*_bn*"]', "optimizer.learning_rate=0.0001", "train.epochs=8", "augment.flip=horizontal",
+         'optimizer.group=[{ scope = "_fc.*", factor = 30 }]']
 START = ["penalty.0.kind=l2_sp", "penalty.0.lambda=10", 'penalty.1={ kind = "l2", lambda = 1, scope = "_fc.weight" }']
 RECIPES = {
     "from scratch": (["--from-scratch"], ALL),

@@ -156,7 +156,7 @@ mod tests {
             (parameter.name.clone(), Values { shape: parameter.shape.clone(), numbers })
         };
         let weights = graph.parameters().map(values).collect();
-        FrozenFeatures::new(&graph, &weights, &Normalizer { mean: vec![0.0], deviation: vec![1.0] }).unwrap().unwrap()
+        FrozenFeatures::new(&graph, &weights, &Normalizer { mean: vec![0.0], deviation: vec![1.0] }, Algorithm::default()).unwrap().unwrap()
     }
 
     #[test]
