@@ -44,7 +44,10 @@ fn a_damaged_journal_and_a_fit_under_another_name_are_not_kept_silently() {
     // Without times, which are those of the writing.
     let trials = |text: &str| -> Vec<(Value, Value)> {
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.map(|line| (line["user_attrs"]["trial"].clone(), line["value"].clone())).collect()
+        let mut trials: Vec<(Value, Value)> = lines.map(|line| (line["user_attrs"]["trial"].clone(), line["value"].clone())).collect();
+        // Those of one process are in the order in which they end.
+        trials.sort_by_key(|(trial, _)| trial.as_u64());
+        trials
     };
     let whole = journal();
     for content in

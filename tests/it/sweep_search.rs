@@ -156,7 +156,7 @@ fn halving_trains_the_best_further_to_the_same_bits() {
     let printed = sandbox.ok(&arguments("one", "1", "halving"));
     assert!(printed.stdout().contains("pruned") && printed.stdout().contains("epochs"), "{}", printed.stdout());
     assert!(
-        printed.stderr().contains("note: `halving` can end the trial that would have won: with its defaults in 29 of 100 sweeps"),
+        printed.stderr().contains("`halving` can end the trial that would have won: with its defaults in 29 of 100 sweeps"),
         "{}",
         printed.stderr()
     );
