@@ -4,7 +4,7 @@
     cargo build --release
     python3 tests/optuna_opens.py target/release/regulus
 
-Sweeps two keys of the built-in digits, of which one trial diverges: once on a grid with λ = 0, once at random. Optuna's best trial, values, states, parameters,
+Sweeps two keys of the built-in digits, of which one trial diverges: once on a grid with λ = 0, once on a path, once at random. Optuna's best trial, values, states, parameters,
 importances and the data of its plots are compared.
 """
 
@@ -70,6 +70,16 @@ with tempfile.TemporaryDirectory() as folder:
     importances = optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
     assert abs(sum(importances.values()) - 1) < 1e-9 and failed == 3, (importances, failed)
     print(f"grid: {len(study.trials)} trials, {failed} failed, best {study.best_value:.4f} at {study.best_params}, importances {importances}")
+
+with tempfile.TemporaryDirectory() as folder:
+    folder = Path(folder)
+    (folder / "config.toml").write_text(CONFIG)
+    study, expected = swept(folder, "--path", "--folds", "2", "--set", "sweep.path_finalists=2", "--grid", "penalty.0.lambda=0.1,1.0,10.0,100.0")
+    compared(study, expected, {"penalty.0.lambda"})
+    found = {trial.user_attrs["trial"]: trial.user_attrs.get("from_initial_weights") for trial in study.trials}
+    checks = {check["trial"]: check["from_start"] for check in expected["path"]}
+    assert all((found[trial] is None) == (trial not in checks) for trial in found) and all(abs(found[trial] - checks[trial]) < 1e-12 for trial in checks)
+    print(f"path: {len(study.trials)} trials, {len(checks)} with a loss from initial weights, best {study.best_value:.4f}")
 
 with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)

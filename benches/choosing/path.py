@@ -4,7 +4,8 @@
 
 For each draw of 300 images of 14×14 pixels, 25 values of λ are compared on five folds: by 125 whole trainings of 60 epochs (cold); by the same with another seed and the same
 folds, which shows how far the choice moves by chance; and by paths (`--path`) with 1, 2 and 4 epochs for each λ. The last training of a path's sweep gives the finalist's
-losses, which must be those of the cold sweep to the bit; so the choices with more finalists are read off the cold losses.
+losses, which must be those of the cold sweep to the bit, as must those of the first λ of the path; so the choices with more finalists are read off the cold losses. The first λ
+is compared with the finalists, and not trained again.
 
 A step is one of the 24 between neighbours on the grid, a factor of 1.4. Cost: epochs of all trainings on folds, in trainings of 60 epochs. The excess is the test loss with
 the chosen λ over that with the λ that cold trainings choose, of networks trained once on all images of the draw.
@@ -68,17 +69,18 @@ def path(options, source, draw, epochs):
         config = open_draw(options, work, source, draw)
         keys = sweeps.sets({"seed": draw, "sweep.path_epochs": epochs, "sweep.path_finalists": 1})
         words = ["--path", "--folds", FOLDS, "--grid", GRID, *keys]
-        study, _ = sweeps.sweep(options, config, f"{work}/sweep", *words)
-        losses, finalists, spent = np.full((len(LAMBDAS), FOLDS), np.nan), {}, 0
+        sweeps.sweep(options, config, f"{work}/sweep", *words)
+        losses, finalists = np.full((len(LAMBDAS), FOLDS), np.nan), {}
         for file in Path(f"{work}/sweep/fits").glob("*.json"):
             fit = json.loads(file.read_text())
             loss = np.nan if fit["validation_loss"] is None else fit["validation_loss"]
-            spent += fit["epochs"]
             if fit.get("is_finalist"):
                 finalists[fit["fold"]] = loss
             else:
                 losses[fit["trial"], fit["fold"] - 1] = loss
-        return {"losses": losses.tolist(), "chosen": study["chosen"], "finalist": [finalists[fold + 1] for fold in range(FOLDS)], "epochs": spent}
+        [finalist] = json.loads(Path(f"{work}/sweep/sweep.json").read_text())["finalists"]
+        again = [finalists[fold + 1] for fold in range(FOLDS)] if finalist > 0 else losses[0].tolist()
+        return {"losses": losses.tolist(), "chosen": finalist, "finalist": again}
 
 
 def tested(options, source, draw):
@@ -98,14 +100,14 @@ def of_draw(options, name, source, draw):
     levels = {"cold": means}
     for epochs in PATH_EPOCHS:
         found = kept(epochs, lambda epochs=epochs: path(options, source, draw, epochs))
-        if not np.array_equal(found["finalist"], whole["losses"][found["chosen"]]):
+        if not np.array_equal(found["finalist"], whole["losses"][found["chosen"]]) or not np.array_equal(found["losses"][0], whole["losses"][0]):
             raise SystemExit(f"{name}, draw {draw}: a finalist's losses differ from those of the same training in the cold sweep")
         levels[f"path, {epochs}"] = np.array(found["losses"]).mean(axis=1)
         order = np.argsort(levels[f"path, {epochs}"])
         for count in FINALISTS:
-            best = min(order[:count], key=lambda index: means[index])
-            spent = found["epochs"] / EPOCHS + (count - 1) * FOLDS
-            chosen[f"path, {epochs}, {count}"] = (int(best), spent)
+            compared = {0, *order[:count].tolist()}
+            spent = FOLDS * (len(compared) + (len(LAMBDAS) - 1) * epochs / EPOCHS)
+            chosen[f"path, {epochs}, {count}"] = (min(compared, key=lambda index: means[index]), spent)
     if draw < options.other_seeds:
         other = kept("other-seed", lambda: cold(options, source, draw, 1000 + draw))
         chosen["cold, another seed"] = (other["chosen"], 125)
@@ -137,7 +139,7 @@ def main():
         steps = np.array([index - whole for (index, _), whole, _ in of_way])
         excess = [test[index] - test[whole] for (index, _), whole, test in of_way]
         over_best = [test[index] - test.min() for (index, _), _, test in of_way]
-        cells = [f"{of_way[0][0][1]:.0f}", f"{(np.abs(steps) <= 1).sum()} of {len(steps)}", f"{np.abs(steps).mean():.1f}", f"{steps.mean():+.1f}"]
+        cells = [f"{np.mean([cost for (_, cost), _, _ in of_way]):.1f}", f"{(np.abs(steps) <= 1).sum()} of {len(steps)}", f"{np.abs(steps).mean():.1f}", f"{steps.mean():+.1f}"]
         rows.append((way, *cells, sweeps.mean_and_error(excess), sweeps.mean_and_error(over_best)))
     titles = ("path, epochs, finalists", "cost", "within one step", "steps away", "signed", "excess of test loss over cold", "over the best λ")
     print(f"### {len(everything)} draws\n")

@@ -10,17 +10,21 @@ use super::bar::Work;
 use super::print;
 use super::table::{grouped, table};
 use super::train::frozen_features;
-use crate::config::{Experiment, Task};
+use crate::config::{ConfigTable, Experiment, Task};
 use crate::error::Error;
 use crate::launch::prepare;
 use crate::network::Network;
 use crate::numbers::byte_size;
+use crate::search::Plan;
 use crate::session::Session;
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     // The command line has a config unless it asks for the schema.
     let Some(config) = &args.config else { return print::out(format_args!("{:#}", Experiment::schema())) };
     let experiment = Experiment::load_changed(config, &args.unset, &args.set)?;
+    if let Some(sweep) = &experiment.sweep {
+        Plan::new(&ConfigTable::load(config, &args.unset, &args.set)?, sweep, None)?;
+    }
     let written = |experiment: &Experiment| if args.comments { experiment.to_commented_toml() } else { experiment.to_toml() };
     if args.config_only {
         return if args.json { print::json(&experiment) } else { print::out(written(&experiment).trim_end()) };

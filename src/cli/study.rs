@@ -13,10 +13,16 @@ type Cell<'a> = Box<dyn Fn(&TrialSummary, bool) -> Option<String> + 'a>;
 /// The column of standard errors without the correction for training splits that overlap.
 const UNCORRECTED: &str = "± uncorrected";
 
-/// What the column of uncorrected errors is. `None` if the table does not have it.
-pub(super) fn about_errors(study: &Study) -> Option<String> {
-    let about = "± standard error is that of the difference, corrected because the training splits overlap";
-    is_corrected(study).then(|| format!("{about}; {UNCORRECTED} is the usual one, which is too small"))
+/// What the standard errors are. `None` if the table has nothing unusual.
+pub(super) fn about_errors(plan: &Plan, study: &Study) -> Option<String> {
+    let has_errors = study.trials.iter().any(|trial| trial.comparison.is_some_and(|found| found.standard_error.is_some()));
+    let unpaired = "each trial has splits of its own, so that standard errors are those of unpaired trials: √(s₁² + s₂²) is the deviation";
+    let corrected = "± standard error is that of the difference, corrected because the training splits overlap";
+    let about = [
+        (plan.sweep.reshuffle && has_errors).then(|| unpaired.to_owned()),
+        is_corrected(study).then(|| format!("{corrected}; {UNCORRECTED} is the usual one, which is too small")),
+    ];
+    about.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
 }
 
 fn is_corrected(study: &Study) -> bool {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::args::{SweepArgs, TableFormatArg};
 use super::report_args::FileArgs;
-use crate::search::Volume;
+use crate::search::{Volume, container_image, cpus, memory, variable};
 
 /// `regulus sweep CONFIG`, or one of the subcommands.
 #[derive(Debug, Args)]
@@ -18,9 +18,14 @@ pub(super) struct SweepCommandArgs {
     pub sweep: SweepArgs,
 }
 
+/// The options of a sweep that `sweep plan` does not take.
+const OF_ONE_PROCESS: [&str; 8] = ["tpe", "path", "pruner", "jobs", "format", "open", "no_report", "no_tensorboard"];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum SweepCommand {
     /// Write the plan of a sweep and a config for each training, for several machines
+    // What is hidden is for a sweep in one process, and refused.
+    #[command(mut_args(|arg| if OF_ONE_PROCESS.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }))]
     Plan(SweepArgs),
     /// Train one training of a sweep; several can run on the same folder
     Run(RunArgs),
@@ -71,7 +76,7 @@ pub(super) struct SlurmArgs {
     /// The partition
     #[arg(long, value_name = "NAME")]
     pub partition: Option<String>,
-    /// The time limit of each job, such as `2:00:00`. 90 seconds before its end a training saves its state and is queued again
+    /// The time limit of each job, such as `2:00:00` or `1-12`, at least 3 minutes. 90 seconds before its end a training saves its state and is queued again
     #[arg(long, value_name = "TIME")]
     pub time: Option<String>,
     /// The CPUs of each training
@@ -90,7 +95,7 @@ pub(super) struct KubernetesArgs {
     /// The folder of the sweep
     pub sweep: PathBuf,
     /// The container image, which has the program `regulus`
-    #[arg(long)]
+    #[arg(long, value_parser = container_image)]
     pub image: String,
     /// A persistent volume claim and where to mount it, such as `results=/work`; can be given several times. One must have the folder of the sweep
     #[arg(long, value_name = "CLAIM=PATH", required = true, value_parser = Volume::parse)]
@@ -102,10 +107,10 @@ pub(super) struct KubernetesArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: u32,
     /// The CPUs of each training, such as `2` or `500m`
-    #[arg(long, value_name = "CPUS")]
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
     pub cpus: Option<String>,
     /// The memory of each training, such as `2Gi`
-    #[arg(long, value_name = "MEMORY")]
+    #[arg(long, value_name = "MEMORY", value_parser = memory)]
     pub memory: Option<String>,
     /// An environment variable, such as `REGULUS_DATA=/data`; can be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
@@ -116,11 +121,4 @@ pub(super) struct KubernetesArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    parts
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| "expected NAME=VALUE, such as `REGULUS_DATA=/data`".to_owned())
 }

@@ -14,10 +14,11 @@ use super::sweep_args::{CollectArgs, KubernetesArgs, RunArgs, SlurmArgs, SweepCo
 use super::table::counted;
 use super::train::stop_on_signals;
 use crate::atomic;
+use crate::data::DataError;
 use crate::error::Error;
 use crate::search::{
-    Ended, FitResult, FitState, KubernetesJob, Plan, Search, SingleTraining, SlurmScripts, SweepFolder, TrainingList, check_independent,
-    index_ranges,
+    Ended, FitResult, FitState, KubernetesJob, MIN_SECONDS, Plan, Search, SingleTraining, SlurmScripts, SweepFolder, TrainingList,
+    check_independent, index_ranges, time_limit,
 };
 
 pub(super) fn run(command: &SweepCommand) -> Result<(), Error> {
@@ -122,7 +123,7 @@ fn collect(args: &CollectArgs) -> Result<(), Error> {
         return go_on(&args.sweep, None, Some(1), Output { format: args.format, json: args.json, files: args.files });
     }
     let (folder, _) = SweepFolder::open(&args.sweep)?;
-    ended.write(&plan, &folder)?;
+    ended.write(&plan, &folder, &mut |text| print::warning(text))?;
     let (missing, indexes) = (ended.missing.len(), index_ranges(&ended.missing));
     Err(Error::MissingTrainings { path: args.sweep.clone(), missing, total: plan.fits().len(), indexes })
 }
@@ -134,12 +135,7 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
     let (folder, plan) = open(&args.sweep)?;
     let missing = Ended::read(&plan, &folder)?.missing;
     let path = args.sweep.display();
-    let Some(last) = missing.last() else {
-        if args.json {
-            return print::json(&json!({ "event": "slurm", "trainings": 0 }));
-        }
-        return print::out(format_args!("all trainings have ended; compare them with `regulus sweep collect {path}`"));
-    };
+    let Some(last) = missing.last() else { return all_ended("slurm", &args.sweep, args.json) };
     if *last >= MAX_ARRAY_SIZE {
         print::warning(format_args!("the indexes go up to {last}, but Slurm allows {} unless `MaxArraySize` is set", MAX_ARRAY_SIZE - 1));
     }
@@ -152,6 +148,7 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
             options.push(format!("--{name}={value}"));
         }
     }
+    check_time(args.time.as_deref())?;
     options.extend(args.sbatch_option.iter().cloned());
     let program = std::env::current_exe().map_err(|error| Error::Usage(format!("the path of this program is not known: {error}")))?;
     let scripts = SlurmScripts {
@@ -182,9 +179,35 @@ fn slurm(args: &SlurmArgs) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks that a time limit is one, and leaves time to train.
+fn check_time(time: Option<&str>) -> Result<(), Error> {
+    let Some(text) = time else { return Ok(()) };
+    match time_limit(text) {
+        None => Err(Error::Usage(format!(
+            "`--time` is `{text}`; expected a time as Slurm has it, such as `30` (minutes), `2:00:00` or `1-12` (days-hours)"
+        ))),
+        Some(seconds) if seconds < MIN_SECONDS => {
+            let problem = "a training would save its state as soon as it begins, and be queued again for ever; expected at least `0:03:00`";
+            Err(Error::Usage(format!("`--time` is `{text}`, but Slurm signals 90 seconds before the end: {problem}")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Prints that all trainings have ended, in place of files for a cluster.
+fn all_ended(event: &str, sweep: &Path, json: bool) -> Result<(), Error> {
+    if json {
+        return print::json(&json!({ "event": event, "trainings": 0 }));
+    }
+    print::out(format_args!("all trainings have ended; compare them with `regulus sweep collect {}`", sweep.display()))
+}
+
 fn kubernetes(args: &KubernetesArgs) -> Result<(), Error> {
     print::reserve("--output", args.output.as_deref(), args.json)?;
     let (folder, plan) = open(&args.sweep)?;
+    if Ended::read(&plan, &folder)?.missing.is_empty() {
+        return all_ended("kubernetes", &args.sweep, args.json);
+    }
     let (trainings, sweep) = (plan.fits().len(), absolute(&args.sweep));
     let job = KubernetesJob {
         name: plan.name.clone(),
@@ -229,6 +252,10 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Opens the folder of a sweep, without locking it.
 fn open(path: &Path) -> Result<(SweepFolder, Plan), Error> {
+    if !path.exists() {
+        let hint = "expected the folder of a sweep, such as `regulus sweep plan CONFIG --sweep-dir DIR` makes".to_owned();
+        return Err(DataError::Missing { path: path.to_owned(), hint }.into());
+    }
     if !SweepFolder::is_sweep(path) {
         let problem =
             format!("`{}` is not the folder of a sweep; make one with `regulus sweep plan CONFIG --sweep-dir DIR`", path.display());

@@ -23,7 +23,7 @@ use crate::config::{Experiment, Lambda};
 use crate::data::{DataError, FrozenFeatures};
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions};
-use crate::run::RunFolder;
+use crate::run::{RunError, RunFolder};
 use crate::search::SweepFolder;
 use crate::session::{Session, Status};
 use crate::train::Observer;
@@ -67,6 +67,9 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
             }
         }
         return sweep::resume(args);
+    }
+    if let Err(RunError::NotARun { path, missing }) = RunFolder::open(&args.run) {
+        return Err(RunError::Neither { path, missing }.into());
     }
     if args.jobs.is_some() || args.format.is_some() {
         let problem = format!("`--jobs` and `--format` are for sweeps, but `{}` is a run; leave them out", args.run.display());

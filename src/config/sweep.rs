@@ -41,7 +41,7 @@ pub struct Sweep {
     pub path: bool,
     /// Epochs of each training of the path but the first, which has `train.epochs`.
     pub path_epochs: Count,
-    /// The trials of a path that are trained again from initial weights, before the choice.
+    /// The trials of a path that are compared by their losses from initial weights, before the choice, beside the first. They are trained again for that.
     pub path_finalists: Count,
     /// Which trials end early.
     pub pruner: Pruner,

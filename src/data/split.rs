@@ -46,7 +46,10 @@ pub(super) fn hold_out(all: &Subset, classes: usize, fraction: f64, seed: Seed, 
 pub(super) fn fold(all: &Subset, classes: usize, fold: Fold, seed: Seed) -> Result<(Subset, Subset), DataError> {
     let (number, count) = (fold.number.get(), fold.count.get());
     if all.count() < count {
-        let problem = format!("`data.validation` is \"{fold}\", but there are only {} samples; use fewer folds", all.count());
+        let problem = format!(
+            "there are only {} samples for {count} folds (`--folds`, or `data.validation = \"{fold}\"`); use fewer folds",
+            all.count()
+        );
         return Err(DataError::Dataset(problem));
     }
     let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); classes];

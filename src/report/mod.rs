@@ -16,7 +16,6 @@ mod plot;
 mod run_files;
 mod run_page;
 mod scale;
-mod student;
 mod sweep_figures;
 mod sweep_files;
 mod sweep_page;

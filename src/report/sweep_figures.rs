@@ -4,11 +4,10 @@ use maud::Markup;
 
 use super::plot::{Axis, Band, Plot, Rule, Series, SeriesStyle};
 use super::scale::Scale;
-use super::student::t975;
 use super::sweep_files::SweepFiles;
 use crate::config::Criterion;
 use crate::numbers::short;
-use crate::search::{Comparison, FitResult, TrialSummary, UNRELIABLE, criterion_title};
+use crate::search::{Comparison, FitResult, TrialSummary, UNRELIABLE, criterion_title, t975};
 
 /// A trial at its value of the key.
 struct At<'a> {
@@ -154,7 +153,7 @@ fn criterion(sweep: &SweepFiles, line: &Line) -> Vec<Markup> {
     std::iter::once(plot).chain(differences(sweep, line, quantile)).map(|plot| plot.figure()).collect()
 }
 
-/// The paired differences to the lowest, of the trials whose interval reaches 0 and of those beside them.
+/// The differences to the lowest, of the trials whose interval reaches 0 and of those beside them.
 fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     let ends = |at: &At, factor: f64| {
         let found = at.trial.comparison?;
@@ -182,11 +181,12 @@ fn differences(sweep: &SweepFiles, line: &Line, quantile: f64) -> Option<Plot> {
     let marks = line.marks(sweep, |found| found.difference);
     series.extend(marks.map(|marks| Series { points: marks.points.into_iter().filter(|point| means.contains(point)).collect(), ..marks }));
     let title = format!("Difference to the lowest {}", criterion_title(sweep.study.criterion));
-    let mut plot = line.plot(sweep, &title, &format!("paired difference ({})", short_unit(sweep)), false, series)?;
+    let difference = if sweep.is_paired() { "paired difference" } else { "difference" };
+    let mut plot = line.plot(sweep, &title, &format!("{difference} ({})", short_unit(sweep)), false, series)?;
     plot.rules.push(Rule::Y(0.0));
     plot.bands.extend(within(line));
     plot.note = format!(
-        "Bars are 95 % intervals of the paired difference over {}: ± {quantile:.3} standard errors. Only trials whose interval reaches 0 and their neighbours are shown. {NEIGHBOURS}",
+        "Bars are 95 % intervals of the {difference} over {}: ± {quantile:.3} standard errors. Only trials whose interval reaches 0 and their neighbours are shown. {NEIGHBOURS}",
         sweep.units()
     );
     Some(plot)

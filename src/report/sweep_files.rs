@@ -66,18 +66,17 @@ impl SweepFiles {
         self.results_of(trial).count() == self.plan.fits_of_trial()
     }
 
-    /// The degrees of freedom of the paired differences. Those of k folds are k − 1, also with repeats.
+    /// The degrees of freedom of the differences.
     pub(super) fn degrees(&self) -> usize {
-        let count = match (self.plan.sweep.criterion, self.plan.folds()) {
-            (Criterion::Loo, _) => self.results.first().map_or(0, |result| result.train_samples),
-            (_, Some(folds)) => folds,
-            (_, None) if self.plan.splits() > 1 => self.plan.splits(),
-            (_, None) => self.plan.seeds.len(),
-        };
-        count.saturating_sub(1)
+        self.plan.degrees(&self.results)
     }
 
-    /// What the paired differences are over.
+    /// Whether all trials have the same splits, so that their differences are paired.
+    pub(super) fn is_paired(&self) -> bool {
+        !self.plan.sweep.reshuffle
+    }
+
+    /// What the differences are over.
     pub(super) fn units(&self) -> String {
         match self.plan.sweep.criterion {
             Criterion::Loo => format!("{} images", self.degrees() + 1),

@@ -87,8 +87,13 @@ fn trials(sweep: &SweepFiles) -> Markup {
         value.map_or_else(|| text("–"), |value| number(&format!("trials.{}.{name}", trial.trial), value, &shown(value)))
     };
     let [means, differences] = digits(study);
+    let caption = if sweep.is_paired() {
+        "Differences and standard errors are paired with the trial of the lowest mean"
+    } else {
+        "Differences are to the trial of the lowest mean; each trial has splits of its own, so that standard errors are those of unpaired trials"
+    };
     html! {
-        p class="caption" { "Differences and standard errors are paired with the trial of the lowest mean" }
+        p class="caption" { (caption) }
         div class="scroll" tabindex="0" role="region" aria-label="Trials" {
             table {
                 thead { tr {

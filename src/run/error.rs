@@ -29,17 +29,27 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder of the last training of a sweep has other files.
+    #[error("`{}` holds files that are not of this sweep; move them away, then go on with `regulus resume {}`", path.display(), sweep.display())]
+    TakenRefit {
+        /// The folder.
+        path: PathBuf,
+        /// The sweep.
+        sweep: PathBuf,
+    },
     /// Another process is training in it.
-    #[error("run `{}` is in use by another process; wait for it or stop it", path.display())]
+    #[error("`{}` is in use by another process; wait for it or stop it", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
     },
     /// Another process has this training of a sweep.
-    #[error("`{}` is being trained by {owner}; wait for it or stop it", path.display())]
+    #[error("{training} of `{}` is being trained by {owner}; wait for it or stop it", sweep.display())]
     TrainingInUse {
-        /// The training.
-        path: PathBuf,
+        /// The training in words.
+        training: String,
+        /// The folder of the sweep.
+        sweep: PathBuf,
         /// The process.
         owner: String,
     },
@@ -160,13 +170,15 @@ impl RunError {
             | Self::NotARun { .. }
             | Self::Neither { .. }
             | Self::Taken { .. }
+            | Self::TakenRefit { .. }
             | Self::Own { .. }
             | Self::OfSweep { .. }
             | Self::InUse { .. }
-            | Self::TrainingInUse { .. }
             | Self::NoCheckpoint { .. }
             | Self::Extension { .. }
             | Self::Diverged { .. } => exit_code::USAGE,
+            // The other process may end, and then it works.
+            Self::TrainingInUse { .. } => exit_code::INTERRUPTED,
             Self::Read { .. } | Self::Damaged { .. } | Self::OtherData { .. } => exit_code::DATA,
         }
     }

@@ -349,7 +349,8 @@ impl RunFolder {
     fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
         let path = self.path.join(name);
         let bytes = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        let checked = without_checksum(&bytes).map_err(|problem| RunError::Damaged { path: path.clone(), problem })?;
+        let checked = without_checksum(&bytes)
+            .map_err(|problem| RunError::Damaged { path: path.clone(), problem: format!("{problem}; restore the file") })?;
         serde_json::from_value(checked).map_err(|error| RunError::Damaged { path, problem: error.to_string() })
     }
 

@@ -1,6 +1,8 @@
 //! The results of trainings that ran in several processes.
 
-use super::journal::Journal;
+use std::sync::atomic::AtomicBool;
+
+use super::journal::{Control, Journal};
 use super::{FitResult, FitState, Plan, SweepFolder, trials_csv};
 use crate::error::Error;
 
@@ -31,19 +33,21 @@ impl Ended {
         Ok(ended)
     }
 
-    /// Writes `trials.csv` and `journal.log`, which get the trials whose trainings have all ended.
+    /// Writes `trials.csv` and `journal.log`, which get the trials whose trainings have all ended. `warn` is called with what the user should know.
     ///
     /// # Errors
     ///
     /// When a file can't be written.
-    pub fn write(&self, plan: &Plan, folder: &SweepFolder) -> Result<(), Error> {
+    pub fn write(&self, plan: &Plan, folder: &SweepFolder, warn: &mut dyn FnMut(&str)) -> Result<(), Error> {
         folder.write_trials(&trials_csv(plan, &self.results)?)?;
-        let mut journal = Journal::open(&folder.journal(), &plan.name)?;
+        let stop = AtomicBool::new(false);
+        let mut control = Control { stop: &stop, warn };
+        let Some(mut journal) = Journal::open(&folder.journal(), &plan.name, &mut control)? else { return Ok(()) };
         let per_trial = plan.fits_of_trial();
         for trial in 0..plan.trials.len() {
             let results: Vec<&FitResult> = self.results.iter().filter(|result| result.fit.trial == trial).collect();
             if results.len() == per_trial {
-                journal.add(plan, trial, &results)?;
+                journal.add(plan, trial, &results, None, &mut control)?;
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::launch::session_of;
 use crate::metrics::Metrics;
 use crate::network::LeaveOneOut;
 use crate::session::{Criteria, Session};
-use crate::train::{Ending, Event, Observer, Split};
+use crate::train::{Ending, Event, Observer, Snapshot, Split};
 
 /// A training of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +195,8 @@ pub(super) struct Run<'a> {
 struct Recorder<'a> {
     record: Record,
     checkpoint: FitCheckpoint,
+    /// The last state, if something is computed after the training.
+    last: Option<Snapshot>,
     run: &'a Run<'a>,
 }
 
@@ -208,6 +210,7 @@ impl Observer for Recorder<'_> {
             Event::Checkpoint { snapshot, best } => {
                 let is_pause = self.run.until.is_some_and(|epoch| snapshot.state.epoch >= epoch);
                 self.checkpoint.take(snapshot, *best, &self.record, is_pause || self.run.stop.load(Ordering::Relaxed))?;
+                self.last = self.run.sweep.needs_curvature().then(|| (*snapshot).clone());
             }
             Event::Progress(_) | Event::UpdatingLambda | Event::Measuring | Event::Phase(_) => {}
         }
@@ -258,7 +261,8 @@ impl Fit {
     /// When a checkpoint can't be read or written.
     pub(super) fn run(&self, experiment: Experiment, data: &Data, run: &Run) -> Result<Option<FitResult>, Error> {
         let mut result = FitResult { is_warm: run.initial_weights.is_some(), ..self.blank() };
-        let mut recorder = Recorder { record: Record::default(), checkpoint: FitCheckpoint::new(run.checkpoint.clone()), run };
+        let checkpoint = FitCheckpoint::new(run.checkpoint.clone());
+        let mut recorder = Recorder { record: Record::default(), checkpoint, last: None, run };
         match train(experiment, data, &mut recorder, &mut result) {
             Ok(Ending::Paused) if run.until.is_some() => result.state = FitState::Paused,
             Ok(Ending::Interrupted | Ending::Paused) => return Ok(None),
@@ -320,6 +324,10 @@ fn train(experiment: Experiment, data: &Data, recorder: &mut Recorder, result: &
     }
     if !run.sweep.needs_curvature() || !matches!(ending, Ending::Completed | Ending::EarlyStopped) {
         return Ok(ending);
+    }
+    // This can take longer than the training, which is not lost if it is stopped.
+    if let Some(last) = recorder.last.take() {
+        recorder.checkpoint.take(&last, false, &recorder.record, true)?;
     }
     let Some(criteria) = session.criteria()? else { return Ok(Ending::Interrupted) };
     result.criteria = Some(FitCriteria::of(criteria, run.sweep.criterion));

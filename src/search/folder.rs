@@ -167,8 +167,28 @@ impl SweepFolder {
     ///
     /// When its file is damaged.
     pub fn result(&self, fit: &Fit) -> Result<Option<FitResult>, Error> {
+        const REMEDY: &str = "remove it to repeat this training";
         let path = self.path.join(FITS).join(fit.file_name());
-        if path.is_file() { read(&path, "remove it to repeat this training").map(Some) } else { Ok(None) }
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let result: FitResult = read(&path, REMEDY)?;
+        if result.fit != *fit {
+            let other = Path::new(&result.fit.file_name()).with_extension("");
+            let problem = format!("it is the result of another training, `{}`; {REMEDY}", other.display());
+            return Err(RunError::Damaged { path, problem }.into());
+        }
+        Ok(Some(result))
+    }
+
+    /// Creates the folder of the results, if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be made.
+    pub(super) fn create_fits(&self) -> Result<(), WriteError> {
+        let fits = self.path.join(FITS);
+        std::fs::create_dir_all(&fits).map_err(WriteError::at(&fits))
     }
 
     /// Writes the result of a fit, and removes its checkpoint unless it is paused.
@@ -292,7 +312,7 @@ fn is_free(path: &Path) -> std::io::Result<bool> {
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Error> {
-    read(&path.join(PLAN), "begin a new sweep, or restore the file")
+    read(&path.join(PLAN), "restore the file, or begin a new sweep")
 }
 
 /// Reads a file. `remedy` says what to do if it is damaged.

@@ -1,16 +1,18 @@
 //! The journal of a sweep in the format of Optuna's `JournalStorage`, so that Optuna and its dashboard open it.
 //!
 //! One JSON object a line. The first creates the study, every other one a trial that has ended, so no trial is left running. A line that was torn by a kill
-//! is removed before the next one is appended. Writers take the lock of Optuna's file backend, `journal.log.lock`.
+//! is removed before the next one is appended. Everything in it follows from the results of the trainings, so a damaged journal is written anew, and the damaged one
+//! kept beside it. Writers take the lock of Optuna's file backend, `journal.log.lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
+use super::journal_lock::JournalLock;
 use super::{FitResult, FitState, Plan};
 use crate::clock;
 use crate::config::{Dimension, Values};
@@ -25,8 +27,16 @@ const PRUNED: u8 = 2;
 const FAIL: u8 = 3;
 /// The direction of the study.
 const MINIMIZE: u8 = 1;
-/// After this time a lock was left by a killed process.
-const GRACE: Duration = Duration::from_secs(30);
+/// The last operation that Optuna knows.
+const LAST_OPERATION: u64 = 9;
+
+/// What stops waiting for the lock, and who is told of it and of a damaged journal.
+pub(super) struct Control<'a> {
+    /// Waiting ends soon after it is set.
+    pub(super) stop: &'a AtomicBool,
+    /// Called with what the user should know.
+    pub(super) warn: &'a mut dyn FnMut(&str),
+}
 
 /// A journal.
 #[derive(Debug)]
@@ -37,55 +47,101 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or begins it with a study of this name.
+    /// Opens the journal at `path`, or begins it with a study of this name. A damaged one is kept aside and begun anew. Returns `None` if it was stopped while another
+    /// process had the lock.
     ///
     /// # Errors
     ///
     /// When it can't be read or written.
-    pub(super) fn open(path: &Path, study: &str) -> Result<Self, WriteError> {
-        let mut journal = Self { path: path.to_owned(), trials: BTreeSet::new() };
-        let text = journal.locked(|file| {
-            let text = whole_lines(file)?;
-            if text.is_empty() {
-                append(file, &json!({ "op_code": CREATE_STUDY, "worker_id": WORKER, "study_name": study, "directions": [MINIMIZE] }))?;
+    pub(super) fn open(path: &Path, study: &str, control: &mut Control) -> Result<Option<Self>, WriteError> {
+        let first = json!({ "op_code": CREATE_STUDY, "worker_id": WORKER, "study_name": study, "directions": [MINIMIZE] });
+        let aside = path.with_extension("log.damaged");
+        let opened = locked(path, control, |file| {
+            let bytes = whole_lines(file)?;
+            let read = lines(&bytes);
+            if read.is_none() {
+                std::fs::write(&aside, &bytes)?;
+                file.set_len(0)?;
             }
-            Ok(text)
+            let is_damaged = read.is_none();
+            let lines = read.unwrap_or_default();
+            if lines.is_empty() {
+                append(file, &first)?;
+            }
+            Ok((lines, is_damaged))
         })?;
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let numbers = lines.filter(|line| line["op_code"] == CREATE_TRIAL).filter_map(|line| line["user_attrs"][TRIAL].as_u64());
-        journal.trials = numbers.filter_map(|number| usize::try_from(number).ok()).collect();
-        Ok(journal)
+        let Some((lines, is_damaged)) = opened else { return Ok(None) };
+        if is_damaged {
+            let (path, aside) = (path.display(), aside.display());
+            (control.warn)(&format!(
+                "`{path}` was damaged and is written anew from the results of the trainings; the damaged one is `{aside}`"
+            ));
+        }
+        let numbers = lines.iter().filter(|line| line["op_code"] == CREATE_TRIAL).filter_map(|line| line["user_attrs"][TRIAL].as_u64());
+        let trials = numbers.filter_map(|number| usize::try_from(number).ok()).collect();
+        Ok(Some(Self { path: path.to_owned(), trials }))
     }
 
-    /// Adds a trial with the results of all its fits, unless it is there.
+    /// Whether it has a trial.
+    pub(super) fn has(&self, trial: usize) -> bool {
+        self.trials.contains(&trial)
+    }
+
+    /// Adds a trial with the results of all its fits, unless it is there, or it was stopped while another process had the lock. `from_start`: its mean loss from initial
+    /// weights, for one of a path.
     ///
     /// # Errors
     ///
     /// When it can't be written.
-    pub(super) fn add(&mut self, plan: &Plan, trial: usize, results: &[&FitResult]) -> Result<(), WriteError> {
-        if !self.trials.insert(trial) {
+    pub(super) fn add(
+        &mut self,
+        plan: &Plan,
+        trial: usize,
+        results: &[&FitResult],
+        from_start: Option<f64>,
+        control: &mut Control,
+    ) -> Result<(), WriteError> {
+        if self.has(trial) {
             return Ok(());
         }
-        let line = line(plan, trial, results);
-        self.locked(|file| {
+        let mut line = line(plan, trial, results);
+        if let Some(loss) = from_start {
+            line["user_attrs"][FROM_START] = json!(loss);
+        }
+        let added = locked(&self.path, control, |file| {
             whole_lines(file)?;
             append(file, &line)
-        })
+        })?;
+        if added.is_some() {
+            self.trials.insert(trial);
+        }
+        Ok(())
     }
+}
 
-    /// Runs `work` with the open file while no other process writes to it.
-    fn locked<T>(&self, work: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WriteError> {
-        let lock = Lock::take(&self.path).map_err(WriteError::at(&self.path))?;
-        let done = OpenOptions::new().read(true).append(true).create(true).open(&self.path).and_then(|mut file| work(&mut file));
-        drop(lock);
-        done.map_err(WriteError::at(&self.path))
-    }
+/// Runs `work` with the open file while no other process writes to it. Returns `None` if it was stopped before.
+fn locked<T>(path: &Path, control: &mut Control, work: impl FnOnce(&mut File) -> io::Result<T>) -> Result<Option<T>, WriteError> {
+    let lock = JournalLock::take(path, control).map_err(WriteError::at(path))?;
+    let Some(lock) = lock else { return Ok(None) };
+    let done = OpenOptions::new().read(true).append(true).create(true).open(path).and_then(|mut file| work(&mut file));
+    drop(lock);
+    done.map(Some).map_err(WriteError::at(path))
+}
+
+/// The operations in a journal. Returns `None` if Optuna could not read them: the first creates the study, and each is one that it knows.
+fn lines(bytes: &[u8]) -> Option<Vec<Value>> {
+    let is_operation = |line: &Value| line["op_code"].as_u64().is_some_and(|code| code <= LAST_OPERATION) && line["worker_id"].is_string();
+    let read = |line: &str| serde_json::from_str::<Value>(line).ok().filter(is_operation);
+    let lines: Vec<Value> = std::str::from_utf8(bytes).ok()?.lines().map(read).collect::<Option<_>>()?;
+    lines.first().is_none_or(|first| first["op_code"] == CREATE_STUDY).then_some(lines)
 }
 
 /// Who wrote a line.
 const WORKER: &str = "regulus";
 /// The attribute with the number of the trial in the plan.
 const TRIAL: &str = "trial";
+/// The attribute with the mean loss from initial weights of a trial on a path.
+const FROM_START: &str = "from_initial_weights";
 
 /// The line of a trial.
 fn line(plan: &Plan, trial: usize, results: &[&FitResult]) -> Value {
@@ -161,7 +217,7 @@ fn choice(value: &toml::Value) -> Value {
 }
 
 /// The whole lines of the file. A last line without an end is removed.
-fn whole_lines(file: &mut File) -> io::Result<String> {
+fn whole_lines(file: &mut File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut bytes)?;
@@ -170,7 +226,7 @@ fn whole_lines(file: &mut File) -> io::Result<String> {
         file.set_len(whole as u64)?;
         bytes.truncate(whole);
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+    Ok(bytes)
 }
 
 /// Appends a line and syncs it.
@@ -179,54 +235,54 @@ fn append(file: &mut File, line: &Value) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The lock file, as long as this value lives.
-struct Lock(PathBuf);
-
-impl Lock {
-    fn take(path: &Path) -> io::Result<Self> {
-        let path = path.with_extension("log.lock");
-        let changed = |path: &Path| std::fs::symlink_metadata(path).and_then(|file| file.modified()).ok();
-        let (mut since, mut last) = (Instant::now(), changed(&path));
-        loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(_) => return Ok(Self(path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-            let now = changed(&path);
-            if now != last {
-                (since, last) = (Instant::now(), now);
-            } else if since.elapsed() > GRACE {
-                // Another process may have removed it.
-                let _ = std::fs::remove_file(&path);
-                since = Instant::now();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The journal, and what was said.
+    fn opened(path: &Path) -> (Journal, Vec<String>) {
+        let mut said = Vec::new();
+        let (stop, mut warn) = (AtomicBool::new(false), |text: &str| said.push(text.to_owned()));
+        let journal = Journal::open(path, "digits", &mut Control { stop: &stop, warn: &mut warn }).unwrap().unwrap();
+        (journal, said)
+    }
 
     #[test]
     fn a_torn_line_is_removed_and_a_trial_is_added_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.log");
-        drop(Journal::open(&path, "digits").unwrap());
+        drop(opened(&path));
         let first = std::fs::read_to_string(&path).unwrap();
         assert!(first.starts_with("{\"directions\":[1],") && first.ends_with("}\n"), "{first}");
-        std::fs::write(&path, format!("{first}{{\"op_code\":4,\"user_attrs\":{{\"trial\":2}}}}\n{{\"op_code\":4,\"us")).unwrap();
-        let journal = Journal::open(&path, "digits").unwrap();
-        assert_eq!(journal.trials, BTreeSet::from([2]));
+        let trial = "{\"op_code\":4,\"worker_id\":\"regulus\",\"user_attrs\":{\"trial\":2}}";
+        std::fs::write(&path, format!("{first}{trial}\n{{\"op_code\":4,\"us")).unwrap();
+        let (journal, said) = opened(&path);
+        assert_eq!((journal.trials, said), (BTreeSet::from([2]), Vec::new()));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
         assert!(!path.with_extension("log.lock").exists());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_begun_anew_and_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.log");
+        drop(opened(&path));
+        let first = std::fs::read_to_string(&path).unwrap();
+        let trial = "{\"op_code\":4,\"worker_id\":\"regulus\",\"user_attrs\":{\"trial\":2}}\n";
+        let damaged: [Vec<u8>; 6] = [
+            format!("{first}{trial}garbage\n").into(),
+            format!("{first}{}", trial.replace("op_code", "op_kode")).into(),
+            format!("{first}{}\n", &trial[..30]).into(),
+            trial.into(),
+            format!("{first}{}", trial.replace(":4", ":44")).into(),
+            (0..=255_u8).rev().chain([b'\n']).collect(),
+        ];
+        for content in damaged {
+            std::fs::write(&path, &content).unwrap();
+            let (journal, said) = opened(&path);
+            assert!(journal.trials.is_empty() && said.len() == 1 && said[0].contains("was damaged and is written anew"), "{said:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), first);
+            assert_eq!(std::fs::read(folder.path().join("journal.log.damaged")).unwrap(), content);
+        }
     }
 }

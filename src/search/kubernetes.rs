@@ -125,10 +125,76 @@ impl Volume {
     ///
     /// When it has another form.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('=').filter(|(claim, path)| !claim.is_empty() && Path::new(path).has_root());
-        let (claim, path) = parts.ok_or_else(|| "expected CLAIM=PATH with an absolute path, such as `results=/work`".to_owned())?;
+        let parts = text.split_once('=').filter(|(claim, path)| is_name(claim) && Path::new(path).has_root());
+        let (claim, path) = parts.ok_or_else(|| {
+            "expected CLAIM=PATH with a claim of small letters, digits, `-` and `.`, and an absolute path, such as `results=/work`"
+                .to_owned()
+        })?;
         Ok(Self { claim: claim.to_owned(), path: PathBuf::from(path) })
     }
+}
+
+/// Whether Kubernetes takes it as the name of an object (RFC 1123).
+fn is_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| label.starts_with(is_inner) && label.ends_with(is_inner) && label.chars().all(|c| is_inner(c) || c == '-');
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Reads the name of a container image.
+///
+/// # Errors
+///
+/// When it is empty or has other characters than names have.
+pub fn container_image(text: &str) -> Result<String, String> {
+    let is_valid = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+    is_valid.then(|| text.to_owned()).ok_or_else(|| "expected the name of an image, such as `registry.example/regulus:1`".to_owned())
+}
+
+/// Reads an amount of CPUs.
+///
+/// # Errors
+///
+/// When it is not a number above 0, or one of thousandths.
+pub fn cpus(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix('m').unwrap_or(text);
+    is_amount(number).then(|| text.to_owned()).ok_or_else(|| "expected a number of CPUs, such as `2`, `0.5` or `500m`".to_owned())
+}
+
+/// Reads an amount of memory.
+///
+/// # Errors
+///
+/// When it is not a number above 0 with a unit of Kubernetes.
+pub fn memory(text: &str) -> Result<String, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_unit = ["", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi"].contains(&&text[number.len()..]);
+    (is_unit && is_amount(number))
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected an amount of memory, such as `2Gi` or `500M`".to_owned())
+}
+
+/// Whether it is a decimal number above 0, without sign or exponent.
+fn is_amount(text: &str) -> bool {
+    let has_form = text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    has_form && text.parse::<f64>().is_ok_and(|number| number > 0.0)
+}
+
+/// Reads `NAME=VALUE`, an environment variable.
+///
+/// # Errors
+///
+/// When it has another form, or the name characters that Kubernetes refuses.
+pub fn variable(text: &str) -> Result<(String, String), String> {
+    let is_name = |name: &str| {
+        let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
+        name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_ascii_digit() || c == '-' || c == '.')
+    };
+    let parts = text.split_once('=').filter(|(name, _)| is_name(name));
+    parts.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {
+        "expected NAME=VALUE with a name of letters, digits and `_` that does not begin with a digit, such as `REGULUS_DATA=/data`"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -159,6 +225,22 @@ mod tests {
         let error = job("/home/sweep").manifest().unwrap_err().to_string();
         assert!(error.contains("`/home/sweep`, which is in no volume (`/work`, `/data`)"), "{error}");
         assert!(job("/workshop/sweep").manifest().is_err());
+        for refused in ["Re_sults=/work", "-a=/work", "a..b=/work"] {
+            assert!(Volume::parse(refused).is_err(), "{refused}");
+        }
         assert!(Volume::parse("results").is_err() && Volume::parse("results=work").is_err() && Volume::parse("=/work").is_err());
+    }
+
+    #[test]
+    fn what_a_cluster_would_refuse_is_refused_here() {
+        assert!(
+            ["", "a b", "a\"b"].iter().all(|image| container_image(image).is_err()) && container_image("r.io:5000/a/b:1@sha256:ab").is_ok()
+        );
+        assert!(["4x", "", "0", "-1", "1e3", "m", "1.2.3"].iter().all(|amount| cpus(amount).is_err()));
+        assert!(["2", "0.5", "500m"].iter().all(|amount| cpus(amount).is_ok()));
+        assert!(["4QB", "", "Gi", "2 Gi", "0Gi", "2gi"].iter().all(|amount| memory(amount).is_err()));
+        assert!(["2Gi", "500M", "1.5Gi", "1000000"].iter().all(|amount| memory(amount).is_ok()));
+        assert!(["1FOO=a", "=a", "FOO", "A B=c"].iter().all(|text| variable(text).is_err()));
+        assert_eq!(variable("_A1=b=c").unwrap(), ("_A1".to_owned(), "b=c".to_owned()));
     }
 }

@@ -1,4 +1,5 @@
-//! A path through λ, from small to large, each training starting from the weights of the one before; and its finalists, trained again from initial weights.
+//! A path through λ, from small to large, each training starting from the weights of the one before; and its finalists, trained again from initial weights. The first
+//! training has initial weights and all epochs, so it counts among them as it is.
 
 use super::{Fit, FitResult, Plan, study};
 use crate::config::{CheckpointKind, ConfigError, Experiment};
@@ -7,10 +8,29 @@ impl Plan {
     /// The trials from the smallest λ to the largest. `None` without a path. With a large λ all weights go to 0, from where gradients lead no further: the other
     /// way a path would stay there.
     pub(super) fn path(&self) -> Option<Vec<usize>> {
+        if !self.sweep.path {
+            return None;
+        }
         let lambdas = self.lambdas_beside(0);
         let mut trials: Vec<usize> = (0..self.trials.len()).collect();
         trials.sort_by(|one, other| lambdas[*one].unwrap_or(0.0).total_cmp(&lambdas[*other].unwrap_or(0.0)));
-        self.sweep.path.then_some(trials)
+        Some(trials)
+    }
+
+    /// The first trial of a path, which starts from initial weights. `None` without a path.
+    pub(super) fn first_of_path(&self) -> Option<usize> {
+        self.path()?.first().copied()
+    }
+
+    /// The trials of a path whose losses from initial weights are compared: the first, and the finalists. Empty until the path is done.
+    pub(super) fn with_initial_weights(&self) -> Vec<usize> {
+        let first = self.first_of_path().filter(|_| !self.finalists.is_empty());
+        first.into_iter().chain(self.finalists.iter().copied().filter(|trial| Some(*trial) != first)).collect()
+    }
+
+    /// The trials of a path that are trained again.
+    pub(super) fn trained_again(&self) -> Vec<usize> {
+        self.with_initial_weights().into_iter().skip(1).collect()
     }
 
     /// The fit before this one on a path.

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pruner::ends_any;
 use super::space::{self, Settings};
-use super::{Fit, planned};
+use super::{Fit, FitResult, planned};
 use crate::config::number::Count;
 use crate::config::{
     ConfigError, ConfigTable, Criterion, Dimension, Lambda, MAX_TRAININGS, Penalty, PenaltyKind, Pruner, Rule, Sweep, Validation,
@@ -29,7 +30,7 @@ pub struct Plan {
     pub seeds: Vec<u64>,
     /// The seed of the first split.
     pub split_seed: u64,
-    /// The trials of a path that are trained again from initial weights. Empty until the path is done.
+    /// The trials of a path whose losses from initial weights decide, beside that of the first. Empty until the path is done.
     #[serde(default)]
     pub finalists: Vec<usize>,
     /// For a criterion without validation: what makes every image but the test split a training image.
@@ -153,6 +154,18 @@ impl Plan {
                 );
                 return Err(ConfigError::value("sweep.pruner", problem));
             }
+            // Without any key λ is found from the data, with 13 values.
+            if !self.space.is_empty() && !ends_any(&self.sweep, self.trials.len(), epochs) {
+                let problem = match self.sweep.pruner {
+                    Pruner::TopK => format!(
+                        "keeps the best {} of {} trials, so that nothing ends early; use more values, a smaller `sweep.pruner_keep`, or leave the pruner out",
+                        self.sweep.pruner_keep.get(),
+                        self.trials.len()
+                    ),
+                    _ => "has one trial, so that nothing ends early; use more values, or leave the pruner out".to_owned(),
+                };
+                return Err(ConfigError::value("sweep.pruner", problem));
+            }
         }
         self.check_criterion()?;
         if self.sweep.rule == Rule::Minimum {
@@ -264,7 +277,20 @@ impl Plan {
         self.sweep.repeats.get().saturating_mul(self.folds().unwrap_or(1))
     }
 
-    /// Every training: all trials with the first seed and split, then with the next split; at last those of the finalists of a path.
+    /// The degrees of freedom of the differences between trials. Those of k folds are k − 1, also with repeats; those of leave-one-out losses come from the images of
+    /// the results.
+    #[must_use]
+    pub fn degrees(&self, results: &[FitResult]) -> usize {
+        let count = match (self.sweep.criterion, self.folds()) {
+            (Criterion::Loo, _) => results.first().map_or(0, |result| result.train_samples),
+            (_, Some(folds)) => folds,
+            (_, None) if self.splits() > 1 => self.splits(),
+            (_, None) => self.seeds.len(),
+        };
+        count.saturating_sub(1)
+    }
+
+    /// Every training: all trials with the first seed and split, then with the next split; at last those of the finalists of a path but its first.
     #[must_use]
     pub fn fits(&self) -> Vec<Fit> {
         let options = |count: Option<usize>| count.map_or_else(|| vec![None], |count| (1..=count).map(Some).collect::<Vec<_>>());
@@ -275,8 +301,9 @@ impl Plan {
         let of_all = |((repeat, fold), seed): ((Option<usize>, Option<usize>), u64)| {
             (0..self.trials.len()).map(move |trial| Fit { trial, seed, fold, repeat, is_finalist: false })
         };
+        let again = self.trained_again();
         let of_finalists = |((repeat, fold), seed): ((Option<usize>, Option<usize>), u64)| {
-            self.finalists.iter().map(move |trial| Fit { trial: *trial, seed, fold, repeat, is_finalist: true })
+            again.iter().map(move |trial| Fit { trial: *trial, seed, fold, repeat, is_finalist: true })
         };
         shared.iter().copied().flat_map(of_all).chain(shared.iter().copied().flat_map(of_finalists)).collect()
     }

@@ -23,6 +23,8 @@ pub(super) fn check_key(dimension: &Dimension) -> Result<(), ConfigError> {
             "it changes the images or the split, so losses can't be compared; set it with `--set`"
         }
         _ if key == "backend" || key.starts_with("backend.") => "set it with `--set`",
+        _ if key == "sweep" || key.starts_with("sweep.") => "it says how values are searched, and changes no training; set it with `--set`",
+        _ if key == "checkpoint" || key.starts_with("checkpoint.") => "it changes no training; set it with `--set`",
         _ if key == "early_stopping" || key.starts_with("early_stopping.") => "a sweep has no early stopping",
         _ => return Ok(()),
     };

@@ -34,6 +34,11 @@ fn decisions(sweep: &Sweep, trials: usize, epochs: u64) -> Vec<(u64, usize)> {
     decisions
 }
 
+/// Whether any of `trials` trials ends early.
+pub(super) fn ends_any(sweep: &Sweep, trials: usize, epochs: u64) -> bool {
+    decisions(sweep, trials, epochs).iter().any(|(_, left)| *left < trials)
+}
+
 /// The next work of a sweep whose trainings have these results. `epochs`: those of a whole training. Nothing is left if it has no trainings.
 pub(super) fn next_work(plan: &Plan, results: &BTreeMap<Fit, FitResult>, epochs: u64) -> Work {
     let fits = plan.fits();
@@ -86,5 +91,7 @@ mod tests {
         assert_eq!(decisions(&sweep("pruner = \"top_k\"\npruner_keep = 4"), 13, 50), [(25, 4)]);
         assert_eq!(decisions(&sweep("pruner = \"top_k\""), 2, 50), [(25, 2)]);
         assert!(decisions(&sweep(""), 13, 50).is_empty());
+        assert!(ends_any(&sweep("pruner = \"top_k\""), 4, 50) && !ends_any(&sweep("pruner = \"top_k\""), 3, 50));
+        assert!(ends_any(&halving, 2, 50) && !ends_any(&halving, 1, 50));
     }
 }

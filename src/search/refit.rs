@@ -7,7 +7,7 @@ use super::{Plan, SweepFolder};
 use crate::data::Data;
 use crate::error::Error;
 use crate::launch::{Launch, ResumeOptions, session_of};
-use crate::run::RunFolder;
+use crate::run::{RunError, RunFolder};
 use crate::session::{Status, Summary};
 use crate::train::Observer;
 
@@ -50,7 +50,10 @@ pub(super) fn refit(
     } else {
         let experiment = plan.refit_experiment(trial, data)?;
         let data = data.for_any_experiment(&experiment)?;
-        Launch::of(session_of(experiment, data)?, Some(&path))?
+        Launch::of(session_of(experiment, data)?, Some(&path)).map_err(|error| match error {
+            Error::Run(RunError::Taken { path }) => RunError::TakenRefit { path, sweep: folder.path().to_owned() }.into(),
+            other => other,
+        })?
     };
     let mut launch = launch.with_tensorboard(has_events);
     launch.stop_by(Arc::clone(stop));

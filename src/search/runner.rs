@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::fit::Run;
-use super::journal::Journal;
+use super::journal::{Control, Journal};
 use super::path::continued;
 use super::pruner::{Work, next_work};
 use super::tpe::{self, GENERATION};
@@ -57,6 +57,8 @@ pub enum Progress<'a> {
         /// An estimate of the seconds until the last one ends. `None` if it is not known how many epochs are left.
         seconds_left: Option<f64>,
     },
+    /// The user should know this.
+    Warning(&'a str),
 }
 
 /// Receives the progress of a sweep.
@@ -76,13 +78,15 @@ impl Runner<'_> {
     ///
     /// When a result can't be read or written, or `report` fails.
     pub(super) fn run(&self, plan: &mut Plan, report: &mut Report) -> Result<Option<Vec<FitResult>>, Error> {
-        let mut journal = Journal::open(&self.folder.journal(), &plan.name)?;
+        let warn = &mut |text: &str| drop(report(&Progress::Warning(text)));
+        let opened = Journal::open(&self.folder.journal(), &plan.name, &mut Control { stop: &self.stop, warn })?;
+        let Some(mut journal) = opened else { return Ok(None) };
         let mut results = self.folder.results(plan)?;
         let epochs =
             plan.fits().first().map_or(Ok(0), |fit| plan.experiment(fit).map(|experiment| experiment.train.epochs.get() as u64))?;
         loop {
             // Also those that a kill left out.
-            (0..plan.trials.len()).try_for_each(|trial| record(&mut journal, plan, &results, trial))?;
+            (0..plan.trials.len()).try_for_each(|trial| self.record(&mut journal, plan, &results, trial, report))?;
             let work = next_work(plan, &results, epochs);
             for fit in &work.pruned {
                 if let Some(mut result) = results.remove(fit) {
@@ -170,7 +174,7 @@ impl Runner<'_> {
                     Message::Ended(result) => (*result).and_then(|result| {
                         let fit = result.fit;
                         results.insert(fit, result);
-                        record(journal, plan, results, fit.trial)?;
+                        self.record(journal, plan, results, fit.trial, report)?;
                         ended += 1;
                         let left = work.fits.len() - ended;
                         let seconds_left = (!is_staged).then(|| started.elapsed().as_secs_f64() / ended as f64 * left as f64);
@@ -186,6 +190,31 @@ impl Runner<'_> {
             Ok(())
         })?;
         Ok(ended == work.fits.len())
+    }
+
+    /// Adds a trial to the journal when all its fits have ended. On a path its losses are those of the path, as in the table; those from initial weights are an attribute.
+    fn record(
+        &self,
+        journal: &mut Journal,
+        plan: &Plan,
+        results: &BTreeMap<Fit, FitResult>,
+        trial: usize,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        if journal.has(trial) || (plan.sweep.path && plan.finalists.is_empty()) {
+            return Ok(());
+        }
+        let of_trial = |is_finalist: bool| -> Vec<&FitResult> {
+            let counts = |result: &&FitResult| result.fit.trial == trial && result.fit.is_finalist == is_finalist;
+            results.values().filter(counts).filter(|result| result.state != FitState::Paused).collect()
+        };
+        let (all, again, count) = (of_trial(false), of_trial(true), plan.fits_of_trial());
+        if all.len() < count || (plan.trained_again().contains(&trial) && again.len() < count) {
+            return Ok(());
+        }
+        let from_start = study::mean_from_start(plan, if plan.first_of_path() == Some(trial) { &all } else { &again });
+        let warn = &mut |text: &str| drop(report(&Progress::Warning(text)));
+        Ok(journal.add(plan, trial, &all, from_start, &mut Control { stop: &self.stop, warn })?)
     }
 
     /// Trains a fit and writes its result. Returns `None` if it was stopped.
@@ -232,6 +261,8 @@ impl SweepFolder {
         run: &Run,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Option<FitResult>, Error> {
+        // A copy of the folder may lack it, as some programs leave out empty folders.
+        self.create_fits()?;
         let Some(lock) = TrainingLock::take(&self.training_lock(fit), run.stop, waiting)? else { return Ok(None) };
         if let Some(result) = self.result(fit)?.filter(|result| result.state != FitState::Paused) {
             return Ok(Some(result));
@@ -245,18 +276,6 @@ impl SweepFolder {
         drop(lock);
         Ok(result)
     }
-}
-
-/// Adds a trial to the journal when all its fits have ended. Of a finalist of a path those from initial weights count.
-fn record(journal: &mut Journal, plan: &Plan, results: &BTreeMap<Fit, FitResult>, trial: usize) -> Result<(), Error> {
-    if plan.sweep.path && plan.finalists.is_empty() {
-        return Ok(());
-    }
-    let is_finalist = plan.finalists.contains(&trial);
-    let counts =
-        |result: &&FitResult| result.fit.trial == trial && result.fit.is_finalist == is_finalist && result.state != FitState::Paused;
-    let of_trial: Vec<&FitResult> = results.values().filter(counts).collect();
-    if of_trial.len() == plan.fits_of_trial() { Ok(journal.add(plan, trial, &of_trial)?) } else { Ok(()) }
 }
 
 /// The message of a panic.

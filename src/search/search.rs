@@ -165,7 +165,7 @@ impl Search {
         let trials = tpe.map_or(self.plan.trials.len(), Count::get);
         let each = self.refit_epochs(0)?;
         let of_all = match path {
-            true => each + (trials as u64 - 1) * path_epochs.get() as u64 + each * path_finalists.get().min(trials) as u64,
+            true => each + (trials as u64 - 1) * path_epochs.get() as u64 + each * path_finalists.get().min(trials - 1) as u64,
             false => each * trials as u64,
         };
         Ok(of_all * self.plan.fits_of_trial() as u64)

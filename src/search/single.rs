@@ -8,10 +8,13 @@ use super::{Fit, FitResult, Plan, SweepFolder, TrainingList};
 use crate::config::{Experiment, Pruner, Sweep};
 use crate::data::Data;
 use crate::error::Error;
+use crate::run::RunError;
 
 /// A training that is taken from the plan to be run by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SingleTraining {
+    /// Its index in the plan.
+    pub index: usize,
     /// The training.
     pub fit: Fit,
     /// What is trained.
@@ -39,7 +42,7 @@ impl SingleTraining {
             Some(list) => list.experiment(index, folder)?,
             None => plan.experiment(&fit)?,
         };
-        Ok(Self { fit, experiment, sweep: plan.sweep.clone() })
+        Ok(Self { index, fit, experiment, sweep: plan.sweep.clone() })
     }
 
     /// Trains it and writes its result, unless another process has done so. Calls `waiting` with the name of a process that may be training it, and waits until that is
@@ -64,7 +67,13 @@ impl SingleTraining {
             stop,
             progress: &|_| {},
         };
-        folder.train(&self.fit, self.experiment, data, None, &run, waiting)
+        let index = self.index;
+        folder.train(&self.fit, self.experiment, data, None, &run, waiting).map_err(|error| match error {
+            Error::Run(RunError::TrainingInUse { sweep, owner, .. }) => {
+                RunError::TrainingInUse { training: format!("training {index}"), sweep, owner }.into()
+            }
+            other => other,
+        })
     }
 }
 

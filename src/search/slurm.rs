@@ -9,6 +9,30 @@ use crate::error::{Error, WriteError};
 /// The folder of the scripts and of the output of the jobs, in the folder of the sweep.
 const FOLDER: &str = "slurm";
 
+/// The shortest time limit, in seconds: a training saves its state 90 seconds before the end, and needs time before that.
+pub const MIN_SECONDS: u64 = 180;
+
+/// Reads a time limit as Slurm does: MINUTES, MINUTES:SECONDS, HOURS:MINUTES:SECONDS, DAYS-HOURS, DAYS-HOURS:MINUTES or DAYS-HOURS:MINUTES:SECONDS. Returns the seconds, or
+/// `None` for another form.
+#[must_use]
+pub fn time_limit(text: &str) -> Option<u64> {
+    let is_number = |part: &&str| !part.is_empty() && part.len() < 8 && part.chars().all(|c| c.is_ascii_digit());
+    let numbers = |text: &str| text.split(':').map(|part| Some(part).filter(is_number)?.parse().ok()).collect::<Option<Vec<u64>>>();
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (Some(*numbers(days).as_deref()?.first()?).filter(|_| !days.contains(':'))?, rest),
+        None => (0, text),
+    };
+    let [hours, minutes, seconds] = match (numbers(rest)?.as_slice(), text.contains('-')) {
+        ([minutes], false) => [0, *minutes, 0],
+        ([minutes, seconds], false) => [0, *minutes, *seconds],
+        ([hours], true) => [*hours, 0, 0],
+        ([hours, minutes], true) => [*hours, *minutes, 0],
+        ([hours, minutes, seconds], _) => [*hours, *minutes, *seconds],
+        _ => return None,
+    };
+    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+}
+
 /// Batch scripts of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlurmScripts {
@@ -196,5 +220,14 @@ mod tests {
         assert!(scripts("/a\"b", &[]).train().unwrap_err().to_string().contains("quotation mark"));
         assert!(scripts("/a", &["gpu"]).train().unwrap_err().to_string().contains("expected one line such as"));
         assert!(scripts("/a", &["--comment=a\n#SBATCH --x"]).collect().is_err());
+    }
+
+    #[test]
+    fn time_limits_are_those_of_slurm() {
+        let expected = [("10", 600), ("2:30", 150), ("2:00:00", 7200), ("1-12", 129_600), ("1-0:30", 88_200), ("1-02:03:04", 93_784)];
+        expected.iter().for_each(|(text, seconds)| assert_eq!(time_limit(text), Some(*seconds), "{text}"));
+        for refused in ["banana", "", "1 hour", "1:2:3:4", "1-", "-1", "1-1:1:1:1", "1:x", "1:2-3", "99999999999999999999"] {
+            assert_eq!(time_limit(refused), None, "{refused}");
+        }
     }
 }

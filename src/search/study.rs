@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, choose, settings};
+use super::path_check::{PathCheck, among_finalists, check_of_path, off_path};
+use super::student::t975;
+use super::{Choice, Comparison, FitCriteria, FitResult, FitState, Plan, Relation, choose, reason};
 use crate::config::{Criterion, Dimension, Rule, Values};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::numbers::{Losses, setting as in_words};
+use crate::numbers::setting as in_words;
 use crate::session::Summary;
 
 /// The comparison of all trials.
@@ -24,13 +26,22 @@ pub struct Study {
     pub folds: Option<usize>,
     /// The number of random splits, or sets of folds.
     pub repeats: usize,
+    /// The keys that were searched, and their values.
+    #[serde(default)]
+    pub searched: Vec<Dimension>,
     /// The trials, in the order of the plan.
     pub trials: Vec<TrialSummary>,
     /// The trial with the lowest mean validation loss. `None` if none was completed.
     pub minimum: Option<usize>,
     /// The chosen trial.
     pub chosen: Option<usize>,
-    /// The finalists of a path.
+    /// The settings of the chosen trial.
+    #[serde(default)]
+    pub chosen_settings: Option<BTreeMap<String, toml::Value>>,
+    /// Why it was chosen.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The trials of a path whose losses from initial weights are compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<PathCheck>,
     /// What is doubtful about the trainings and the choice.
@@ -39,19 +50,6 @@ pub struct Study {
     pub seconds: f64,
     /// The summary of the chosen trial's run on all images but the test split.
     pub refit: Option<Summary>,
-}
-
-/// A trial of a path that was trained again from initial weights: warm starts can lead to other networks (Ash and Adams 2020, arXiv 1910.08475).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PathCheck {
-    /// The trial.
-    pub trial: usize,
-    /// Its mean loss on the path.
-    pub on_path: f64,
-    /// Its mean loss from initial weights, with all epochs.
-    pub from_start: f64,
-    /// The standard error of their difference over splits or seeds. `None` for one training.
-    pub standard_error: Option<f64>,
 }
 
 /// The results of one trial over its seeds and folds.
@@ -68,6 +66,9 @@ pub struct TrialSummary {
     /// Validation loss, and its difference to the lowest one.
     #[serde(flatten)]
     pub comparison: Option<Comparison>,
+    /// The 95 % interval of that difference, from Student's t distribution. `None` for the trial of the lowest mean, and where there is no standard error.
+    #[serde(default)]
+    pub interval: Option<[f64; 2]>,
     /// The mean of each metric on the validation split.
     pub validation: Metrics,
     /// The epochs of the shortest training.
@@ -103,32 +104,46 @@ impl Study {
         let losses = losses_of_trials(plan, results);
         let choice = chosen(plan, results, &losses);
         let comparisons = choice.as_ref().map_or_else(|| vec![None; plan.trials.len()], |choice| choice.comparisons.clone());
-        let finalists = finalists(plan, results);
+        let finalists = among_finalists(plan, results);
         let chosen = if plan.finalists.is_empty() { choice.as_ref() } else { finalists.as_ref() }.map(|choice| choice.chosen);
         let minimum = choice.map(|choice| choice.minimum);
-        let trials = by_trial.iter().zip(comparisons).enumerate();
+        let quantile = t975(plan.degrees(results));
+        let trials = by_trial.iter().zip(comparisons).enumerate().map(|(trial, (results, comparison))| {
+            let interval = comparison.filter(|_| minimum != Some(trial)).and_then(|found| {
+                let half = quantile? * found.standard_error?;
+                Some([found.difference - half, found.difference + half])
+            });
+            TrialSummary { interval, ..TrialSummary::new(plan, trial, results, comparison) }
+        });
         let path = check_of_path(plan, results);
-        Self {
+        let mut study = Self {
             criterion: plan.sweep.criterion,
             rule: plan.sweep.rule,
             seeds: plan.seeds.len(),
             folds: plan.folds(),
             repeats: plan.sweep.repeats.get(),
-            trials: trials.map(|(trial, (results, comparison))| TrialSummary::new(plan, trial, results, comparison)).collect(),
+            searched: plan.space.clone(),
+            trials: trials.collect(),
             minimum,
             chosen,
+            chosen_settings: chosen.map(|chosen| plan.trials[chosen].iter().cloned().collect()),
+            reason: None,
             warnings: [warnings(plan, results, chosen), off_path(plan, &path)].concat(),
             path,
             // The sum of nothing is −0.
             seconds: results.iter().map(|result| result.seconds).fold(0.0, |sum, seconds| sum + seconds),
             refit: None,
-        }
+        };
+        study.reason = chosen.map(|chosen| reason(plan, &study, chosen));
+        study
     }
 }
 
-/// The results of each trial: those of the plan, or those from initial weights of the finalists of a path.
-fn by_trial<'a>(plan: &Plan, results: &'a [FitResult], of_finalists: bool) -> Vec<Vec<&'a FitResult>> {
-    let counts = |result: &&FitResult, trial: usize| result.fit.trial == trial && result.fit.is_finalist == of_finalists;
+/// The results of each trial: those of the plan, or those from initial weights of a path, which the first trial of it has anyway.
+pub(super) fn by_trial<'a>(plan: &Plan, results: &'a [FitResult], from_start: bool) -> Vec<Vec<&'a FitResult>> {
+    let first = plan.first_of_path();
+    let counts =
+        |result: &&FitResult, trial: usize| result.fit.trial == trial && result.fit.is_finalist == (from_start && first != Some(trial));
     (0..plan.trials.len()).map(|trial| results.iter().filter(|result| counts(result, trial)).collect()).collect()
 }
 
@@ -138,35 +153,15 @@ fn losses_of_trials(plan: &Plan, results: &[FitResult]) -> Vec<Option<Vec<f64>>>
 }
 
 /// The choice among trials with these losses.
-fn chosen(plan: &Plan, results: &[FitResult], losses: &[Option<Vec<f64>>]) -> Option<Choice> {
-    let correction = correction(plan, results);
-    let minimum = choose(losses, correction, Rule::Minimum, &vec![None; plan.trials.len()])?.minimum;
-    choose(losses, correction, plan.sweep.rule, &plan.lambdas_beside(minimum))
+pub(super) fn chosen(plan: &Plan, results: &[FitResult], losses: &[Option<Vec<f64>>]) -> Option<Choice> {
+    let relation = relation(plan, results);
+    let minimum = choose(losses, relation, Rule::Minimum, &vec![None; plan.trials.len()])?.minimum;
+    choose(losses, relation, plan.sweep.rule, &plan.lambdas_beside(minimum))
 }
 
 /// The choice among the trials of `plan`.
 pub(super) fn choice(plan: &Plan, results: &[FitResult]) -> Option<Choice> {
     chosen(plan, results, &losses_of_trials(plan, results))
-}
-
-/// The choice among the finalists of a path, by the losses from initial weights. `None` without finalists.
-fn finalists(plan: &Plan, results: &[FitResult]) -> Option<Choice> {
-    let losses: Vec<Option<Vec<f64>>> = by_trial(plan, results, true).iter().map(|results| losses(plan, results)).collect();
-    chosen(plan, results, &losses)
-}
-
-/// The losses of the finalists of a path, from initial weights and on the path.
-fn check_of_path(plan: &Plan, results: &[FitResult]) -> Vec<PathCheck> {
-    let (on_path, from_start) = (by_trial(plan, results, false), by_trial(plan, results, true));
-    let check = |trial: &usize| {
-        let [path, start] = [&on_path[*trial], &from_start[*trial]].map(|results| losses(plan, results));
-        let choice = choose(&[path, start], correction(plan, results), Rule::Minimum, &[None; 2])?;
-        let [path, start] = [choice.comparisons[0]?, choice.comparisons[1]?];
-        // That of the lower one to itself is 0.
-        let standard_error = [start, path].iter().filter_map(|found| found.standard_error).reduce(f64::max);
-        Some(PathCheck { trial: *trial, on_path: path.mean, from_start: start.mean, standard_error })
-    };
-    plan.finalists.iter().filter_map(check).collect()
 }
 
 /// The mean loss of each trial; infinite for one that was not completed.
@@ -175,9 +170,15 @@ pub(super) fn mean_losses(plan: &Plan, results: &[FitResult]) -> Vec<f64> {
     by_trial(plan, results, false).iter().map(|results| losses(plan, results).map_or(f64::INFINITY, mean)).collect()
 }
 
+/// The mean loss of a trial of a path over its trainings from initial weights. `None` without a path, or if one was not completed.
+pub(super) fn mean_from_start(plan: &Plan, results: &[&FitResult]) -> Option<f64> {
+    let losses = losses(plan, results).filter(|losses| plan.sweep.path && !losses.is_empty())?;
+    Some(losses.iter().sum::<f64>() / losses.len() as f64)
+}
+
 /// The losses of a trial that are compared with those of others: for each split the mean over the seeds, or with one split those of all seeds. Leave-one-out losses
 /// are those of the images, each the mean over the seeds. Returns `None` if a training was not completed, or its loss is not defined.
-fn losses(plan: &Plan, results: &[&FitResult]) -> Option<Vec<f64>> {
+pub(super) fn losses(plan: &Plan, results: &[&FitResult]) -> Option<Vec<f64>> {
     let criterion = plan.sweep.criterion;
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     if criterion == Criterion::Loo {
@@ -199,14 +200,15 @@ fn losses(plan: &Plan, results: &[&FitResult]) -> Option<Vec<f64>> {
     (by_split.len() == plan.splits()).then(|| by_split.values().map(|losses| mean(losses)).collect())
 }
 
-/// The ratio of validation to training samples where several splits are compared, which overlap; else 0.
-fn correction(plan: &Plan, results: &[FitResult]) -> f64 {
-    if plan.splits() == 1 {
-        return 0.0;
-    }
+/// How the losses of the trials are related. Several splits overlap by the ratio of validation to training samples.
+pub(super) fn relation(plan: &Plan, results: &[FitResult]) -> Relation {
     let of_split = |result: &FitResult| result.validation_samples as f64 / result.train_samples as f64;
-    plan.folds()
-        .map_or_else(|| results.iter().map(of_split).find(|ratio| ratio.is_finite()).unwrap_or(0.0), |folds| 1.0 / (folds as f64 - 1.0))
+    let overlap = match (plan.splits(), plan.folds()) {
+        (1, _) => 0.0,
+        (_, None) => results.iter().map(of_split).find(|ratio| ratio.is_finite()).unwrap_or(0.0),
+        (_, Some(folds)) => 1.0 / (folds as f64 - 1.0),
+    };
+    Relation { overlap, is_paired: !plan.sweep.reshuffle }
 }
 
 /// What is doubtful about the trainings and the choice.
@@ -224,23 +226,6 @@ fn warnings(plan: &Plan, results: &[FitResult], chosen: Option<usize>) -> Vec<St
 
 /// The part of a range that counts as its end.
 const END: f64 = 0.03;
-
-/// Warnings about finalists of a path whose loss from initial weights is another one.
-fn off_path(plan: &Plan, checks: &[PathCheck]) -> Vec<String> {
-    let is_far = |check: &&PathCheck| (check.from_start - check.on_path).abs() > 2.0 * check.standard_error.unwrap_or(f64::INFINITY);
-    let warning = |check: &PathCheck| {
-        let (settings, start, path) = (settings(&plan.trials[check.trial]), check.from_start, check.on_path);
-        let losses = Losses::of([start, path]);
-        // Warm starts add up to more epochs than a training from initial weights has.
-        let key = if start > path { "train.epochs" } else { "sweep.path_epochs" };
-        format!(
-            "{settings} has the loss {} from initial weights, but {} on the path; increase `{key}`, or leave out the path",
-            losses.shown(start),
-            losses.shown(path)
-        )
-    };
-    checks.iter().filter(is_far).map(warning).collect()
-}
 
 /// Warnings about numbers of the chosen trial at an end of the values. λ = 0 has no smaller one.
 fn at_an_end(plan: &Plan, chosen: usize) -> Vec<String> {
@@ -281,6 +266,7 @@ impl TrialSummary {
             state: ended_badly.map_or(FitState::Completed, |result| result.state),
             message: ended_badly.and_then(|result| result.message.clone()),
             comparison,
+            interval: None,
             validation: names.into_iter().filter_map(metric).collect(),
             epochs: results.iter().map(|result| result.epochs).min().unwrap_or(0),
             weight_norm_squared: mean(&|result| result.weight_norm_squared),

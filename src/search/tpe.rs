@@ -1,7 +1,7 @@
 //! Trials of a tree-structured Parzen estimator (Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*).
 //!
 //! Each key has an estimator of its own. Trials are chosen [`GENERATION`] at a time, from the results of all earlier ones. So they do not depend on the number of
-//! trainings at once.
+//! trainings at once. So that the trials of a generation are not nearly the same, each counts as a bad one for the next (constant liar; Ginsbourger et al. 2010).
 
 use tpe::{TpeOptimizer, categorical_range, histogram_estimator, parzen_estimator, range};
 
@@ -28,13 +28,7 @@ pub(super) fn next_trials(
 ) -> Vec<Settings> {
     let mut optimizers: Vec<TpeOptimizer> = space.iter().map(optimizer).collect();
     for (settings, loss) in trials.iter().zip(losses) {
-        for (dimension, optimizer) in space.iter().zip(&mut optimizers) {
-            // A key that does not apply to the trial counts as not used.
-            let value = settings.iter().find(|(key, _)| *key == dimension.key);
-            let position = value.and_then(|(_, value)| position(&dimension.values, value)).unwrap_or(f64::NAN);
-            // A value outside of the range can't be told; the trial says nothing about this key.
-            let _ = optimizer.tell(position, if loss.is_nan() { f64::INFINITY } else { *loss });
-        }
+        tell(space, &mut optimizers, settings, if loss.is_nan() { f64::INFINITY } else { *loss });
     }
     let mut found: Vec<Settings> = Vec::new();
     for index in 0..count {
@@ -51,9 +45,24 @@ pub(super) fn next_trials(
             let settings = without_unused(settings);
             (!trials.contains(&settings) && !found.contains(&settings)).then_some(settings)
         });
-        found.extend(settings);
+        if let Some(settings) = settings {
+            // Its loss is not known; a bad one keeps the next trials away from it.
+            tell(space, &mut optimizers, &settings, f64::INFINITY);
+            found.push(settings);
+        }
     }
     found
+}
+
+/// Tells the optimizer of each key the loss of a trial.
+fn tell(space: &[Dimension], optimizers: &mut [TpeOptimizer], settings: &Settings, loss: f64) {
+    for (dimension, optimizer) in space.iter().zip(optimizers) {
+        // A key that does not apply to the trial counts as not used.
+        let value = settings.iter().find(|(key, _)| *key == dimension.key);
+        let position = value.and_then(|(_, value)| position(&dimension.values, value)).unwrap_or(f64::NAN);
+        // A value outside of the range can't be told; the trial says nothing about this key.
+        let _ = optimizer.tell(position, loss);
+    }
 }
 
 fn optimizer(dimension: &Dimension) -> TpeOptimizer {
@@ -106,6 +115,25 @@ mod tests {
             wins += u32::from(best(&trials) < best(&random));
         }
         assert!(wins >= 14, "{wins} of {runs}");
+    }
+
+    #[test]
+    fn the_trials_of_a_generation_are_not_nearly_the_same() {
+        let space = [Dimension::parse("x=log:0.01:100").unwrap(), Dimension::parse("y=0,3,9").unwrap()];
+        // The smallest gap and the width of the values of x, as shares of the range.
+        let gap_and_width = |seed: u64| {
+            let trials = super::super::space::random(&space, RANDOM, Seed(seed));
+            let losses: Vec<f64> = trials.iter().map(loss).collect();
+            let next = next_trials(&space, &trials, &losses, GENERATION, Seed(seed), |settings| settings);
+            let mut shares: Vec<f64> = next.iter().map(|settings| space[0].values.share_of(&settings[0].1).unwrap()).collect();
+            shares.sort_by(f64::total_cmp);
+            let gap = shares.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+            [gap, shares[GENERATION - 1] - shares[0]]
+        };
+        let runs: Vec<[f64; 2]> = (0..20).map(gap_and_width).collect();
+        let [gap, width] = [0, 1].map(|index| runs.iter().map(|run| run[index]).sum::<f64>() / 20.0);
+        // By a program beside this one, with the same estimator: 0.006 and 0.10 if the others of a generation are not told, 0.04 and 0.50 if they are.
+        assert!(gap > 0.02 && width > 0.3, "{gap} {width}");
     }
 
     #[test]

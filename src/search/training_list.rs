@@ -71,7 +71,7 @@ impl TrainingList {
         if !path.is_file() {
             return Ok(None);
         }
-        let list: Self = super::folder::read(&path, "or plan a new sweep")?;
+        let list: Self = super::folder::read(&path, "restore the file, or plan a new sweep")?;
         let fits = plan.fits();
         if list.trainings.len() != fits.len()
             || list.trainings.iter().zip(fits).enumerate().any(|(at, (listed, fit))| listed.index != at || listed.fit != fit)
@@ -90,7 +90,10 @@ impl TrainingList {
     pub fn experiment(&self, index: usize, folder: &SweepFolder) -> Result<Experiment, Error> {
         let listed = &self.trainings[index];
         let path = folder.path().join(&listed.config);
-        let text = std::fs::read_to_string(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let problem = format!("it can't be read ({error}); restore it, or plan a new sweep");
+            RunError::Damaged { path: path.clone(), problem }
+        })?;
         if sha256(text.as_bytes()) != listed.config_sha256 {
             let problem =
                 format!("it was changed since the sweep was planned; restore it, or train it alone: `regulus train {}`", path.display());

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The owner of a lock, as written in its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Owner {
+pub(super) struct Owner {
     /// The name of the machine.
     host: String,
     /// The process.
@@ -38,7 +38,8 @@ struct Owner {
 }
 
 impl Owner {
-    fn this() -> Self {
+    /// This process.
+    pub(super) fn this() -> Self {
         let line = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
         let machine = || {
             let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
@@ -53,19 +54,30 @@ impl Owner {
         }
     }
 
+    /// Another process on this machine.
+    #[cfg(test)]
+    pub(super) fn of_process(process: u32) -> Self {
+        Self { process, ..Self::this() }
+    }
+
+    /// The process in words.
+    pub(super) fn name(&self) -> String {
+        format!("process {} on {}", self.process, self.host)
+    }
+
     /// Whether it is known that the process has ended.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         !self.machine.is_empty() && self.machine == Self::this().machine && !Path::new(&format!("/proc/{}", self.process)).exists()
     }
 
     /// The content of the file. It has the same length for each beat.
-    fn content(&self, beat: u32) -> Vec<u8> {
+    pub(super) fn content(&self, beat: u32) -> Vec<u8> {
         let owner = serde_json::to_string(self).unwrap_or_else(|error| unreachable!("numbers and words serialize: {error}"));
         format!("{owner}\n{beat:010}\n").into_bytes()
     }
 
     /// The owner in the content of a file. Returns `None` if it is not completely written.
-    fn of(content: &[u8]) -> Option<Self> {
+    pub(super) fn of(content: &[u8]) -> Option<Self> {
         serde_json::from_slice(content.split(|byte| *byte == b'\n').next()?).ok()
     }
 }
@@ -107,7 +119,7 @@ impl TrainingLock {
                 read => read.map_err(|source| RunError::Read { path: path.to_owned(), source })?,
             };
             let owner = Owner::of(&content);
-            let name = owner.as_ref().map_or("another process".to_owned(), |owner| format!("process {} on {}", owner.process, owner.host));
+            let name = owner.as_ref().map_or("another process".to_owned(), Owner::name);
             let (before, since) = seen.get_or_insert_with(|| {
                 if owner.as_ref().is_none_or(|owner| !owner.has_ended()) {
                     waiting(&name);
@@ -115,7 +127,7 @@ impl TrainingLock {
                 (content.clone(), Instant::now())
             });
             if *before != content && !before.is_empty() {
-                return Err(RunError::TrainingInUse { path: path.with_extension(""), owner: name }.into());
+                return Err(in_use(path, name).into());
             }
             before.clone_from(&content);
             if since.elapsed() >= LEFT_BEHIND || owner.is_some_and(|owner| owner.has_ended()) {
@@ -165,8 +177,15 @@ impl Drop for TrainingLock {
     }
 }
 
+/// The error while another process has the lock at `path`, named after its training and in a folder of the sweep.
+fn in_use(path: &Path, owner: String) -> RunError {
+    let sweep = path.parent().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
+    let training = path.file_stem().map_or_else(String::new, |name| format!("`{}`", name.to_string_lossy()));
+    RunError::TrainingInUse { training, sweep, owner }
+}
+
 /// Removes a lock with this content. Of several processes only one succeeds in renaming it; a lock that another one has taken in the meantime is put back.
-fn remove_left_behind(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub(super) fn remove_left_behind(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let owner = Owner::this();
     let aside = path.with_extension(format!("lock.{}.{}", owner.process, owner.since));
     match std::fs::rename(path, &aside) {
@@ -213,7 +232,7 @@ mod tests {
         // The number of a process that has ended.
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        let owner = Owner { process: child.id(), ..Owner::this() };
+        let owner = Owner::of_process(child.id());
         std::fs::write(&path, owner.content(3)).unwrap();
         let begun = Instant::now();
         let lock = take(&path).unwrap().unwrap();

@@ -41,12 +41,24 @@ pub fn settings(settings: &[(String, toml::Value)]) -> String {
     settings.iter().map(|(key, value)| format!("{key}={}", setting(value))).collect::<Vec<_>>().join(" ")
 }
 
-/// Why a trial was chosen.
+/// Why a trial was chosen, as the study says. That of an earlier version does not.
 #[must_use]
 pub fn why(plan: &Plan, study: &Study, chosen: usize) -> String {
+    study.reason.clone().unwrap_or_else(|| reason(plan, study, chosen))
+}
+
+/// Why a trial was chosen.
+pub(crate) fn reason(plan: &Plan, study: &Study, chosen: usize) -> String {
     let lowest = format!("the lowest {}", criterion_title(study.criterion));
     if !study.path.is_empty() {
-        return format!("{lowest} from initial weights among {} finalists of the path", study.path.len());
+        let compared = format!("from initial weights among {} trials of the path", study.path.len());
+        let mut losses = study.path.iter().map(|check| check.from_start);
+        let is_lowest = study.path.iter().any(|check| check.trial == chosen && losses.all(|other| check.from_start <= other));
+        return if is_lowest {
+            format!("{lowest} {compared}")
+        } else {
+            format!("the largest λ within one standard error of {lowest} {compared}")
+        };
     }
     match (study.rule, study.minimum) {
         (Rule::OneStandardError, Some(minimum)) if minimum == chosen => format!("{lowest}; no larger λ is within one standard error of it"),

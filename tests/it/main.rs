@@ -54,6 +54,8 @@ mod shards;
 mod stopping;
 mod support;
 mod sweep_cluster;
+mod sweep_folder;
+mod sweep_path;
 mod sweep_search;
 mod sweeps;
 mod tensorboard;

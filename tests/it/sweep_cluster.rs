@@ -115,8 +115,8 @@ fn an_interrupted_training_goes_on_and_two_processes_do_not_train_the_same_one()
     let rest: Vec<String> = lines.collect();
     let code = second.wait().unwrap().code();
     // The first one has ended in the meantime, or it has been seen at work.
-    let in_use = rest.last().is_some_and(|line| line.contains("is being trained by process"));
-    assert!(code == Some(0) || (code == Some(2) && in_use), "{code:?} {rest:?}");
+    let in_use = rest.last().is_some_and(|line| line.contains("training 4 of `cut` is being trained by process"));
+    assert!(code == Some(0) || (code == Some(75) && in_use), "{code:?} {rest:?}");
     assert!(child.wait().unwrap().success());
     let result = |sweep: &str| {
         let mut result = sandbox.json(&format!("{sweep}/fits/trial0001-seed3-fold2.json"));
@@ -191,7 +191,17 @@ fn mistakes_are_named() {
         refused(&["sweep", "plan", "small.toml", "--tpe", "4", "--grid", "penalty.0.lambda=log:0.1:3"]),
         refused(&["sweep", "plan", "small.toml", "--pruner", "halving", "--grid", "penalty.0.lambda=0,3"]),
         refused(&["sweep", "plan", "small.toml", "--path", "--grid", "penalty.0.lambda=0,3"]),
+        refused(&["sweep", "collect", "none"]),
+        refused(&["sweep", "slurm", "none"]),
+        refused(&["sweep", "kubernetes", "none", "--image", "i", "--volume-claim", "results=/none"]),
         refused(&["sweep", "slurm", "s", "--time", "1 hour"]),
+        refused(&["sweep", "slurm", "s", "--time", "banana"]),
+        refused(&["sweep", "slurm", "s", "--time", "0:01:30"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "a b", "--volume-claim", "results=/none"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "Re_sults=/none"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--cpus", "4x"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--memory", "4QB"]),
+        refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--env", "1FOO=a"]),
         refused(&["sweep", "slurm", "s", "--sbatch-option", "gres=gpu:1"]),
         refused(&["sweep", "kubernetes", "s", "--image", "i", "--volume-claim", "results=/none", "--container-dir", "/data/s"]),
     ];
@@ -236,4 +246,47 @@ fn scripts_and_manifests_are_for_what_is_missing() {
     }
     let ended = sandbox.ok(&["sweep", "slurm", "my sweep"]).stdout();
     assert!(ended.starts_with("all trainings have ended"), "{ended}");
+    fs::remove_file(sandbox.path("my sweep/kubernetes.json")).unwrap();
+    let ended = sandbox.ok(&["sweep", "kubernetes", "my sweep", "--image", "regulus:1", "--volume-claim", &volume]).stdout();
+    assert!(ended.starts_with("all trainings have ended") && !sandbox.path("my sweep/kubernetes.json").exists(), "{ended}");
+}
+
+#[test]
+fn a_copy_without_its_empty_folder_is_trained_and_the_help_of_plan_lists_what_it_takes() {
+    let sandbox = Sandbox::new();
+    planned(&sandbox, "s", &[]);
+    // As programs do that leave out empty folders.
+    fs::remove_dir(sandbox.path("s/fits")).unwrap();
+    sandbox.ok(&["sweep", "run", "s", "--index", "2"]);
+    assert!(sandbox.path("s/fits/trial0002-seed3-fold1.json").is_file());
+    let help = sandbox.ok(&["sweep", "plan", "--help"]).stdout();
+    let hidden = ["--tpe", "--path", "--pruner", "--jobs", "--format", "--open", "--no-report", "--no-tensorboard"];
+    // A word of another option's text is no option.
+    let has = |option: &str| help.lines().any(|line| line.trim_start().split([' ', '=']).any(|word| word == option));
+    assert!(
+        hidden.iter().all(|option| !has(option)) && ["--grid", "--folds", "--criterion", "--sweep-dir"].iter().all(|option| has(option)),
+        "{help}"
+    );
+    let of_sweep = sandbox.ok(&["sweep", "--help"]).stdout();
+    assert!(hidden.iter().all(|option| of_sweep.contains(option)), "{of_sweep}");
+    let words = of_sweep.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("`halving` ended the trial that would have won in 29, `top-k` in 43"), "{words}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_on_the_journal_is_named_and_can_be_interrupted() {
+    use std::io::{BufRead, BufReader};
+
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["sweep", "small.toml", "--grid", "penalty.0.lambda=0,3", "--set", "train.epochs=1", "--sweep-dir", "s"]);
+    sandbox.write("s/journal.log.lock", "");
+    let mut child = sandbox.command(&["resume", "s"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("another program has locked the journal with `s/journal.log.lock`; waiting up to 30 seconds")));
+    let begun = std::time::Instant::now();
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let last = lines.last().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(75), "{last}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10) && last.starts_with("note: interrupted after saving"), "{last}");
 }

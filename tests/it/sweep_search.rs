@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::Sandbox;
 
 /// A study without seconds.
-fn study(sandbox: &Sandbox, sweep: &str) -> Value {
+pub(crate) fn study(sandbox: &Sandbox, sweep: &str) -> Value {
     let mut study = sandbox.json(&format!("{sweep}/study.json"));
     for key in ["seconds", "sha256", "refit"] {
         study.as_object_mut().unwrap().remove(key);
@@ -16,7 +16,7 @@ fn study(sandbox: &Sandbox, sweep: &str) -> Value {
 }
 
 /// The result of each training, by the name of its file.
-fn fits(sandbox: &Sandbox, sweep: &str) -> Vec<(String, Value)> {
+pub(crate) fn fits(sandbox: &Sandbox, sweep: &str) -> Vec<(String, Value)> {
     let mut fits: Vec<(String, Value)> = fs::read_dir(sandbox.path(&format!("{sweep}/fits")))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -83,11 +83,24 @@ fn a_section_that_can_not_be_used_is_refused() {
         refused(&["--grid", "penalty.0.lambda=0,1", "--path", "--random", "3"]),
         refused(&["--grid", "model.hidden=4,8", "--path"]),
         refused(&["--set", "sweep=3"]),
+        refused(&["--grid", "sweep.folds=2,3"]),
+        refused(&["--grid", "checkpoint.every_steps=0,5"]),
+        refused(&["--grid", "penalty.0.lambda=0,1,2", "--pruner", "top-k"]),
+        refused(&["--grid", "penalty.0.lambda=1", "--pruner", "halving"]),
     ];
     insta::assert_snapshot!(messages.join("\n"));
     assert!(!sandbox.path("s").exists());
-    let check = sandbox.run(&["check", "small.toml", "--set", "sweep.folds=1"]);
-    assert_eq!(check.code(), 2, "{}", check.stderr());
+    for (set, problem) in [
+        ("sweep.folds=1", "`sweep.folds` is 1"),
+        ("sweep.grid=[\"penalty.0.lambda=-1,1\"]", "`penalty.0.lambda` is -1"),
+        ("sweep.grid=[\"foo.bar=1,2\"]", "unknown key `foo"),
+    ] {
+        for more in [&["--config-only"][..], &[]] {
+            let check = sandbox.run(&[&["check", "small.toml", "--set", set], more].concat());
+            assert!(check.code() == 2 && check.stderr().contains(problem), "{set} {more:?}: {} {}", check.code(), check.stderr());
+        }
+    }
+    sandbox.ok(&["check", "small.toml", "--config-only", "--set", "sweep.grid=[\"penalty.0.lambda=0,1\"]", "--set", "sweep.folds=2"]);
 }
 
 #[test]
@@ -142,6 +155,11 @@ fn halving_trains_the_best_further_to_the_same_bits() {
     sandbox.ok(&arguments("whole", "2", "none"));
     let printed = sandbox.ok(&arguments("one", "1", "halving"));
     assert!(printed.stdout().contains("pruned") && printed.stdout().contains("epochs"), "{}", printed.stdout());
+    assert!(
+        printed.stderr().contains("`halving` can end the trial that would have won: with its defaults in 29 of 100 sweeps"),
+        "{}",
+        printed.stderr()
+    );
     sandbox.ok(&arguments("three", "3", "halving"));
     assert_eq!(study(&sandbox, "one"), study(&sandbox, "three"));
     // 6 trials for 1 epoch, 2 for 3, 1 to the end.
@@ -215,83 +233,13 @@ fn repeats_are_other_splits_and_their_error_is_corrected() {
     let ratio = found["trials"][other]["standard_error"].as_f64().unwrap() / naive;
     assert!((ratio - (1.0 + 3.0 * validation / train).sqrt()).abs() < 1e-9, "{ratio}");
     // Shared splits give the same trial the same loss; splits of its own do not.
-    let twice = ["sweep", "small.toml", "--grid", "checkpoint.every_steps=0,1000", "--sweep-dir"];
+    let twice = ["sweep", "small.toml", "--grid", "optimizer.clip_norm=1e8,1e9", "--sweep-dir"];
     let losses =
         |dir: &str| fits(&sandbox, dir).iter().map(|(_, fit)| fit["validation_loss"].as_f64().unwrap().to_bits()).collect::<Vec<_>>();
     sandbox.ok(&[twice.as_slice(), &["shared"]].concat());
     sandbox.ok(&[twice.as_slice(), &["own", "--reshuffle"]].concat());
     let (shared, own) = (losses("shared"), losses("own"));
     assert!(shared[0] == shared[1] && own[0] == shared[0] && own[0] != own[1], "{shared:?} {own:?}");
-}
-
-#[test]
-fn a_path_starts_from_the_weights_of_the_smaller_lambda() {
-    let sandbox = Sandbox::new();
-    let sweep = |dir: &str, jobs: &str| {
-        let base = [
-            "sweep",
-            "small.toml",
-            "--path",
-            "--folds",
-            "2",
-            "--set",
-            "sweep.path_finalists=2",
-            "--set",
-            "sweep.path_epochs=1",
-            "--jobs",
-            jobs,
-            "--sweep-dir",
-            dir,
-        ];
-        sandbox.ok(&[base.as_slice(), &["--grid", "penalty.0.lambda=100,1,0", "--format", "markdown"]].concat()).stderr()
-    };
-    let printed = sweep("one", "1");
-    sweep("three", "3");
-    let found = study(&sandbox, "one");
-    assert_eq!(found, study(&sandbox, "three"));
-    let fit = |name: &str| sandbox.json(&format!("one/fits/{name}.json"));
-    let (first, second) = (fit("trial0002-seed3-fold1"), fit("trial0001-seed3-fold1"));
-    assert_eq!((&first["is_warm"], &first["epochs"]), (&false.into(), &3.into()));
-    assert_eq!((&second["is_warm"], &second["epochs"]), (&true.into(), &1.into()));
-    // The same by hand.
-    let train = |dir: &str, sets: &[&str]| {
-        let base = [
-            "train",
-            "small.toml",
-            "--run-dir",
-            dir,
-            "--set",
-            "data.validation=fold 1/2",
-            "--set",
-            "data.split_seed=3",
-            "--set",
-            "train.keep=last",
-        ];
-        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        sandbox.ok(&[base.as_slice(), &sets].concat());
-        let rows = fs::read_to_string(sandbox.path(&format!("{dir}/metrics.jsonl"))).unwrap();
-        serde_json::from_str::<Value>(rows.lines().last().unwrap()).unwrap()["data_loss"].clone()
-    };
-    assert_eq!(train("small", &["penalty.0.lambda=0"]), first["validation_loss"]);
-    sandbox.ok(&["export", "small", "--output", "small.safetensors"]);
-    assert_eq!(train("next", &["penalty.0.lambda=1", "model.init=small.safetensors", "train.epochs=1"]), second["validation_loss"]);
-    // The finalists, from initial weights.
-    let checks = found["path"].as_array().unwrap();
-    assert_eq!(checks.len(), 2, "{found}");
-    let of = |check: &Value| usize::try_from(check["trial"].as_u64().unwrap()).unwrap();
-    let mean = |trial: usize, end: &str| {
-        (1..=2).map(|fold| fit(&format!("trial{trial:04}-seed3-fold{fold}{end}"))["validation_loss"].as_f64().unwrap()).sum::<f64>() / 2.0
-    };
-    for check in checks {
-        assert!((check["from_start"].as_f64().unwrap() - mean(of(check), "-finalist")).abs() < 1e-12);
-        assert!((check["on_path"].as_f64().unwrap() - mean(of(check), "")).abs() < 1e-12);
-    }
-    let best = checks.iter().map(of).min_by(|one, other| mean(*one, "-finalist").total_cmp(&mean(*other, "-finalist"))).unwrap();
-    assert_eq!(found["chosen"], best);
-    assert!(printed.contains("from initial weights: "), "{printed}");
-    let left =
-        fs::read_dir(sandbox.path("one/fits")).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() != "json");
-    assert_eq!(left.count(), 0, "the weights are removed");
 }
 
 #[test]

@@ -297,4 +297,23 @@ fn a_sweep_that_can_not_be_made_is_refused() {
     assert_eq!(ran.code(), 2, "{}", ran.stderr());
     let not_a_sweep = sandbox.run(&["resume", "taken", "--jobs", "2"]);
     assert_eq!(not_a_sweep.code(), 2, "{}", not_a_sweep.stderr());
+    let message = "`taken` is neither a run folder nor the folder of a sweep";
+    assert!(not_a_sweep.stderr().contains(message), "{}", not_a_sweep.stderr());
+    let one = sandbox.run(&["sweep", "small.toml", "--folds", "1"]);
+    assert!(
+        one.code() == 2 && one.stderr().contains("expected a whole number >= 2") && !one.stderr().contains("18446"),
+        "{}",
+        one.stderr()
+    );
+    // A folder of the user in the way of the last training.
+    sandbox.write("foreign/refit/notes.txt", "mine");
+    fs::remove_dir_all(sandbox.path("s")).unwrap_or_default();
+    let sweep = ["--grid", "penalty.0.lambda=0,1", "--random", "9", "--set", "train.epochs=1"];
+    let ran = sandbox.ok(&[&["sweep", "small.toml", "--sweep-dir", "s"], sweep.as_slice()].concat());
+    assert!(ran.stderr().contains("9 random combinations make 2 trials"), "{}", ran.stderr());
+    fs::remove_dir_all(sandbox.path("s/refit")).unwrap();
+    fs::rename(sandbox.path("foreign/refit"), sandbox.path("s/refit")).unwrap();
+    let ran = sandbox.run(&["resume", "s"]);
+    let message = "`s/refit` holds files that are not of this sweep; move them away, then go on with `regulus resume s`";
+    assert!(ran.code() == 2 && ran.stderr().contains(message), "{}", ran.stderr());
 }

@@ -7,7 +7,7 @@ const NORMAL: f64 = 1.959_963_985;
 
 /// The 97.5 % quantile of Student's t distribution, by which a standard error becomes half of a 95 % interval. Above 10 degrees of freedom by its expansion in their
 /// inverse (Abramowitz and Stegun 26.7.5). Returns `None` for 0 degrees.
-pub(super) fn t975(degrees: usize) -> Option<f64> {
+pub(crate) fn t975(degrees: usize) -> Option<f64> {
     let few = degrees.checked_sub(1)?;
     if let Some(quantile) = FEW.get(few) {
         return Some(*quantile);
