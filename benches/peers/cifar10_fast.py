@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-EPOCHS, BATCH, RATE, MOMENTUM, LAMBDA, SMOOTHING, DECAY = 14, 512, 0.75, 0.85, 66.5, 0.2, 0.98
+EPOCHS, BATCH, RATE, MOMENTUM, LAMBDA, SMOOTHING, DECAY = 16, 512, 0.75, 0.85, 66.5, 0.2, 0.98
 # Factors of the learning rate: β of normalizations, and the last layer.
 BIAS_FACTOR, HEAD_FACTOR, HEAD_LAMBDA = 64, 0.0123, 5400
 WARMUP, FIRST, LAST = 0.23, 0.2, 0.07
@@ -52,8 +52,8 @@ def whiten(layer, images):
 
 def network(images):
     first = nn.Conv2d(3, 24, 2)
-    head = nn.Linear(256, 10, bias=False)
-    model = nn.Sequential(first, nn.ReLU(), *block(24, 64), *block(64, 256), *block(256, 256), nn.AdaptiveMaxPool2d(1), nn.Flatten(), head)
+    head = nn.Linear(384, 10, bias=False)
+    model = nn.Sequential(first, nn.ReLU(), *block(24, 64), *block(64, 256), *block(256, 384), nn.AdaptiveMaxPool2d(1), nn.Flatten(), head)
     for layer in model:
         if isinstance(layer, nn.Conv2d) and layer is not first:
             nn.init.dirac_(layer.weight.data[: layer.in_channels])

@@ -250,7 +250,7 @@ fn the_extension_of_an_export_agrees_with_its_format() {
     sandbox.ok(&["export", "run", "--output", "x.bpk"]);
     let record = burn_pack::Reader::from_file(sandbox.path("x.bpk")).unwrap();
     assert_eq!(serde_json::from_str::<Vec<String>>(&record.metadata()["classes"]).unwrap().len(), 10);
-    assert!(record.metadata()["preprocessing"].contains("\"triangle\""));
+    assert!(record.metadata()["preprocessing"].contains("\"bilinear\""));
     // An exported file can also be exported.
     sandbox.ok(&["export", "model.safetensors", "--format", "burnpack"]);
     assert!(sandbox.path("model.bpk").is_file());
