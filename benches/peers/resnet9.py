@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+import turns
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES, RATE = 1280, 0.01
@@ -118,18 +119,8 @@ def main():
         for compiled in (False, True) if options.compile else (False,):
             for channels_last in (False, True):
                 programs += [PyTorch(compiled, channels_last, half, images, labels, options.batch) for half in (False, True)]
-        found = {program.name: [] for program in programs}
-        for number in range(options.rounds):
-            for program in programs if number % 2 == 0 else programs[::-1]:
-                found[program.name].append(program.measure())
-                print(f"round {number + 1}: {program.name}: {found[program.name][-1]}", file=sys.stderr, flush=True)
-    medians = {name: [statistics.median(values) for values in zip(*rounds)] for name, rounds in found.items()}
-    peers = [values for name, values in medians.items() if name.startswith("PyTorch") and name.endswith("float32")]
-    best = [max(values) for values in zip(*peers)]
-    print(f"| batch {options.batch}, {options.threads} threads | training, images/s | to the best float32 | inference at 1000 | to the best float32 |")
-    print("|---|---|---|---|---|")
-    for name, (training, inference) in medians.items():
-        print(f"| {name} | {training:.0f} | {training / best[0]:.2f} | {inference:.0f} | {inference / best[1]:.2f} |")
+        head = f"| batch {options.batch}, {options.threads} threads | training, images/s | to the best float32 | inference at 1000 | to the best float32 |"
+        turns.table(programs, options.rounds, head)
 
 
 main()
