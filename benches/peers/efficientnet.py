@@ -10,9 +10,6 @@ to the best float32 of PyTorch. Both train with SGD, Nesterov momentum and L2. P
 """
 
 import argparse
-import json
-import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +20,6 @@ from torch.nn import functional as F
 
 import turns
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE, BATCH, IMAGES, RATE = 128, 32, 320, 0.01
 CONFIG = f"""name = "efficientnet"
 [data]
@@ -80,24 +76,10 @@ class PyTorch:
         return training, IMAGES / (time.perf_counter() - begun)
 
 
-class Regulus:
-    name = "Regulus, float32"
-
-    def __init__(self, folder, threads, scratch):
-        self.scratch, self.runs = scratch, 0
-        (scratch / "config.toml").write_text(CONFIG)
-        sets = [f"data.dir={folder}", f"backend.threads={threads}"]
-        command = [REPOSITORY / "target/release/regulus", "train", scratch / "config.toml", "--no-report", "--no-tensorboard"]
-        self.command = [*map(str, command), *(word for one in sets for word in ("--set", one))]
-
-    def measure(self):
-        self.runs += 1
-        run = self.scratch / str(self.runs)
-        subprocess.run([*self.command, "--run-dir", str(run)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        speeds = [row["images_per_second"] for row in rows if row["split"] == "train"]
-        printed = subprocess.run([REPOSITORY / "target/release/examples/inference", run, str(BATCH)], check=True, capture_output=True, text=True).stdout
-        return statistics.median(speeds[1:]), json.loads(printed)[f"batch_{BATCH}_images_per_second"]
+def regulus(folder, threads, scratch):
+    config = scratch / "config.toml"
+    config.write_text(CONFIG)
+    return turns.Regulus(config, [f"data.dir={folder}", f"backend.threads={threads}"], BATCH, scratch)
 
 
 def main():
@@ -109,7 +91,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        programs = [Regulus(options.folder.resolve(), options.threads, Path(scratch))]
+        programs = [regulus(options.folder.resolve(), options.threads, Path(scratch))]
         for compiled in (False, True) if options.compile else (False,):
             for channels_last in (False, True):
                 programs += [PyTorch(compiled, channels_last, half) for half in (False, True)]

@@ -9,9 +9,6 @@ Nesterov momentum and L2.
 """
 
 import argparse
-import json
-import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +20,6 @@ from torch.nn import functional as F
 
 import turns
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES, RATE = 1280, 0.01
 
 
@@ -81,24 +77,10 @@ class PyTorch:
         return self.epoch(), self.infer()
 
 
-class Regulus:
-    name = "Regulus, float32"
-
-    def __init__(self, folder, batch, threads, scratch):
-        self.scratch, self.runs = scratch, 0
-        keys = {"data.dir": folder, "data.train_limit": IMAGES, "train.batch_size": batch, "train.epochs": 3, "backend.threads": threads, "optimizer.learning_rate": RATE}
-        sets = [*(f"{key}={value}" for key, value in keys.items()), "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"]
-        command = [REPOSITORY / "target/release/regulus", "train", REPOSITORY / "benches/peers/gpu_resnet9.toml", "--no-report", "--no-tensorboard"]
-        self.command = [*map(str, command), *(word for one in sets for word in ("--set", one))]
-
-    def measure(self):
-        self.runs += 1
-        run = self.scratch / str(self.runs)
-        subprocess.run([*self.command, "--run-dir", str(run)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        speeds = [row["images_per_second"] for row in rows if row["split"] == "train"]
-        printed = subprocess.run([REPOSITORY / "target/release/examples/inference", run], check=True, capture_output=True, text=True).stdout
-        return statistics.median(speeds[1:]), json.loads(printed)["batch_1000_images_per_second"]
+def regulus(folder, batch, threads, scratch):
+    keys = {"data.dir": folder, "data.train_limit": IMAGES, "train.batch_size": batch, "train.epochs": 3, "backend.threads": threads, "optimizer.learning_rate": RATE}
+    sets = [*(f"{key}={value}" for key, value in keys.items()), "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"]
+    return turns.Regulus(turns.REPOSITORY / "benches/peers/gpu_resnet9.toml", sets, 1000, scratch)
 
 
 def main():
@@ -115,7 +97,7 @@ def main():
     images = torch.tensor((records[:, 1:].reshape(-1, 3, 32, 32) / np.float32(255) - 0.47) / 0.25)
     labels = torch.tensor(records[:, 0], dtype=torch.int64)
     with tempfile.TemporaryDirectory() as scratch:
-        programs = [Regulus(folder.resolve(), options.batch, options.threads, Path(scratch))]
+        programs = [regulus(folder.resolve(), options.batch, options.threads, Path(scratch))]
         for compiled in (False, True) if options.compile else (False,):
             for channels_last in (False, True):
                 programs += [PyTorch(compiled, channels_last, half, images, labels, options.batch) for half in (False, True)]

@@ -1,7 +1,32 @@
 """Programs that are measured in turns."""
 
+import json
 import statistics
+import subprocess
 import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Regulus:
+    """Trains `config` with the keys `sets` into folders of `scratch`, and infers batches of `batch` images."""
+
+    name = "Regulus, float32"
+
+    def __init__(self, config, sets, batch, scratch):
+        self.batch, self.scratch, self.runs = batch, scratch, 0
+        command = [REPOSITORY / "target/release/regulus", "train", config, "--no-report", "--no-tensorboard"]
+        self.command = [*map(str, command), *(word for one in sets for word in ("--set", one))]
+
+    def measure(self):
+        self.runs += 1
+        run = self.scratch / str(self.runs)
+        subprocess.run([*self.command, "--run-dir", str(run)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        speeds = [row["images_per_second"] for row in rows if row["split"] == "train"]
+        printed = subprocess.run([REPOSITORY / "target/release/examples/inference", run, str(self.batch)], check=True, capture_output=True, text=True).stdout
+        return statistics.median(speeds[1:]), json.loads(printed)[f"batch_{self.batch}_images_per_second"]
 
 
 def table(programs, rounds, head):

@@ -199,6 +199,11 @@ mod tests {
         assert_eq!(description.preprocessing.resize, Resize::Stretch);
         assert_eq!((description.preprocessing.filter, description.preprocessing.decoding), (Filter::Bilinear, Decoding::Full));
         assert!(!description.preprocessing.test_flip);
+        let named = |filter: &str| {
+            let preprocessing = format!(r#"{{"mean": [0.5], "deviation": [0.25], "filter": "{filter}"}}"#);
+            Description::from_metadata(&metadata(&[("preprocessing", &preprocessing)])).unwrap().preprocessing.filter
+        };
+        assert_eq!(["triangle", "bilinear", "bicubic"].map(named), [Filter::Bilinear, Filter::Bilinear, Filter::Bicubic]);
         let again = Description::from_metadata(&description.to_metadata()).unwrap();
         assert_eq!(again, description);
     }

@@ -1,6 +1,7 @@
 //! From image files to the numbers a network sees.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Shape;
 
@@ -50,9 +51,8 @@ pub enum Resize {
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Filter {
-    /// From the nearest 2×2 pixels, as Pillow's `BILINEAR`. Files of earlier versions call it `triangle`.
+    /// From the nearest 2×2 pixels, as Pillow's `BILINEAR`.
     #[default]
-    #[serde(alias = "triangle")]
     Bilinear,
     /// From the nearest 4×4 pixels by cubic convolution (Keys 1981) with a = −1/2, as Pillow's `BICUBIC`: sharper, above all where images are made larger.
     Bicubic,
@@ -98,8 +98,8 @@ pub struct Preprocessing {
     /// How an image of other proportions is brought to the network's size. Files of version 0.1.0 do not say: there was only `stretch`.
     #[serde(default)]
     pub resize: Resize,
-    /// How pixels between those of the file are computed. Files of version 0.1.0 do not say: there was only `bilinear`.
-    #[serde(default)]
+    /// How pixels between those of the file are computed. Files of version 0.1.0 do not say: there was only `bilinear`, which later ones called `triangle`.
+    #[serde(default, deserialize_with = "filter")]
     pub filter: Filter,
     /// How JPEG files are decoded. Files of version 0.1.0 do not say: they were decoded in full size.
     #[serde(default)]
@@ -110,6 +110,12 @@ pub struct Preprocessing {
     /// What else is done to an image file.
     #[serde(flatten)]
     pub steps: FileSteps,
+}
+
+/// The filter, also by its older name in exported files.
+fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name == "triangle" { Ok(Filter::Bilinear) } else { Filter::deserialize(name.into_deserializer()) }
 }
 
 /// What is done to an image file beside decoding and resizing. It is the same for every network of this version; a file says it for other programs.
