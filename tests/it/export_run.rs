@@ -93,16 +93,23 @@ fn numbers_have_one_notation() {
     let texts =
         [ran.stdout(), compared, runs, checked, read("page.html"), read("artifacts/s/report.html"), read("artifacts/r/report.html")];
     for (index, text) in texts.iter().enumerate() {
-        // For programs.
-        let text = text.replace("value=\"0.00000001\"", "");
+        let text = shown(text);
         assert!(
             text.contains("1e-8") && !text.contains("0.00000001") && !text.contains("1.000e-8") && !text.contains("10⁻"),
             "{index}: {text}"
         );
     }
     for text in [&texts[0], &texts[5]] {
+        let text = shown(text);
         assert!(text.contains("2e7") && !text.contains("20000000"), "{text}");
     }
+}
+
+/// A page without its numbers for programs, `value="…"`: measured seconds may hold any digits.
+fn shown(page: &str) -> String {
+    let mut parts = page.split(" value=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('"').map_or(part, |(_, rest)| rest))
 }
 
 #[test]
