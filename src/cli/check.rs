@@ -33,6 +33,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Error> {
     let session = prepare(experiment, &|done, total| work.reach(done, total))?;
     drop(work);
     session.warnings().iter().for_each(print::warning);
+    session.notes().iter().for_each(print::note);
     if args.json { report_json(&session) } else { report(&written(session.experiment()), &session) }
 }
 
@@ -62,6 +63,7 @@ fn report_json(session: &Session) -> Result<(), Error> {
         "decoded_images": session.data().decoded_bytes(),
         "is_streamed": session.data().is_streamed(),
         "warnings": session.warnings(),
+        "notes": session.notes(),
     }))
 }
 

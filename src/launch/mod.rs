@@ -35,7 +35,7 @@ pub struct Launch {
     pub manifest: Manifest,
     /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Notes about an extension to more epochs.
+    /// Notes about the start, or about an extension to more epochs.
     pub notes: Vec<String>,
     /// Whether the run writes an event file for TensorBoard.
     has_events: bool,
@@ -114,8 +114,8 @@ impl Launch {
         }
         let manifest = manifest(&session);
         let folder = RunFolder::create(session.experiment(), dir, &manifest)?;
-        let warnings = session.warnings().to_vec();
-        Ok(Self { session, folder, manifest, warnings, notes: Vec::new(), has_events: true })
+        let (warnings, notes) = (session.warnings().to_vec(), session.notes().to_vec());
+        Ok(Self { session, folder, manifest, warnings, notes, has_events: true })
     }
 
     /// Resumes the run in `path` from its last checkpoint, or from the start if it has none. Returns `None` if the run has ended and is not extended.

@@ -52,6 +52,7 @@ pub struct Session {
     keep: CheckpointKind,
     memory: TrainingMemory,
     warnings: Vec<String>,
+    notes: Vec<String>,
     training: Training,
     evaluation: Option<Evaluation>,
     stop: Arc<AtomicBool>,
@@ -82,13 +83,14 @@ impl Session {
         let mut prepared = Prepared::new(opened, experiment, data)?;
         let Prepared { experiment, opened, graph, penalties, rates, data, .. } = &mut prepared;
         let device = opened.device.clone().autodiff();
-        let Start { network, origin, mut notes } = Start::new(experiment, graph, &device, data, read)?;
-        notes.extend(penalties.start_from(origin.as_ref(), graph, &opened.device.device)?);
+        let Start { network, origin, note } = Start::new(experiment, graph, &device, data, read)?;
+        let warnings = penalties.start_from(origin.as_ref(), graph, &opened.device.device)?;
         let optimizer = ParameterOptimizer::new(&experiment.optimizer.method, opened.device.implementation).with_rates(rates.clone());
         prepared.experiment.train.keep = Some(prepared.keep);
         let training = prepared.training(network, optimizer);
         let mut session = prepared.session(training);
-        session.add_warnings(notes);
+        session.add_warnings(warnings);
+        session.notes.extend(note);
         Ok(session)
     }
 
@@ -322,6 +324,12 @@ impl Session {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What else is to be known of the start: a last layer that starts anew.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Adds warnings about the origin of the initial weights.

@@ -99,6 +99,7 @@ impl Prepared {
             keep,
             memory,
             warnings,
+            notes: Vec::new(),
             training,
             evaluation,
             stop,

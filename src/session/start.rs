@@ -17,8 +17,8 @@ pub(super) struct Start {
     pub(super) network: Network,
     /// The weights it starts from, without those of a head that starts anew. `None` where all are drawn.
     pub(super) origin: Option<Weights>,
-    /// What the user should know.
-    pub(super) notes: Vec<String>,
+    /// Which layer starts anew.
+    pub(super) note: Option<String>,
 }
 
 impl Start {
@@ -39,7 +39,7 @@ impl Start {
                 None => drawn,
             };
             let network = Network::of_weights(graph, &weights, device);
-            return Ok(Self { network, origin: None, notes: Vec::new() });
+            return Ok(Self { network, origin: None, note: None });
         };
         let pretrained = PretrainedWeights::of(experiment.model.kind).filter(|_| experiment.model.starts_from_imagenet());
         // Their own messages say what to do.
@@ -52,7 +52,7 @@ impl Start {
             let network = Network::blank(graph, device).with_weights(&head.merged(&weights), path)?;
             let origin = weights.iter().filter(|(name, _)| !head.drawn.contains_key(*name));
             let origin = origin.map(|(name, values)| (name.clone(), values.clone())).collect();
-            Ok(Self { network, origin: Some(origin), notes: head.note.into_iter().collect() })
+            Ok(Self { network, origin: Some(origin), note: head.note })
         });
         started.map_err(|source| Error::InitialWeights(Box::new(source)))
     }
