@@ -40,8 +40,8 @@ impl Penalties {
         self.origin.as_deref().map(|origin| &origin.weights)
     }
 
-    /// Sets the starting point of `l2_sp` penalties; `device` has no autodiff. Parameters that `start` does not have, such as those of a new head, are left out of them. Returns what
-    /// the user should know. Does nothing without such penalties.
+    /// Sets the starting point of `l2_sp` penalties; `device` has no autodiff. Parameters that `start` does not have, such as those of a new head, are left out of them. Returns a
+    /// warning for each penalty that leaves out what no other penalty has. Does nothing without such penalties.
     ///
     /// # Errors
     ///
@@ -52,6 +52,8 @@ impl Penalties {
             return Ok(notes);
         }
         let has = |name: &String| start.is_some_and(|start| start.get(name).is_some());
+        let others = self.terms.iter().filter(|term| term.form != Form::BuiltIn(PenaltyKind::L2Sp));
+        let elsewhere: BTreeSet<String> = others.flat_map(|term| term.names.iter().cloned()).collect();
         for (index, term) in self.terms.iter_mut().enumerate().filter(|(_, term)| term.form == Form::BuiltIn(PenaltyKind::L2Sp)) {
             let (kept, left_out): (BTreeSet<String>, BTreeSet<String>) = std::mem::take(&mut term.names).into_iter().partition(has);
             if kept.is_empty() {
@@ -61,7 +63,7 @@ impl Penalties {
             }
             inside.extend(kept.iter().cloned());
             term.names = kept;
-            let listed: Vec<String> = left_out.iter().map(|name| format!("`{name}`")).collect();
+            let listed: Vec<String> = left_out.difference(&elsewhere).map(|name| format!("`{name}`")).collect();
             if !listed.is_empty() {
                 notes.push(format!(
                     "`penalty.{index}` (l2_sp) leaves out {}, without initial weights; another penalty can have them, such as kind `l2`",

@@ -148,6 +148,10 @@ fn only_the_head_is_trained_where_everything_else_is_frozen() {
             .stderr()
             .contains("layer `dense1`, the last, starts anew: `dense1.weight` is [7, 4] in the initial weights and [10, 4] here")
     );
+    // It is a note, as it must be so; that `l2_sp` leaves the layer out is no news where another penalty has it.
+    assert!(!sandbox.ok(&["check", "config.toml"]).stderr().contains("warning"));
+    let alone = sandbox.ok(&["check", "config.toml", "--set", "penalty=[{kind=\"l2_sp\", lambda=1}]"]).stderr();
+    assert!(alone.contains("warning: `penalty.0` (l2_sp) leaves out `dense1.weight`"), "{alone}");
     let once = "frozen layers up to `global_average_pool1` are computed once for each image, which gives 4 numbers";
     assert!(checked.stdout().contains(once), "{}", checked.stdout());
     let ran = sandbox.ok(&[&["train", "config.toml", "--no-report", "--run-dir", "run"], freeze.as_slice()].concat());
