@@ -43,7 +43,7 @@ pub enum Error {
     Model(#[from] ModelError),
     /// Weights to start from that can't be used.
     #[error(
-        "`model.init` can't be used; expected a run folder, or a .safetensors file written by `regulus export`, with the weights of this network"
+        "`model.init` can't be used; expected \"imagenet\" for `efficientnet_lite0`, a run folder, or a safetensors file with the weights of this network"
     )]
     InitialWeights(#[source] Box<Self>),
     /// A run folder that can't be used.

@@ -152,6 +152,9 @@ pub fn percent(fraction: f64) -> String {
 /// Bytes as `12.0 kB`, `3.4 MB` or `5.6 GB`.
 #[must_use]
 pub fn byte_size(bytes: u64) -> String {
+    if bytes < 100 {
+        return format!("{bytes} bytes");
+    }
     let bytes = bytes as f64;
     let (size, unit) = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")].into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1e3, "kB"));
     format!("{:.1} {unit}", bytes / size)

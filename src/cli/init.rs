@@ -8,7 +8,7 @@ use super::own_images::{Advice, own_images};
 use super::print;
 use super::table::{counted, grouped};
 use crate::atomic;
-use crate::data::Survey;
+use crate::data::{DataError, Survey};
 use crate::error::Error;
 
 pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
@@ -21,6 +21,10 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Error> {
     let text = match &args.images {
         None => digits(),
         Some(dir) => {
+            if !dir.exists() {
+                let hint = "expected a folder with one subfolder of images for each class".to_owned();
+                return Err(DataError::Missing { path: dir.clone(), hint }.into());
+            }
             let survey = Survey::of(dir)?;
             report(dir, &survey);
             let advice = Advice::new(&survey, args.from_scratch);

@@ -34,7 +34,7 @@ pub struct Augment {
     /// Hue, by a random part of the colour circle from −n to n. For colour images.
     pub hue: HueTurn,
     /// Cutout (DeVries and Taylor 2017, arXiv 1708.04552): the side of a square around a random pixel, in pixels; 0: no cutout. It is at most the shorter side of
-    /// the images. Its pixels become 0 after normalization: the mean with `data.normalization` = `standard`, black with `unit`.
+    /// the images. Its pixels become 0 after normalization: the mean with `data.normalization` = `standard`, black with `unit`, grey with `lite`.
     pub cutout: u32,
     /// Mixup (Zhang et al. 2018, arXiv 1710.09412): α of the Beta distribution of the mixing weight; 0: no mixup.
     pub mixup: NonNegative,

@@ -9,7 +9,8 @@ use super::experiment::{MAX_THREADS, NAME};
 use super::number::Count;
 use super::overrides::{SetArgument, set_text};
 use super::{
-    Average, ConfigError, ConfigTable, Decay, Experiment, Lambda, ModelKind, Normalization, PenaltyKind, Source, Sweep, key_paths, notation,
+    Average, ConfigError, ConfigTable, Decay, Experiment, IMAGENET, Lambda, ModelKind, Normalization, PenaltyKind, Source, Sweep,
+    key_paths, notation,
 };
 
 impl Experiment {
@@ -104,6 +105,10 @@ impl Experiment {
         if let Some(init) = self.model.init.as_mut().filter(|_| !is_imagenet) {
             *init = absolute(init);
         }
+        if let Some(channels) = self.data.image_channels.map(Count::get).filter(|channels| is_imagenet && *channels != 3) {
+            let problem = format!("is {channels}, but `model.init` = \"{IMAGENET}\" has weights for colour images; set it to 3");
+            return Err(ConfigError::value("data.image_channels", problem));
+        }
         self.data.normalization.get_or_insert(if is_imagenet { Normalization::Lite } else { Normalization::Unit });
         let paths = [("data.dir", &self.data.dir), ("model.init", &self.model.init)];
         if let Some((key, _)) = paths.iter().find(|(_, path)| path.as_ref().is_some_and(|path| path.to_str().is_none())) {
@@ -119,8 +124,8 @@ impl Experiment {
     /// When `has_validation` is false and a key needs it.
     pub fn check_validation(&self, has_validation: bool) -> Result<(), ConfigError> {
         let needs_validation = [
-            ("early_stopping.patience", "uses", self.early_stopping.patience > 0),
-            ("schedule.kind", "is \"plateau\", which uses", matches!(self.schedule.decay, Decay::Plateau { .. })),
+            ("early_stopping.patience", "uses the validation split", self.early_stopping.patience > 0),
+            ("schedule.kind", "is \"plateau\", which uses the validation loss", matches!(self.schedule.decay, Decay::Plateau { .. })),
         ];
         let folder = match self.data.source {
             Source::Folder => ", or a folder `val` beside `train`",
@@ -128,9 +133,7 @@ impl Experiment {
             _ => "",
         };
         match needs_validation.iter().find(|(_, _, needs)| *needs && !has_validation) {
-            Some((key, uses, _)) => {
-                Err(ConfigError::value(*key, format!("{uses} the validation loss; it needs `data.validation` > 0{folder}")))
-            }
+            Some((key, uses, _)) => Err(ConfigError::value(*key, format!("{uses}; it needs `data.validation` > 0{folder}"))),
             None => Ok(()),
         }
     }

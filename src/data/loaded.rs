@@ -192,10 +192,12 @@ fn held_out(config: &Config, has_images: bool) -> Result<Validation, DataError> 
         Some(Validation::Folder) if !has_images && in_shards => Err(DataError::Dataset(
             "`data.validation` is \"folder\", but there are no validation shards; name them in `data.validation_shards`".to_owned(),
         )),
-        Some(Validation::Folder) if !has_images => Err(DataError::Missing {
-            path: config.dir.as_deref().unwrap_or(Path::new(".")).join("val"),
-            hint: "`data.validation` = \"folder\" needs a folder `val`, `valid` or `validation` beside `train`".to_owned(),
-        }),
+        Some(Validation::Folder) if !has_images => {
+            let dir = config.dir.as_deref().unwrap_or(Path::new(".")).display();
+            Err(DataError::Dataset(format!(
+                "`data.validation` is \"folder\", but there are no validation images in `{dir}`; they belong in a folder `val`, `valid` or `validation` beside `train`"
+            )))
+        }
         Some(chosen) => Ok(chosen),
         None if has_images => Ok(Validation::Folder),
         None => Ok(Validation::NONE),

@@ -55,6 +55,7 @@ pub use left_out::{LeftOut, LeftOutFiles, Reason};
 pub use load::{Data, FolderOptions, LoadedFolder, Progress, Splits, load, load_labelled, load_pictures, load_with};
 pub(crate) use load::{Loading, load_as};
 pub use loader::{Assemble, DataLoader, LoadedBatch, MicroBatch, MicroBatches};
+pub(crate) use normalize::named;
 pub use normalize::standardizer;
 pub use picture::{read_in_own_size, read_picture};
 pub use pretrained::{EFFICIENTNET_LITE0, PRETRAINED_WEIGHTS, PretrainedWeights};

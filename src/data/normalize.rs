@@ -6,6 +6,23 @@ use regulus_model::preprocess::Normalizer;
 use super::{DataError, Subset};
 use crate::config::Normalization;
 
+/// The normalization that does not depend on the images. Returns `None` if it does, or is not for images of so many channels.
+fn fixed(kind: Normalization, channels: usize) -> Option<Normalizer> {
+    let (mean, deviation) = match kind {
+        Normalization::Unit => (vec![0.0; channels], vec![1.0; channels]),
+        Normalization::Lite => (vec![127.0 / 255.0; channels], vec![128.0 / 255.0; channels]),
+        Normalization::Torchvision => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+        Normalization::Standard => return None,
+    };
+    (mean.len() == channels).then_some(Normalizer { mean, deviation })
+}
+
+/// Which normalization it is that does not depend on the images, if any.
+pub(crate) fn named(normalizer: &Normalizer) -> Option<Normalization> {
+    let kinds = [Normalization::Unit, Normalization::Lite, Normalization::Torchvision];
+    kinds.into_iter().find(|kind| fixed(*kind, normalizer.mean.len()).as_ref() == Some(normalizer))
+}
+
 /// The normalizer of a config, with mean and deviation of the training split. If `known` are these, and images would have to be decoded for them, they are not
 /// computed again.
 ///
@@ -15,12 +32,8 @@ use crate::config::Normalization;
 pub(super) fn normalizer(kind: Normalization, train: &Subset, known: Option<&Normalizer>) -> Result<Normalizer, DataError> {
     let channels = train.shape().channels;
     match kind {
-        Normalization::Unit => Ok(Normalizer { mean: vec![0.0; channels], deviation: vec![1.0; channels] }),
-        Normalization::Lite => Ok(Normalizer { mean: vec![127.0 / 255.0; channels], deviation: vec![128.0 / 255.0; channels] }),
-        Normalization::Torchvision if channels == 3 => {
-            Ok(Normalizer { mean: vec![0.485, 0.456, 0.406], deviation: vec![0.229, 0.224, 0.225] })
-        }
-        Normalization::Torchvision => {
+        _ if let Some(fixed) = fixed(kind, channels) => Ok(fixed),
+        Normalization::Unit | Normalization::Lite | Normalization::Torchvision => {
             let message = format!(
                 "`data.normalization` is \"torchvision\", which is for images of 3 channels, but these have {channels}; use another"
             );
@@ -117,7 +130,7 @@ mod tests {
         // The file does not exist.
         let preprocess = Preprocess { shape, resize: Resize::Stretch, filter: Filter::Bilinear, decoding: Decoding::Reduced };
         let streamed = || {
-            let streamed = Streamed::new(preprocess, Arc::default(), Vec::new());
+            let streamed = Streamed::new(preprocess, Arc::default(), Vec::new(), Vec::new());
             Images::streamed(shape, streamed, vec![0]).of_files(vec![PathBuf::from("no such folder/0.png")])
         };
         assert_eq!(standard(streamed(), Some(&known)).unwrap(), known);

@@ -52,6 +52,9 @@ impl Shard {
     /// When the file can't be read, is no whole tar file or has no sample; when a key is there twice, or an image has no class.
     pub(super) fn read(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::read(path))?;
+        if let Some(format) = compression(&file).map_err(DataError::read(path))? {
+            return Err(DataError::content(path, format!("is compressed by {format}; unpack it, as images are compressed already")));
+        }
         let mut end = 0;
         let mut builder = Builder { path, shard: Self::default(), keys: HashSet::new(), sample: None };
         let mut archive = Archive::new(&file);
@@ -84,8 +87,17 @@ impl Shard {
     }
 }
 
+/// The name of the program that compressed the file, if one did.
+fn compression(mut file: &File) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    file.take(6).read_to_end(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
+    let marks: [(&[u8], _); 4] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz")];
+    Ok(marks.into_iter().find(|(mark, _)| start.starts_with(mark)).map(|(_, name)| name))
+}
+
 fn torn(path: &Path, end: u64, error: &io::Error) -> DataError {
-    DataError::content(path, format!("is no whole tar file: {error} after {end} bytes; pack or copy it again"))
+    DataError::content(path, format!("is no whole tar file: {} after {end} bytes; pack or copy it again", error.to_string().escape_debug()))
 }
 
 /// Checks that a block of zeros, which ends a tar file, is at `end`. A file that was cut between two members has none.

@@ -193,7 +193,11 @@ impl Classes {
                 Some(_) => {}
                 None => {
                     let class = &sample.class;
-                    let problem = format!("it is of the class `{class}`, while others have numbers; name all classes in `data.classes`");
+                    let problem = if class.parse::<f64>().is_ok() {
+                        format!("it is of the class {class}; expected a whole number up to {LARGEST_CLASS}, counted from 0")
+                    } else {
+                        format!("it is of the class `{class}`, while others have numbers; name all classes in `data.classes`")
+                    };
                     return Err(unknown(sample, &problem));
                 }
             }

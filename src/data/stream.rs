@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache_key::CacheKey;
 use super::decode::{DamagedFile, DecodedFolder};
-use super::image_file::{ImageFile, Member, decoded};
+use super::image_file::{ImageFile, Member, Stamp, decoded};
 use super::labelled_files::LabelledFiles;
 use super::left_out::{LeftOut, Reason};
 use super::streamed::Streamed;
@@ -54,15 +54,21 @@ pub(super) fn stream(
         let Some(list) = list else { continue };
         let before = (hash.clone(), bad.len());
         let mut list: Vec<&(u32, ImageFile)> = list.iter().collect();
+        let mut stamps = stamps(list.par_iter().map(|(_, file)| file.path.as_path()), &files.shards);
         let found = pass.run(&list, damaged, &mut hash)?;
         if found.iter().any(Option::is_some) {
             // The checksum begins with the number of images: it is made again, of those that can be decoded.
             hash = before.0;
-            list = list.into_iter().zip(&found).filter(|(_, problem)| problem.is_none()).map(|(file, _)| file).collect();
+            let mut is_whole = found.iter().map(Option::is_none);
+            list.retain(|_| is_whole.next() == Some(true));
+            if files.shards.is_empty() {
+                let mut is_whole = found.iter().map(Option::is_none);
+                stamps.retain(|_| is_whole.next() == Some(true));
+            }
             pass.run(&list, Damaged::Refuse, &mut hash)?;
             bad.extend(found.into_iter().flatten());
         }
-        *images = Some(streamed(list.into_iter().cloned().collect(), preprocess, &files.shards));
+        *images = Some(streamed(list.into_iter().cloned().collect(), preprocess, &files.shards, stamps));
     }
     let mut left_out = files.left_out.clone();
     bad.iter().for_each(|file: &DamagedFile| left_out.add(Reason::Damaged, &file.path));
@@ -70,11 +76,16 @@ pub(super) fn stream(
     Ok(DecodedFolder { splits, classes: None, left_out, damaged: bad, checksum: Some(hex(hash)) })
 }
 
+/// The stamps of the tar files, or of files of their own if there are none.
+fn stamps<'a>(files: impl IndexedParallelIterator<Item = &'a Path>, shards: &[PathBuf]) -> Vec<Option<Stamp>> {
+    if shards.is_empty() { files.map(Stamp::of).collect() } else { shards.iter().map(|shard| Stamp::of(shard)).collect() }
+}
+
 /// Images of these files that are decoded each time they are needed.
-fn streamed(list: Vec<(u32, ImageFile)>, preprocess: &Preprocess, shards: &Arc<[PathBuf]>) -> Images {
+fn streamed(list: Vec<(u32, ImageFile)>, preprocess: &Preprocess, shards: &Arc<[PathBuf]>, stamps: Vec<Option<Stamp>>) -> Images {
     let members = list.iter().filter_map(|(_, file)| file.member).collect();
     let (labels, files) = list.into_iter().map(|(label, file)| (label, file.path)).unzip();
-    Images::streamed(preprocess.shape, Streamed::new(*preprocess, Arc::clone(shards), members), labels).of_files(files)
+    Images::streamed(preprocess.shape, Streamed::new(*preprocess, Arc::clone(shards), members, stamps), labels).of_files(files)
 }
 
 /// A pass over image files.
@@ -121,7 +132,7 @@ impl Pass<'_> {
     fn decoded<'b>(&self, block: &[&'b (u32, ImageFile)]) -> Vec<(Result<Vec<u8>, DataError>, &'b ImageFile)> {
         let decode = |content: &mut Vec<u8>, labelled: &&'b (u32, ImageFile)| {
             let file = &labelled.1;
-            let picture = decoded(&file.path, file.member, self.shards, self.preprocess, content);
+            let picture = decoded(&file.path, file.member, self.shards, self.preprocess, None, content);
             (self.advance)();
             (picture.map(|picture| picture.pixels), file)
         };
@@ -161,7 +172,8 @@ pub(super) fn read(cache: &CacheKey, shards: &Arc<[PathBuf]>, preprocess: &Prepr
         let SplitContent { labels, files, members } = split;
         let is_whole = labels.len() == files.len() && [0, labels.len()].contains(&members.len());
         let is_found = members.iter().all(|member| (member.shard as usize) < shards.len());
-        let streamed = Streamed::new(*preprocess, Arc::clone(shards), members);
+        let stamps = stamps(files.par_iter().map(PathBuf::as_path), shards);
+        let streamed = Streamed::new(*preprocess, Arc::clone(shards), members, stamps);
         (is_whole && is_found).then(|| Images::streamed(preprocess.shape, streamed, labels).of_files(files))
     };
     let mut splits = [const { None }; 3];

@@ -8,7 +8,7 @@ use regulus_model::preprocess::Preprocess;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::image_file::{Member, decoded};
+use super::image_file::{Member, Stamp, decoded};
 
 /// The number of lists of images that were made.
 static LISTS: AtomicU64 = AtomicU64::new(0);
@@ -23,6 +23,8 @@ pub(super) struct Streamed {
     shards: Arc<[PathBuf]>,
     /// Where each image is in a tar file. Empty for files of their own.
     members: Vec<Member>,
+    /// Size and time of each tar file, or of each file if there are none, when the data were read. `None`: not compared.
+    stamps: Vec<Option<Stamp>>,
     /// The first image that could not be decoded.
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -35,14 +37,20 @@ struct Failure {
 }
 
 impl Streamed {
-    /// Images in the tar files `shards` at these places, or in files of their own if there are none.
-    pub(super) fn new(preprocess: Preprocess, shards: Arc<[PathBuf]>, members: Vec<Member>) -> Self {
-        Self { preprocess, list: LISTS.fetch_add(1, Ordering::Relaxed), shards, members, failure: Arc::default() }
+    /// Images in the tar files `shards` at these places, or in files of their own if there are none; with the stamps of the tar files, or of these files.
+    pub(super) fn new(preprocess: Preprocess, shards: Arc<[PathBuf]>, members: Vec<Member>, stamps: Vec<Option<Stamp>>) -> Self {
+        Self { preprocess, list: LISTS.fetch_add(1, Ordering::Relaxed), shards, members, stamps, failure: Arc::default() }
     }
 
     /// The images of `self`, then those of `other`, which are decoded in the same way from the same source.
     pub(super) fn joined(&self, other: &Self) -> Self {
-        Self { members: [self.members.as_slice(), &other.members].concat(), ..self.clone() }
+        let stamps = if self.shards.is_empty() { [self.stamps.as_slice(), &other.stamps].concat() } else { self.stamps.clone() };
+        Self { members: [self.members.as_slice(), &other.members].concat(), stamps, ..self.clone() }
+    }
+
+    /// The bytes that the list of its files takes, without their names.
+    pub(super) fn listed(&self) -> usize {
+        size_of_val(self.members.as_slice()) + size_of_val(self.stamps.as_slice())
     }
 
     /// Where each image is in a tar file. Empty for files of their own.
@@ -61,7 +69,8 @@ impl Streamed {
     pub(super) fn pixels(&self, index: usize, path: &Path) -> Vec<u8> {
         let member = self.members.get(index).copied();
         let mut content = Vec::with_capacity(member.map_or(0, |member| usize::try_from(member.length).unwrap_or(0)));
-        decoded(path, member, &self.shards, &self.preprocess, &mut content).map_or_else(
+        let stamp = self.stamps.get(member.map_or(index, |member| member.shard as usize)).copied().flatten();
+        decoded(path, member, &self.shards, &self.preprocess, stamp, &mut content).map_or_else(
             |error| {
                 let failure = Failure { path: path.to_owned(), problem: error.problem() };
                 self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
@@ -79,7 +88,7 @@ impl Streamed {
     pub(super) fn check(&self) -> Result<(), DataError> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failure.map_or(Ok(()), |Failure { path, problem }| {
-            let problem = format!("{problem}; it could be decoded when the data were read, and has changed since");
+            let problem = format!("{problem}; it has changed since the data were read");
             Err(DataError::Undecodable { path, problem })
         })
     }

@@ -18,11 +18,11 @@ const SAMPLE: usize = 200;
 pub struct Survey {
     /// The class names, in the order of the labels.
     pub classes: Vec<String>,
-    /// The number of training images of each class.
+    /// The number of training images of each class, without inspected ones that can't be decoded.
     pub class_counts: Vec<usize>,
-    /// The number of images in the validation folder, if there is one.
+    /// The number of images in the validation folder, if it has any.
     pub validation: Option<usize>,
-    /// The number of images in the test folder, if there is one.
+    /// The number of images in the test folder, if it has any.
     pub test: Option<usize>,
     /// The median height of the inspected images, in pixels.
     pub height: usize,
@@ -73,9 +73,9 @@ impl Survey {
         let proportion = width as f64 / height as f64;
         let has_proportion = |image: &ImageInfo| (f64::from(image.width) / f64::from(image.height) / proportion - 1.0).abs() <= 0.02;
         Ok(Self {
-            class_counts: by_class.iter().map(Vec::len).collect(),
-            validation: validation.as_ref().map(Vec::len),
-            test: test.as_ref().map(Vec::len),
+            class_counts: by_class.iter().map(|images| images.iter().filter(|path| !damaged.contains(path)).count()).collect(),
+            validation: validation.as_ref().map(Vec::len).filter(|count| *count > 0),
+            test: test.as_ref().map(Vec::len).filter(|count| *count > 0),
             height,
             width,
             is_uniform: properties.iter().all(has_proportion),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use regulus_model::Description;
-use regulus_model::preprocess::{Decoding, Preprocessing};
+use regulus_model::preprocess::{Decoding, Normalizer, Preprocessing};
 
 use crate::backend::{self, Opened};
 use crate::checksum::sha256;
@@ -22,7 +22,7 @@ use crate::run::{CheckpointKind, DatasetManifest, Extension, LoadedCheckpoint, M
 use crate::session::{Best, Session, Status, Summary};
 use crate::tensorboard::EventFile;
 use crate::train::{Event, Observer, Row};
-use crate::trained::{checked_data, initial_weights, same_data};
+use crate::trained::{InitialWeights, checked_data, initial_weights, same_data};
 
 use extend::Extending;
 
@@ -79,14 +79,43 @@ pub(crate) fn session_of(experiment: Experiment, data: Data) -> Result<Session, 
 
 /// A new session. `model.init` is a safetensors file or a run.
 fn new_session(opened: Opened, experiment: Experiment, data: Data) -> Result<Session, Error> {
-    let mut warning = None;
+    let (mut warning, mut trained_with) = (None, None);
     let mut session = Session::new_on(opened, experiment, data, |path| {
-        let (weights, older) = initial_weights(path)?;
+        let InitialWeights { weights, warning: older, description } = initial_weights(path)?;
         warning = older;
-        Ok(weights)
+        let (normalizer, classes) = description.map(|description| (description.preprocessing.normalizer, description.classes)).unzip();
+        trained_with = normalizer;
+        Ok((weights, classes.unwrap_or_default()))
     })?;
-    session.add_warnings(warning);
+    let foreign = trained_with.and_then(|normalizer| foreign_normalization(&session, &normalizer));
+    session.add_warnings(warning.into_iter().chain(foreign));
     Ok(session)
+}
+
+/// A warning if pixels are normalized clearly otherwise than for the initial weights: by a mean that is more than half a deviation away, or by a deviation
+/// half as large again.
+fn foreign_normalization(session: &Session, trained_with: &Normalizer) -> Option<String> {
+    let here = &session.data().normalizer;
+    let channels = trained_with.mean.iter().zip(&trained_with.deviation).zip(here.mean.iter().zip(&here.deviation));
+    let is_near = |((mean, deviation), (mean_here, deviation_here)): ((&f64, &f64), (&f64, &f64))| {
+        (mean - mean_here).abs() <= deviation / 2.0 && deviation.max(*deviation_here) <= 1.5 * deviation.min(*deviation_here)
+    };
+    let differs = !channels.clone().all(is_near);
+    let words = |normalizer: &Normalizer| {
+        let Normalizer { mean, deviation } = normalizer;
+        data::named(normalizer).map_or_else(
+            || format!("by the mean {mean:.3?} and the deviation {deviation:.3?}"),
+            |kind| format!("as `data.normalization` = \"{}\"", kind.name()),
+        )
+    };
+    differs.then(|| {
+        let advice = if data::named(trained_with).is_some() { "; set that" } else { "" };
+        format!(
+            "the network of `model.init` was trained on pixels normalized {}{advice}; here they are normalized {}",
+            words(trained_with),
+            words(here)
+        )
+    })
 }
 
 impl Launch {

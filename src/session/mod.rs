@@ -70,15 +70,16 @@ impl Session {
     /// When config, backend, data or model do not fit together.
     pub fn new(experiment: Experiment, data: Data) -> Result<Self, Error> {
         let opened = backend::open(&experiment.backend)?;
-        Self::new_on(opened, experiment, data, |path| Ok(Weights::from_file(path)?))
+        Self::new_on(opened, experiment, data, |path| Ok((Weights::from_file(path)?, Vec::new())))
     }
 
-    /// As [`Session::new`], on an opened device, with the weights that `read` reads from the path in `model.init`.
+    /// As [`Session::new`], on an opened device, with the weights that `read` reads from the path in `model.init`, and the classes
+    /// they were trained for, if they are known.
     pub(crate) fn new_on(
         opened: Opened,
         experiment: Experiment,
         data: Data,
-        read: impl FnOnce(&Path) -> Result<Weights, Error>,
+        read: impl FnOnce(&Path) -> Result<(Weights, Vec<String>), Error>,
     ) -> Result<Self, Error> {
         let mut prepared = Prepared::new(opened, experiment, data)?;
         let Prepared { experiment, opened, graph, penalties, rates, data, .. } = &mut prepared;

@@ -23,13 +23,13 @@ pub(super) struct Start {
 
 impl Start {
     /// The network of `experiment`, with drawn weights, of which `model.whiten` takes some from the images of `data`, or those of `model.init`. `read` reads a
-    /// file or run.
+    /// file or run, and the classes it was trained for, if they are known.
     pub(super) fn new(
         experiment: &Experiment,
         graph: &Graph,
         device: &ComputeDevice,
         data: &Data,
-        read: impl FnOnce(&Path) -> Result<Weights, Error>,
+        read: impl FnOnce(&Path) -> Result<(Weights, Vec<String>), Error>,
     ) -> Result<Self, Error> {
         let Some(path) = &experiment.model.init else {
             let (init, seed) = (experiment.model.initializer, experiment.seed);
@@ -44,11 +44,11 @@ impl Start {
         let pretrained = PretrainedWeights::of(experiment.model.kind).filter(|_| experiment.model.starts_from_imagenet());
         // Their own messages say what to do.
         let weights = match pretrained {
-            Some(pretrained) => Ok(pretrained.load()?),
+            Some(pretrained) => Ok((pretrained.load()?, Vec::new())),
             None => read(path),
         };
-        let started = weights.and_then(|weights| {
-            let head = NewHead::of(experiment, graph, &weights);
+        let started = weights.and_then(|(weights, classes)| {
+            let head = NewHead::of(experiment, graph, &weights, other_classes(&classes, &data.classes));
             let network = Network::blank(graph, device).with_weights(&head.merged(&weights), path)?;
             let origin = weights.iter().filter(|(name, _)| !head.drawn.contains_key(*name));
             let origin = origin.map(|(name, values)| (name.clone(), values.clone())).collect();
@@ -58,7 +58,13 @@ impl Start {
     }
 }
 
-/// The head of a network that starts from weights with another number of classes.
+/// What is said of classes that the initial weights have and the data do not.
+fn other_classes(of_weights: &[String], of_data: &[String]) -> Option<String> {
+    let first = of_weights.iter().zip(of_data).find(|(one, other)| one != other);
+    first.map(|(one, other)| format!("the initial weights have the class `{one}` where the data have `{other}`"))
+}
+
+/// The head of a network that starts from weights with other classes.
 struct NewHead {
     /// Its parameters. Empty where the weights have them.
     drawn: BTreeMap<String, Values>,
@@ -66,19 +72,18 @@ struct NewHead {
 }
 
 impl NewHead {
-    fn of(experiment: &Experiment, graph: &Graph, weights: &Weights) -> Self {
+    /// The head, if its shape differs in `weights`, or `other_classes` says that its classes do.
+    fn of(experiment: &Experiment, graph: &Graph, weights: &Weights, other_classes: Option<String>) -> Self {
         let none = Self { drawn: BTreeMap::new(), note: None };
         let Some(head) = graph.head() else { return none };
         let parameters = graph.parameters_of(head);
         let differs = |parameter: &&Parameter| weights.get(&parameter.name).is_some_and(|values| values.shape != parameter.shape);
-        let Some(parameter) = parameters.iter().find(differs) else { return none };
-        let found = weights.get(&parameter.name).map(|values| values.shape.clone()).unwrap_or_default();
-        let note = format!(
-            "layer `{}`, the last, starts anew: `{}` is {found:?} in the initial weights and {:?} here",
-            graph.nodes()[head].name,
-            parameter.name,
-            parameter.shape
-        );
+        let other_shape = parameters.iter().find(differs).map(|parameter| {
+            let found = weights.get(&parameter.name).map(|values| values.shape.clone()).unwrap_or_default();
+            format!("`{}` is {found:?} in the initial weights and {:?} here", parameter.name, parameter.shape)
+        });
+        let Some(reason) = other_shape.or(other_classes) else { return none };
+        let note = format!("layer `{}`, the last, starts anew: {reason}", graph.nodes()[head].name);
         let (init, seed) = (experiment.model.initializer, experiment.seed);
         let drawn = parameters.iter().map(|parameter| (parameter.name.clone(), draw(init, parameter, seed))).collect();
         Self { drawn, note: Some(note) }

@@ -13,7 +13,7 @@ use regulus_model::graph::{Layer, Shape};
 use regulus_model::networks::layers;
 use regulus_model::{Values, Weights};
 
-use crate::support::{Sandbox, backends_and_kernels};
+use crate::support::{Sandbox, backends_and_kernels, png};
 
 const CONFIG: &str = "name = \"tuned\"\n[data]\nsource = \"mnist_mini\"\ntrain_limit = 120\nvalidation = 0.2\n[model]\nkind = \"layers\"\nlayers = [\"conv 4 \
                       3x3 stride 2 bias false\", \"batch_norm\", \"relu\", \"conv 4 3x3 stride 2 bias false\", \"batch_norm\", \"relu\", \"global_average_pool\", \
@@ -239,6 +239,12 @@ fn what_cannot_be_tuned_is_refused() {
         refused(&["optimizer.group=[{scope=\"conv*\", factor=2}, {scope=\"kernels\", factor=3}]"]),
         refused(&["optimizer.group=[{scope=\"conv*\", factor=0}]"]),
         refused(&["optimizer.group=[{scope=\"conv*\", rate=2}]"]),
+        refused(&["model.init=ImageNet"]),
+        refused(&[
+            "model={kind=\"efficientnet_lite0\", init=\"imagenet\"}",
+            "penalty=[]",
+            "data={source=\"folder\", dir=\"d\", image_size=[32, 32]}",
+        ]),
         refused(&["sweep.path=true"]),
         refused(&["data.normalization=torchvision"]),
     ];
@@ -253,4 +259,30 @@ fn what_cannot_be_tuned_is_refused() {
     ];
     let ran = sandbox.run(&["check", "config.toml", "--unset", "model.init"]);
     insta::assert_snapshot!(format!("{}{}: {}", all.concat(), ran.code(), ran.stderr()));
+}
+
+#[test]
+fn other_classes_and_another_normalization_of_the_start_are_told() {
+    let sandbox = Sandbox::new();
+    for (folder, class) in [("a", "cat"), ("a", "dog"), ("b", "cat"), ("b", "fox")] {
+        (0..4).for_each(|number| png(&sandbox.path(&format!("{folder}/{class}/{number}.png")), 8, 8, 40 * number));
+    }
+    let config =
+        "name = \"x\"\n[data]\nsource = \"folder\"\ndir = \"a\"\nimage_size = [8, 8]\n[model]\nkind = \"linear\"\n[train]\nepochs = 1\n";
+    sandbox.write("c.toml", config);
+    sandbox.ok(&["train", "c.toml", "--run-dir", "first", "--no-report"]);
+    sandbox.ok(&["export", "first", "--output", "first.safetensors"]);
+    for init in ["first", "first.safetensors"] {
+        let init = format!("model.init={init}");
+        let told = |set: &str| sandbox.ok(&["check", "c.toml", "--set", &init, "--set", set]).stderr();
+        let same = told("seed=1");
+        assert!(!same.contains("starts anew") && !same.contains("normalized"), "{same}");
+        let other = told("data.dir=b");
+        let note = "layer `dense1`, the last, starts anew: the initial weights have the class `dog` where the data have `fox`";
+        assert!(other.contains(note) && !other.contains("normalized"), "{other}");
+        let other = told("data.normalization=lite");
+        let warning = "warning: the network of `model.init` was trained on pixels normalized as `data.normalization` = \"unit\"; set that; here they are \
+                       normalized as `data.normalization` = \"lite\"";
+        assert!(other.contains(warning) && !other.contains("starts anew"), "{other}");
+    }
 }

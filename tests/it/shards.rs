@@ -165,18 +165,24 @@ fn too_little_memory_for_two_batches_is_refused_before_an_image_is_decoded() {
 fn a_file_that_changes_while_its_set_is_streamed_is_an_error() {
     let sandbox = set();
     let sets: Vec<&str> = [LITTLE, "checkpoint.every_steps=1", "train.epochs=100000"].iter().flat_map(|set| ["--set", set]).collect();
-    let mut child = sandbox.command(&["train", "c.toml", "--run-dir", "r", "--no-report"]);
-    let mut child = child.args(&sets).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !sandbox.path("r/checkpoints/last/position.json").exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before a file was moved");
-        std::thread::sleep(Duration::from_millis(1));
+    let (file, moved) = (sandbox.path("d/train-001.tar"), sandbox.path("moved"));
+    let move_away = || std::fs::rename(&file, &moved).unwrap();
+    // Whole, with the same images, but written anew.
+    let write_anew = || std::fs::write(&file, std::fs::read(&file).unwrap()).unwrap();
+    for (run, change) in [("r", &write_anew as &dyn Fn()), ("s", &move_away)] {
+        let mut child = sandbox.command(&["train", "c.toml", "--run-dir", run, "--no-report"]);
+        let mut child = child.args(&sets).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        while !sandbox.path(&format!("{run}/checkpoints/last/position.json")).exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before a file was changed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        change();
+        let ended = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(3), "{stderr}");
+        assert!(stderr.contains("cannot decode image `") && stderr.contains("it has changed since the data were read"), "{stderr}");
     }
-    std::fs::rename(sandbox.path("d/train-001.tar"), sandbox.path("moved")).unwrap();
-    let ended = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(3), "{stderr}");
-    assert!(stderr.contains("cannot decode image `") && stderr.contains("and has changed since"), "{stderr}");
-    std::fs::rename(sandbox.path("moved"), sandbox.path("d/train-001.tar")).unwrap();
+    std::fs::rename(moved, file).unwrap();
     sandbox.ok(&["data", "inspect", "c.toml"]);
 }
 
@@ -211,6 +217,8 @@ fn shards_that_cannot_be_used_are_refused_by_name() {
         (with(&[("c.png", one), ("c.json", b"{\"width\": 3}")]), "train-0.tar` has no class in `c.json`"),
         (with(&[("c.png", one), ("c.cls", b"dog")]), "c.png` has no known class: it is of the class `dog`, while others have numbers"),
         (with(&[("c.png", one), ("c.cls", b"4294967295")]), "expected a number up to 999999"),
+        (with(&[("c.png", one), ("c.cls", b"-1")]), "it is of the class -1; expected a whole number up to 999999"),
+        (b"\x1f\x8b\x08".repeat(400), "train-0.tar` is compressed by gzip; unpack it"),
         (with(&[("a.png", one), ("a.cls", b"0")]), "train-0.tar` has the key `a` twice, with other members between"),
         (with(&[("b.png", one)]), "train-0.tar` has `b.png` twice"),
         (with(&[("b.jpg", one)]), "train-0.tar` has two images for one sample, `b.png` and `b.jpg`"),
