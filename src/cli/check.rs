@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
@@ -127,7 +128,7 @@ struct Row<'a> {
     output: Vec<usize>,
     parameters: usize,
     multiplications: u64,
-    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where only the forward pass is one of this program; `stock`.
+    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel`, or `kernel, bf16`, in no run; `stock`.
     implementation: String,
 }
 
@@ -139,6 +140,7 @@ impl<'a> Row<'a> {
         for stage in network.stages() {
             for index in &stage.nodes {
                 implementations[*index] = match stage.kind.is_fused() {
+                    false if is_rounded(network, *index) => "kernel, bf16".to_owned(),
                     false if is_fused && has_kernel(graph, *index) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *index == stage.first() => "fused".to_owned(),
@@ -155,6 +157,12 @@ impl<'a> Row<'a> {
             implementation,
         })
     }
+}
+
+/// Whether a node that is in no run multiplies numbers of bfloat16.
+fn is_rounded(network: &Network, index: usize) -> bool {
+    matches!(network.algorithm(), Some(Algorithm::Bf16(_)))
+        && matches!(&network.graph().nodes()[index].op, Op::Conv(conv) if conv.groups == 1)
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.
