@@ -45,6 +45,6 @@ pub(super) const fn pairs(bf16: Bf16, _: [Option<&[f32]>; 2], _: usize, _: &mut 
     match bf16.0 {}
 }
 
-pub(super) fn columns<'a>(bf16: Bf16, _: impl Fn(usize) -> Option<&'a [f32]>, _: &mut [u16], _: usize) {
+pub(super) const fn columns(bf16: Bf16, _: &[f32], _: [usize; 2], _: &mut [u16], _: usize) {
     match bf16.0 {}
 }

@@ -302,32 +302,28 @@ unsafe fn all_pairs(lists: [*const f32; 2], length: usize, to: *mut u16, [first,
     }
 }
 
-/// Rounds 32 lists of numbers, of which the first 16 are taken, and writes them as columns: 16 rows of 32, each `stride` numbers after the one before. Lists that are missing are zeros.
+/// Rounds 16 channels of up to 32 pixels, and writes each channel to a row: 16 rows of 32, each `stride` numbers after the one before. Pixels and channels that are missing are zeros.
 ///
 /// # Panics
 ///
-/// When there is no number, or `to` is too short.
+/// When the pixels are not whole, there are more, none of the channels is there, or `to` is too short.
 #[inline]
-pub(super) fn columns<'a>(_: Bf16, list: impl Fn(usize) -> Option<&'a [f32]>, to: &mut [u16], stride: usize) {
+pub(super) fn columns(_: Bf16, pixels: &[f32], [channels, first]: [usize; 2], to: &mut [u16], stride: usize) {
+    let count = pixels.len() / channels;
+    assert!(pixels.len() == count * channels && count <= STEP && first < channels, "{} numbers of {channels} channels", pixels.len());
     assert!(to.len() >= (SIDE - 1) * stride + STEP, "{} numbers for a tile", to.len());
-    let mut lists = [(core::ptr::null(), 0); STEP];
-    for (index, to) in lists.iter_mut().enumerate() {
-        *to = list(index).map_or((core::ptr::null(), 0), |list| (list.as_ptr(), list.len()));
-    }
-    // SAFETY: `Bf16` proves that the processor has the instructions; `to` is long enough.
-    unsafe { all_columns(&lists, to.as_mut_ptr(), stride) };
+    // SAFETY: `Bf16` proves that the processor has the instructions; lengths have been checked.
+    unsafe { all_columns(pixels.as_ptr(), count, [channels, first], to.as_mut_ptr(), stride) };
 }
 
 /// # Safety
 ///
-/// Each list holds as many numbers as it says, and `to` a tile.
+/// There are so many pixels of so many channels, and `to` holds a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn all_columns(lists: &[(*const f32, usize); STEP], to: *mut u16, stride: usize) {
-    // SAFETY: the lists hold so many numbers.
-    let rows: [__m512i; SIDE] = core::array::from_fn(|row| unsafe {
-        let [(low, count), (high, other)] = [lists[2 * row], lists[2 * row + 1]];
-        pair([low, high], if low.is_null() { other } else { count })
-    });
+unsafe fn all_columns(pixels: *const f32, count: usize, [channels, first]: [usize; 2], to: *mut u16, stride: usize) {
+    let at = |pixel: usize| if pixel < count { pixels.wrapping_add(pixel * channels + first) } else { core::ptr::null() };
+    // SAFETY: the pixels have these channels.
+    let rows: [__m512i; SIDE] = core::array::from_fn(|row| unsafe { pair([at(2 * row), at(2 * row + 1)], channels - first) });
     // Transposes 16×16 pairs: first in each 128 bits of four rows, then these among the rows.
     let mut fours = rows;
     for first in (0..SIDE).step_by(4) {

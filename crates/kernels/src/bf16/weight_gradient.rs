@@ -87,13 +87,15 @@ pub(crate) fn weight_gradient(bf16: Bf16, convolution: &Convolution, images: &[f
     let mut weights = buffers::any(convolution.weights());
     let area = convolution.taps() / convolution.inputs;
     each_chunk(threads, &mut weights, convolution.taps(), &|output, kernels| {
-        for tap in 0..area {
-            for input in 0..convolution.inputs {
-                let tile = tap * plan.tiles + input / SIDE;
-                let at = tile / plan.per_task * plan.size() + output * plan.per_task * SIDE + tile % plan.per_task * SIDE + input % SIDE;
-                let parts = (0..plan.parts).map(|part| sums[part * plan.chunks * plan.size() + at]);
-                kernels[input * area + tap] = parts.sum();
+        for tile in 0..plan.tiles * area {
+            let (tap, input) = (tile / plan.tiles, tile % plan.tiles * SIDE);
+            let at = tile / plan.per_task * plan.size() + (output * plan.per_task + tile % plan.per_task) * SIDE;
+            let mut sum = [0.0; SIDE];
+            for part in 0..plan.parts {
+                let numbers = &sums[part * plan.chunks * plan.size() + at..][..SIDE];
+                sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
             }
+            kernels[input * area..].chunks_mut(area).zip(sum).for_each(|(kernel, sum)| kernel[tap] = sum);
         }
     });
     buffers::recycle(sums);
@@ -149,13 +151,11 @@ impl Task<'_> {
     /// The gradient of the output at some positions, `[output, position]`.
     fn load_gradient(&self, positions: &Range<usize>, to: &mut [u16], stride: usize) {
         let outputs = self.convolution.outputs;
-        for channel in (0..outputs).step_by(SIDE) {
-            let count = SIDE.min(outputs - channel);
-            for step in 0..positions.len().div_ceil(STEP) {
-                let first = positions.start + step * STEP;
-                let list =
-                    |index: usize| (first + index < positions.end).then(|| &self.gradient[(first + index) * outputs + channel..][..count]);
-                columns(self.bf16, list, &mut to[channel * stride + step * STEP..], stride);
+        for step in 0..positions.len().div_ceil(STEP) {
+            let first = positions.start + step * STEP;
+            let pixels = &self.gradient[first * outputs..(first + STEP).min(positions.end) * outputs];
+            for channel in (0..outputs).step_by(SIDE) {
+                columns(self.bf16, pixels, [outputs, channel], &mut to[channel * stride + step * STEP..], stride);
             }
         }
     }
@@ -173,25 +173,28 @@ impl Task<'_> {
                 (0..steps).for_each(|step| to[tile / 2 * twos + (step * 2 + tile % 2) * TILE..][..TILE].fill(0));
             });
         }
+        // Runs of tiles of one tap: the first, and the tap's row and column, its first input and how many.
+        let mut runs = Vec::new();
+        let mut tile = first;
+        while tile < end {
+            let (tap, channel) = (tile / tiles, tile % tiles * SIDE);
+            let next = ((tap + 1) * tiles).min(end);
+            runs.push((tile - first, [tap / kernel[1], tap % kernel[1]], channel, (inputs - channel).min((next - tile) * SIDE)));
+            tile = next;
+        }
         for pair in 0..steps * SIDE {
             let places = [0, 1].map(|index| {
                 let position = positions.start + 2 * pair + index;
                 (position < positions.end).then(|| (position / (height * columns), position / columns % height, position % columns))
             });
-            let mut tile = first;
-            while tile < end {
-                let (tap, channel) = (tile / tiles, tile % tiles * SIDE);
-                let next = ((tap + 1) * tiles).min(end);
-                let length = (inputs - channel).min((next - tile) * SIDE);
+            for &(tile, [y, x], channel, length) in &runs {
                 let lists = places.map(|place| {
                     let (image, row, column) = place?;
-                    let row = convolution.rows().index(row, tap / kernel[1])?;
-                    let column = convolution.columns().index(column, tap % kernel[1])?;
+                    let (row, column) = (convolution.rows().index(row, y)?, convolution.columns().index(column, x)?);
                     Some(&self.images[((image * convolution.height + row) * width + column) * inputs + channel..][..length])
                 });
                 let row = &mut to[pair / SIDE * 2 * TILE + pair % SIDE * STEP..];
-                pairs(self.bf16, lists, length, row, [tile - first, twos]);
-                tile = next;
+                pairs(self.bf16, lists, length, row, [tile, twos]);
             }
         }
     }
