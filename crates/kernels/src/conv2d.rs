@@ -6,7 +6,9 @@ use rayon::prelude::*;
 
 use crate::algorithm::Algorithm;
 use crate::bf16::{self, Bf16};
+use crate::buffers;
 use crate::convolve::{self, Convolution, PackedWeights};
+use crate::epilogue::{self, Affine, Steps};
 use crate::moments::Moments;
 use crate::simd::Path;
 use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
@@ -139,6 +141,39 @@ impl Conv2d {
             Kernel::Bf16(path, weights) => bf16::forward(*path, weights, &self.convolution, images, has_moments, threads),
         }
     }
+
+    /// The convolution of images and what follows it, with the bits of the two by themselves.
+    ///
+    /// # Panics
+    ///
+    /// When the slices are not of the convolution's sizes.
+    #[must_use]
+    pub fn forward_followed(&self, path: Path, images: &[f32], followed: Followed, threads: usize) -> Vec<f32> {
+        let Followed { steps, affine, other } = followed;
+        // Together they write only what is left of the output.
+        if let Kernel::Bf16(path, weights) = &self.kernel
+            && let Some(out) = bf16::forward_followed(*path, weights, &self.convolution, images, (steps, affine, other), threads)
+        {
+            return out;
+        }
+        let (out, _) = self.forward(images, false, threads);
+        let ([height, width], channels) = (self.convolution.sides(), self.convolution.outputs);
+        let sizes = epilogue::Sizes { batch: out.len() / (height * width * channels), height, width, channels };
+        let done = epilogue::forward(path, sizes, steps, &out, affine, other, threads);
+        buffers::recycle(out);
+        done
+    }
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed<'a> {
+    /// Activation, addition and pool.
+    pub steps: Steps,
+    /// The factor and the summand of each channel.
+    pub affine: &'a Affine,
+    /// What is added, or empty.
+    pub other: &'a [f32],
 }
 
 /// The moments of channels over all pixels, `[pixel, channel]`. `None` without any.

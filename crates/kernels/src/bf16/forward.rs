@@ -4,6 +4,7 @@ use super::amx::{Product, Tiles};
 use super::patches::{Patches, rows_per_block};
 use super::{SIDE, Weights};
 use crate::convolve::Convolution;
+use crate::epilogue::{self, Affine, Sizes, Steps};
 use crate::fill::{Size, filled};
 use crate::moments::Moments;
 use crate::scratch;
@@ -42,6 +43,43 @@ pub(crate) fn forward(
     let out = Size::any(batch * height * line, lines * line);
     let (out, _, moments) = filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task);
     (out, Moments::joined(moments.into_iter().flatten()))
+}
+
+/// The convolution of images and what follows it, block by block. `other` is what is added, or empty. With `threads` 1 the caller's thread does all. Returns `None` for a pool over an odd
+/// number of rows: blocks do not end with a pair.
+///
+/// # Panics
+///
+/// When the slices are not of the sizes.
+pub(crate) fn forward_followed(
+    path: Path,
+    weights: &Weights,
+    convolution: &Convolution,
+    images: &[f32],
+    (steps, affine, other): (Steps, &Affine, &[f32]),
+    threads: usize,
+) -> Option<Vec<f32>> {
+    let batch = images.len() / convolution.image_size();
+    assert_eq!(images.len(), batch * convolution.image_size(), "images for {convolution:?}");
+    let ([height, width], channels) = (convolution.sides(), convolution.outputs);
+    let by = if steps.has_pool { 2 } else { 1 };
+    if !height.is_multiple_of(by) || width < by {
+        return None;
+    }
+    let line = width / by * channels;
+    let lines = rows_per_block(convolution).next_multiple_of(by);
+    let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
+        let first = number * lines;
+        let rows = first..first + out.len() / line * by;
+        let patches = Patches::load(weights.bf16, convolution, weights.depth, images, rows.clone());
+        let mut block = scratch::any(rows.len() * width * channels);
+        multiply(weights, convolution, &patches, &mut block);
+        let sizes = Sizes { batch: 1, height: rows.len(), width, channels };
+        let other = if other.is_empty() { other } else { &other[first * width * channels..][..sizes.len()] };
+        epilogue::of_rows(path, sizes, steps, &block, affine, other, out);
+    };
+    let out = Size::any(batch * height / by * line, lines / by * line);
+    Some(filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0)
 }
 
 /// Patches times weights.

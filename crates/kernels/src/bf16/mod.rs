@@ -10,7 +10,7 @@ mod patches;
 mod weight_gradient;
 mod weights;
 
-pub(crate) use forward::forward;
+pub(crate) use forward::{forward, forward_followed};
 pub(crate) use weight_gradient::weight_gradient;
 pub(crate) use weights::Weights;
 

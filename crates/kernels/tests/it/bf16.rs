@@ -2,8 +2,9 @@ use std::io::Write;
 
 use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::bf16::Bf16;
-use regulus_kernels::conv2d::{Conv2d, image_gradient, weight_gradient};
+use regulus_kernels::conv2d::{Conv2d, Followed, image_gradient, weight_gradient};
 use regulus_kernels::convolve::Convolution;
+use regulus_kernels::epilogue::{self, Activation, Addition, Affine, Sizes, Steps};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{bits, numbers};
@@ -140,6 +141,28 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
         for threads in [2, 3] {
             let others = setting.computed(available, threads);
             assert!(others.iter().zip(&found).all(|(other, found)| bits(other) == bits(found)), "{convolution:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn what_follows_has_the_bits_of_the_two_by_themselves() {
+    let Some((path, algorithm)) = available() else { return };
+    let sides = [[16, 16], [9, 5], [6, 7], [2, 3]];
+    let steps = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
+    for ((height, width), (addition, has_pool)) in sides.into_iter().flat_map(|[height, width]| steps.map(|steps| ((height, width), steps)))
+    {
+        let (convolution, batch) = (convolution(32, 24, [height, width], 3), 23);
+        let Setting { given: [images, weights, other], .. } = Setting::new(convolution, batch);
+        let steps = Steps { activation: Activation::Relu, addition, has_pool };
+        let affine = Affine { scale: numbers(4, 24), shift: numbers(5, 24) };
+        let other = if addition == Addition::None { Vec::new() } else { other };
+        let conv = Conv2d::new(path, algorithm, convolution, &weights, 2);
+        let (out, _) = conv.forward(&images, false, 2);
+        let apart = epilogue::forward(path, Sizes { batch, height, width, channels: 24 }, steps, &out, &affine, &other, 2);
+        for threads in [1, 2] {
+            let together = conv.forward_followed(path, &images, Followed { steps, affine: &affine, other: &other }, threads);
+            assert_eq!(bits(&together), bits(&apart), "{height} by {width}, {steps:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::buffers;
 use regulus_kernels::conv::{self, ConvWeights};
-use regulus_kernels::conv2d::Conv2d;
+use regulus_kernels::conv2d::{Conv2d, Followed};
 use regulus_kernels::convolve::Convolution;
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::epilogue::{self, Affine, Sizes, Steps};
@@ -210,13 +210,15 @@ impl Layer {
             }
             Self::Conv { conv, epilogue } => {
                 let input = input.last(threads);
-                let (out, _) = conv.forward(&input.numbers, false, threads);
+                let out = match epilogue {
+                    None => conv.forward(&input.numbers, false, threads).0,
+                    Some(AffineSteps { affine, steps }) => {
+                        let followed = Followed { steps: *steps, affine, other: other.as_deref().unwrap_or_default() };
+                        conv.forward_followed(path, &input.numbers, followed, threads)
+                    }
+                };
                 input.recycle();
-                let Some(epilogue) = epilogue else { return out };
-                let ([height, width], channels) = (conv.convolution().sides(), conv.convolution().outputs);
-                let followed = epilogue.forward(path, Sizes { batch: count, height, width, channels }, &out, other.as_deref(), threads);
-                buffers::recycle(out);
-                followed
+                out
             }
             Self::BatchNorm(epilogue) => {
                 let channels = epilogue.affine.scale.len();
