@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regulus_kernels::algorithm::Algorithm;
+use regulus_model::fusion::{Stage, StageKind};
 use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
@@ -128,7 +129,7 @@ struct Row<'a> {
     output: Vec<usize>,
     parameters: usize,
     multiplications: u64,
-    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel`, or `kernel, bf16`, in no run; `stock`.
+    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where it is in no run; `stock`. With `, bf16` where a convolution multiplies it.
     implementation: String,
 }
 
@@ -140,12 +141,14 @@ impl<'a> Row<'a> {
         for stage in network.stages() {
             for index in &stage.nodes {
                 implementations[*index] = match stage.kind.is_fused() {
-                    false if is_rounded(network, *index) => "kernel, bf16".to_owned(),
                     false if is_fused && has_kernel(graph, *index) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *index == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
                 };
+            }
+            if is_rounded(network, stage) {
+                implementations[stage.first()].push_str(", bf16");
             }
         }
         graph.nodes().iter().zip(implementations).enumerate().map(|(index, (node, implementation))| Self {
@@ -159,10 +162,10 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Whether a node that is in no run multiplies numbers of bfloat16.
-fn is_rounded(network: &Network, index: usize) -> bool {
-    matches!(network.algorithm(), Some(Algorithm::Bf16(_)))
-        && matches!(&network.graph().nodes()[index].op, Op::Conv(conv) if conv.groups == 1)
+/// Whether the convolution of a stage multiplies numbers of bfloat16.
+fn is_rounded(network: &Network, stage: &Stage) -> bool {
+    let is_conv = matches!(&network.graph().nodes()[stage.first()].op, Op::Conv(conv) if conv.groups == 1);
+    is_conv && matches!(network.algorithm(), Some(Algorithm::Bf16(_))) && !matches!(stage.kind, StageKind::ConvReluPool { .. })
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.

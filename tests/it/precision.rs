@@ -87,9 +87,9 @@ fn check_says_which_nodes_multiply_bfloat16() {
     let sandbox = Sandbox::new();
     let nodes = sandbox.ok(&with_model(&["check", "small.toml", "--json"], &["backend.precision=bf16"])).json()[1]["nodes"].clone();
     let of = |name: &str| nodes.as_array().unwrap().iter().find(|node| node["name"] == name).unwrap()["implementation"].clone();
-    assert_eq!(["conv1", "conv2", "conv4"].map(of), ["kernel, bf16"; 3]);
+    assert_eq!(["conv1", "conv2", "conv4"].map(of), ["fused, bf16"; 3]);
     // It is depthwise.
-    assert_eq!(of("conv3"), "kernel");
+    assert_eq!(of("conv3"), "fused");
 }
 
 #[test]

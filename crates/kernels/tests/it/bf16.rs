@@ -138,6 +138,18 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
             assert!(are_within(found, if is_rounded { &own[pass] } else { &exact[pass] }, 4e-6), "{convolution:?}, pass {pass}");
             assert!(are_within(found, &exact[pass], BOUND), "{convolution:?}, pass {pass}");
         }
+        if convolution.inputs > 100 {
+            // The table of `docs/performance.md`.
+            let errors = found.iter().zip(&exact).map(|(found, exact)| {
+                let errors: f64 = found.iter().zip(exact).map(|(found, [exact, _])| (f64::from(*found) - exact).powi(2)).sum();
+                (errors / exact.iter().map(|[exact, _]| exact * exact).sum::<f64>()).sqrt()
+            });
+            assert!(
+                errors.clone().all(|error| (0.9 * 2.3e-3..2.3e-3).contains(&error)),
+                "{convolution:?}: {:?}",
+                errors.collect::<Vec<_>>()
+            );
+        }
         for threads in [2, 3] {
             let others = setting.computed(available, threads);
             assert!(others.iter().zip(&found).all(|(other, found)| bits(other) == bits(found)), "{convolution:?}, {threads} threads");
