@@ -16,6 +16,7 @@ pub(super) struct Tiles(Permission);
 
 /// Rows times columns.
 #[derive(Clone, Copy)]
+#[expect(dead_code, reason = "nothing reads it")]
 pub(super) struct Product<'a> {
     pub(super) left: &'a [u16],
     pub(super) stride: usize,
