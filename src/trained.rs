@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use regulus_model::{Artifact, Description, ModelError, Weights};
 
 use crate::backend::{self, ComputeDevice, Opened};
-use crate::config::{Backend, BackendKind, Experiment};
+use crate::config::{Backend, BackendKind, Experiment, Precision};
 use crate::data::{self, Data, DataError, Loading, Progress};
 use crate::error::Error;
 use crate::network::{Network, Predictor};
@@ -89,6 +89,9 @@ impl Trained {
         if let Some(kind) = options.backend {
             config.kind = kind;
             config.device = 0;
+            if !kind.is_cpu() {
+                config.precision = Precision::F32;
+            }
         }
         let loaded = folder.load(options.checkpoint)?;
         let state = loaded.snapshot.state.clone();

@@ -2,11 +2,12 @@
 
     pip install torch pillow efficientnet-lite-pytorch==0.1.0
     cargo build --release --bins --example inference
-    python3 benches/peers/efficientnet.py FOLDER [--rounds 3] [--threads 2] [--compile]
+    python3 benches/peers/efficientnet.py FOLDER [--rounds 3] [--threads 2] [--compile] [--bf16]
 
 FOLDER holds a folder of image files for each class, under `train`: such as `balanced` of benches/photographs/make.py. Each round trains every program, all layers from random weights, on
 the same number of images (10 batches of 32), the first epoch uncounted, and infers batches of 32 from numbers to logits. Prints the medians of the rounds in images/s, and the ratio
-to the best float32 of PyTorch. Both train with SGD, Nesterov momentum and L2. PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast.
+to the best float32 of PyTorch. Both train with SGD, Nesterov momentum and L2. `--bf16` adds `regulus` with `backend.precision = "bf16"`, for which the processor
+needs AMX. PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast.
 """
 
 import argparse
@@ -76,10 +77,10 @@ class PyTorch:
         return training, IMAGES / (time.perf_counter() - begun)
 
 
-def regulus(folder, threads, scratch):
+def regulus(folder, threads, scratch, half):
     config = scratch / "config.toml"
     config.write_text(CONFIG)
-    return turns.Regulus(config, [f"data.dir={folder}", f"backend.threads={threads}"], BATCH, scratch)
+    return turns.Regulus(config, [f"data.dir={folder}", f"backend.threads={threads}"], BATCH, scratch, half)
 
 
 def main():
@@ -88,10 +89,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        programs = [regulus(options.folder.resolve(), options.threads, Path(scratch))]
+        halves = (False, True) if options.bf16 else (False,)
+        programs = [regulus(options.folder.resolve(), options.threads, Path(scratch), half) for half in halves]
         for compiled in (False, True) if options.compile else (False,):
             for channels_last in (False, True):
                 programs += [PyTorch(compiled, channels_last, half) for half in (False, True)]

@@ -1,10 +1,10 @@
 """ResNet-9 on images of CIFAR-10 on a CPU: `regulus` and PyTorch in turns.
 
     cargo build --release --bins --example inference
-    python3 benches/peers/resnet9.py FOLDER_WITH_CIFAR_10 [--rounds 3] [--batch 128] [--threads 2] [--compile]
+    python3 benches/peers/resnet9.py FOLDER_WITH_CIFAR_10 [--rounds 3] [--batch 128] [--threads 2] [--compile] [--bf16]
 
-Each round trains every program on the same 1,280 images (10 batches of 128), the first epoch uncounted, and infers 1,000 images at a time from numbers to logits. Prints the medians of the
-rounds in images/s, and the ratio to the best float32 of PyTorch. PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast. Both train with
+Each round trains every program on the same 1,280 images (10 batches of 128), the first epoch uncounted, and infers 1,000 images at a time from numbers to logits. `--bf16` adds
+`regulus` with `backend.precision = "bf16"`, for which the processor needs AMX. Prints the medians of the rounds in images/s, and the ratio to the best float32 of PyTorch. PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast. Both train with
 Nesterov momentum and L2.
 """
 
@@ -77,10 +77,10 @@ class PyTorch:
         return self.epoch(), self.infer()
 
 
-def regulus(folder, batch, threads, scratch):
+def regulus(folder, batch, threads, scratch, half):
     keys = {"data.dir": folder, "data.train_limit": IMAGES, "train.batch_size": batch, "train.epochs": 3, "backend.threads": threads, "optimizer.learning_rate": RATE}
     sets = [*(f"{key}={value}" for key, value in keys.items()), "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true"]
-    return turns.Regulus(turns.REPOSITORY / "benches/peers/gpu_resnet9.toml", sets, 1000, scratch)
+    return turns.Regulus(turns.REPOSITORY / "benches/peers/gpu_resnet9.toml", sets, 1000, scratch, half)
 
 
 def main():
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder = options.cifar10 / "cifar-10-batches-bin" if (options.cifar10 / "cifar-10-batches-bin").exists() else options.cifar10
@@ -97,7 +98,8 @@ def main():
     images = torch.tensor((records[:, 1:].reshape(-1, 3, 32, 32) / np.float32(255) - 0.47) / 0.25)
     labels = torch.tensor(records[:, 0], dtype=torch.int64)
     with tempfile.TemporaryDirectory() as scratch:
-        programs = [regulus(folder.resolve(), options.batch, options.threads, Path(scratch))]
+        halves = (False, True) if options.bf16 else (False,)
+        programs = [regulus(folder.resolve(), options.batch, options.threads, Path(scratch), half) for half in halves]
         for compiled in (False, True) if options.compile else (False,):
             for channels_last in (False, True):
                 programs += [PyTorch(compiled, channels_last, half, images, labels, options.batch) for half in (False, True)]

@@ -10,18 +10,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Regulus:
-    """Trains `config` with the keys `sets` into folders of `scratch`, and infers batches of `batch` images."""
+    """Trains `config` with the keys `sets` into folders of `scratch`, in float32 or bfloat16, and infers batches of `batch` images."""
 
-    name = "Regulus, float32"
-
-    def __init__(self, config, sets, batch, scratch):
+    def __init__(self, config, sets, batch, scratch, half=False):
+        self.name = f"Regulus, {'bfloat16' if half else 'float32'}"
         self.batch, self.scratch, self.runs = batch, scratch, 0
+        if half:
+            sets = [*sets, "backend.precision=bf16"]
         command = [REPOSITORY / "target/release/regulus", "train", config, "--no-report", "--no-tensorboard"]
         self.command = [*map(str, command), *(word for one in sets for word in ("--set", one))]
 
     def measure(self):
         self.runs += 1
-        run = self.scratch / str(self.runs)
+        run = self.scratch / f"{self.name.split()[-1]}{self.runs}"
         subprocess.run([*self.command, "--run-dir", str(run)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         speeds = [row["images_per_second"] for row in rows if row["split"] == "train"]

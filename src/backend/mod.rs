@@ -17,7 +17,9 @@ pub use convolve::Walk;
 pub use epilogue::{AffineKind, Epilogue};
 pub use threads::{Threads, keep_awake};
 
-use crate::config::{Backend, BackendKind, Implementation};
+use crate::config::{Backend, BackendKind, Implementation, Precision};
+use regulus_kernels::algorithm::Algorithm;
+use regulus_kernels::bf16::{self, Bf16};
 use regulus_kernels::simd::{self, NoSuchPath};
 
 /// The numbers of a tensor, in order, on the host.
@@ -55,6 +57,9 @@ pub enum BackendError {
     /// The vector instructions asked for can't be had.
     #[error(transparent)]
     Simd(#[from] NoSuchPath),
+    /// The processor or system lacks the instructions for bfloat16.
+    #[error("`backend.precision` is `bf16`, but {0}; use `f32`")]
+    Bf16(#[from] bf16::Missing),
     /// The number of threads can't be had.
     #[error("cannot start {threads} threads: {problem}")]
     Threads {
@@ -72,11 +77,20 @@ pub struct ComputeDevice {
     pub device: Device,
     /// Fused or stock operations; stock ones on all devices but CPUs.
     pub implementation: Implementation,
+    /// The instructions for bfloat16, where convolutions multiply it.
+    pub bf16: Option<Bf16>,
     /// The threads that compute.
     pub threads: Threads,
 }
 
 impl ComputeDevice {
+    /// The algorithm of convolutions. Returns `None` for Burn's stock operations.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        let own = self.implementation.algorithm()?;
+        Some(self.bf16.map_or(own, Algorithm::Bf16))
+    }
+
     /// The same with autodiff.
     #[must_use]
     pub fn autodiff(self) -> Self {
@@ -119,11 +133,15 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
         _ => BackendError::NoSuchDevice { kind: kind.name(), index: config.device, count },
     })?;
     let path = simd::Path::chosen()?;
+    let bf16 = match config.precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(Bf16::try_new(path)?),
+    };
     let name = device_name(kind, &device);
     let (implementation, threads) =
         if kind.is_cpu() { (config.kernels, Threads::start(config.threads)?) } else { (Implementation::Stock, Threads::of_caller()) };
     let simd = implementation.is_fused().then_some(path.name);
-    Ok(Opened { device: ComputeDevice { device, implementation, threads }, name, simd })
+    Ok(Opened { device: ComputeDevice { device, implementation, bf16, threads }, name, simd })
 }
 
 /// The names of a backend's devices; none if the backend is not in this build.
@@ -186,6 +204,7 @@ pub(crate) fn any_cpu() -> ComputeDevice {
     ComputeDevice {
         device: cpu.into_iter().flatten().next().expect("tests are built with a CPU backend"),
         implementation: Implementation::Fused,
+        bf16: None,
         threads: Threads::start(0).expect("threads can be started"),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regulus_kernels::algorithm::Algorithm;
+use regulus_model::fusion::{Stage, StageKind};
 use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
@@ -127,7 +129,7 @@ struct Row<'a> {
     output: Vec<usize>,
     parameters: usize,
     multiplications: u64,
-    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where only the forward pass is one of this program; `stock`.
+    /// `fused` for the first node of a kernel, `with NODE` for the others; `kernel` where it is in no run; `stock`. With `, bf16` where a convolution multiplies it.
     implementation: String,
 }
 
@@ -145,6 +147,9 @@ impl<'a> Row<'a> {
                     true => format!("with {}", graph.nodes()[stage.first()].name),
                 };
             }
+            if is_rounded(network, stage) {
+                implementations[stage.first()].push_str(", bf16");
+            }
         }
         graph.nodes().iter().zip(implementations).enumerate().map(|(index, (node, implementation))| Self {
             name: &node.name,
@@ -155,6 +160,12 @@ impl<'a> Row<'a> {
             implementation,
         })
     }
+}
+
+/// Whether the convolution of a stage multiplies numbers of bfloat16.
+fn is_rounded(network: &Network, stage: &Stage) -> bool {
+    let is_conv = matches!(&network.graph().nodes()[stage.first()].op, Op::Conv(conv) if conv.groups == 1);
+    is_conv && matches!(network.algorithm(), Some(Algorithm::Bf16(_))) && !matches!(stage.kind, StageKind::ConvReluPool { .. })
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.

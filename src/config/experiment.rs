@@ -100,14 +100,39 @@ pub struct Backend {
     pub threads: usize,
     /// The implementation of operations on the CPU backends. GPUs always use stock operations.
     pub kernels: Implementation,
+    /// The precision of the numbers that convolutions multiply.
+    pub precision: Precision,
     /// The index of the device, as `regulus backends` lists them.
     pub device: usize,
 }
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { kind: BackendKind::Flex, threads: 0, kernels: Implementation::Fused, device: 0 }
+        Self { kind: BackendKind::Flex, threads: 0, kernels: Implementation::Fused, precision: Precision::F32, device: 0 }
     }
+}
+
+impl Backend {
+    /// Checks that the implementation has the precision.
+    pub(super) fn check_precision(&self) -> Result<(), ConfigError> {
+        if self.precision == Precision::F32 || self.kind.is_cpu() && self.kernels == Implementation::Fused {
+            return Ok(());
+        }
+        let problem = "is \"bf16\", which the backends `flex` and `ndarray` have with `backend.kernels` = \"fused\"; set these, or `backend.precision` = \"f32\"";
+        Err(ConfigError::value("backend.precision", problem))
+    }
+}
+
+/// The precision of the numbers that are multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32.
+    #[default]
+    F32,
+    /// bfloat16 in convolutions with one group, but for those with ReLU and pool in one kernel: images, weights and gradients are rounded to 8 bits before they are multiplied.
+    /// Sums, weights, normalizations and what is between layers stay float32. Needs Linux on an x86-64 processor with AMX.
+    Bf16,
 }
 
 /// The implementation of operations on a CPU backend.

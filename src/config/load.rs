@@ -92,6 +92,7 @@ impl Experiment {
         self.check_reweighting()?;
         self.check_measure()?;
         self.check_epochs()?;
+        self.backend.check_precision()?;
         self.sweep.as_ref().map_or(Ok(()), Sweep::check)?;
         if let Some(has_validation) = self.data.has_validation() {
             self.check_validation(has_validation)?;

@@ -46,7 +46,7 @@ pub use data::{DEFAULT_MEMORY, Damaged, Data, Normalization, Source};
 pub use dimension::{Dimension, Values};
 pub(crate) use dimension::{MAX_TRAININGS, rounded};
 pub use error::ConfigError;
-pub use experiment::{Backend, BackendKind, Checkpoint, CheckpointKind, EarlyStopping, Experiment, Implementation, Train};
+pub use experiment::{Backend, BackendKind, Checkpoint, CheckpointKind, EarlyStopping, Experiment, Implementation, Precision, Train};
 pub use lambda::{Lambda, Structure};
 pub use markdown::reference_in_markdown;
 pub use measure::Measure;

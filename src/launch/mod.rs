@@ -343,6 +343,7 @@ fn manifest(session: &Session) -> Manifest {
         device: opened.name.clone(),
         threads: opened.device.threads.count(),
         kernels: opened.device.implementation,
+        precision: experiment.backend.precision,
         simd: opened.simd.map(str::to_owned),
         dataset: DatasetManifest {
             source: experiment.data.source.name().to_owned(),

@@ -7,6 +7,7 @@ use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::fusion::{self, Stage};
 use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 
@@ -32,6 +33,8 @@ pub struct Network {
     plan: Arc<Plan>,
     #[module(skip)]
     implementation: Implementation,
+    #[module(skip)]
+    algorithm: Option<Algorithm>,
     #[module(skip)]
     threads: Threads,
 }
@@ -94,13 +97,15 @@ impl Network {
     /// A network whose parameters are all 0.
     #[must_use]
     pub fn blank(graph: &Graph, device: &ComputeDevice) -> Self {
-        let ComputeDevice { device, implementation, threads } = device;
+        let algorithm = device.algorithm();
+        let ComputeDevice { device, implementation, threads, .. } = device;
         let mut network = Self {
             conv: Vec::new(),
             batch_norm: Vec::new(),
             dense: Vec::new(),
             plan: Arc::new(Plan::new(graph, *implementation)),
             implementation: *implementation,
+            algorithm,
             threads: threads.clone(),
         };
         for (index, node) in graph.nodes().iter().enumerate() {
@@ -119,6 +124,12 @@ impl Network {
     #[must_use]
     pub fn implementation(&self) -> Implementation {
         self.implementation
+    }
+
+    /// The algorithm of convolutions. Returns `None` for Burn's stock operations.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.algorithm
     }
 
     /// The threads that compute.

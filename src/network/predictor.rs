@@ -49,7 +49,7 @@ impl Predictor {
     #[must_use]
     pub fn new(network: &Network, normalizer: &Normalizer) -> Self {
         let implementation = network.implementation();
-        let computed = if let Some(algorithm) = implementation.algorithm() {
+        let computed = if let Some(algorithm) = network.algorithm() {
             let model = Model::with_algorithm(network.graph(), &network.weights(), algorithm).unwrap_or_else(|error| panic!("{error}"));
             Computed::WithoutBurn { model: Arc::new(model), table: Arc::new(normalizer.table()) }
         } else {
@@ -69,7 +69,7 @@ impl Predictor {
     pub fn with_features(self, features: Option<&Arc<FrozenFeatures>>, network: &Network) -> Self {
         let of_rest = |features: &Arc<FrozenFeatures>| {
             let (_, rest) = network.graph().split_after(features.node());
-            let algorithm = self.implementation.algorithm().unwrap_or_default();
+            let algorithm = network.algorithm().unwrap_or_default();
             let rest = Model::with_algorithm(&rest, &network.weights().of(&rest), algorithm).unwrap_or_else(|error| panic!("{error}"));
             (Arc::clone(features), Arc::new(rest))
         };

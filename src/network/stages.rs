@@ -26,7 +26,7 @@ pub(super) enum Mode<'a> {
 impl Network {
     /// What a stage gives for its inputs.
     pub(super) fn stage(&self, stage: &Stage, inputs: Vec<Output>, mode: &mut Mode) -> Output {
-        let (first, algorithm) = (stage.first(), self.implementation().algorithm().unwrap_or_default());
+        let (first, algorithm) = (stage.first(), self.algorithm().unwrap_or_default());
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().unwrap_or_else(|| unreachable!("a graph is checked when it is made: a node has its inputs"));
         match (stage.kind, &self.graph().nodes()[first].op) {

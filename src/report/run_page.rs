@@ -8,6 +8,7 @@ use regulus_model::graph::{Parameter, Source};
 use super::page::{definitions, details, figures, number, page, section, table, text, tile, warning};
 use super::run_files::RunFiles;
 use super::{classes, confusion, curves, images, layers, measures};
+use crate::config::Precision;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::numbers::{counted, duration, grouped, loss, magnitude, metric_title, metric_value, percent, rounded, short};
@@ -176,6 +177,7 @@ fn origin(run: &RunFiles) -> Markup {
     let (manifest, dataset) = (&run.manifest, &run.manifest.dataset);
     let simd = manifest.simd.as_ref().map_or(String::new(), |simd| format!(", {simd}"));
     let kernels = serde_json::to_value(manifest.kernels).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+    let precision = if manifest.precision == Precision::Bf16 { ", bf16" } else { "" };
     let left_out: Vec<String> = dataset
         .left_out
         .iter()
@@ -185,7 +187,7 @@ fn origin(run: &RunFiles) -> Markup {
         ("version", manifest.version.clone()),
         ("started", manifest.started.clone()),
         ("backend", format!("{} on {}, {}", manifest.backend, manifest.device, counted(manifest.threads as u64, "thread"))),
-        ("kernels", format!("{kernels}{simd}")),
+        ("kernels", format!("{kernels}{precision}{simd}")),
         ("data", format!("{}, SHA-256 {}", dataset.source, dataset.sha256)),
         (
             "samples",

@@ -9,7 +9,7 @@ use regulus_model::{Description, Task};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{CheckpointKind, Implementation, Measure};
+use crate::config::{CheckpointKind, Implementation, Measure, Precision};
 use crate::data::Reason;
 
 /// `manifest.json`.
@@ -30,6 +30,9 @@ pub struct Manifest {
     /// The implementation of operations. Absent in version 0.1.0, which had only stock operations.
     #[serde(default = "stock")]
     pub kernels: Implementation,
+    /// The precision of the numbers that convolutions multiply. Earlier versions only had float32.
+    #[serde(default)]
+    pub precision: Precision,
     /// The vector instructions of fused operations. Others round differently.
     #[serde(default)]
     pub simd: Option<String>,

@@ -70,7 +70,7 @@ impl Prepared {
 
     /// What frozen layers of `network` give for images, if it fits into `data.memory`. Augmented images are others in every epoch.
     fn features(&self, network: &Network) -> Option<Arc<FrozenFeatures>> {
-        let algorithm = network.implementation().algorithm()?;
+        let algorithm = network.algorithm()?;
         if self.experiment.augment != Augment::default() {
             return None;
         }

@@ -133,6 +133,14 @@ fn an_interrupted_network_resumes_with_the_kernels_of_its_config() {
     interrupted_and_whole(|backend, run| [layers(backend, run).as_slice(), &["--set", "backend.kernels=direct"]].concat());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_network_resumes_with_the_precision_of_its_config() {
+    if crate::precision::is_available() {
+        interrupted_and_whole(|backend, run| [layers(backend, run).as_slice(), &["--set", "backend.precision=bf16"]].concat());
+    }
+}
+
 /// Waits until the run has a checkpoint of at least `steps` steps.
 fn wait_for_step(sandbox: &Sandbox, run: &str, steps: u64, child: &mut Child) {
     let begun = Instant::now();

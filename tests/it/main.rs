@@ -44,6 +44,7 @@ mod own_penalties;
 mod own_penalty_training;
 mod penalties;
 mod posterior;
+mod precision;
 mod readme;
 mod reference;
 mod refused_penalties;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::algorithm::Algorithm;
+use crate::bf16::{self, Bf16};
+use crate::buffers;
 use crate::convolve::{self, Convolution, PackedWeights};
+use crate::epilogue::{self, Affine, Steps};
 use crate::moments::Moments;
 use crate::simd::Path;
 use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
@@ -21,6 +24,9 @@ const PIXELS: usize = 512;
 /// The tiles and sizes for [`winograd`], where it computes the convolution. Those of the forward pass follow from the convolution alone, so that an output is the same bits in every
 /// batch.
 fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Option<(Tile, Sizes)> {
+    if rounded(algorithm, convolution).is_some() {
+        return None;
+    }
     let tile = algorithm.tile()?;
     let Convolution { inputs, outputs, height, width, kernel, stride, padding, extra_padding, groups } = *convolution;
     let is_suitable = kernel == [3, 3]
@@ -31,6 +37,14 @@ fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Optio
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
     is_suitable.then_some((tile, Sizes { batch, inputs, outputs, height, width, padding: padding[0] }))
+}
+
+/// Where the numbers are rounded to bfloat16.
+fn rounded(algorithm: Algorithm, convolution: &Convolution) -> Option<Bf16> {
+    match algorithm {
+        Algorithm::Bf16(bf16) if convolution.groups == 1 => Some(bf16),
+        _ => None,
+    }
 }
 
 /// The tiles of gradients, which are computed once for a batch.
@@ -49,6 +63,7 @@ pub struct Conv2d {
 enum Kernel {
     Winograd(Arc<Kernels>),
     Direct(PackedWeights),
+    Bf16(Path, Arc<bf16::Weights>),
 }
 
 impl Conv2d {
@@ -59,9 +74,12 @@ impl Conv2d {
     /// When they are not of the convolution's sizes.
     #[must_use]
     pub fn new(path: Path, algorithm: Algorithm, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
-        let kernel = match tiled(algorithm, &convolution, 0) {
-            Some((tile, sizes)) => Kernel::Winograd(Arc::new(Kernels::new(path, tile, weights, sizes.outputs, threads))),
-            None => Kernel::Direct(PackedWeights::new(path, convolution, weights, threads)),
+        let kernel = if let Some(bf16) = rounded(algorithm, &convolution) {
+            Kernel::Bf16(path, Arc::new(bf16::Weights::new(bf16, &convolution, weights, threads)))
+        } else if let Some((tile, sizes)) = tiled(algorithm, &convolution, 0) {
+            Kernel::Winograd(Arc::new(Kernels::new(path, tile, weights, sizes.outputs, threads)))
+        } else {
+            Kernel::Direct(PackedWeights::new(path, convolution, weights, threads))
         };
         Self { algorithm, convolution, kernel }
     }
@@ -72,6 +90,7 @@ impl Conv2d {
         let kernel = match &self.kernel {
             Kernel::Winograd(kernels) => Kernel::Winograd(Arc::clone(kernels)),
             Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
+            Kernel::Bf16(path, weights) => Kernel::Bf16(*path, Arc::clone(weights)),
         };
         Self { algorithm: self.algorithm, convolution: Convolution { height, width, ..self.convolution }, kernel }
     }
@@ -86,6 +105,12 @@ impl Conv2d {
     #[must_use]
     pub const fn is_tiled(&self) -> bool {
         matches!(self.kernel, Kernel::Winograd(_))
+    }
+
+    /// Whether its numbers are rounded to bfloat16.
+    #[must_use]
+    pub const fn is_rounded(&self) -> bool {
+        matches!(self.kernel, Kernel::Bf16(..))
     }
 
     /// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
@@ -113,8 +138,42 @@ impl Conv2d {
                 let moments = if has_moments { moments(weights.path(), &out, outputs) } else { None };
                 (out, moments)
             }
+            Kernel::Bf16(path, weights) => bf16::forward(*path, weights, &self.convolution, images, has_moments, threads),
         }
     }
+
+    /// The convolution of images and what follows it, with the bits of the two by themselves.
+    ///
+    /// # Panics
+    ///
+    /// When the slices are not of the convolution's sizes.
+    #[must_use]
+    pub fn forward_followed(&self, path: Path, images: &[f32], followed: Followed, threads: usize) -> Vec<f32> {
+        let Followed { steps, affine, other } = followed;
+        // Together they write only what is left of the output.
+        if let Kernel::Bf16(path, weights) = &self.kernel
+            && let Some(out) = bf16::forward_followed(*path, weights, &self.convolution, images, (steps, affine, other), threads)
+        {
+            return out;
+        }
+        let (out, _) = self.forward(images, false, threads);
+        let ([height, width], channels) = (self.convolution.sides(), self.convolution.outputs);
+        let sizes = epilogue::Sizes { batch: out.len() / (height * width * channels), height, width, channels };
+        let done = epilogue::forward(path, sizes, steps, &out, affine, other, threads);
+        buffers::recycle(out);
+        done
+    }
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed<'a> {
+    /// Activation, addition and pool.
+    pub steps: Steps,
+    /// The factor and the summand of each channel.
+    pub affine: &'a Affine,
+    /// What is added, or empty.
+    pub other: &'a [f32],
 }
 
 /// The moments of channels over all pixels, `[pixel, channel]`. `None` without any.
@@ -145,6 +204,10 @@ pub fn image_gradient(
     threads: usize,
 ) -> Vec<f32> {
     let [rows, columns] = convolution.sides();
+    if let (Some(bf16), Some(turned)) = (rounded(algorithm, &convolution), convolution.turned()) {
+        let weights = bf16::Weights::turned(bf16, &convolution, weights, threads);
+        return bf16::forward(path, &weights, &turned, gradient, false, threads).0;
+    }
     let batch = gradient.len() / (rows * columns * convolution.outputs);
     let Some((tile, sizes)) = tiled(algorithm, &convolution, batch) else {
         return convolve::image_gradient(path, convolution, gradient, weights, threads);
@@ -175,6 +238,9 @@ pub fn weight_gradient(
     gradient: &[f32],
     threads: usize,
 ) -> Vec<f32> {
+    if let Some(bf16) = rounded(algorithm, &convolution) {
+        return bf16::weight_gradient(bf16, &convolution, images, gradient, threads);
+    }
     let batch = images.len() / (convolution.inputs * convolution.height * convolution.width);
     match tiled(algorithm, &convolution, batch) {
         Some((tile, sizes)) => winograd::weight_gradient(path, tile_of_gradients(tile, sizes), sizes, images, gradient),

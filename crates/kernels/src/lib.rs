@@ -11,6 +11,7 @@
 #![expect(clippy::many_single_char_names, reason = "the letters of the papers")]
 
 pub mod algorithm;
+pub mod bf16;
 pub mod buffers;
 pub mod conv;
 pub mod conv2d;

@@ -1,6 +1,7 @@
-//! Each algorithm of 3×3 convolutions, and buffers that are used again.
+//! Each algorithm of convolutions, and buffers that are used again.
 
 use regulus_kernels::algorithm::Algorithm;
+use regulus_kernels::bf16::Bf16;
 use regulus_kernels::buffers;
 use regulus_kernels::conv2d::{self, Conv2d};
 use regulus_kernels::convolve::Convolution;
@@ -22,7 +23,9 @@ pub(super) fn each_algorithm(path: Path, [inputs, outputs, height, width, batch]
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(9 * outputs * inputs, false);
     let mut sum = 0.0;
-    for algorithm in [Algorithm::Winograd4, Algorithm::Winograd2, Algorithm::Direct] {
+    // Where the processor has it.
+    let bf16 = Bf16::try_new(path).ok().map(Algorithm::Bf16);
+    for algorithm in [Algorithm::Winograd4, Algorithm::Winograd2, Algorithm::Direct].into_iter().chain(bf16) {
         for threads in [1, threads(1)] {
             let conv = Conv2d::new(path, algorithm, convolution, &weights, threads);
             let (out, moments) = conv.forward(&images, true, threads);

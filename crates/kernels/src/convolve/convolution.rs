@@ -33,46 +33,57 @@ impl Convolution {
     }
 
     /// Numbers of an image.
-    pub(super) const fn image_size(&self) -> usize {
+    pub(crate) const fn image_size(&self) -> usize {
         self.height * self.width * self.inputs
     }
 
     /// Numbers of the output for an image.
-    pub(super) fn output_size(&self) -> usize {
+    pub(crate) fn output_size(&self) -> usize {
         self.positions() * self.outputs
     }
 
     /// Pixels of the output.
-    pub(super) fn positions(&self) -> usize {
+    pub(crate) fn positions(&self) -> usize {
         self.sides().iter().product()
     }
 
     /// The numbers that an output number is the sum of: those of its kernel.
-    pub(super) const fn taps(&self) -> usize {
+    pub(crate) const fn taps(&self) -> usize {
         self.inputs / self.groups * self.kernel[0] * self.kernel[1]
     }
 
     /// Numbers of all kernels.
-    pub(super) const fn weights(&self) -> usize {
+    pub(crate) const fn weights(&self) -> usize {
         self.outputs * self.taps()
     }
 
-    pub(super) const fn rows(&self) -> Axis {
+    pub(crate) const fn rows(&self) -> Axis {
         Axis { side: self.height, stride: self.stride[0], padding: self.padding[0], extra: self.extra_padding[0] }
     }
 
-    pub(super) const fn columns(&self) -> Axis {
+    pub(crate) const fn columns(&self) -> Axis {
         Axis { side: self.width, stride: self.stride[1], padding: self.padding[1], extra: self.extra_padding[1] }
     }
 
     /// Whether its patches are the pixels themselves.
-    pub(super) fn is_pointwise(&self) -> bool {
+    pub(crate) fn is_pointwise(&self) -> bool {
         let is_plain = self.stride == [1, 1] && self.padding == [0, 0] && self.extra_padding == [0, 0];
         self.kernel == [1, 1] && is_plain && self.groups == 1
     }
 
     pub(super) const fn is_depthwise(&self) -> bool {
         self.groups == self.inputs && self.groups == self.outputs
+    }
+
+    /// The convolution of the output's gradient by kernels turned by 180° that gives the gradient of the images. `None` with a stride or extra padding.
+    pub(crate) fn turned(&self) -> Option<Self> {
+        let Self { inputs, outputs, kernel, stride, padding, extra_padding, .. } = *self;
+        if stride != [1, 1] || extra_padding != [0, 0] {
+            return None;
+        }
+        let [rows, columns] = [0, 1].map(|axis| (kernel[axis] - 1).checked_sub(padding[axis]));
+        let [height, width] = self.sides();
+        Some(Self { inputs: outputs, outputs: inputs, height, width, padding: [rows?, columns?], ..*self })
     }
 
     /// The place of each number of a kernel in PyTorch's order `[input, row, column]`, in the order of a patch, `[row, column, input]`.

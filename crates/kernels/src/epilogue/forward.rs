@@ -36,6 +36,16 @@ pub fn forward(path: Path, sizes: Sizes, steps: Steps, images: &[f32], affine: &
     filled(threads, (batch * rows).div_ceil(lines), out, Size::NONE, task).0
 }
 
+/// The result for some rows of an image, whole pairs of them with a pool, on the caller's thread. `sizes` are those of these rows.
+pub(crate) fn of_rows(path: Path, sizes: Sizes, steps: Steps, images: &[f32], affine: &Affine, other: &[f32], out: &mut [f32]) {
+    check(sizes, steps, images, affine, other);
+    if steps.has_pool {
+        path.run(Pooled { sizes, steps, images, affine, first: 0, out });
+    } else {
+        path.run(Plain { channels: sizes.channels, steps, images, affine, other, out });
+    }
+}
+
 pub(super) fn check(sizes: Sizes, steps: Steps, images: &[f32], affine: &Affine, other: &[f32]) {
     let expected = if steps.addition == Addition::None { 0 } else { images.len() };
     assert_eq!([images.len(), other.len()], [sizes.len(), expected], "images of {sizes:?} and what is added");

@@ -13,6 +13,7 @@ mod forward;
 
 pub use backward::{Gradients, Normalization, Saved, backward};
 pub use forward::forward;
+pub(crate) use forward::of_rows;
 
 use pulp::Simd;
 

@@ -1,5 +1,6 @@
 //! The kernels against loops that say what they compute.
 
+mod bf16;
 mod conv;
 mod conv2d;
 mod convolve;

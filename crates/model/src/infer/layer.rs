@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regulus_kernels::algorithm::Algorithm;
 use regulus_kernels::buffers;
 use regulus_kernels::conv::{self, ConvWeights};
-use regulus_kernels::conv2d::Conv2d;
+use regulus_kernels::conv2d::{Conv2d, Followed};
 use regulus_kernels::convolve::Convolution;
 use regulus_kernels::dense::{self, Matrix};
 use regulus_kernels::epilogue::{self, Affine, Sizes, Steps};
@@ -164,12 +164,13 @@ impl Layer {
     ///
     /// Measured on one core of a Xeon with AVX-512, one image: 160,000 and 32,000 with ReLU and pool over 32 and 1 input channels; in other convolutions
     /// 120,000 to 190,000 by tiles over 32 to 128 channels, 60,000 over 16, 23,000 to 80,000 where the weights are more than a cache holds, and 36,000 to
-    /// 75,000 without tiles; 4,000 to 12,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
+    /// 75,000 without tiles; about 200,000 of bfloat16; 4,000 to 12,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
     /// numbers, 3,500 to 8,000 in the rest; 64,000 in dense layers for 8 images.
     pub(super) fn multiplications_per_microsecond(&self, count: usize) -> u64 {
         match self {
             Self::ConvReluPool { weights, .. } if weights.geometry().inputs >= 8 && weights.geometry().kernel == 3 => 150_000,
             Self::ConvReluPool { .. } => 40_000,
+            Self::Conv { conv, .. } if conv.is_rounded() => 200_000,
             Self::Conv { conv, .. } if conv.convolution().groups == conv.convolution().inputs => 8_000,
             Self::Conv { conv, .. } if conv.is_tiled() && conv.convolution().inputs >= 32 => 100_000,
             Self::Conv { .. } => 50_000,
@@ -209,13 +210,15 @@ impl Layer {
             }
             Self::Conv { conv, epilogue } => {
                 let input = input.last(threads);
-                let (out, _) = conv.forward(&input.numbers, false, threads);
+                let out = match epilogue {
+                    None => conv.forward(&input.numbers, false, threads).0,
+                    Some(AffineSteps { affine, steps }) => {
+                        let followed = Followed { steps: *steps, affine, other: other.as_deref().unwrap_or_default() };
+                        conv.forward_followed(path, &input.numbers, followed, threads)
+                    }
+                };
                 input.recycle();
-                let Some(epilogue) = epilogue else { return out };
-                let ([height, width], channels) = (conv.convolution().sides(), conv.convolution().outputs);
-                let followed = epilogue.forward(path, Sizes { batch: count, height, width, channels }, &out, other.as_deref(), threads);
-                buffers::recycle(out);
-                followed
+                out
             }
             Self::BatchNorm(epilogue) => {
                 let channels = epilogue.affine.scale.len();

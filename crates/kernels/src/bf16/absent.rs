@@ -1,0 +1,51 @@
+//! Where the instructions do not exist: nothing here can be called.
+
+use super::Bf16;
+
+/// That the instructions may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permission {}
+
+impl Permission {
+    pub(super) const fn try_new() -> Result<Self, &'static str> {
+        Err("this is another processor or system")
+    }
+}
+
+pub(super) struct Tiles(Permission);
+
+/// Rows times columns.
+#[derive(Clone, Copy)]
+#[expect(dead_code, reason = "nothing reads it")]
+pub(super) struct Product<'a> {
+    pub(super) left: &'a [u16],
+    pub(super) stride: usize,
+    pub(super) second: Option<usize>,
+    pub(super) segments: usize,
+    pub(super) steps: usize,
+    pub(super) jump: usize,
+    pub(super) right: &'a [u16],
+    pub(super) is_wide: bool,
+}
+
+impl Tiles {
+    pub(super) const fn new(bf16: Bf16) -> Self {
+        match bf16.0 {}
+    }
+
+    pub(super) const fn multiply(&self, _: &Product, _: &mut [f32], _: usize, _: bool) {
+        match self.0 {}
+    }
+}
+
+pub(super) const fn round(bf16: Bf16, _: &[f32], _: &mut [u16]) {
+    match bf16.0 {}
+}
+
+pub(super) const fn pairs(bf16: Bf16, _: [Option<&[f32]>; 2], _: usize, _: &mut [u16], _: [usize; 2]) {
+    match bf16.0 {}
+}
+
+pub(super) const fn columns(bf16: Bf16, _: &[f32], _: [usize; 2], _: &mut [u16], _: usize) {
+    match bf16.0 {}
+}

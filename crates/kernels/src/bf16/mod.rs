@@ -1,0 +1,49 @@
+//! Convolutions of bfloat16 numbers: images, weights and gradients are rounded to 8 bits of precision, and their products are summed in float32, by the matrix instructions of x86-64
+//! processors with AMX. The rounding is to the nearest, ties to even. Numbers below 1.2e-38 count as 0.
+//!
+//! A *tile* is a register of 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 numbers by 32 rows of 16, whose rows lie in pairs: `[pair, column, row of the pair]`.
+
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), path = "absent.rs")]
+mod amx;
+mod forward;
+mod patches;
+mod weight_gradient;
+mod weights;
+
+pub(crate) use forward::{forward, forward_followed};
+pub(crate) use weight_gradient::weight_gradient;
+pub(crate) use weights::Weights;
+
+use crate::simd::Path;
+
+/// That the processor has the instructions, and the program may use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bf16(amx::Permission);
+
+/// The instructions can't be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bfloat16 needs Linux on an x86-64 processor with AMX (amx_tile, amx_bf16) and AVX-512 (avx512_bf16): {problem}")]
+pub struct Missing {
+    problem: String,
+}
+
+impl Bf16 {
+    /// Asks the processor, and the system for the permission.
+    ///
+    /// # Errors
+    ///
+    /// When the processor does not have the instructions, the system does not permit them, or `path` is not that of AVX-512.
+    pub fn try_new(path: Path) -> Result<Self, Missing> {
+        if path.name != "avx512" {
+            return Err(Missing { problem: format!("the vector instructions in use are `{}`", path.name) });
+        }
+        amx::Permission::try_new().map(Self).map_err(|problem| Missing { problem: problem.to_owned() })
+    }
+}
+
+/// Rows, and columns of float32, of a tile.
+const SIDE: usize = 16;
+/// Numbers of bfloat16 in a row of a tile.
+const STEP: usize = 32;
+/// Numbers of bfloat16 in a tile.
+const TILE: usize = SIDE * STEP;
