@@ -17,8 +17,8 @@ use super::shard::{Shard, ShardSample};
 use super::{DataError, LeftOut, braces};
 use crate::config::Data as Config;
 
-/// The largest number of a class.
-const LARGEST_CLASS: u32 = 999_999;
+/// The largest number of a class: the confusion matrix of so many takes 800 MB. A larger one is a mistake.
+const LARGEST_CLASS: u32 = 9_999;
 
 /// The tar files of a set.
 #[derive(Debug, Default)]
@@ -188,6 +188,14 @@ impl Classes {
             match number {
                 Some(number) if *number > LARGEST_CLASS => {
                     let problem = format!("it is of the class {number}; expected a number up to {LARGEST_CLASS}, counted from 0");
+                    return Err(unknown(sample, &problem));
+                }
+                Some(number) if *number as usize >= samples.len() => {
+                    let problem = format!(
+                        "it is of the class {number}, counted from 0, but there are only {} training samples, fewer than classes; name all classes in \
+                         `data.classes`",
+                        samples.len()
+                    );
                     return Err(unknown(sample, &problem));
                 }
                 Some(_) => {}
