@@ -107,8 +107,8 @@ impl Host for burn::backend::NdArray {
         read(ordered.as_slice().unwrap_or_default(), &strides)
     }
 
-    fn is_sole_owner(_: &FloatTensor<Self>) -> bool {
-        // It does not say.
-        false
+    fn is_sole_owner(tensor: &FloatTensor<Self>) -> bool {
+        let burn::backend::ndarray::NdArrayTensor::F32(storage) = tensor else { return false };
+        storage.is_unique() && storage.view().is_standard_layout()
     }
 }
