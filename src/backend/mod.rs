@@ -59,7 +59,7 @@ pub enum BackendError {
     Simd(#[from] NoSuchPath),
     /// The processor or system lacks the instructions for bfloat16.
     #[error("`backend.precision` is `bf16`, but {0}; use `f32`")]
-    Bf16(#[from] bf16::Missing),
+    Bf16(bf16::Missing),
     /// The number of threads can't be had.
     #[error("cannot start {threads} threads: {problem}")]
     Threads {
@@ -135,7 +135,7 @@ pub fn open(config: &Backend) -> Result<Opened, BackendError> {
     let path = simd::Path::chosen()?;
     let bf16 = match config.precision {
         Precision::F32 => None,
-        Precision::Bf16 => Some(Bf16::try_new(path)?),
+        Precision::Bf16 => Some(Bf16::try_new(path).map_err(BackendError::Bf16)?),
     };
     let name = device_name(kind, &device);
     let (implementation, threads) =

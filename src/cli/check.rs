@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use regulus_kernels::algorithm::Algorithm;
-use regulus_model::fusion::{Stage, StageKind};
 use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
@@ -147,7 +145,7 @@ impl<'a> Row<'a> {
                     true => format!("with {}", graph.nodes()[stage.first()].name),
                 };
             }
-            if is_rounded(network, stage) {
+            if network.is_rounded(stage) {
                 implementations[stage.first()].push_str(", bf16");
             }
         }
@@ -160,12 +158,6 @@ impl<'a> Row<'a> {
             implementation,
         })
     }
-}
-
-/// Whether the convolution of a stage multiplies numbers of bfloat16.
-fn is_rounded(network: &Network, stage: &Stage) -> bool {
-    let is_conv = matches!(&network.graph().nodes()[stage.first()].op, Op::Conv(conv) if conv.groups == 1);
-    is_conv && matches!(network.algorithm(), Some(Algorithm::Bf16(_))) && !matches!(stage.kind, StageKind::ConvReluPool { .. })
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.

@@ -13,8 +13,8 @@ use regulus_model::preprocess::{Decoding, Normalizer, Preprocessing};
 use crate::backend::{self, Opened};
 use crate::checksum::sha256;
 use crate::clock;
-use crate::config::Experiment;
 use crate::config::number::Count;
+use crate::config::{Experiment, Normalization};
 use crate::data::{self, Data, Loading, Progress, Subset};
 use crate::error::Error;
 use crate::objective::OwnPenalty;
@@ -96,25 +96,21 @@ fn new_session(opened: Opened, experiment: Experiment, data: Data) -> Result<Ses
 /// half as large again.
 fn foreign_normalization(session: &Session, trained_with: &Normalizer) -> Option<String> {
     let here = &session.data().normalizer;
-    let channels = trained_with.mean.iter().zip(&trained_with.deviation).zip(here.mean.iter().zip(&here.deviation));
+    let mut channels = trained_with.mean.iter().zip(&trained_with.deviation).zip(here.mean.iter().zip(&here.deviation));
     let is_near = |((mean, deviation), (mean_here, deviation_here)): ((&f64, &f64), (&f64, &f64))| {
         (mean - mean_here).abs() <= deviation / 2.0 && deviation.max(*deviation_here) <= 1.5 * deviation.min(*deviation_here)
     };
-    let differs = !channels.clone().all(is_near);
-    let words = |normalizer: &Normalizer| {
-        let Normalizer { mean, deviation } = normalizer;
-        data::named(normalizer).map_or_else(
-            || format!("by the mean {mean:.3?} and the deviation {deviation:.3?}"),
-            |kind| format!("as `data.normalization` = \"{}\"", kind.name()),
-        )
-    };
-    differs.then(|| {
-        let advice = if data::named(trained_with).is_some() { "; set that" } else { "" };
-        format!(
-            "the network of `model.init` was trained on pixels normalized {}{advice}; here they are normalized {}",
-            words(trained_with),
-            words(here)
-        )
+    let differs = !channels.all(is_near);
+    let numbers = |Normalizer { mean, deviation }: &Normalizer| format!("the mean {mean:.3?} and the deviation {deviation:.3?}");
+    differs.then(|| match data::named(trained_with).map(Normalization::name) {
+        Some(name) => format!(
+            "the network of `model.init` was trained with `data.normalization` = \"{name}\", and here it is another; set it to \"{name}\""
+        ),
+        None => format!(
+            "the network of `model.init` was trained on pixels normalized by {}, and here they are normalized by {}",
+            numbers(trained_with),
+            numbers(here)
+        ),
     })
 }
 

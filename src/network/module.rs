@@ -8,7 +8,7 @@ use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use regulus_kernels::algorithm::Algorithm;
-use regulus_model::fusion::{self, Stage};
+use regulus_model::fusion::{self, Stage, StageKind};
 use regulus_model::graph::{Graph, GraphError, Op, Parameter, Shape, Source};
 
 use super::batch_norm::{BatchNorm, BatchStatistics};
@@ -130,6 +130,13 @@ impl Network {
     #[must_use]
     pub fn algorithm(&self) -> Option<Algorithm> {
         self.algorithm
+    }
+
+    /// Whether the convolution of a stage multiplies numbers of bfloat16.
+    #[must_use]
+    pub fn is_rounded(&self, stage: &Stage) -> bool {
+        let is_conv = matches!(&self.graph().nodes()[stage.first()].op, Op::Conv(conv) if conv.groups == 1);
+        is_conv && matches!(self.algorithm, Some(Algorithm::Bf16(_))) && !matches!(stage.kind, StageKind::ConvReluPool { .. })
     }
 
     /// The threads that compute.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use regulus_kernels::algorithm::Algorithm;
 use regulus_model::graph::Graph;
 use regulus_model::{Values, Weights};
 
@@ -87,7 +88,9 @@ impl Prepared {
         // The memory of a GPU is not known.
         let available = if experiment.backend.kind.is_cpu() { machine_memory() } else { None };
         let too_much = available.and_then(|available| memory.warning(available, graph));
-        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph)).chain(too_much).collect();
+        let rounds_none = rounds_none(training.network());
+        let warnings = data.warnings.iter().cloned().chain(experiment.warnings(data.train.count(), graph));
+        let warnings = warnings.chain(too_much).chain(rounds_none).collect();
         let (evaluation, stop) = (None, Arc::default());
         Session {
             experiment,
@@ -106,4 +109,12 @@ impl Prepared {
             has_failed: false,
         }
     }
+}
+
+/// A warning if bfloat16 is asked for and no convolution multiplies it.
+fn rounds_none(network: &Network) -> Option<String> {
+    let is_asked = matches!(network.algorithm(), Some(Algorithm::Bf16(_)));
+    (is_asked && !network.stages().iter().any(|stage| network.is_rounded(stage))).then(|| {
+        "`backend.precision` is \"bf16\" and changes nothing here: it is for convolutions with one group that no ReLU and 2×2 max-pool follow; leave it out".to_owned()
+    })
 }

@@ -276,13 +276,12 @@ fn other_classes_and_another_normalization_of_the_start_are_told() {
         let init = format!("model.init={init}");
         let told = |set: &str| sandbox.ok(&["check", "c.toml", "--set", &init, "--set", set]).stderr();
         let same = told("seed=1");
-        assert!(!same.contains("starts anew") && !same.contains("normalized"), "{same}");
+        assert!(!same.contains("starts anew") && !same.contains("normalization"), "{same}");
         let other = told("data.dir=b");
         let note = "layer `dense1`, the last, starts anew: the initial weights have the class `dog` where the data have `fox`";
-        assert!(other.contains(note) && !other.contains("normalized"), "{other}");
+        assert!(other.contains(note) && !other.contains("normalization"), "{other}");
         let other = told("data.normalization=lite");
-        let warning = "warning: the network of `model.init` was trained on pixels normalized as `data.normalization` = \"unit\"; set that; here they are \
-                       normalized as `data.normalization` = \"lite\"";
+        let warning = "warning: the network of `model.init` was trained with `data.normalization` = \"unit\", and here it is another; set it to \"unit\"";
         assert!(other.contains(warning) && !other.contains("starts anew"), "{other}");
     }
 }

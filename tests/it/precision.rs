@@ -99,7 +99,19 @@ fn bfloat16_without_its_instructions_is_refused() {
     assert_eq!(ran.code(), 2);
     let expected = "`backend.precision` is `bf16`, but bfloat16 needs Linux on an x86-64 processor with AMX (amx_tile, amx_bf16) and AVX-512 (avx512_bf16): \
                     the vector instructions in use are `scalar`; use `f32`";
-    assert!(ran.stderr().contains(expected), "{}", ran.stderr());
+    assert!(ran.stderr().contains(expected) && !ran.stderr().contains("caused by"), "{}", ran.stderr());
+}
+
+#[test]
+fn a_network_in_which_bfloat16_changes_nothing_is_warned_of() {
+    if !is_available() {
+        return;
+    }
+    // Both convolutions of the reference network are computed with their pools.
+    let sandbox = Sandbox::new();
+    let warning = "`backend.precision` is \"bf16\" and changes nothing here";
+    assert!(sandbox.ok(&["check", "small.toml", "--set", "backend.precision=bf16"]).stderr().contains(warning));
+    assert!(!sandbox.ok(&with_model(&["check", "small.toml"], &["backend.precision=bf16"])).stderr().contains(warning));
 }
 
 #[test]
