@@ -132,7 +132,9 @@ def check_numbers(terminal, run, least):
     """Compares the numbers on the screen with the files, from epoch `least` on."""
 
     def numbers():
-        shown = table(terminal.screen())
+        # tmux reads a frame in pieces, and may be looked at between two: a whole frame stands in two looks.
+        looks = [table(terminal.screen()) for _ in range(2)]
+        shown = looks[0] if looks[0] == looks[1] else None
         return shown if shown and shown[0] >= least else None
 
     epoch, splits, penalties = terminal.wait(f"epoch {least}", numbers)

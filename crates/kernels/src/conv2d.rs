@@ -125,7 +125,7 @@ impl Conv2d {
     /// When the images are not of the convolution's sizes.
     #[must_use]
     pub fn forward(&self, images: &[f32], has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
-        let Convolution { inputs, outputs, height, width, .. } = self.convolution;
+        let Convolution { inputs, height, width, .. } = self.convolution;
         match &self.kernel {
             Kernel::Winograd(kernels) => {
                 let batch = images.len() / (inputs * height * width);
@@ -133,12 +133,8 @@ impl Conv2d {
                 let (_, sizes) = tiled.unwrap_or_else(|| unreachable!("the kernel was chosen by the same sizes and algorithm"));
                 winograd::forward(&Pass { kernels, images, sizes, has_moments }, threads)
             }
-            Kernel::Direct(weights) => {
-                let out = convolve::forward(weights, images, threads);
-                let moments = if has_moments { moments(weights.path(), &out, outputs) } else { None };
-                (out, moments)
-            }
-            Kernel::Bf16(path, weights) => bf16::forward(*path, weights, &self.convolution, images, has_moments, threads),
+            Kernel::Direct(weights) => convolve::forward(weights, images, has_moments, threads),
+            Kernel::Bf16(path, weights) => bf16::blocks(*path, weights, &self.convolution, images).forward(has_moments, threads),
         }
     }
 
@@ -149,13 +145,16 @@ impl Conv2d {
     /// When the slices are not of the convolution's sizes.
     #[must_use]
     pub fn forward_followed(&self, path: Path, images: &[f32], followed: Followed, threads: usize) -> Vec<f32> {
-        let Followed { steps, affine, other } = followed;
         // Together they write only what is left of the output.
-        if let Kernel::Bf16(path, weights) = &self.kernel
-            && let Some(out) = bf16::forward_followed(*path, weights, &self.convolution, images, (steps, affine, other), threads)
-        {
+        let together = match &self.kernel {
+            Kernel::Winograd(_) => None,
+            Kernel::Direct(weights) => weights.blocks(images).followed(followed, threads),
+            Kernel::Bf16(path, weights) => bf16::blocks(*path, weights, &self.convolution, images).followed(followed, threads),
+        };
+        if let Some(out) = together {
             return out;
         }
+        let Followed { steps, affine, other } = followed;
         let (out, _) = self.forward(images, false, threads);
         let ([height, width], channels) = (self.convolution.sides(), self.convolution.outputs);
         let sizes = epilogue::Sizes { batch: out.len() / (height * width * channels), height, width, channels };
@@ -206,7 +205,7 @@ pub fn image_gradient(
     let [rows, columns] = convolution.sides();
     if let (Some(bf16), Some(turned)) = (rounded(algorithm, &convolution), convolution.turned()) {
         let weights = bf16::Weights::turned(bf16, &convolution, weights, threads);
-        return bf16::forward(path, &weights, &turned, gradient, false, threads).0;
+        return bf16::blocks(path, &weights, &turned, gradient).forward(false, threads).0;
     }
     let batch = gradient.len() / (rows * columns * convolution.outputs);
     let Some((tile, sizes)) = tiled(algorithm, &convolution, batch) else {

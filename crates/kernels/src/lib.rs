@@ -12,6 +12,7 @@
 
 pub mod algorithm;
 pub mod bf16;
+mod blocks;
 pub mod buffers;
 pub mod conv;
 pub mod conv2d;

@@ -1,6 +1,6 @@
 //! Where the instructions do not exist: nothing here can be called.
 
-use super::Bf16;
+use super::{Bf16, Product};
 
 /// That the instructions may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,20 +13,6 @@ impl Permission {
 }
 
 pub(super) struct Tiles(Permission);
-
-/// Rows times columns.
-#[derive(Clone, Copy)]
-#[expect(dead_code, reason = "nothing reads it")]
-pub(super) struct Product<'a> {
-    pub(super) left: &'a [u16],
-    pub(super) stride: usize,
-    pub(super) second: Option<usize>,
-    pub(super) segments: usize,
-    pub(super) steps: usize,
-    pub(super) jump: usize,
-    pub(super) right: &'a [u16],
-    pub(super) is_wide: bool,
-}
 
 impl Tiles {
     pub(super) const fn new(bf16: Bf16) -> Self {

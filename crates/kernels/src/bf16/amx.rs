@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use core::mem::transmute;
 use std::sync::OnceLock;
 
-use super::{Bf16, SIDE, STEP, TILE};
+use super::{Bf16, Product, SIDE, STEP, TILE};
 
 /// That the instructions may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,23 +76,6 @@ impl Drop for Tiles {
         // SAFETY: the processor has the instruction: there is a value of this type.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
-}
-
-/// Rows times columns.
-#[derive(Clone, Copy)]
-pub(super) struct Product<'a> {
-    /// The 16 rows on the left: they begin here, and each `stride` numbers after the one before.
-    pub(super) left: &'a [u16],
-    pub(super) stride: usize,
-    /// How many numbers after the first 16 rows there are another 16.
-    pub(super) second: Option<usize>,
-    /// A row has so many segments of so many steps of 32 numbers. A segment begins `jump` numbers after the end of the one before.
-    pub(super) segments: usize,
-    pub(super) steps: usize,
-    pub(super) jump: usize,
-    /// For each step one tile, or two.
-    pub(super) right: &'a [u16],
-    pub(super) is_wide: bool,
 }
 
 macro_rules! product {

@@ -1,85 +1,27 @@
 //! The forward pass: patches times weights, block by block.
 
-use super::amx::{Product, Tiles};
+use std::ops::Range;
+
+use super::amx::Tiles;
 use super::patches::{Patches, rows_per_block};
-use super::{SIDE, Weights};
+use super::{Product, SIDE, Weights};
+use crate::blocks::Blocks;
 use crate::convolve::Convolution;
-use crate::epilogue::{self, Affine, Sizes, Steps};
-use crate::fill::{Size, filled};
-use crate::moments::Moments;
 use crate::scratch;
 use crate::simd::Path;
 
-/// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
-///
-/// # Shapes
-///
-/// - images: `[image, row, column, input]`
-/// - output: `[image, row, column, output]`
-///
-/// # Panics
-///
-/// When the images are not of the convolution's sizes.
-pub(crate) fn forward(
+/// The convolution of images by these weights, block by block.
+pub(crate) fn blocks<'a>(
     path: Path,
-    weights: &Weights,
-    convolution: &Convolution,
-    images: &[f32],
-    has_moments: bool,
-    threads: usize,
-) -> (Vec<f32>, Option<Moments>) {
-    let batch = images.len() / convolution.image_size();
-    assert_eq!(images.len(), batch * convolution.image_size(), "images for {convolution:?}");
-    let [height, columns] = convolution.sides();
-    let line = columns * convolution.outputs;
-    let lines = rows_per_block(convolution);
-    let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
-        let first = number * lines;
-        let rows = first..first + out.len() / line;
+    weights: &'a Weights,
+    convolution: &'a Convolution,
+    images: &'a [f32],
+) -> Blocks<'a, impl Fn(Range<usize>, &mut [f32]) + Sync> {
+    let multiply = |rows, out: &mut [f32]| {
         let patches = Patches::load(weights.bf16, convolution, weights.depth, images, rows);
         multiply(weights, convolution, &patches, out);
-        has_moments.then(|| Moments::of(path, out, convolution.outputs))
     };
-    let out = Size::any(batch * height * line, lines * line);
-    let (out, _, moments) = filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task);
-    (out, Moments::joined(moments.into_iter().flatten()))
-}
-
-/// The convolution of images and what follows it, block by block. `other` is what is added, or empty. With `threads` 1 the caller's thread does all. Returns `None` for a pool over an odd
-/// number of rows: blocks do not end with a pair.
-///
-/// # Panics
-///
-/// When the slices are not of the sizes.
-pub(crate) fn forward_followed(
-    path: Path,
-    weights: &Weights,
-    convolution: &Convolution,
-    images: &[f32],
-    (steps, affine, other): (Steps, &Affine, &[f32]),
-    threads: usize,
-) -> Option<Vec<f32>> {
-    let batch = images.len() / convolution.image_size();
-    assert_eq!(images.len(), batch * convolution.image_size(), "images for {convolution:?}");
-    let ([height, width], channels) = (convolution.sides(), convolution.outputs);
-    let by = if steps.has_pool { 2 } else { 1 };
-    if !height.is_multiple_of(by) || width < by {
-        return None;
-    }
-    let line = width / by * channels;
-    let lines = rows_per_block(convolution).next_multiple_of(by);
-    let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
-        let first = number * lines;
-        let rows = first..first + out.len() / line * by;
-        let patches = Patches::load(weights.bf16, convolution, weights.depth, images, rows.clone());
-        let mut block = scratch::any(rows.len() * width * channels);
-        multiply(weights, convolution, &patches, &mut block);
-        let sizes = Sizes { batch: 1, height: rows.len(), width, channels };
-        let other = if other.is_empty() { other } else { &other[first * width * channels..][..sizes.len()] };
-        epilogue::of_rows(path, sizes, steps, &block, affine, other, out);
-    };
-    let out = Size::any(batch * height / by * line, lines / by * line);
-    Some(filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0)
+    Blocks { path, convolution, images, lines: rows_per_block(convolution), multiply }
 }
 
 /// Patches times weights.

@@ -10,7 +10,7 @@ mod patches;
 mod weight_gradient;
 mod weights;
 
-pub(crate) use forward::{forward, forward_followed};
+pub(crate) use forward::blocks;
 pub(crate) use weight_gradient::weight_gradient;
 pub(crate) use weights::Weights;
 
@@ -47,3 +47,21 @@ const SIDE: usize = 16;
 const STEP: usize = 32;
 /// Numbers of bfloat16 in a tile.
 const TILE: usize = SIDE * STEP;
+
+/// Rows times columns.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), expect(dead_code, reason = "only the instructions read it"))]
+struct Product<'a> {
+    /// The 16 rows on the left: they begin here, and each `stride` numbers after the one before.
+    left: &'a [u16],
+    stride: usize,
+    /// How many numbers after the first 16 rows there are another 16.
+    second: Option<usize>,
+    /// A row has so many segments of so many steps of 32 numbers. A segment begins `jump` numbers after the end of the one before.
+    segments: usize,
+    steps: usize,
+    jump: usize,
+    /// For each step one tile, or two.
+    right: &'a [u16],
+    is_wide: bool,
+}

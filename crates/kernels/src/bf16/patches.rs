@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::amx::{Product, round};
-use super::{Bf16, SIDE, STEP};
+use super::amx::round;
+use super::{Bf16, Product, SIDE, STEP};
 use crate::convolve::Convolution;
 use crate::scratch::{self, Aligned};
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::amx::{Product, Tiles, columns, pairs};
-use super::{Bf16, SIDE, STEP, TILE};
+use super::amx::{Tiles, columns, pairs};
+use super::{Bf16, Product, SIDE, STEP, TILE};
 use crate::buffers;
 use crate::convolve::Convolution;
 use crate::fill::{Size, filled};

@@ -48,12 +48,14 @@ impl Convolution {
     }
 
     /// The numbers that an output number is the sum of: those of its kernel.
-    pub(crate) const fn taps(&self) -> usize {
+    #[must_use]
+    pub const fn taps(&self) -> usize {
         self.inputs / self.groups * self.kernel[0] * self.kernel[1]
     }
 
     /// Numbers of all kernels.
-    pub(crate) const fn weights(&self) -> usize {
+    #[must_use]
+    pub const fn weights(&self) -> usize {
         self.outputs * self.taps()
     }
 

@@ -7,7 +7,8 @@ use pulp::{Simd, WithSimd};
 
 use super::patches::{Patches, rows_per_block};
 use super::{Convolution, depthwise};
-use crate::fill::{Size, filled};
+use crate::blocks::Blocks;
+use crate::moments::Moments;
 use crate::panels::{Rows, multiply, packed, panels, widest};
 use crate::registers::{load, store};
 use crate::scratch;
@@ -41,6 +42,19 @@ impl PackedWeights {
         Self { path, convolution, numbers: numbers.into() }
     }
 
+    /// Packs those of a pointwise convolution, `[input, output]`.
+    pub(super) fn transposed(path: Path, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
+        let Convolution { inputs, outputs, .. } = convolution;
+        let numbers = packed(path, outputs.div_ceil(path.lanes), inputs, threads > 1, |first, columns, panel| {
+            let count = columns.min(outputs - first);
+            for (from, to) in weights.chunks_exact(outputs).zip(panel.chunks_exact_mut(columns)) {
+                to[..count].copy_from_slice(&from[first..][..count]);
+                to[count..].fill(0.0);
+            }
+        });
+        Self { path, convolution, numbers: numbers.into() }
+    }
+
     /// The same weights, shared, for images of another size.
     #[must_use]
     pub fn resized(&self, height: usize, width: usize) -> Self {
@@ -48,9 +62,17 @@ impl PackedWeights {
         Self { convolution, numbers: Arc::clone(&self.numbers), ..*self }
     }
 
-    /// The vector instructions.
-    pub(crate) const fn path(&self) -> Path {
-        self.path
+    /// The convolution of images by these weights, block by block.
+    pub(crate) fn blocks<'a>(&'a self, images: &'a [f32]) -> Blocks<'a, impl Fn(Range<usize>, &mut [f32]) + Sync> {
+        let Self { path, convolution, .. } = self;
+        let multiply = |rows, out: &mut [f32]| {
+            if convolution.is_depthwise() {
+                path.run(depthwise::Forward { weights: self, images, rows, out });
+            } else {
+                path.run(Block { weights: self, images, rows, out });
+            }
+        };
+        Blocks { path: *path, convolution, images, lines: rows_per_block(convolution), multiply }
     }
 }
 
@@ -81,7 +103,7 @@ pub(super) fn joined(mut lists: impl ExactSizeIterator<Item = Vec<f32>>) -> Vec<
     if lists.len() == 1 { lists.next().unwrap_or_default() } else { lists.collect::<Vec<_>>().concat() }
 }
 
-/// The convolution of images. With `threads` 1 the caller's thread does all.
+/// The convolution of images, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
 ///
 /// # Shapes
 ///
@@ -92,24 +114,8 @@ pub(super) fn joined(mut lists: impl ExactSizeIterator<Item = Vec<f32>>) -> Vec<
 ///
 /// When the images are not of the convolution's sizes.
 #[must_use]
-pub fn forward(weights: &PackedWeights, images: &[f32], threads: usize) -> Vec<f32> {
-    let PackedWeights { path, convolution, .. } = weights;
-    let batch = images.len() / convolution.image_size();
-    assert_eq!(images.len(), batch * convolution.image_size(), "images for {convolution:?}");
-    let [height, columns] = convolution.sides();
-    let line = columns * convolution.outputs;
-    let lines = rows_per_block(convolution);
-    let out = Size::any(batch * height * line, lines * line);
-    let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
-        let first = number * lines;
-        let rows = first..first + out.len() / line;
-        if convolution.is_depthwise() {
-            path.run(depthwise::Forward { weights, images, rows, out });
-        } else {
-            path.run(Block { weights, images, rows, out });
-        }
-    };
-    filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0
+pub fn forward(weights: &PackedWeights, images: &[f32], has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
+    weights.blocks(images).forward(has_moments, threads)
 }
 
 /// Some output rows of all images.
@@ -129,6 +135,11 @@ impl WithSimd for Block<'_> {
         let (taps, outputs) = (convolution.taps(), convolution.outputs / convolution.groups);
         let registers = outputs.div_ceil(S::F32_LANES);
         let mut patches = Patches::of(convolution, rows.len());
+        if convolution.groups == 1 && outputs.is_multiple_of(S::F32_LANES) {
+            let (to, _) = S::as_mut_simd_f32s(out);
+            multiply_panels(simd, patches.load(convolution, images, 0, rows), S::as_simd_f32s(numbers).0, taps, to, registers);
+            return;
+        }
         let mut block = scratch::any(rows.len() * convolution.sides()[1] * registers * S::F32_LANES);
         for (group, numbers) in numbers.chunks_exact(taps * registers * S::F32_LANES).enumerate() {
             let rows = patches.load(convolution, images, group, rows.clone());

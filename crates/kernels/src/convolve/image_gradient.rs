@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::forward::{joined, multiply_panels};
+use super::forward::{PackedWeights, forward, joined, multiply_panels};
 use super::patches::{fold, rows_per_block};
 use super::{Convolution, depthwise};
 use crate::fill::{Size, filled};
@@ -27,14 +27,18 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
     let sizes = [gradient.len(), weights.len()];
     assert_eq!(sizes, [batch * convolution.output_size(), convolution.weights()], "slices for {convolution:?}");
     let size = convolution.image_size();
-    let out = Size::zeros(batch * size, size);
     let of_image = |image: usize| &gradient[image * convolution.output_size()..][..convolution.output_size()];
     if convolution.is_depthwise() {
         let weights = depthwise::packed(&convolution, weights);
         let task = |image: usize, out: &mut [f32], _: &mut [u8]| {
             path.run(depthwise::ImageGradient { convolution: &convolution, weights: &weights, gradient: of_image(image), out });
         };
-        return filled(threads, batch, out, Size::NONE, task).0;
+        return filled(threads, batch, Size::any(batch * size, size), Size::NONE, task).0;
+    }
+    if convolution.is_pointwise()
+        && let Some(turned) = convolution.turned()
+    {
+        return forward(&PackedWeights::transposed(path, turned, weights, threads), gradient, false, threads).0;
     }
     let outputs = convolution.outputs / convolution.groups;
     let (taps, order) = (convolution.taps(), convolution.kernel_order());
@@ -48,11 +52,11 @@ pub fn image_gradient(path: Path, convolution: Convolution, gradient: &[f32], we
             }
         })
     };
-    let transposed = joined(weights.chunks_exact(outputs * taps).map(of_group));
+    let panels = joined(weights.chunks_exact(outputs * taps).map(of_group));
     let task = |image: usize, out: &mut [f32], _: &mut [u8]| {
-        path.run(Image { convolution: &convolution, transposed: &transposed, gradient: of_image(image), out });
+        path.run(Image { convolution: &convolution, transposed: &panels, gradient: of_image(image), out });
     };
-    filled(threads, batch, out, Size::NONE, task).0
+    filled(threads, batch, Size::zeros(batch * size, size), Size::NONE, task).0
 }
 
 /// One image.

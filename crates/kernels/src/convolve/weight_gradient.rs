@@ -17,6 +17,8 @@ use crate::simd::Path;
 /// Sums that are made side by side, at most, and their numbers together, about. Fixed, so that sums do not depend on threads.
 const TASKS: usize = 16;
 const NUMBERS: usize = 1 << 22;
+/// Taps that are put in order together.
+const TOGETHER: usize = 16;
 /// Numbers of the sums that a task adds up.
 const CHUNK: usize = 1 << 14;
 
@@ -76,9 +78,14 @@ fn ordered(path: Path, convolution: &Convolution, sums: &[f32]) -> Vec<f32> {
     for (sums, weights) in sums.chunks_exact(sums.len() / groups).zip(weights.chunks_exact_mut(of_group * taps)) {
         for (first, width) in panels(of_group.div_ceil(lanes), widest(path.registers)) {
             let panel = &sums[first * lanes * taps..][..width * lanes * taps];
-            let kernels = weights.chunks_exact_mut(taps).skip(first * lanes).take(width * lanes);
-            for (output, kernel) in kernels.enumerate() {
-                order.iter().enumerate().for_each(|(tap, place)| kernel[*place] = panel[tap * width * lanes + output]);
+            let count = (width * lanes).min(of_group - first * lanes);
+            let weights = &mut weights[first * lanes * taps..][..count * taps];
+            // Some taps of all outputs at a time, so that a cache line is read once.
+            for start in (0..taps).step_by(TOGETHER) {
+                let some = start..(start + TOGETHER).min(taps);
+                for (output, kernel) in weights.chunks_exact_mut(taps).enumerate() {
+                    some.clone().for_each(|tap| kernel[order[tap]] = panel[tap * width * lanes + output]);
+                }
             }
         }
     }

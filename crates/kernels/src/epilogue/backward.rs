@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::forward::check;
 use super::{Addition, Affine, Sizes, Steps, is_larger};
 use crate::fill::filled_in_batches;
-use crate::registers::{load, store};
+use crate::registers::{for_each_register, load, store};
 use crate::simd::Path;
 
 /// Numbers of a task, about: sums within one are float32.
@@ -149,56 +149,69 @@ impl Tasks {
     }
 }
 
-/// The gradient of z at one place of a register, and x there: `visit` gets both, for each place of a line.
+/// An output line: where it begins, and where the lines of the images under it do.
+#[derive(Clone, Copy)]
+struct Line {
+    out: usize,
+    images: usize,
+    /// Pixels of the output.
+    columns: usize,
+}
+
+impl Line {
+    fn of(sizes: Sizes, steps: Steps, line: usize) -> Self {
+        let Sizes { height, width, channels, .. } = sizes;
+        let [rows, columns] = sizes.sides(steps);
+        let row = if steps.has_pool { line / rows * height + line % rows * 2 } else { line };
+        Self { out: line * columns * channels, images: row * width * channels, columns }
+    }
+}
+
+/// The gradient of z at one output pixel of a line, for a register of channels, and x there: `visit` gets both, for each place under the pixel.
+///
+/// Pixel by pixel all numbers are read in the order of memory.
 #[inline(always)]
 fn for_each_place<S: Simd>(
     simd: S,
     saved: &Saved,
     gradient: &[f32],
-    line: usize,
+    (line, column): (Line, usize),
     (channel, count): (usize, usize),
     mut visit: impl FnMut(usize, S::f32s, S::f32s),
 ) {
-    let Saved { images, sizes: Sizes { height, width, channels, .. }, steps, affine, other, .. } = *saved;
+    let Saved { images, sizes: Sizes { width, channels, .. }, steps, affine, other, .. } = *saved;
     let at = |numbers: &[f32], first: usize| load(simd, &numbers[first + channel..][..count]);
     let (scale, shift) = (at(&affine.scale, 0), at(&affine.shift, 0));
-    let zero = simd.splat_f32s(0.0);
+    let gradient = at(gradient, line.out + column * channels);
     if !steps.has_pool {
-        let start = line * width * channels;
-        for column in 0..width {
-            let place = start + column * channels;
-            let x = at(images, place);
-            let mut z = simd.mul_add_e_f32s(x, scale, shift);
-            if steps.addition == Addition::Before {
-                z = simd.add_f32s(z, at(other, place));
-            }
-            visit(place, x, steps.activation.gradient(simd, z, at(gradient, place)));
+        let place = line.images + column * channels;
+        let x = at(images, place);
+        let mut z = simd.mul_add_e_f32s(x, scale, shift);
+        if steps.addition == Addition::Before {
+            z = simd.add_f32s(z, at(other, place));
         }
+        visit(place, x, steps.activation.gradient(simd, z, gradient));
         return;
     }
-    let [rows, columns] = [height / 2, width / 2];
-    let start = (line / rows * height + line % rows * 2) * width * channels;
-    for column in 0..columns {
-        let first = start + 2 * column * channels;
-        let places = [first, first + channels, first + width * channels, first + (width + 1) * channels];
-        let x = places.map(|place| at(images, place));
-        let z = x.map(|x| simd.mul_add_e_f32s(x, scale, shift));
-        let gradient = at(gradient, (line * columns + column) * channels);
-        // The first of equal ones is the largest.
-        let mut largest = z[0];
-        for z in &z[1..] {
-            largest = simd.select_f32s(is_larger(simd, *z, largest), *z, largest);
-        }
-        let mut left = steps.activation.gradient(simd, largest, gradient);
-        for i in 0..4 {
-            let is_largest = simd.equal_f32s(z[i], largest);
-            visit(places[i], x[i], simd.select_f32s(is_largest, left, zero));
-            left = simd.select_f32s(is_largest, zero, left);
-        }
+    let zero = simd.splat_f32s(0.0);
+    let first = line.images + 2 * column * channels;
+    let places = [first, first + channels, first + width * channels, first + (width + 1) * channels];
+    let x = places.map(|place| at(images, place));
+    let z = x.map(|x| simd.mul_add_e_f32s(x, scale, shift));
+    // The first of equal ones is the largest.
+    let mut largest = z[0];
+    for z in &z[1..] {
+        largest = simd.select_f32s(is_larger(simd, *z, largest), *z, largest);
+    }
+    let mut left = steps.activation.gradient(simd, largest, gradient);
+    for i in 0..4 {
+        let is_largest = simd.equal_f32s(z[i], largest);
+        visit(places[i], x[i], simd.select_f32s(is_largest, left, zero));
+        left = simd.select_f32s(is_largest, zero, left);
     }
 }
 
-/// The sums of d and of d·(x − mean) of some lines, d the gradient of z.
+/// The sums of d and of d·(x − mean) of some lines, d the gradient of z: those of d, then the others.
 struct SumsOfLines<'a> {
     saved: &'a Saved<'a>,
     gradient: &'a [f32],
@@ -214,44 +227,50 @@ impl WithSimd for SumsOfLines<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { saved, gradient, mean, lines, sums } = self;
         let channels = saved.sizes.channels;
-        let (of_shift, of_scale) = sums.split_at_mut(channels);
-        for channel in (0..channels).step_by(S::F32_LANES) {
-            let count = S::F32_LANES.min(channels - channel);
-            let mean = load(simd, &mean[channel..][..count]);
-            let (mut all, mut products) = (Sum::zero(simd), Sum::zero(simd));
-            for line in lines.clone() {
-                let (mut all_of_line, mut products_of_line) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
-                for_each_place(simd, saved, gradient, line, (channel, count), |_, x, d| {
-                    all_of_line = simd.add_f32s(all_of_line, d);
-                    products_of_line = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), products_of_line);
-                });
-                all.add(simd, all_of_line);
-                products.add(simd, products_of_line);
+        let mut excess = vec![0.0; 2 * channels];
+        let mut of_line = vec![0.0; 2 * channels];
+        for line in lines {
+            let line = Line::of(saved.sizes, saved.steps, line);
+            of_line.fill(0.0);
+            let (all, products) = of_line.split_at_mut(channels);
+            for column in 0..line.columns {
+                for_each_register::<S>(
+                    0..channels,
+                    #[inline(always)]
+                    |channel, count| {
+                        let (all, products) = (&mut all[channel..][..count], &mut products[channel..][..count]);
+                        let mean = load(simd, &mean[channel..][..count]);
+                        let (mut sum, mut sum_of_products) = (load(simd, all), load(simd, products));
+                        for_each_place(
+                            simd,
+                            saved,
+                            gradient,
+                            (line, column),
+                            (channel, count),
+                            #[inline(always)]
+                            |_, x, d| {
+                                sum = simd.add_f32s(sum, d);
+                                sum_of_products = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), sum_of_products);
+                            },
+                        );
+                        store(simd, all, sum);
+                        store(simd, products, sum_of_products);
+                    },
+                );
             }
-            store(simd, &mut of_shift[channel..][..count], all.sum);
-            store(simd, &mut of_scale[channel..][..count], products.sum);
+            add_exactly(sums, &mut excess, &of_line);
         }
     }
 }
 
-/// A sum with what rounding took from it (Kahan 1965).
-struct Sum<S: Simd> {
-    sum: S::f32s,
-    excess: S::f32s,
-}
-
-impl<S: Simd> Sum<S> {
-    #[inline(always)]
-    fn zero(simd: S) -> Self {
-        Self { sum: simd.splat_f32s(0.0), excess: simd.splat_f32s(0.0) }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, simd: S, number: S::f32s) {
-        let corrected = simd.sub_f32s(number, self.excess);
-        let sum = simd.add_f32s(self.sum, corrected);
-        self.excess = simd.sub_f32s(simd.sub_f32s(sum, self.sum), corrected);
-        self.sum = sum;
+/// Adds numbers to sums, with what rounding took from each (Kahan 1965).
+#[inline(always)]
+fn add_exactly(sums: &mut [f32], excess: &mut [f32], numbers: &[f32]) {
+    for ((sum, excess), number) in sums.iter_mut().zip(excess).zip(numbers) {
+        let corrected = number - *excess;
+        let next = *sum + corrected;
+        *excess = (next - *sum) - corrected;
+        *sum = next;
     }
 }
 
@@ -274,25 +293,47 @@ impl WithSimd for Images<'_> {
         let Self { saved, gradient, slope, constant, tasks, task, out } = self;
         let Saved { images, sizes: Sizes { height, width, channels, .. }, affine, .. } = *saved;
         let first = tasks.image_rows(task).start * width * channels;
-        for channel in (0..channels).step_by(S::F32_LANES) {
-            let count = S::F32_LANES.min(channels - channel);
-            let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
-            let (scale, slope, constant) = (at(&affine.scale), at(slope), at(constant));
-            let rest = |x| simd.mul_add_e_f32s(x, slope, constant);
-            for line in tasks.lines(task) {
-                for_each_place(simd, saved, gradient, line, (channel, count), |place, x, d| {
-                    store(simd, &mut out[place - first + channel..][..count], simd.mul_add_e_f32s(d, scale, rest(x)));
-                });
+        for line in tasks.lines(task) {
+            let line = Line::of(saved.sizes, saved.steps, line);
+            for column in 0..line.columns {
+                for_each_register::<S>(
+                    0..channels,
+                    #[inline(always)]
+                    |channel, count| {
+                        let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
+                        let (scale, slope, constant) = (at(&affine.scale), at(slope), at(constant));
+                        for_each_place(
+                            simd,
+                            saved,
+                            gradient,
+                            (line, column),
+                            (channel, count),
+                            #[inline(always)]
+                            |place, x, d| {
+                                let rest = simd.mul_add_e_f32s(x, slope, constant);
+                                store(simd, &mut out[place - first + channel..][..count], simd.mul_add_e_f32s(d, scale, rest));
+                            },
+                        );
+                    },
+                );
             }
-            if tasks.has_pool && (height % 2 == 1 || width % 2 == 1) {
-                // What the pool leaves out.
-                for row in tasks.image_rows(task) {
-                    let is_left_out = row % height == height / 2 * 2;
-                    for column in if is_left_out { 0..width } else { width / 2 * 2..width } {
-                        let place = (row * width + column) * channels + channel;
-                        let x = load(simd, &images[place..][..count]);
-                        store(simd, &mut out[place - first..][..count], rest(x));
-                    }
+        }
+        if tasks.has_pool && (height % 2 == 1 || width % 2 == 1) {
+            // What the pool leaves out.
+            for row in tasks.image_rows(task) {
+                let is_left_out = row % height == height / 2 * 2;
+                for column in if is_left_out { 0..width } else { width / 2 * 2..width } {
+                    let pixel = (row * width + column) * channels;
+                    for_each_register::<S>(
+                        0..channels,
+                        #[inline(always)]
+                        |channel, count| {
+                            let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
+                            let x = load(simd, &images[pixel + channel..][..count]);
+                            let rest = simd.mul_add_e_f32s(x, at(slope), at(constant));
+                            store(simd, &mut out[pixel - first + channel..][..count], rest);
+                        },
+                    );
                 }
             }
         }
@@ -315,12 +356,26 @@ impl WithSimd for Other<'_> {
         let Self { saved, gradient, lines, out } = self;
         let Sizes { width, channels, .. } = saved.sizes;
         let first = lines.start * width * channels;
-        for channel in (0..channels).step_by(S::F32_LANES) {
-            let count = S::F32_LANES.min(channels - channel);
-            for line in lines.clone() {
-                for_each_place(simd, saved, gradient, line, (channel, count), |place, _, d| {
-                    store(simd, &mut out[place - first + channel..][..count], d);
-                });
+        for line in lines {
+            let line = Line::of(saved.sizes, saved.steps, line);
+            for column in 0..line.columns {
+                for_each_register::<S>(
+                    0..channels,
+                    #[inline(always)]
+                    |channel, count| {
+                        for_each_place(
+                            simd,
+                            saved,
+                            gradient,
+                            (line, column),
+                            (channel, count),
+                            #[inline(always)]
+                            |place, _, d| {
+                                store(simd, &mut out[place - first + channel..][..count], d);
+                            },
+                        );
+                    },
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 use regulus_kernels::algorithm::Algorithm::{self, Direct, Winograd2, Winograd4};
-use regulus_kernels::conv2d::{Conv2d, image_gradient, weight_gradient};
+use regulus_kernels::conv2d::{Conv2d, Followed, image_gradient, weight_gradient};
 use regulus_kernels::convolve::Convolution;
+use regulus_kernels::epilogue::{self, Activation, Addition, Affine, Sizes, Steps};
 use regulus_kernels::simd::Path;
 
 use crate::numbers::{bits, numbers};
@@ -138,6 +139,34 @@ fn other_convolutions_do_not_depend_on_the_algorithm() {
             let forward = |algorithm| Conv2d::new(path, algorithm, convolution, &weights, 1).forward(&images, false, 1).0;
             let [first, rest @ ..] = ALGORITHMS.map(|algorithm| bits(&forward(algorithm)));
             assert!(rest.iter().all(|other| *other == first), "{convolution:?} on {}", path.name);
+        }
+    }
+}
+
+#[test]
+fn what_follows_has_the_bits_of_the_two_by_themselves() {
+    let pointwise = Convolution { kernel: [1; 2], padding: [0; 2], ..same(16, 32, 6, 7) };
+    let depthwise = Convolution { groups: 32, ..same(32, 32, 6, 7) };
+    let convolutions = [same(16, 16, 6, 7), same(3, 20, 9, 8), Convolution { stride: [2; 2], ..same(8, 10, 12, 9) }, pointwise, depthwise];
+    let followed = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
+    for (convolution, (addition, has_pool)) in
+        convolutions.into_iter().flat_map(|convolution| followed.map(|followed| (convolution, followed)))
+    {
+        let (batch, [height, width], channels) = (23, convolution.sides(), convolution.outputs);
+        let images = numbers(1, batch * convolution.height * convolution.width * convolution.inputs);
+        let affine = Affine { scale: numbers(4, channels), shift: numbers(5, channels) };
+        let other = if addition == Addition::None { Vec::new() } else { numbers(3, batch * height * width * channels) };
+        let steps = Steps { activation: Activation::Relu6, addition, has_pool };
+        for path in Path::all() {
+            let conv = Conv2d::new(path, Winograd4, convolution, &numbers(2, convolution.weights()), 2);
+            let (out, moments) = conv.forward(&images, true, 2);
+            let moments = moments.map(|moments| [bits(&moments.mean()), bits(&moments.variance())]);
+            assert_eq!(moments, conv.forward(&images, true, 1).1.map(|moments| [bits(&moments.mean()), bits(&moments.variance())]));
+            let apart = epilogue::forward(path, Sizes { batch, height, width, channels }, steps, &out, &affine, &other, 2);
+            for threads in [1, 2] {
+                let together = conv.forward_followed(path, &images, Followed { steps, affine: &affine, other: &other }, threads);
+                assert_eq!(bits(&together), bits(&apart), "{convolution:?}, {steps:?} on {}", path.name);
+            }
         }
     }
 }

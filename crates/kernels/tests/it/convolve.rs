@@ -62,14 +62,14 @@ fn check(convolution: Convolution, batch: usize, odd: Option<f32>) {
     let images = stored(convolution, &images);
     for path in Path::all() {
         let parameters = |threads| PackedWeights::new(path, convolution, &weights, threads);
-        let alone = forward(&parameters(1), &images, 1);
+        let (alone, _) = forward(&parameters(1), &images, false, 1);
         assert!(are_close(&alone, &expected, kernels as f64 / convolution.outputs as f64), "{convolution:?} on {}", path.name);
         for threads in [2, 64] {
-            let found = forward(&parameters(threads), &images, threads);
+            let (found, _) = forward(&parameters(threads), &images, false, threads);
             assert_eq!(bits(&found), bits(&alone), "{convolution:?} by {threads} on {}", path.name);
         }
         for (number, image) in images.chunks(image).enumerate() {
-            let one = forward(&parameters(2), image, 2);
+            let (one, _) = forward(&parameters(2), image, false, 2);
             assert_eq!(bits(&one), bits(&alone[number * one.len()..][..one.len()]), "{convolution:?}, image {number} of {batch}");
         }
     }
@@ -133,6 +133,11 @@ fn larger_ones_of_many_blocks_are_their_definition() {
     check(Convolution { extra_padding: [1; 2], ..pointwise }, 2, None);
     check(pointwise, 2, None);
     check(Convolution { outputs: 16, groups: 16, stride: [2, 1], ..BLOCK }, 3, None);
+    // Windows that lie in the padding alone.
+    let around =
+        Convolution { inputs: 16, outputs: 16, height: 2, width: 2, kernel: [1; 2], stride: [3, 3], padding: [4, 5], groups: 16, ..BLOCK };
+    check(around, 3, None);
+    check(Convolution { groups: 1, ..around }, 3, None);
     // Blocks of output channels, of one row each, and of a group each.
     check(Convolution { inputs: 40, outputs: 300, height: 5, width: 5, ..BLOCK }, 2, None);
     check(Convolution { inputs: 2, outputs: 3, height: 3, width: 700, ..BLOCK }, 1, None);
@@ -148,7 +153,7 @@ fn an_infinite_weight_is_multiplied_by_the_zeros_of_the_padding() {
     for (outputs, expected) in [(2, [f32::INFINITY, f32::NAN, f32::NAN, f32::NAN])] {
         let convolution = Convolution { outputs, ..convolution };
         for path in Path::all() {
-            let found = forward(&PackedWeights::new(path, convolution, &weights.repeat(outputs), 1), &[1.0; 4], 1);
+            let (found, _) = forward(&PackedWeights::new(path, convolution, &weights.repeat(outputs), 1), &[1.0; 4], false, 1);
             assert!(
                 found
                     .iter()
@@ -166,7 +171,7 @@ fn no_images_give_nothing() {
     let depthwise = Convolution { outputs: 16, groups: 16, ..BLOCK };
     for (path, convolution) in Path::all().into_iter().flat_map(|path| [(path, BLOCK), (path, depthwise)]) {
         let weights = &weights[..sizes(convolution)[1]];
-        assert!(forward(&PackedWeights::new(path, convolution, weights, 2), &[], 2).is_empty());
+        assert!(forward(&PackedWeights::new(path, convolution, weights, 2), &[], false, 2).0.is_empty());
         assert!(image_gradient(path, convolution, &[], weights, 2).is_empty());
         assert!(weight_gradient(path, convolution, &[], &[], 2).iter().all(|number| *number == 0.0));
     }

@@ -164,20 +164,33 @@ impl Layer {
     ///
     /// Measured on one core of a Xeon with AVX-512, one image: 160,000 and 32,000 with ReLU and pool over 32 and 1 input channels; in other convolutions
     /// 120,000 to 190,000 by tiles over 32 to 128 channels, 60,000 over 16, 23,000 to 80,000 where the weights are more than a cache holds, and 36,000 to
-    /// 75,000 without tiles; about 200,000 of bfloat16; 4,000 to 12,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
+    /// 75,000 without tiles; about 200,000 of bfloat16; 6,000 to 19,000 in depthwise ones, 35,000 and 8,000 in dense layers of 0.8 and 8 MB, 600 to 3,000 in pools of 9 and 4
     /// numbers, 3,500 to 8,000 in the rest; 64,000 in dense layers for 8 images.
     pub(super) fn multiplications_per_microsecond(&self, count: usize) -> u64 {
         match self {
             Self::ConvReluPool { weights, .. } if weights.geometry().inputs >= 8 && weights.geometry().kernel == 3 => 150_000,
             Self::ConvReluPool { .. } => 40_000,
             Self::Conv { conv, .. } if conv.is_rounded() => 200_000,
-            Self::Conv { conv, .. } if conv.convolution().groups == conv.convolution().inputs => 8_000,
+            Self::Conv { conv, .. } if conv.convolution().groups == conv.convolution().inputs => 10_000,
             Self::Conv { conv, .. } if conv.is_tiled() && conv.convolution().inputs >= 32 => 100_000,
             Self::Conv { .. } => 50_000,
             Self::Dense { .. } if count == 1 => 20_000,
             Self::Dense { .. } => 60_000,
             Self::Pool(_) => 1_500,
             _ => 5_000,
+        }
+    }
+
+    /// Its weights.
+    pub(super) fn weights(&self) -> usize {
+        match self {
+            Self::ConvReluPool { weights, .. } => {
+                let Geometry { inputs, outputs, kernel, .. } = weights.geometry();
+                inputs * outputs * kernel * kernel
+            }
+            Self::Conv { conv, .. } => conv.convolution().weights(),
+            Self::Dense { weights, .. } => weights.len(),
+            _ => 0,
         }
     }
 

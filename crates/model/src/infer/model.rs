@@ -17,6 +17,10 @@ use crate::graph::{Features, Graph, GraphError, Op, Shape, Source};
 const CHUNK: usize = 64;
 /// Numbers that a node gives for the images of a chunk, about, in a network without dense layers: 32 MiB.
 const NUMBERS: usize = 1 << 23;
+/// Numbers that a node gives for the images of a piece of a chunk, about: 1 MiB, which stays in the second cache.
+const NUMBERS_OF_PIECE: usize = 1 << 18;
+/// Weights of a step, at most, that are read again for each piece.
+const WEIGHTS_OF_PIECE: usize = 1 << 17;
 /// Chunks for each thread from which on a chunk is not split among threads.
 const CHUNKS_PER_THREAD: usize = 4;
 
@@ -42,6 +46,18 @@ pub struct Model {
     values: Vec<Value>,
     /// The value that is the network's output.
     last: usize,
+    /// None where it saves nothing.
+    prefix: Option<Prefix>,
+}
+
+/// The first steps, whose outputs are large and whose weights are not. A chunk goes through them in pieces, each on one thread, which reads from its cache what it has written.
+struct Prefix {
+    /// How many there are.
+    steps: usize,
+    /// The value that they give to the rest.
+    value: usize,
+    /// Images of a piece.
+    images: usize,
 }
 
 /// What a step gives, for one image.
@@ -147,7 +163,8 @@ impl Model {
         }
         let has_dense = graph.nodes().iter().any(|node| matches!(node.op, Op::Dense(_)));
         let chunk = if has_dense { CHUNK } else { (NUMBERS / graph.largest_features()).clamp(1, CHUNK) };
-        Self { path, graph, chunk, steps, values, last }
+        let prefix = Prefix::of(&steps, &values, last);
+        Self { path, graph, chunk, steps, values, last, prefix }
     }
 
     /// The shape of the images it takes.
@@ -211,13 +228,45 @@ impl Model {
     /// The outputs for the images of one chunk.
     fn chunk(&self, images: &[f32], count: usize, threads: usize) -> Vec<f32> {
         let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
-        numbers[0] = Some(Cow::Borrowed(images));
-        for step in &self.steps {
+        let steps = match &self.prefix {
+            Some(prefix) if prefix.is_worthwhile(count, threads) => {
+                numbers[prefix.value] = Some(Cow::Owned(self.in_pieces(prefix, images, threads)));
+                &self.steps[prefix.steps..]
+            }
+            _ => {
+                numbers[0] = Some(Cow::Borrowed(images));
+                &self.steps[..]
+            }
+        };
+        self.run(steps, &mut numbers, count, threads);
+        let last = numbers[self.last].take().unwrap_or_else(|| unreachable!("every step has been computed"));
+        self.input_of(self.last, last).channels_first(threads)
+    }
+
+    /// What the prefix gives for the images of a chunk.
+    fn in_pieces(&self, prefix: &Prefix, images: &[f32], threads: usize) -> Vec<f32> {
+        let piece = |images: &[f32]| {
+            let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
+            numbers[0] = Some(Cow::Borrowed(images));
+            self.run(&self.steps[..prefix.steps], &mut numbers, images.len() / self.input().size(), 1);
+            numbers[prefix.value].take().map_or_else(|| unreachable!("every step has been computed"), Cow::into_owned)
+        };
+        let size = prefix.images * self.input().size();
+        let pieces: Vec<Vec<f32>> =
+            if threads == 1 { images.chunks(size).map(piece).collect() } else { images.par_chunks(size).map(piece).collect() };
+        let all = pieces.concat();
+        pieces.into_iter().for_each(buffers::recycle);
+        all
+    }
+
+    /// Computes some steps for `count` images.
+    fn run(&self, steps: &[Step], numbers: &mut [Option<Cow<[f32]>>], count: usize, threads: usize) {
+        for step in steps {
             let threads = if step.is_worthwhile(count) { threads } else { 1 };
             let first = step.inputs[0];
             let taken = if step.takes_first { numbers[first].take() } else { None };
-            let first = self.input_of(first, taken.unwrap_or_else(|| borrowed(&numbers, first)));
-            let other = step.inputs.get(1).map(|other| self.input_of(*other, borrowed(&numbers, *other)));
+            let first = self.input_of(first, taken.unwrap_or_else(|| borrowed(numbers, first)));
+            let other = step.inputs.get(1).map(|other| self.input_of(*other, borrowed(numbers, *other)));
             let out = step.layer.forward(self.path, count, first, other, threads);
             for input in &step.frees {
                 if let Some(Cow::Owned(free)) = numbers[*input].take() {
@@ -226,8 +275,6 @@ impl Model {
             }
             numbers[step.output] = Some(Cow::Owned(out));
         }
-        let last = numbers[self.last].take().unwrap_or_else(|| unreachable!("every step has been computed"));
-        self.input_of(self.last, last).channels_first(threads)
     }
 
     fn input_of<'a>(&self, value: usize, numbers: Cow<'a, [f32]>) -> Input<'a> {
@@ -238,6 +285,32 @@ impl Model {
 
 fn borrowed<'a>(numbers: &'a [Option<Cow<'a, [f32]>>], value: usize) -> Cow<'a, [f32]> {
     numbers[value].as_deref().map_or_else(|| unreachable!("a step comes after what it takes"), Cow::Borrowed)
+}
+
+impl Prefix {
+    fn of(steps: &[Step], values: &[Value], last: usize) -> Option<Self> {
+        // The sums of a dense layer depend on the number of images.
+        let is_small = |step: &Step| !matches!(step.layer, Layer::Dense { .. }) && step.layer.weights() <= WEIGHTS_OF_PIECE;
+        let most = steps.iter().position(|step| !is_small(step)).unwrap_or(steps.len());
+        // One value goes on.
+        let goes_on = |first: usize| {
+            let (before, after) = steps.split_at(first);
+            let is_needed = |value: usize| value == last || after.iter().any(|step| step.inputs.contains(&value));
+            let mut needed = std::iter::once(0).chain(before.iter().map(|step| step.output)).filter(|value| is_needed(*value));
+            needed.next().filter(|_| needed.next().is_none())
+        };
+        let size = |value: usize| values[value].features.size();
+        let (steps_of, value) = (1..=most).rev().find_map(|count| Some((count, goes_on(count)?)).filter(|(_, value)| *value != 0))?;
+        let largest = steps[..steps_of].iter().map(|step| size(step.output)).max()?;
+        let images = (NUMBERS_OF_PIECE / largest).max(1);
+        (images <= CHUNK / 4).then_some(Self { steps: steps_of, value, images })
+    }
+
+    /// Whether so many images are in enough pieces for all threads.
+    const fn is_worthwhile(&self, count: usize, threads: usize) -> bool {
+        let pieces = count.div_ceil(self.images);
+        pieces >= 4 * threads || (pieces > 1 && pieces.is_multiple_of(threads))
+    }
 }
 
 impl Step {

@@ -135,6 +135,32 @@ fn networks_of_every_operation_are_their_definition_on_any_threads() {
 }
 
 #[test]
+fn large_maps_that_are_computed_in_pieces_have_the_same_bits() {
+    let shape = Shape { channels: 3, height: 97, width: 110 };
+    let lines = [
+        "conv 24 3x3 padding 1 stride 2 as stem",
+        "conv 96 1x1 bias false",
+        "batch_norm",
+        "relu6",
+        "conv 96 5x5 groups 96 padding 2 stride 2",
+        "conv 24 1x1 as narrow",
+        "conv 24 1x1 stride 2 from stem",
+        "add narrow",
+        // Weights too large to be read again for each piece.
+        "conv 512 3x3 stride 4",
+        "relu",
+        "global_average_pool",
+        "dense classes",
+    ];
+    let graph = network(&lines, shape);
+    let model = Model::new(&graph, &weights_of(&graph)).unwrap();
+    let images = numbers(9, 8 * shape.size());
+    // Eight pieces are for one and two threads, not for three or sixteen.
+    let [found, others @ ..] = [1, 2, 3, 16].map(|threads| bits(&model.forward_on(&images, 8, threads)));
+    assert!(others.iter().all(|other| *other == found));
+}
+
+#[test]
 fn a_feature_map_can_be_the_output() {
     for padding in [0, 1] {
         let mut pooled = Builder::new(COLOUR);
