@@ -120,8 +120,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--threads", type=int, default=2)
-    for word in ("compile", "bf16", "keras", "onnx", "avx2", "float32"):
-        parser.add_argument(f"--{word}", action="store_true")
+    for option in ("--compile", "--bf16", "--keras", "--onnx", "--avx2", "--float32"):
+        parser.add_argument(option, action="store_true")
     options = parser.parse_args()
     if options.avx2:
         os.environ.update(AVX2)
