@@ -132,7 +132,7 @@ def check_numbers(terminal, run, least):
     """Compares the numbers on the screen with the files, from epoch `least` on."""
 
     def numbers():
-        # tmux reads a frame in pieces, and may be looked at between two: a whole frame stands in two looks.
+        # tmux may read a frame in pieces, and be looked at between two. Half a frame in two looks, one after the other, is less likely by far.
         looks = [table(terminal.screen()) for _ in range(2)]
         shown = looks[0] if looks[0] == looks[1] else None
         return shown if shown and shown[0] >= least else None

@@ -10,7 +10,8 @@
 A folder of photographs holds a folder of image files for each class, under `train`: such as `balanced` of benches/photographs/make.py. resnet9 has images
 of 32x32, resnet18 of 64x64, efficientnet_lite0 of 128x128. All layers are trained from random weights by SGD with Nesterov momentum and L2, three epochs,
 the first one uncounted. Inference is from numbers to logits. Every program runs in a process of its own. Prints the medians of the rounds in images/s, the
-ratios to the best float32 of the others, and the largest resident memory in training.
+ratios to the best float32 of the others, and the largest resident memory: of `regulus` with the whole data set and the measurement at the end, of the
+others with the images of the training alone.
 
 PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast. `--bf16`: `regulus` with
 `backend.precision = "bf16"`, too, which needs AMX. `--keras` (of resnet9): Keras on TensorFlow, graph and XLA, float32 and bfloat16. `--onnx`: ONNX Runtime,
@@ -33,7 +34,7 @@ NETWORKS = {
     "resnet18": ("folder", 64, 896, 128, 128),
     "efficientnet_lite0": ("folder", 128, 320, 32, 32),
 }
-AVX2 = {"REGULUS_SIMD": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+AVX2 = {"REGULUS_SIMD": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
 CONFIG = """name = "deep"
 [data]
 source = "{source}"
@@ -68,7 +69,7 @@ def run(command):
         if child.returncode:
             errors.seek(0)
             sys.exit(f"{command}: {errors.read()}")
-    return printed, usage.ru_maxrss / 1000
+    return printed, usage.ru_maxrss * 1024 / 1e6
 
 
 def regulus(settings, folder):
@@ -123,6 +124,10 @@ def main():
     for option in ("--compile", "--bf16", "--keras", "--onnx", "--avx2", "--float32"):
         parser.add_argument(option, action="store_true")
     options = parser.parse_args()
+    if options.keras and options.network != "resnet9":
+        parser.error("--keras has resnet9 alone")
+    if options.avx2 and (options.onnx or options.bf16):
+        parser.error("--avx2 is not for --onnx, which has no such setting, nor --bf16, which needs AMX")
     if options.avx2:
         os.environ.update(AVX2)
     programs, found = programs_of(options), {}

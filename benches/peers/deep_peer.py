@@ -27,7 +27,7 @@ def measured(epoch, predict):
     if epoch:
         epoch()
         result["training"] = STEPS * BATCH / statistics.median(seconds(epoch) for _ in range(2))
-        result["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        result["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     predict()
     times, begun = [], time.perf_counter()
     while len(times) < 3 or time.perf_counter() - begun < 5:

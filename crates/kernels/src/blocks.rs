@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::conv2d::Followed;
 use crate::convolve::Convolution;
-use crate::epilogue::{self, Sizes};
+use crate::epilogue::{self, Addition, Sizes};
 use crate::fill::{Size, filled};
 use crate::moments::Moments;
 use crate::scratch;
@@ -63,6 +63,9 @@ impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Blocks<'_, F> {
         if !height.is_multiple_of(by) || width < by {
             return None;
         }
+        let added = if steps.addition == Addition::None { 0 } else { batch * height * width * channels };
+        let sizes = [affine.scale.len(), affine.shift.len(), other.len()];
+        assert_eq!(sizes, [channels, channels, added], "what follows {convolution:?}");
         let line = width / by * channels;
         let lines = lines.next_multiple_of(by);
         let task = |number: usize, out: &mut [f32], _: &mut [u8]| {

@@ -1,8 +1,8 @@
 //! The alternate screen of the terminal, which is left whatever happens.
 
 use std::io::{Write, stderr};
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -11,28 +11,45 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, d
 use ratatui::crossterm::{execute, queue};
 use ratatui::{Frame, Terminal};
 
-/// Whether the alternate screen is shown.
-static IS_SHOWN: AtomicBool = AtomicBool::new(false);
+/// Whether the alternate screen is shown. Who writes to it holds the lock.
+static IS_SHOWN: Mutex<bool> = Mutex::new(false);
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The alternate screen, until it is dropped or any thread panics.
-pub(super) struct Screen(Terminal<CrosstermBackend<Whole>>);
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<Bytes>>,
+    /// Those of the frame that is drawn.
+    bytes: Bytes,
+}
 
 impl Screen {
     /// Shows it.
     pub(super) fn enter() -> std::io::Result<Self> {
         restore_on_panic();
-        IS_SHOWN.store(true, Ordering::SeqCst);
+        *locked(&IS_SHOWN) = true;
+        let bytes = Bytes::default();
         let enter = || {
             enable_raw_mode()?;
             execute!(stderr(), EnterAlternateScreen)?;
-            Terminal::new(CrosstermBackend::new(Whole(Vec::new())))
+            Terminal::new(CrosstermBackend::new(bytes.clone()))
         };
-        enter().map(Self).inspect_err(|_| restore())
+        let terminal = enter().inspect_err(|_| restore())?;
+        Ok(Self { terminal, bytes })
     }
 
+    /// Draws a frame. It is one write and one update of the terminal, so that nobody sees half of it.
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame)) -> std::io::Result<()> {
+        self.terminal.draw(view)?;
+        let mut update = Vec::new();
+        queue!(update, BeginSynchronizedUpdate)?;
+        update.append(&mut locked(&self.bytes.0));
+        queue!(update, EndSynchronizedUpdate)?;
         // After a panic of another thread its message is on the terminal.
-        if IS_SHOWN.load(Ordering::SeqCst) { self.0.draw(view).map(drop) } else { Ok(()) }
+        let is_shown = locked(&IS_SHOWN);
+        if *is_shown { stderr().write_all(&update) } else { Ok(()) }
     }
 }
 
@@ -42,31 +59,26 @@ impl Drop for Screen {
     }
 }
 
-/// Standard error, to which a frame goes in one write and as one update of the terminal: a user sees no half of it.
-/// What was not flushed is never written, so that nothing of a frame follows the end of the screen.
-struct Whole(Vec<u8>);
+/// What is to be written to the terminal.
+#[derive(Clone, Default)]
+struct Bytes(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Whole {
+impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        locked(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        let mut update = Vec::new();
-        queue!(update, BeginSynchronizedUpdate)?;
-        update.append(&mut self.0);
-        queue!(update, EndSynchronizedUpdate)?;
-        stderr().write_all(&update)
+        Ok(())
     }
 }
 
 /// Gives the terminal back as it was. If it is gone, there is nothing to give back.
 fn restore() {
-    if IS_SHOWN.swap(false, Ordering::SeqCst) {
+    if take(&mut *locked(&IS_SHOWN)) {
         let _ = disable_raw_mode();
-        let _ = execute!(stderr(), LeaveAlternateScreen, Show);
-        let _ = stderr().flush();
+        let _ = execute!(stderr(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
     }
 }
 

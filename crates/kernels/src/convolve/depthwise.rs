@@ -1,6 +1,6 @@
 //! Depthwise convolution: each output channel is made of one input channel. Weights are `[tap, channel]`.
 //!
-//! Sums of a few pixels and a register of channels stay in registers until all their summands are added.
+//! The sums of a few pixels stay in registers until all their summands are added.
 
 use std::ops::Range;
 
@@ -84,7 +84,7 @@ impl Row<'_> {
             }
             let mut index = 0;
             while index < run.count {
-                // Eight sums at a time, so that none waits for the one before it.
+                // Eight registers of sums at a time, if there are as many, so that none waits for the one before it.
                 let together = [8, 4, 2, 1].into_iter().find(|count| index + count <= run.count).unwrap_or(1);
                 match together {
                     8 => self.pixels::<S, 8, 1>(simd, run, index, offsets, out),

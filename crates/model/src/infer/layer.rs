@@ -181,7 +181,7 @@ impl Layer {
         }
     }
 
-    /// Its weights.
+    /// How many weights its kernel has.
     pub(super) fn weights(&self) -> usize {
         match self {
             Self::ConvReluPool { weights, .. } => {

@@ -245,17 +245,24 @@ impl Model {
 
     /// What the prefix gives for the images of a chunk.
     fn in_pieces(&self, prefix: &Prefix, images: &[f32], threads: usize) -> Vec<f32> {
-        let piece = |images: &[f32]| {
+        let [from, to] = [self.input().size(), self.values[prefix.value].features.size()];
+        let piece = |(images, out): (&[f32], &mut [f32])| {
             let mut numbers: Vec<Option<Cow<[f32]>>> = vec![None; self.values.len()];
             numbers[0] = Some(Cow::Borrowed(images));
-            self.run(&self.steps[..prefix.steps], &mut numbers, images.len() / self.input().size(), 1);
-            numbers[prefix.value].take().map_or_else(|| unreachable!("every step has been computed"), Cow::into_owned)
+            self.run(&self.steps[..prefix.steps], &mut numbers, images.len() / from, 1);
+            let given = numbers[prefix.value].take().unwrap_or_else(|| unreachable!("every step has been computed"));
+            out.copy_from_slice(&given);
+            if let Cow::Owned(given) = given {
+                buffers::recycle(given);
+            }
         };
-        let size = prefix.images * self.input().size();
-        let pieces: Vec<Vec<f32>> =
-            if threads == 1 { images.chunks(size).map(piece).collect() } else { images.par_chunks(size).map(piece).collect() };
-        let all = pieces.concat();
-        pieces.into_iter().for_each(buffers::recycle);
+        let mut all = buffers::any(images.len() / from * to);
+        let [from, to] = [from, to].map(|size| prefix.images * size);
+        if threads == 1 {
+            images.chunks(from).zip(all.chunks_mut(to)).for_each(piece);
+        } else {
+            images.par_chunks(from).zip(all.par_chunks_mut(to)).for_each(piece);
+        }
         all
     }
 
