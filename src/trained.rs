@@ -117,7 +117,7 @@ impl Trained {
     ) -> Result<Self, Error> {
         let Opened { device, .. } = backend::open(backend)?;
         let network = Network::blank(&description.graph, &device).with_weights(&weights, path)?;
-        let predictor = Predictor::new(&network, &description.preprocessing.normalizer).with_test_flip(description.preprocessing.test_flip);
+        let predictor = Predictor::new(&network, &description.preprocessing.normalizer).with_views(description.preprocessing.views());
         Ok(Self { predictor, weights, description, device, run })
     }
 

@@ -43,7 +43,7 @@ def module(op, inputs):
         return pool(op["kernel"], op["stride"], op["padding"]), inputs
     if kind == "dropout":
         return nn.Dropout(op["rate"]), inputs
-    return {"relu": nn.ReLU(), "relu6": nn.ReLU6(), "flatten": nn.Flatten()}.get(kind), inputs
+    return {"relu": nn.ReLU(), "relu6": nn.ReLU6(), "gelu": nn.GELU(), "flatten": nn.Flatten()}.get(kind), inputs
 
 
 class Network(nn.Module):

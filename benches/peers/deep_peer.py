@@ -21,13 +21,14 @@ RATE, MOMENTUM, CLASSES = 0.01, 0.9, 10
 STEPS = IMAGES // BATCH
 
 
-def measured(epoch, predict):
-    """The line of numbers. `epoch` trains one, `predict` infers a batch; `epoch` may be None."""
+def measured(epoch, predicting):
+    """The line of numbers. `epoch` trains one and may be None; `predicting` makes what infers a batch, whose images are not in memory before."""
     result = {}
     if epoch:
         epoch()
         result["training"] = STEPS * BATCH / statistics.median(seconds(epoch) for _ in range(2))
         result["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    predict = predicting()
     predict()
     times, begun = [], time.perf_counter()
     while len(times) < 3 or time.perf_counter() - begun < 5:
@@ -90,14 +91,17 @@ def torch_peer():
             loss.backward()
             optimizer.step()
 
-    some = torch.randn(SETTINGS["infer"], 3, SIDE, SIDE).contiguous(memory_format=form)
-
-    def predict():
+    def predicting():
+        some = torch.randn(SETTINGS["infer"], 3, SIDE, SIDE).contiguous(memory_format=form)
         model.eval()
-        with torch.no_grad(), cast():
-            called(some)
 
-    return measured(epoch, predict)
+        def predict():
+            with torch.no_grad(), cast():
+                called(some)
+
+        return predict
+
+    return measured(epoch, predicting)
 
 
 def keras_peer():
@@ -129,8 +133,12 @@ def keras_peer():
     model.compile(optimizer=keras.optimizers.SGD(RATE, MOMENTUM, nesterov=True), loss=loss, steps_per_execution=STEPS, jit_compile=SETTINGS["compiled"])
     images, labels = np.random.default_rng(0).standard_normal((STEPS * BATCH, SIDE, SIDE, 3), np.float32), np.arange(STEPS * BATCH) % CLASSES
     call = tf.function(lambda x: model(x, training=False), jit_compile=SETTINGS["compiled"])
-    some = tf.random.normal((SETTINGS["infer"], SIDE, SIDE, 3))
-    return measured(lambda: model.fit(images, labels, batch_size=BATCH, verbose=0), lambda: call(some).numpy())
+
+    def predicting():
+        some = tf.random.normal((SETTINGS["infer"], SIDE, SIDE, 3))
+        return lambda: call(some).numpy()
+
+    return measured(lambda: model.fit(images, labels, batch_size=BATCH, verbose=0), predicting)
 
 
 def onnx_peer():
@@ -148,7 +156,7 @@ def onnx_peer():
         options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
         session = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
     inputs = {session.get_inputs()[0].name: np.asarray(some)}
-    return measured(None, lambda: session.run(None, inputs))
+    return measured(None, lambda: lambda: session.run(None, inputs))
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ fn literal(text: &str) -> String {
 /// The remaining time, as text.
 pub(super) fn time_left(bar: &ProgressBar) -> String {
     match bar.eta().as_secs_f64() {
-        // Nothing is done yet, so it is not known.
-        seconds if seconds > LONGEST => "time left unknown".to_owned(),
+        // It is not known before something is done.
+        seconds if seconds > LONGEST || bar.position() == 0 => "time left unknown".to_owned(),
         seconds => format!("{} left", duration(seconds)),
     }
 }

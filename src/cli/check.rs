@@ -163,7 +163,7 @@ impl<'a> Row<'a> {
 /// Whether a node that is in no run is computed by kernels of this program in training.
 fn has_kernel(graph: &Graph, index: usize) -> bool {
     match graph.nodes()[index].op {
-        Op::Conv(_) => true,
+        Op::Conv(_) | Op::Gelu(_) => true,
         Op::BatchNorm(_) => matches!(graph.input_of(index), Features::Map(_)),
         _ => false,
     }

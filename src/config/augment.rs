@@ -1,6 +1,7 @@
 //! The `[augment]` section.
 
 use regulus_model::graph::Shape;
+use regulus_model::infer::Views;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub struct Augment {
     pub mixup: NonNegative,
     /// Test-time flips: validation, test and prediction use the mean of the logits of an image and of its mirror image.
     pub test_flip: bool,
+    /// Test-time shifts, in pixels; 0: none. The logits are ½ of those of the image, and ¼ each of those of the image moved by so many pixels up and left, and
+    /// down and right. What comes in is the image, reflected. It is less than either side of the images.
+    pub test_shift: u32,
 }
 
 /// Horizontal flips of training images.
@@ -73,14 +77,16 @@ impl Augment {
     ///
     /// # Errors
     ///
-    /// When the shift is not less than both sides, the cutout larger than the shorter one, or images without colours are to change them.
+    /// When a shift is not less than both sides, the cutout larger than the shorter one, or images without colours are to change them.
     pub fn check(&self, Shape { channels, height, width }: Shape) -> Result<(), ConfigError> {
         let sized = |key: &str, value: u32, expected: &str| {
             Err(ConfigError::value(key, format!("is {value}, but images are {height}×{width}; expected {expected}")))
         };
         let shorter = height.min(width);
-        if self.shift as usize >= shorter {
-            return sized("augment.shift", self.shift, "less than either side");
+        for (key, shift) in [("augment.shift", self.shift), ("augment.test_shift", self.test_shift)] {
+            if shift as usize >= shorter {
+                return sized(key, shift, "less than either side");
+            }
         }
         if self.cutout as usize > shorter {
             return sized("augment.cutout", self.cutout, "at most the shorter side");
@@ -93,6 +99,11 @@ impl Augment {
             }
             None => Ok(()),
         }
+    }
+
+    /// The views that logits are the mean over outside of training.
+    pub(crate) const fn views(&self) -> Views {
+        Views { test_flip: self.test_flip, test_shift: self.test_shift }
     }
 
     /// Whether colours change.
@@ -161,6 +172,7 @@ impl Default for Augment {
             cutout: 0,
             mixup: none,
             test_flip: false,
+            test_shift: 0,
         }
     }
 }

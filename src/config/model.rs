@@ -282,7 +282,7 @@ mod tests {
                 r#""conv 4 3x3", "dense classes""#,
                 r#""conv 4 9x9", "flatten", "dense classes""#,
                 r#""convolution 4""#,
-                r#""gelu""#,
+                r#""rely""#,
                 r#""""#,
                 r#""conv 4 3x3 strid 2""#,
                 r#""conv four 3x3""#,

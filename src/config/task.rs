@@ -140,6 +140,7 @@ impl Experiment {
             ("train.label_smoothing", self.train.label_smoothing.get() > 0.0, "it has no labels"),
             ("augment.mixup", self.augment.mixup.get() > 0.0, "a mixture of pictures is not one of them"),
             ("augment.test_flip", self.augment.test_flip, "it has no logits"),
+            ("augment.test_shift", self.augment.test_shift > 0, "it has no logits"),
             (evidence.as_str(), updates_by_evidence.is_some(), "evidence is computed for classifiers only"),
         ];
         let transforms = self
@@ -197,6 +198,7 @@ mod tests {
             "[augment]\nflip = \"horizontal\"",
             "[augment]\nborder = \"reflect\"",
             "[augment]\ntest_flip = true",
+            "[augment]\ntest_shift = 1",
             "[augment]\ncrop_scale = 0.5",
             "[augment]\ncutout = 8",
             "[augment]\nhue = 0.1",

@@ -90,6 +90,7 @@ fn changed_logits(graph: &Graph) -> Option<String> {
     let reason = match &node.op {
         Op::Relu(_) => "logits below 0 become 0, and training gets no gradient from them",
         Op::Relu6(_) => "logits below 0 become 0 and those above 6 become 6, and training gets no gradient from them",
+        Op::Gelu(_) => "logits below 0 become numbers between −0.17 and 0, and training gets almost no gradient from those far below",
         Op::Dropout(dropout) if dropout.rate > 0.0 => "in training it sets logits to 0 at random, also that of the right class",
         _ => return None,
     };
@@ -110,13 +111,16 @@ mod tests {
 
     #[test]
     fn a_layer_that_changes_the_logits_is_named() {
-        let warnings = ["relu", "relu6", "dropout 0.5", "dropout 0", "batch_norm"]
+        let warnings = ["relu", "relu6", "gelu", "dropout 0.5", "dropout 0", "batch_norm"]
             .map(|last| changed_logits(&network(&["flatten", "dense classes", last])));
         let ends = "the network ends in layer";
         let expected = [
             Some(format!("{ends} `relu1` (relu): logits below 0 become 0, and training gets no gradient from them; leave this layer out")),
             Some(format!(
                 "{ends} `relu6_1` (relu6): logits below 0 become 0 and those above 6 become 6, and training gets no gradient from them; leave this layer out"
+            )),
+            Some(format!(
+                "{ends} `gelu1` (gelu): logits below 0 become numbers between −0.17 and 0, and training gets almost no gradient from those far below; leave this layer out"
             )),
             Some(format!(
                 "{ends} `dropout1` (dropout): in training it sets logits to 0 at random, also that of the right class; leave this layer out"

@@ -329,8 +329,8 @@ fn resume_warnings(loaded: Option<LoadedCheckpoint>, manifest: &Manifest, simd: 
 
 fn manifest(session: &Session) -> Manifest {
     let (experiment, opened, data) = (session.experiment(), session.opened(), session.data());
-    let Description { version, graph, preprocessing: Preprocessing { normalizer, resize, filter, decoding, test_flip, .. }, classes, task } =
-        session.description();
+    let Description { version, graph, preprocessing, classes, task } = session.description();
+    let Preprocessing { normalizer, resize, filter, decoding, test_flip, test_shift, .. } = preprocessing;
     Manifest {
         version,
         config_sha256: sha256(experiment.to_toml().as_bytes()),
@@ -354,6 +354,7 @@ fn manifest(session: &Session) -> Manifest {
         filter,
         decoding,
         test_flip,
+        test_shift,
         classes,
         task,
         keep: Some(session.keep()),

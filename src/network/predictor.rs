@@ -8,7 +8,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 use regulus_model::graph::{Graph, GraphError, Shape};
-use regulus_model::infer::{Model, mean_over_flips};
+use regulus_model::infer::{Model, Views};
 use regulus_model::preprocess::Normalizer;
 
 use super::Network;
@@ -31,7 +31,7 @@ pub struct Predictor {
     computed: Computed,
     /// What frozen layers give for images, and the layers after them.
     features: Option<(Arc<FrozenFeatures>, Arc<Model>)>,
-    test_flip: bool,
+    views: Views,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Predictor {
             Computed::WithBurn { network: Box::new(network.clone()), batcher }
         };
         let (graph, threads) = (Arc::new(network.graph().clone()), network.threads().clone());
-        Self { graph, implementation, threads, computed, features: None, test_flip: false }
+        Self { graph, implementation, threads, computed, features: None, views: Views::default() }
     }
 
     /// The same, which takes what frozen layers give for an image from `features`, so that these compute each image once.
@@ -76,10 +76,10 @@ impl Predictor {
         Self { features: features.map(of_rest), ..self }
     }
 
-    /// The same network, whose logits are the mean over an image and its mirror image if `test_flip`.
+    /// The same network, whose logits are the mean over these views of an image.
     #[must_use]
-    pub fn with_test_flip(self, test_flip: bool) -> Self {
-        Self { test_flip, ..self }
+    pub fn with_views(self, views: Views) -> Self {
+        Self { views, ..self }
     }
 
     /// What it computes.
@@ -152,14 +152,14 @@ impl Predictor {
         }
     }
 
-    /// The logits of images `[channel, row, column]`, one image after the other. See [`Predictor::with_test_flip`].
+    /// The logits of images `[channel, row, column]`, one image after the other. See [`Predictor::with_views`].
     #[must_use]
     pub fn logits(&self, images: &[&[u8]]) -> Vec<f32> {
         self.threads.run(|| {
-            if self.test_flip {
-                mean_over_flips(images, self.graph.input().width, |images| self.compute_logits(images))
-            } else {
+            if self.views.is_image() {
                 self.compute_logits(images)
+            } else {
+                self.views.mean(images, self.graph.input(), |images| self.compute_logits(images))
             }
         })
     }
@@ -170,7 +170,7 @@ impl Predictor {
         let is_streamed = subset.is_streamed();
         let pieces = indices.chunks(if is_streamed { PIECE } else { indices.len().max(1) });
         self.threads.run(|| {
-            if let Some((features, rest)) = self.features.as_ref().filter(|_| !self.test_flip) {
+            if let Some((features, rest)) = self.features.as_ref().filter(|_| self.views.is_image()) {
                 let mut vectors = Vec::with_capacity(indices.len() * features.length());
                 for piece in pieces {
                     vectors.extend(features.of_samples(subset, piece));

@@ -4,6 +4,7 @@ use burn::module::Param;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use rand_chacha::ChaCha8Rng;
+use regulus_kernels::epilogue::{Activation, Steps};
 use regulus_model::fusion::{Epilogue, Stage, StageKind};
 use regulus_model::graph::Op;
 
@@ -51,10 +52,8 @@ impl Network {
                 let is_vector = matches!(x, Output::Vector(_));
                 let (images, other) = (x.channels_last(), has_other.then(|| next().channels_last()));
                 let moments = self.has_batch_statistics(first, mode).then(|| fused::moments(images.clone()));
-                match self.epilogue(epilogue, images, other, None, moments, mode) {
-                    Output::ChannelsLast(out) if is_vector => Output::Vector(out.flatten(1, 3)),
-                    out => out,
-                }
+                let out = self.epilogue(epilogue, images, other, None, moments, mode);
+                if is_vector { flattened(out) } else { out }
             }
             (StageKind::Dense { relu }, _) => {
                 let dense = &self.dense[self.slot(first)];
@@ -126,6 +125,14 @@ impl Network {
             }
             Op::Relu(_) => pointwise!(x, x => relu(x)),
             Op::Relu6(_) => pointwise!(x, x => relu6(x)),
+            // By the kernel, which has the bits of inference without Burn.
+            Op::Gelu(_) if self.implementation().is_fused() => {
+                let is_vector = matches!(x, Output::Vector(_));
+                let steps = Steps { activation: Activation::Gelu, ..Steps::default() };
+                let out = self.epilogue(Epilogue { norm: None, steps }, x.channels_last(), None, None, None, mode);
+                if is_vector { flattened(out) } else { out }
+            }
+            Op::Gelu(_) => pointwise!(x, x => gelu(x)),
             Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) if self.implementation().is_fused() => {
                 pool::channels_last(op, x.channels_last())
             }
@@ -155,6 +162,17 @@ impl Network {
     }
 }
 
+/// Images of one pixel as vectors.
+fn flattened(out: Output) -> Output {
+    Output::Vector(out.channels_last().flatten(1, 3))
+}
+
+/// x·Φ(x) by the error function. The gradient of Burn's own GELU is that of an approximation on some backends.
+fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let distribution = ((x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
+    x * distribution
+}
+
 /// min(max(x, 0), 6). The gradient is 0 at 0 and at 6, as PyTorch's.
 fn relu6<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let x = relu(x);
@@ -166,6 +184,20 @@ fn relu6<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 mod tests {
     use super::*;
     use crate::backend::any_cpu;
+
+    /// The numbers are PyTorch's, as in the tests of the kernels.
+    #[test]
+    fn gelu_and_its_gradient_are_pytorchs() {
+        let x = Tensor::<1>::from_floats([-3.0, -0.5, 0.0, 1.0, 4.0], &any_cpu().autodiff().device).require_grad();
+        let y = gelu(x.clone());
+        let gradient = x.grad(&y.clone().sum().backward()).unwrap();
+        let close = |found: Tensor<1>, expected: [f32; 5]| {
+            let found = found.into_data().try_into_vec::<f32>().unwrap();
+            assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 5e-7), "{found:?} and {expected:?}");
+        };
+        close(y, [-0.004_049_694, -0.154_268_77, 0.0, 0.841_344_7, 3.999_873_3]);
+        close(gradient, [-0.011_945_647, 0.132_504_88, 0.5, 1.083_315_5, 1.000_503_7]);
+    }
 
     #[test]
     fn the_gradient_of_relu6_is_0_at_both_ends() {

@@ -52,6 +52,9 @@ pub struct Manifest {
     /// Whether logits are the mean over an image and its mirror image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test_flip: bool,
+    /// By how many pixels an image is moved for views that logits are the mean over, as in [`Views`](regulus_model::infer::Views).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test_shift: u32,
     /// The class names, in the order of the labels.
     pub classes: Vec<String>,
     /// What the network is trained for. Earlier versions only had classification.
@@ -108,6 +111,11 @@ impl Manifest {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl From<&Manifest> for Description {
     fn from(manifest: &Manifest) -> Self {
         Self {
@@ -119,6 +127,7 @@ impl From<&Manifest> for Description {
                 filter: manifest.filter,
                 decoding: manifest.decoding,
                 test_flip: manifest.test_flip,
+                test_shift: manifest.test_shift,
                 steps: FileSteps::default(),
             },
             classes: manifest.classes.clone(),

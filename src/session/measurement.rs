@@ -107,7 +107,7 @@ impl Session {
     pub(super) fn predictor_of(&self, network: &Network) -> Predictor {
         Predictor::new(network, &self.data.normalizer)
             .with_features(self.features.as_ref(), network)
-            .with_test_flip(self.experiment.augment.test_flip)
+            .with_views(self.experiment.augment.views())
     }
 
     /// The network after the last step.

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
 use regulus_model::graph::Graph;
+use regulus_model::infer::Views;
 use regulus_model::preprocess::{Decoding, FileSteps, Preprocessing};
 use regulus_model::{Description, Weights};
 
@@ -363,11 +364,12 @@ impl Session {
     pub fn description(&self) -> Description {
         let Self { experiment, data, .. } = self;
         let (resize, filter) = (experiment.data.resize.unwrap_or_default(), experiment.data.filter.unwrap_or_default());
-        let (normalizer, decoding, test_flip) = (data.normalizer.clone(), Decoding::Reduced, experiment.augment.test_flip);
+        let Views { test_flip, test_shift } = experiment.augment.views();
+        let (normalizer, decoding, steps) = (data.normalizer.clone(), Decoding::Reduced, FileSteps::default());
         Description {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: self.graph().clone(),
-            preprocessing: Preprocessing { normalizer, resize, filter, decoding, test_flip, steps: FileSteps::default() },
+            preprocessing: Preprocessing { normalizer, resize, filter, decoding, test_flip, test_shift, steps },
             classes: data.classes.clone(),
             task: experiment.task.into(),
         }

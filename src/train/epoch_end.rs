@@ -104,7 +104,7 @@ impl Training {
         let network = self.measured_network();
         let predictor = Predictor::new(&network, &plan.data.normalizer)
             .with_features(plan.features, &network)
-            .with_test_flip(plan.experiment.augment.test_flip);
+            .with_views(plan.experiment.augment.views());
         let measures = plan.task.measure(&predictor, subset, None, &mut report);
         reporter.finish()?;
         subset.check_decoded()?;

@@ -1,4 +1,4 @@
-//! Data augmentation and test-time flips, from the config to predictions.
+//! Data augmentation and test-time augmentation, from the config to predictions.
 
 use std::fs;
 
@@ -14,19 +14,25 @@ fn halves() -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn test_time_flips_are_the_same_in_training_evaluation_prediction_and_exports() {
+fn test_time_flips_and_shifts_are_the_same_in_training_evaluation_prediction_and_exports() {
     for (backend, kernels) in cpu_backends().into_iter().flat_map(|backend| ["fused", "stock"].map(|kernels| (backend, kernels))) {
         let sandbox = Sandbox::new();
         let backend = format!("backend={{kind=\"{backend}\", kernels=\"{kernels}\"}}");
-        for (run, test_flip) in [("plain", "augment.test_flip=false"), ("flipping", "augment.test_flip=true")] {
-            sandbox.ok(&["train", "small.toml", "--run-dir", run, "--set", &backend, "--set", test_flip, "--set", "train.keep=last"]);
+        for (run, views) in
+            [("plain", "augment.test_flip=false"), ("flipping", "augment.test_flip=true"), ("shifting", "augment.test_shift=2")]
+        {
+            sandbox.ok(&["train", "small.toml", "--run-dir", run, "--set", &backend, "--set", views, "--set", "train.keep=last"]);
         }
         // Training itself is the same.
         let weights = |run: &str| fs::read(sandbox.path(&format!("{run}/checkpoints/last/model.safetensors"))).unwrap();
-        assert!(weights("plain") == weights("flipping"));
+        assert!(weights("plain") == weights("flipping") && weights("plain") == weights("shifting"));
         assert_eq!(
             (sandbox.json("plain/manifest.json").get("test_flip"), &sandbox.json("flipping/manifest.json")["test_flip"]),
             (None, &true.into())
+        );
+        assert_eq!(
+            (sandbox.json("plain/manifest.json").get("test_shift"), &sandbox.json("shifting/manifest.json")["test_shift"]),
+            (None, &2.into())
         );
         let validation = |run: &str| {
             let rows = fs::read_to_string(sandbox.path(run).join("metrics.jsonl")).unwrap();
@@ -34,7 +40,7 @@ fn test_time_flips_are_the_same_in_training_evaluation_prediction_and_exports() 
             assert_eq!(last["split"], "validation");
             last["data_loss"].as_f64().unwrap()
         };
-        assert!((validation("plain") - validation("flipping")).abs() > 1e-4);
+        assert!(["flipping", "shifting"].iter().all(|run| (validation("plain") - validation(run)).abs() > 1e-4));
 
         // The summary, the rows and `evaluate` have the same figures.
         let summary = sandbox.json("flipping/summary.json");
@@ -79,5 +85,13 @@ fn test_time_flips_are_the_same_in_training_evaluation_prediction_and_exports() 
         let logits = Predictor::new(&artifact).unwrap().logits(&[&images[0], &images[1]]).unwrap();
         let mean: Vec<f32> = logits[..10].iter().zip(&logits[10..]).map(|(one, other)| (one + other) / 2.0).collect();
         close(&probabilities(&mean), &left);
+
+        sandbox.ok(&["export", "shifting", "--output", "shifting.safetensors"]);
+        let [shifted, _] = predict("shifting");
+        assert!(plain[0].iter().zip(&shifted).any(|(one, other)| (one - other).abs() > 1e-4), "{plain:?}");
+        close(&predict("shifting.safetensors")[0], &shifted);
+        let artifact = Artifact::open(&sandbox.path("shifting.safetensors")).unwrap();
+        assert_eq!(artifact.description.preprocessing.test_shift, 2);
+        close(&Predictor::new(&artifact).unwrap().probabilities(&[&images[0]]).unwrap()[0], &shifted);
     }
 }

@@ -190,7 +190,7 @@ fn cifar_100_has_fine_labels() {
         ran.stderr()
     );
     let config = "name = \"a\"\n[data]\nsource = \"cifar100\"\ndir = \"packed\"\nnormalization = \"standard\"\n[model]\nkind = \"linear\"\n[train]\nepochs = 1\n\
-                  [augment]\nflip = \"alternating\"\nshift = 4\nborder = \"mean\"\ncutout = 16\ncrop_scale = 0.25\nbrightness = 0.4\ncontrast = 0.4\nsaturation = 0.4\nhue = 0.1\ntest_flip = true\n";
+                  [augment]\nflip = \"alternating\"\nshift = 4\nborder = \"mean\"\ncutout = 16\ncrop_scale = 0.25\nbrightness = 0.4\ncontrast = 0.4\nsaturation = 0.4\nhue = 0.1\ntest_flip = true\ntest_shift = 3\n";
     sandbox.write("hundred.toml", config);
     let lines = sandbox.ok(&["train", "hundred.toml", "--run-dir", "run", "--json"]).json();
     assert!(lines.iter().any(|line| line["event"] == "epoch"), "{lines:?}");

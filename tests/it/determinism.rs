@@ -83,7 +83,7 @@ fn layers<'a>(backend: &'a str, run: &'a str) -> Vec<&'a str> {
     let model = r#"model={kind="layers", layers=[
         "conv 16 3x3 stride 2 padding 1 bias false", "batch_norm", "relu as stem",
         "conv 16 3x3 padding 1 groups 16 bias false", "batch_norm", "relu6", "conv 16 1x1", "batch_norm", "add stem", "relu",
-        "max_pool 3 stride 2 padding 1", "conv 24 3x3", "relu", "average_pool 2", "dropout 0.2", "global_average_pool",
+        "max_pool 3 stride 2 padding 1", "conv 24 3x3", "gelu", "average_pool 2", "dropout 0.2", "global_average_pool",
         "dense 16", "batch_norm", "relu", "dense classes"]}"#;
     let sets = [
         backend,

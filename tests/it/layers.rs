@@ -1,5 +1,5 @@
-//! Networks of `model.kind = "layers"` against PyTorch in float64: batch normalization, residual blocks, groups, windows of all kinds, and
-//! differences.
+//! Networks of `model.kind = "layers"` against PyTorch in float64: batch normalization, residual blocks, groups, windows of all kinds,
+//! differences and GELU.
 //!
 //! The numbers are made by `tests/fixtures/layers.py`. A gradient is read off one step of gradient descent with a rate so large that the weights
 //! before it hardly count.
@@ -62,7 +62,7 @@ fn folder() -> PathBuf {
 
 fn fixture() -> Fixture {
     let fixture: Fixture = serde_json::from_slice(&std::fs::read(folder().join("cases.json")).unwrap()).unwrap();
-    assert_eq!((fixture.networks.len(), fixture.batches.len()), (5, 10));
+    assert_eq!((fixture.networks.len(), fixture.batches.len()), (6, 10));
     fixture
 }
 

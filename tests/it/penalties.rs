@@ -122,7 +122,7 @@ fn check_lists_the_penalties_of_each_parameter() {
 #[test]
 fn invalid_penalties_are_refused() {
     let sandbox = Sandbox::new();
-    let refusals: [(&[&str], &str); 25] = [
+    let refusals: [(&[&str], &str); 26] = [
         (
             &["penalty.0.scope=kernel"],
             "`penalty.0.scope` is \"kernel\", which matches no parameter; expected `kernels`, `biases`, `all`, or one of `conv1.weight`",
@@ -163,6 +163,7 @@ fn invalid_penalties_are_refused() {
         ),
         (&["augment.rotation=200"], "`augment.rotation` is 200; expected a number in [0, 180]"),
         (&["augment.shift=28"], "`augment.shift` is 28, but images are 28×28; expected less than either side"),
+        (&["augment.test_shift=28"], "`augment.test_shift` is 28, but images are 28×28; expected less than either side"),
         (
             &["augment.border=mean"],
             "`augment.border` is \"mean\", which needs the mean of the training images; set `data.normalization` = \"standard\"",

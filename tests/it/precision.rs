@@ -22,7 +22,7 @@ pub(crate) fn is_available() -> bool {
 const MODEL: &str = r#"model={kind="layers", layers=[
     "conv 16 3x3 padding 1 bias false", "batch_norm", "relu", "max_pool 2 as stem",
     "conv 32 3x3 stride 2 padding 1 bias false", "batch_norm", "relu",
-    "conv 32 3x3 padding 1 groups 32 bias false", "batch_norm", "relu6", "conv 24 1x1", "batch_norm", "relu",
+    "conv 32 3x3 padding 1 groups 32 bias false", "batch_norm", "relu6", "conv 24 1x1", "batch_norm", "gelu",
     "global_average_pool", "dense classes"]}"#;
 
 /// A command with the network and these keys.

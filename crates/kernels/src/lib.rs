@@ -21,6 +21,7 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod epilogue;
 mod fill;
+pub mod gelu;
 pub mod groups;
 pub mod image;
 pub mod moments;

@@ -2,6 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::gelu;
+use crate::registers::{load, store};
 use crate::simd::Path;
 use crate::split::{WORTHWHILE, each_chunk};
 
@@ -16,6 +18,11 @@ pub fn relu6(path: Path, numbers: &mut [f32], threads: usize) {
         let number = if number <= 0.0 { 0.0 } else { number };
         if number >= 6.0 { 6.0 } else { number }
     });
+}
+
+/// z·Φ(z), as [`crate::epilogue::Activation::Gelu`]; NaN stays NaN.
+pub fn gelu(path: Path, numbers: &mut [f32], threads: usize) {
+    each_chunk(threads, numbers, WORTHWHILE, &|_, numbers| path.run(Gelu { numbers }));
 }
 
 /// Adds `from` to `to`, number by number.
@@ -60,6 +67,22 @@ impl<F: Fn(f32) -> f32> WithSimd for Each<'_, F> {
     }
 }
 
+struct Gelu<'a> {
+    numbers: &'a mut [f32],
+}
+
+impl WithSimd for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for numbers in self.numbers.chunks_mut(S::F32_LANES) {
+            let z = load(simd, numbers);
+            store(simd, numbers, gelu::of(simd, z));
+        }
+    }
+}
+
 struct Add<'a> {
     to: &'a mut [f32],
     from: &'a [f32],
@@ -91,6 +114,7 @@ impl WithSimd for Subtract<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::epilogue::{self, Activation, Affine, Sizes, Steps};
 
     #[test]
     fn activations_cut_off_and_let_nan_through() {
@@ -105,6 +129,18 @@ mod tests {
                 assert!(relued[8].is_nan() && relued6[8].is_nan());
                 assert!(relued[1].is_sign_positive() && relued6[1].is_sign_positive());
             }
+        }
+    }
+
+    #[test]
+    fn gelu_is_that_of_what_follows_a_convolution() {
+        let numbers: Vec<f32> = (-20_000_i16..20_001).map(|number| f32::from(number) / 2000.0).collect();
+        let sizes = Sizes { batch: numbers.len(), height: 1, width: 1, channels: 1 };
+        for (path, threads) in Path::all().into_iter().zip([1, 2].into_iter().cycle()) {
+            let mut found = numbers.clone();
+            gelu(path, &mut found, threads);
+            let steps = Steps { activation: Activation::Gelu, ..Steps::default() };
+            assert_eq!(found, epilogue::forward(path, sizes, steps, &numbers, &Affine::bias(&[0.0]), &[], 1));
         }
     }
 

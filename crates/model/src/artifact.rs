@@ -123,8 +123,8 @@ impl Description {
             Task::Denoise { .. } if !normalizer.is_unit() => {
                 return Err("its task is to denoise pictures, which needs a mean of 0 and a deviation of 1 in its preprocessing".to_owned());
             }
-            Task::Denoise { .. } if preprocessing.test_flip => {
-                return Err("its task is to denoise pictures, which has no `test_flip` in its preprocessing".to_owned());
+            Task::Denoise { .. } if !preprocessing.views().is_image() => {
+                return Err("its task is to denoise pictures, which has no `test_flip` or `test_shift` in its preprocessing".to_owned());
             }
             _ => {}
         }
@@ -132,6 +132,12 @@ impl Description {
         let positive = normalizer.deviation.iter().all(|deviation| *deviation > 0.0);
         if [normalizer.mean.len(), normalizer.deviation.len()] != [graph.input().channels; 2] || !finite || !positive {
             return Err("its preprocessing must have one finite mean and one deviation greater than 0 for each channel".to_owned());
+        }
+        let (shift, side) = (preprocessing.test_shift, graph.input().height.min(graph.input().width));
+        if shift > 0 && shift as usize >= side {
+            return Err(format!(
+                "its preprocessing has a `test_shift` of {shift}, but its images have sides from {side} pixels; expected less"
+            ));
         }
         if *steps != FileSteps::default() {
             return Err("its preprocessing decodes images in a way this version does not know; use the version that wrote it".to_owned());
@@ -198,7 +204,7 @@ mod tests {
         let description = Description::from_metadata(&metadata(&[])).unwrap();
         assert_eq!(description.preprocessing.resize, Resize::Stretch);
         assert_eq!((description.preprocessing.filter, description.preprocessing.decoding), (Filter::Bilinear, Decoding::Full));
-        assert!(!description.preprocessing.test_flip);
+        assert!(description.preprocessing.views().is_image());
         let named = |filter: &str| {
             let preprocessing = format!(r#"{{"mean": [0.5], "deviation": [0.25], "filter": "{filter}"}}"#);
             Description::from_metadata(&metadata(&[("preprocessing", &preprocessing)])).unwrap().preprocessing.filter
@@ -235,7 +241,10 @@ mod tests {
         assert!(refused("task", r#"{"kind":"denoise","sigma":-1}"#).contains("`sigma` is -1"));
         assert!(refused("task", r#"{"kind":"segment"}"#).starts_with("`task` of its metadata is damaged: unknown variant `segment`"));
         assert!(refused("preprocessing", r#"{"mean": [0.5], "deviation": [1.0]}"#).contains("needs a mean of 0"));
-        assert!(refused("preprocessing", r#"{"mean": [0.0], "deviation": [1.0], "test_flip": true}"#).contains("has no `test_flip`"));
+        for view in [r#""test_flip": true"#, r#""test_shift": 1"#] {
+            let preprocessing = format!(r#"{{"mean": [0.0], "deviation": [1.0], {view}}}"#);
+            assert!(refused("preprocessing", &preprocessing).contains("has no `test_flip` or `test_shift`"));
+        }
         denoising.remove("task");
         assert_eq!(Description::from_metadata(&denoising).unwrap_err(), "it names 0 classes, but its network gives [1, 40, 40]");
     }

@@ -169,12 +169,15 @@ impl Uses {
             match &graph.nodes()[next].op {
                 Op::Relu(_) if !has_activation => steps.activation = Activation::Relu,
                 Op::Relu6(_) if !has_activation => steps.activation = Activation::Relu6,
+                Op::Gelu(_) if !has_activation => steps.activation = Activation::Gelu,
                 Op::Add(_) if steps.addition == Addition::None => {
                     steps.addition = if has_activation { Addition::After } else { Addition::Before };
                     let last = Source::Node(nodes[nodes.len() - 1]);
                     inputs.extend(graph.sources(next).iter().filter(|source| **source != last).copied());
                 }
-                op if *op == Op::from(MaxPool::new(2)) && steps.addition == Addition::None => steps.has_pool = true,
+                op if *op == Op::from(MaxPool::new(2)) && steps.addition == Addition::None && steps.activation != Activation::Gelu => {
+                    steps.has_pool = true;
+                }
                 _ => break,
             }
             nodes.push(next);

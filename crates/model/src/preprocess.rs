@@ -4,6 +4,7 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Shape;
+use crate::infer::Views;
 
 /// How an image file becomes the bytes of an image.
 ///
@@ -107,9 +108,25 @@ pub struct Preprocessing {
     /// Whether the logits are the mean over the image and its mirror image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test_flip: bool,
+    /// By how many pixels an image is moved for the views that the logits are the mean over, as in [`Views`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test_shift: u32,
     /// What else is done to an image file.
     #[serde(flatten)]
     pub steps: FileSteps,
+}
+
+impl Preprocessing {
+    /// What the logits are the mean over.
+    #[must_use]
+    pub const fn views(&self) -> Views {
+        Views { test_flip: self.test_flip, test_shift: self.test_shift }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The filter, also by its older name in exported files.

@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(hint("convv", &known), "did you mean `conv`?");
         assert_eq!(hint("maxpool", &known), "did you mean `max_pool`?");
         assert_eq!(hint("MaxPool", &known), "did you mean `max_pool`?");
-        assert_eq!(hint("gelu", &known), "expected one of `conv`, `dense`, `max_pool`");
+        assert_eq!(hint("lstm", &known), "expected one of `conv`, `dense`, `max_pool`");
         assert_eq!(listed(&known, 2), "`conv`, `dense` and 1 more");
         assert_eq!(nearest(&"conv".repeat(100), &known), None);
     }

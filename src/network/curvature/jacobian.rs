@@ -3,6 +3,7 @@
 //! The forward pass saves of each node what the backward pass needs; then vectors go back from the output, node by node. All of it is in memory and on the
 //! caller's thread, without dropout and normalized by the running statistics.
 
+use regulus_kernels::gelu;
 use regulus_linalg::product::{Matrix, multiply};
 use regulus_model::Weights;
 use regulus_model::graph::{Conv, Graph, Op, Source};
@@ -29,8 +30,8 @@ pub(super) struct Layer<'a> {
 pub(super) enum Saved {
     /// `[sample, input, position]`.
     Inputs(Vec<f32>),
-    /// 1 where something gets through, 0 elsewhere: `[sample, number]`.
-    Mask(Vec<f32>),
+    /// The derivative of an activation: `[sample, number]`.
+    Derivative(Vec<f32>),
     /// Where in its channel each window's largest number was, `[sample, channel, window]`.
     Largest(Vec<u32>),
     /// γ/√(variance + epsilon): `[channel]`.
@@ -176,12 +177,13 @@ impl<'a> Linearized<'a> {
             }
             Op::Relu(_) => (
                 x.iter().map(|number| number.max(0.0)).collect(),
-                Saved::Mask(x.iter().map(|number| f32::from(u8::from(*number > 0.0))).collect()),
+                Saved::Derivative(x.iter().map(|number| f32::from(u8::from(*number > 0.0))).collect()),
             ),
             Op::Relu6(_) => {
                 let mask = x.iter().map(|number| f32::from(u8::from(*number > 0.0 && *number < 6.0))).collect();
-                (x.iter().map(|number| number.clamp(0.0, 6.0)).collect(), Saved::Mask(mask))
+                (x.iter().map(|number| number.clamp(0.0, 6.0)).collect(), Saved::Derivative(mask))
             }
+            Op::Gelu(_) => (x.iter().copied().map(gelu::value).collect(), Saved::Derivative(x.iter().copied().map(gelu::slope).collect())),
             Op::MaxPool(_) => of_windows(self.windows(index)),
             Op::GlobalMaxPool(_) => {
                 let input = map_shape(input);
@@ -345,6 +347,7 @@ mod tests {
             "batch_norm",
             "relu6",
             "max_pool 3 stride 2 padding 1",
+            "gelu",
             "flatten",
             "dense classes",
         ]);

@@ -20,10 +20,10 @@ impl Linearized<'_> {
                 back
             }
             (Op::Conv(op), _) => self.convolved_back(index, op, &vectors),
-            (_, Saved::Mask(mask)) => {
+            (_, Saved::Derivative(slopes)) => {
                 for (row, numbers) in vectors.chunks_exact_mut(size).enumerate() {
-                    let mask = &mask[row / columns * size..][..size];
-                    numbers.iter_mut().zip(mask).for_each(|(number, passes)| *number *= passes);
+                    let slopes = &slopes[row / columns * size..][..size];
+                    numbers.iter_mut().zip(slopes).for_each(|(number, slope)| *number *= slope);
                 }
                 vectors
             }

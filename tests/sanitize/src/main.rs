@@ -199,6 +199,7 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
         sum += after_a_convolution(path, [batch, height, width, inputs], &images, threads);
         let mut changed = images.clone();
         pointwise::relu6(path, &mut changed, threads);
+        pointwise::gelu(path, &mut changed, threads);
         pointwise::add(path, &mut changed, &images, threads);
         pointwise::relu(path, &mut changed, threads);
         pointwise::subtract(path, &mut changed, &images, threads);
@@ -231,10 +232,10 @@ fn after_a_convolution(path: Path, [batch, height, width, channels]: [usize; 4],
     let affine = Affine::normalization([&statistics; 2], [&statistics; 2], 1e-5);
     let normalization = Some(Normalization { mean: &statistics, variance: &statistics, epsilon: 1e-5 });
     let mut sum = 0.0;
-    for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+    for activation in [Activation::None, Activation::Relu, Activation::Relu6, Activation::Gelu] {
         for (addition, has_pool) in [(Addition::None, false), (Addition::Before, false), (Addition::After, false), (Addition::None, true)] {
             let steps = Steps { activation, addition, has_pool };
-            if sizes.sides(steps).contains(&0) {
+            if sizes.sides(steps).contains(&0) || (activation == Activation::Gelu && has_pool) {
                 continue;
             }
             let other = if addition == Addition::None { &[] } else { images };

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Addition, Affine, Sizes, Steps, is_larger};
+use super::{Activation, Addition, Affine, Sizes, Steps, is_larger};
 use crate::fill::{Size, filled};
 use crate::registers::{load, store};
 use crate::simd::Path;
@@ -14,7 +14,7 @@ const TASK: usize = 1 << 16;
 ///
 /// # Panics
 ///
-/// When the slices are not of these sizes, or there are both an addition and a pool.
+/// When the slices are not of these sizes, or there is a pool with an addition or GELU.
 #[must_use]
 pub fn forward(path: Path, sizes: Sizes, steps: Steps, images: &[f32], affine: &Affine, other: &[f32], threads: usize) -> Vec<f32> {
     check(sizes, steps, images, affine, other);
@@ -51,6 +51,8 @@ pub(super) fn check(sizes: Sizes, steps: Steps, images: &[f32], affine: &Affine,
     assert_eq!([images.len(), other.len()], [sizes.len(), expected], "images of {sizes:?} and what is added");
     assert_eq!([affine.scale.len(), affine.shift.len()], [sizes.channels; 2], "factors of {} channels", sizes.channels);
     assert!(!steps.has_pool || steps.addition == Addition::None, "no kernel for an addition with a pool");
+    // The largest number need not have the largest GELU.
+    assert!(!steps.has_pool || steps.activation != Activation::Gelu, "no kernel for a pool after GELU");
     assert!(sizes.channels > 0 && sizes.sides(steps).iter().all(|side| *side > 0), "nothing to compute of {sizes:?}");
 }
 

@@ -1,4 +1,4 @@
-//! What follows a convolution: batch normalization or a bias, addition, ReLU and a 2×2 max-pool, in one pass over the images.
+//! What follows a convolution: batch normalization or a bias, addition, an activation and a 2×2 max-pool, in one pass over the images.
 //!
 //! Images are channels-last, `[image, row, column, channel]`. For each number x of channel c
 //!
@@ -17,6 +17,8 @@ pub(crate) use forward::of_rows;
 
 use pulp::Simd;
 
+use crate::gelu;
+
 /// The function of an activation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
@@ -27,6 +29,8 @@ pub enum Activation {
     Relu,
     /// min(max(z, 0), 6).
     Relu6,
+    /// z·Φ(z), with Φ the distribution function of the standard normal distribution. There is no pool after it.
+    Gelu,
 }
 
 /// When another list of numbers of the same sizes is added.
@@ -133,10 +137,11 @@ impl Activation {
                 let positive = positive(simd);
                 simd.select_f32s(simd.less_than_or_equal_f32s(six, positive), six, positive)
             }
+            Self::Gelu => gelu::of(simd, z),
         }
     }
 
-    /// The gradient of z for the gradient of the function: 0 at the ends, as PyTorch's.
+    /// The gradient of z for the gradient of the function: 0 at the ends of ReLU and `ReLU6`, as PyTorch's.
     #[inline(always)]
     fn gradient<S: Simd>(self, simd: S, z: S::f32s, gradient: S::f32s) -> S::f32s {
         let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(6.0));
@@ -145,6 +150,7 @@ impl Activation {
             Self::None => gradient,
             Self::Relu => positive(simd),
             Self::Relu6 => simd.select_f32s(simd.less_than_or_equal_f32s(six, z), zero, positive(simd)),
+            Self::Gelu => simd.mul_f32s(gelu::derivative(simd, z), gradient),
         }
     }
 }

@@ -15,6 +15,11 @@ pub struct Relu {}
 #[serde(deny_unknown_fields)]
 pub struct Relu6 {}
 
+/// x·Φ(x), with Φ the distribution function of the standard normal distribution (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gelu {}
+
 impl Operation for Relu {
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         Ok(inputs[0])
@@ -22,6 +27,12 @@ impl Operation for Relu {
 }
 
 impl Operation for Relu6 {
+    fn output(&self, inputs: &[Features]) -> Result<Features, String> {
+        Ok(inputs[0])
+    }
+}
+
+impl Operation for Gelu {
     fn output(&self, inputs: &[Features]) -> Result<Features, String> {
         Ok(inputs[0])
     }

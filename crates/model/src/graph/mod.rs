@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use activation::{Relu, Relu6};
+pub use activation::{Gelu, Relu, Relu6};
 pub use add::Add;
 pub use batch_norm::BatchNorm;
 pub use builder::Builder;
@@ -352,7 +352,7 @@ mod tests {
             assert!(written.contains(from), "{from}");
             serde_json::from_str::<Graph>(&written.replace(from, to)).unwrap_err().to_string()
         };
-        assert!(refused("\"op\":\"relu\"", "\"op\":\"gelu\"").contains("unknown variant `gelu`"));
+        assert!(refused("\"op\":\"relu\"", "\"op\":\"selu\"").contains("unknown variant `selu`"));
         assert!(refused("\"rate\":0.25", "\"rate\":0.25,\"seed\":1").contains("unknown field `seed`"));
         assert!(refused("\"op\":\"relu\"", "\"op\":\"relu\",\"slope\":0.1").contains("unknown field `slope`"));
         assert!(refused("\"outputs\":[\"dense1\"]", "\"outputs\":[\"dense1\",\"a\"]").contains("it has 2 outputs"));

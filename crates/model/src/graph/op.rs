@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::activation::{Relu, Relu6};
+use super::activation::{Gelu, Relu, Relu6};
 use super::add::Add;
 use super::batch_norm::BatchNorm;
 use super::conv::Conv;
@@ -99,6 +99,7 @@ operations! {
     "batch_norm" => BatchNorm: BatchNorm::parse(words)?,
     "relu" => Relu: Relu {},
     "relu6" => Relu6: Relu6 {},
+    "gelu" => Gelu: Gelu {},
     "max_pool" => MaxPool: MaxPool::parse(words)?,
     "average_pool" => AveragePool: AveragePool::parse(words)?,
     "global_average_pool" => GlobalAveragePool: GlobalAveragePool {},

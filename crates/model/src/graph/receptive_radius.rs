@@ -18,7 +18,7 @@ impl Graph {
                 {
                     padding[0].max(padding[1])
                 }
-                Op::BatchNorm(_) | Op::Relu(_) | Op::Relu6(_) | Op::Add(_) | Op::Subtract(_) | Op::Dropout(_) => 0,
+                Op::BatchNorm(_) | Op::Relu(_) | Op::Relu6(_) | Op::Gelu(_) | Op::Add(_) | Op::Subtract(_) | Op::Dropout(_) => 0,
                 _ => return None,
             };
             let of_source = |source: &Source| match source {

@@ -41,6 +41,7 @@ pub(super) enum Layer {
     BatchNorm(AffineSteps),
     Relu,
     Relu6,
+    Gelu,
     Pool(Pool),
     Add,
     Subtract,
@@ -132,6 +133,7 @@ impl Layer {
             Op::BatchNorm(_) => Self::BatchNorm(AffineSteps::of(graph, stage, weights)?),
             Op::Relu(_) => Self::Relu,
             Op::Relu6(_) => Self::Relu6,
+            Op::Gelu(_) => Self::Gelu,
             Op::MaxPool(op) => pool(Kind::Max, op.kernel, op.stride, op.padding),
             Op::AveragePool(op) => pool(Kind::Average, op.kernel, op.stride, op.padding),
             Op::GlobalMaxPool(_) => global(Kind::Max),
@@ -198,7 +200,7 @@ impl Layer {
     pub(super) const fn gives_channels_last(&self, takes_channels_last: bool) -> bool {
         match self {
             Self::ConvReluPool { first, .. } => !*first,
-            Self::Relu | Self::Relu6 => takes_channels_last,
+            Self::Relu | Self::Relu6 | Self::Gelu => takes_channels_last,
             Self::Dense { .. } => false,
             Self::Conv { .. } | Self::BatchNorm(_) | Self::Pool(_) | Self::Add | Self::Subtract => true,
         }
@@ -252,6 +254,7 @@ impl Layer {
             }
             Self::Relu => in_place(input.numbers, |numbers| pointwise::relu(path, numbers, threads)),
             Self::Relu6 => in_place(input.numbers, |numbers| pointwise::relu6(path, numbers, threads)),
+            Self::Gelu => in_place(input.numbers, |numbers| pointwise::gelu(path, numbers, threads)),
             Self::Pool(pool) => pool::forward(path, *pool, &input.last(threads).numbers, threads),
             Self::Add => {
                 let other = other.unwrap_or_else(|| unreachable!("a sum has two summands"));

@@ -21,13 +21,13 @@
 //! ```
 
 mod error;
-mod flips;
 mod layer;
 mod model;
 mod predictor;
+mod views;
 
 pub use error::InferError;
-pub use flips::mean_over_flips;
 pub use model::Model;
 pub use predictor::{Predictor, probabilities};
 pub use regulus_kernels::algorithm::Algorithm;
+pub use views::Views;

@@ -1,6 +1,6 @@
 //! From the bytes of images to classes or images.
 
-use super::{InferError, Model, mean_over_flips};
+use super::{InferError, Model, Views};
 use crate::graph::{Features, GraphError};
 use crate::preprocess::Normalizer;
 use crate::{Artifact, Shape};
@@ -13,8 +13,8 @@ pub struct Predictor {
     /// The number for every byte, channel by channel.
     table: Vec<[f32; 256]>,
     classes: Vec<String>,
-    /// Whether logits are the mean over an image and its mirror image.
-    test_flip: bool,
+    /// What logits are the mean over.
+    views: Views,
 }
 
 impl Predictor {
@@ -30,7 +30,7 @@ impl Predictor {
             normalizer: description.preprocessing.normalizer.clone(),
             table: description.preprocessing.normalizer.table(),
             classes: description.classes.clone(),
-            test_flip: description.preprocessing.test_flip,
+            views: description.preprocessing.views(),
         })
     }
 
@@ -40,9 +40,9 @@ impl Predictor {
     ///
     /// As [`Model::with_input`].
     pub fn with_input(&self, input: Shape) -> Result<Self, GraphError> {
-        let Self { model, normalizer, table, classes, test_flip } = self;
+        let Self { model, normalizer, table, classes, views } = self;
         let (normalizer, table, classes) = (normalizer.clone(), table.clone(), classes.clone());
-        Ok(Self { model: model.with_input(input)?, normalizer, table, classes, test_flip: *test_flip })
+        Ok(Self { model: model.with_input(input)?, normalizer, table, classes, views: *views })
     }
 
     /// The shape of the images it takes.
@@ -63,8 +63,8 @@ impl Predictor {
         &self.model
     }
 
-    /// The network's output for images, `[image, class]` for one that tells classes apart: with `test_flip` in its preprocessing the mean over an image and its mirror
-    /// image. An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
+    /// The network's output for images, `[image, class]` for one that tells classes apart: the mean over the views that its preprocessing says.
+    /// An image is a byte for each pixel and channel: all rows of the first channel, then of the next.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Predictor {
         if let Some((number, image)) = images.iter().enumerate().find(|(_, image)| image.len() != expected) {
             return Err(InferError::Image { number, found: image.len(), expected });
         }
-        Ok(if self.test_flip { mean_over_flips(images, self.input().width, |images| self.forward(images)) } else { self.forward(images) })
+        Ok(if self.views.is_image() { self.forward(images) } else { self.views.mean(images, self.input(), |images| self.forward(images)) })
     }
 
     fn forward(&self, images: &[&[u8]]) -> Vec<f32> {

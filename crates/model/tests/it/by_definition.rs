@@ -37,6 +37,7 @@ pub(crate) fn evaluate(graph: &Graph, weights: &Weights, image: &[f32]) -> Vec<f
             }
             Op::Relu(_) => x.iter().map(|x| x.max(0.0)).collect(),
             Op::Relu6(_) => x.iter().map(|x| x.clamp(0.0, 6.0)).collect(),
+            Op::Gelu(_) => x.iter().map(|x| gelu(*x)).collect(),
             Op::MaxPool(op) => {
                 let windows = windows([op.kernel, op.stride, op.padding], map(input), map(output), x);
                 windows.into_iter().map(|window| window.into_iter().fold(f64::NEG_INFINITY, f64::max)).collect()
@@ -54,6 +55,16 @@ pub(crate) fn evaluate(graph: &Graph, weights: &Weights, image: &[f32]) -> Vec<f
         given.push(out);
     }
     given.swap_remove(graph.output())
+}
+
+/// x·Φ(x), with Φ(x) = ½ + φ(x)·Σ x^(2n+1)/(1·3·5···(2n+1)).
+fn gelu(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, 0.0);
+    for n in 1..400 {
+        sum += term;
+        term *= x * x / f64::from(2 * n + 1);
+    }
+    x * (0.5 + (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum)
 }
 
 fn map(features: Features) -> Shape {

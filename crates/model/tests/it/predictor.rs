@@ -17,6 +17,7 @@ fn artifact() -> Artifact {
         filter: Filter::Bilinear,
         decoding: Decoding::Full,
         test_flip: false,
+        test_shift: 0,
         steps: FileSteps::default(),
     };
     let classes = ["cat", "dog", "owl"].map(ToOwned::to_owned).to_vec();
@@ -66,6 +67,40 @@ fn test_time_flips_average_the_logits_of_image_and_mirror_image() {
     assert_eq!(flipping.logits(&[&image]).unwrap(), expected);
     assert_eq!(flipping.logits(&[&mirrored]).unwrap(), expected);
     assert_eq!(flipping.with_input(INPUT).unwrap().probabilities(&[&image]).unwrap(), [probabilities(&expected)]);
+}
+
+#[test]
+fn test_time_shifts_average_the_logits_of_moved_images() {
+    let mut artifact = artifact();
+    let image: Vec<u8> = (0..270_usize).map(|at| u8::try_from(at * 7 % 256).unwrap()).collect();
+    let reflected = |at: usize, down: usize, side: usize| match (at + 1).checked_sub(down) {
+        None => 1,
+        Some(at) if at == side => side - 2,
+        Some(at) => at,
+    };
+    // The number is 0 for a pixel down and right, 1 for none and 2 for one up and left.
+    let moved = |by: usize| -> Vec<u8> {
+        (0..270).map(|at| image[at / 90 * 90 + reflected(at / 9 % 10, 2 - by, 10) * 9 + reflected(at % 9, 2 - by, 9)]).collect()
+    };
+    assert_eq!(moved(1), image);
+    let plain = Predictor::new(&artifact).unwrap();
+    let mirrored = |image: &[u8]| -> Vec<u8> { (0..270).map(|at| image[at / 9 * 9 + 8 - at % 9]).collect() };
+    let views: Vec<Vec<u8>> = [1, 0, 2].iter().flat_map(|by| [moved(*by), mirrored(&moved(*by))]).collect();
+    let views: Vec<&[u8]> = views.iter().map(Vec::as_slice).collect();
+    let logits = Predictor::new(&artifact).unwrap().logits(&views).unwrap();
+    for (test_flip, weights) in [(false, [0.5, 0.0, 0.25, 0.0, 0.25, 0.0]), (true, [0.25, 0.25, 0.125, 0.125, 0.125, 0.125])] {
+        artifact.description.preprocessing.test_shift = 1;
+        artifact.description.preprocessing.test_flip = test_flip;
+        let description = Description::from_metadata(&artifact.description.to_metadata()).unwrap();
+        let found = Predictor::new(&Artifact { description, weights: artifact.weights.clone() }).unwrap().logits(&[&image]).unwrap();
+        for (class, found) in found.iter().enumerate() {
+            let expected: f32 = weights.iter().zip(logits.chunks_exact(3)).map(|(weight, logits)| weight * logits[class]).sum();
+            assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
+        }
+    }
+    artifact.description.preprocessing.test_shift = 9;
+    let refused = Description::from_metadata(&artifact.description.to_metadata()).unwrap_err();
+    assert_eq!(refused, "its preprocessing has a `test_shift` of 9, but its images have sides from 9 pixels; expected less");
 }
 
 #[test]
