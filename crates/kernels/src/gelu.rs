@@ -168,8 +168,8 @@ mod tests {
             assert!([f32::NAN, nan].iter().all(|nan| path.run(At(*nan)).iter().all(|number| number.is_nan())), "{}", path.name);
             let denormal = (-2000_i16..2000).flat_map(|step| path.run(At(f32::from(step) / 100.0))).find(|number| number.is_subnormal());
             assert_eq!(denormal, None, "{}", path.name);
-            assert_eq!(path.run(At(1e38)), [1e38, 1.0]);
-            assert_eq!(path.run(At(-1e38)), [0.0, 0.0]);
+            assert_eq!(path.run(At(1e38)).map(f32::to_bits), [1e38, 1.0].map(f32::to_bits));
+            assert_eq!(path.run(At(-1e38)).map(|number| number.abs().to_bits()), [0, 0]);
         }
     }
 }

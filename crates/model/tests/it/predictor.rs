@@ -83,7 +83,6 @@ fn test_time_shifts_average_the_logits_of_moved_images() {
         (0..270).map(|at| image[at / 90 * 90 + reflected(at / 9 % 10, 2 - by, 10) * 9 + reflected(at % 9, 2 - by, 9)]).collect()
     };
     assert_eq!(moved(1), image);
-    let plain = Predictor::new(&artifact).unwrap();
     let mirrored = |image: &[u8]| -> Vec<u8> { (0..270).map(|at| image[at / 9 * 9 + 8 - at % 9]).collect() };
     let views: Vec<Vec<u8>> = [1, 0, 2].iter().flat_map(|by| [moved(*by), mirrored(&moved(*by))]).collect();
     let views: Vec<&[u8]> = views.iter().map(Vec::as_slice).collect();
