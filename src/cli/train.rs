@@ -69,7 +69,8 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Error> {
         return sweep::resume(args);
     }
     if let Err(RunError::NotARun { path, missing }) = RunFolder::open(&args.run) {
-        return Err(RunError::Neither { path, missing }.into());
+        let error = if RunFolder::is_unbegun(&path) { RunError::Unbegun { path } } else { RunError::Neither { path, missing } };
+        return Err(error.into());
     }
     if args.jobs.is_some() || args.format.is_some() {
         let problem = format!("`--jobs` and `--format` are for sweeps, but `{}` is a run; leave them out", args.run.display());

@@ -15,6 +15,12 @@ pub enum RunError {
         /// The missing file.
         missing: &'static str,
     },
+    /// A training was stopped before it wrote what a run folder begins with.
+    #[error("`{}` holds no run yet: its training was stopped before it began; give its `regulus train` command again", path.display())]
+    Unbegun {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Neither a run folder nor the folder of a sweep.
     #[error("`{}` is neither a run folder nor the folder of a sweep: it has no `{missing}`", path.display())]
     Neither {
@@ -174,6 +180,7 @@ impl RunError {
             | Self::Own { .. }
             | Self::OfSweep { .. }
             | Self::InUse { .. }
+            | Self::Unbegun { .. }
             | Self::NoCheckpoint { .. }
             | Self::Extension { .. }
             | Self::Diverged { .. } => exit_code::USAGE,

@@ -106,6 +106,12 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Whether a training was stopped in the folder before it wrote what a run folder begins with.
+    #[must_use]
+    pub fn is_unbegun(path: &Path) -> bool {
+        path.join(LOCK).is_file() && is_free(path).unwrap_or_default() && !lock::is_locked(path)
+    }
+
     /// Whether a process has locked the folder, to train in it. Nothing is written.
     #[must_use]
     pub fn is_in_use(&self) -> bool {

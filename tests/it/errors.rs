@@ -166,12 +166,16 @@ fn runs_images_and_weights() {
     half.truncate(20);
     sandbox.write("short.safetensors", &half);
     std::fs::create_dir(sandbox.path("empty")).unwrap();
+    // What a kill leaves before the manifest is there.
+    sandbox.write("stopped/lock", "");
+    sandbox.write("stopped/config.toml", "");
     let mut messages = Messages(&sandbox, String::new());
     for arguments in [
         vec!["evaluate", "absent"],
         vec!["resume", "absent"],
         vec!["evaluate", "empty"],
         vec!["resume", "empty"],
+        vec!["resume", "stopped"],
         vec!["predict", "run", "absent.png"],
         vec!["predict", "run", "text.png"],
         vec!["predict", "run", "cut.png"],
@@ -195,6 +199,7 @@ fn runs_images_and_weights() {
     for output in ["run/config.toml", "run/checkpoints/best/model.safetensors", "run/checkpoints/new.safetensors"] {
         messages.run(&["export", "run", "--output", output]);
     }
+    sandbox.ok(&["train", "small.toml", "--run-dir", "stopped"]);
     let config = std::fs::read_to_string(sandbox.path("run/config.toml")).unwrap();
     sandbox.write("run/config.toml", config.replace("lambda = 0.5", "lambda = 5"));
     messages.run(&["resume", "run"]);

@@ -49,7 +49,8 @@ class Setting:
     def go_on(self, run, tally, faults=None, cores=None, kill_after=None):
         """Resumes the run, or, where it was stopped before it was one, gives the same command again. Nothing else is done to help it."""
         ended = self.program.run(["resume", run], self.folder, faults, cores, kill_after)
-        if (ended.code == 2 and "it has no `config.toml`" in ended.stderr) or (ended.code == 3 and "cannot find" in ended.stderr):
+        is_unbegun = "was stopped before it began" in ended.stderr or "it has no `config.toml`" in ended.stderr
+        if (ended.code == 2 and is_unbegun) or (ended.code == 3 and "cannot find" in ended.stderr):
             tally.count("begun by the same command again")
             ended = self.program.run(self.train(run), self.folder, faults, cores, kill_after)
         return ended
