@@ -10,8 +10,9 @@
 A folder of photographs holds a folder of image files for each class, under `train`: such as `balanced` of benches/photographs/make.py. resnet9 has images
 of 32x32, the first ones of `data_batch_1.bin` of CIFAR-10; resnet18 of 64x64, efficientnet_lite0 of 128x128. All layers are trained from random weights by
 SGD with Nesterov momentum and L2, three epochs, the first one uncounted. Inference is from numbers to logits. Every program runs in a process of its own.
-Prints the medians of the rounds in images/s, the ratios to the best float32 of the others, and the largest resident memory: of `regulus` with the measurement at the end, of the others of the training alone.
-All hold as many images in training, but for the folder of photographs, which `regulus` reads whole: bytes in `regulus`, random float32 in the others.
+Prints the medians of the rounds in images/s, the ratios to the best float32 of the others, and the largest resident memory: of `regulus` with the
+measurement at the end, of the others of the training alone. All hold as many images in training, but for the folder of photographs, which `regulus` reads
+whole: bytes in `regulus`, random float32 in the others.
 
 PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast. `--bf16`: `regulus` with
 `backend.precision = "bf16"`, too, which needs AMX. `--keras` (of resnet9): Keras on TensorFlow, graph and XLA, float32 and bfloat16. `--onnx`: ONNX Runtime,
