@@ -134,7 +134,7 @@ impl Conv2d {
                 winograd::forward(&Pass { kernels, images, sizes, has_moments }, threads)
             }
             Kernel::Direct(weights) => convolve::forward(weights, images, has_moments, threads),
-            Kernel::Bf16(path, weights) => bf16::blocks(*path, weights, &self.convolution, images).forward(has_moments, threads),
+            Kernel::Bf16(path, weights) => bf16::forward(*path, weights, &self.convolution, images, has_moments, threads),
         }
     }
 
@@ -149,7 +149,7 @@ impl Conv2d {
         let together = match &self.kernel {
             Kernel::Winograd(_) => None,
             Kernel::Direct(weights) => weights.blocks(images).followed(followed, threads),
-            Kernel::Bf16(path, weights) => bf16::blocks(*path, weights, &self.convolution, images).followed(followed, threads),
+            Kernel::Bf16(path, weights) => bf16::followed(*path, weights, &self.convolution, images, followed, threads),
         };
         if let Some(out) = together {
             return out;
@@ -205,7 +205,7 @@ pub fn image_gradient(
     let [rows, columns] = convolution.sides();
     if let (Some(bf16), Some(turned)) = (rounded(algorithm, &convolution), convolution.turned()) {
         let weights = bf16::Weights::turned(bf16, &convolution, weights, threads);
-        return bf16::blocks(path, &weights, &turned, gradient).forward(false, threads).0;
+        return bf16::forward(path, &weights, &turned, gradient, false, threads).0;
     }
     let batch = gradient.len() / (rows * columns * convolution.outputs);
     let Some((tile, sizes)) = tiled(algorithm, &convolution, batch) else {

@@ -1,6 +1,6 @@
 //! Where the instructions do not exist: nothing here can be called.
 
-use super::{Bf16, Product};
+use super::{Bf16, Pixels, Product};
 
 /// That the instructions may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub(super) const fn pairs(bf16: Bf16, _: [Option<&[f32]>; 2], _: usize, _: &mut 
     match bf16.0 {}
 }
 
-pub(super) const fn columns(bf16: Bf16, _: &[f32], _: [usize; 2], _: &mut [u16], _: usize) {
+pub(super) const fn spread(bf16: Bf16, _: &[f32], _: usize, _: &mut [u16], _: usize) {
+    match bf16.0 {}
+}
+
+pub(super) const fn columns(bf16: Bf16, _: Pixels, _: &mut [u16], _: usize) {
     match bf16.0 {}
 }

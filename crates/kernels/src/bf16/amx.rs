@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use core::mem::transmute;
 use std::sync::OnceLock;
 
-use super::{Bf16, Product, SIDE, STEP, TILE};
+use super::{Bf16, Pixels, Product, SIDE, STEP, TILE};
 
 /// That the instructions may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,49 +78,69 @@ impl Drop for Tiles {
     }
 }
 
+/// Where a product goes, as the instructions read it.
+#[repr(C)]
+struct Target {
+    /// The first number, and that 16 rows below.
+    rows: [*mut f32; 2],
+    /// Bytes from one row to the next.
+    stride: usize,
+    /// Whether the product is added to what is there.
+    is_added: usize,
+}
+
 macro_rules! product {
     ($name:ident, $clear:literal, $load:literal, $step:literal, $bytes:literal, $store:literal) => {
         /// # Safety
         ///
         /// The tiles of this thread have their sizes, and the slices hold what is read and written.
-        unsafe fn $name(product: &Product, to: *mut f32, stride: usize, is_first: bool) {
-            let left = product.left.as_ptr();
+        unsafe fn $name(product: &Product, target: &Target) {
             // SAFETY: the caller says so. The instructions read and write only through the pointers, and no other registers than stated.
             unsafe {
                 asm!(
-                    "/* {c1} */ test {is_first}, {is_first}",
-                    "jz 4f",
+                    "/* {a1} {second} */ mov {a0}, [{target}]",
+                    "mov {a1}, [{target} + 8]",
+                    "mov {b}, [{target} + 16]",
+                    "cmp qword ptr [{target} + 24], 0",
+                    "jne 4f",
                     $clear,
                     "jmp 2f",
                     "4:",
                     $load,
                     "2:",
-                    "mov {step}, {steps}",
+                    "mov {a0}, [{runs}]",
+                    "lea {a0}, [{left} + 2*{a0}]",
+                    "lea {a1}, [{a0} + 2*{second}]",
+                    concat!("imul {b}, [{runs} + 8], ", $bytes),
+                    "add {b}, {right}",
+                    "mov {step}, [{runs} + 16]",
+                    "add {runs}, 24",
                     "3:",
                     $step,
-                    "add {a0}, 64",
-                    "add {a1}, 64",
+                    "add {a0}, {by_step}",
+                    "add {a1}, {by_step}",
                     concat!("add {b}, ", $bytes),
                     "dec {step}",
                     "jnz 3b",
-                    "add {a0}, {jump}",
-                    "add {a1}, {jump}",
-                    "dec {segments}",
+                    "dec {count}",
                     "jnz 2b",
+                    "mov {a0}, [{target}]",
+                    "mov {a1}, [{target} + 8]",
+                    "mov {b}, [{target} + 16]",
                     $store,
-                    is_first = in(reg) usize::from(is_first),
-                    steps = in(reg) product.steps,
-                    step = out(reg) _,
-                    segments = inout(reg) product.segments => _,
-                    jump = in(reg) 2 * product.jump,
-                    a0 = inout(reg) left => _,
-                    a1 = inout(reg) left.wrapping_add(product.second.unwrap_or_default()) => _,
+                    target = in(reg) target,
+                    left = in(reg) product.left.as_ptr(),
+                    right = in(reg) product.right.as_ptr(),
+                    runs = inout(reg) product.runs.as_ptr() => _,
+                    count = inout(reg) product.runs.len() => _,
+                    second = in(reg) product.second.unwrap_or_default(),
+                    by_step = in(reg) 2 * product.step,
                     by = in(reg) 2 * product.stride,
-                    b = inout(reg) product.right.as_ptr() => _,
                     line = in(reg) 64_usize,
-                    c0 = in(reg) to,
-                    c1 = in(reg) to.wrapping_add(SIDE * stride),
-                    to = in(reg) 4 * stride,
+                    step = out(reg) _,
+                    a0 = out(reg) _,
+                    a1 = out(reg) _,
+                    b = out(reg) _,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
@@ -133,36 +153,36 @@ macro_rules! product {
 product!(
     two_by_two,
     "tilezero tmm0\ntilezero tmm1\ntilezero tmm2\ntilezero tmm3",
-    "tileloadd tmm0, [{c0} + {to}]\ntileloadd tmm1, [{c0} + {to} + 64]\ntileloadd tmm2, [{c1} + {to}]\ntileloadd tmm3, [{c1} + {to} + 64]",
+    "tileloadd tmm0, [{a0} + {b}]\ntileloadd tmm1, [{a0} + {b} + 64]\ntileloadd tmm2, [{a1} + {b}]\ntileloadd tmm3, [{a1} + {b} + 64]",
     "tileloadd tmm6, [{b} + {line}]\ntileloadd tmm4, [{a0} + {by}]\ntdpbf16ps tmm0, tmm4, tmm6\ntileloadd tmm7, [{b} + {line} + 1024]\n\
      tdpbf16ps tmm1, tmm4, tmm7\ntileloadd tmm5, [{a1} + {by}]\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7",
     "2048",
-    "tilestored [{c0} + {to}], tmm0\ntilestored [{c0} + {to} + 64], tmm1\ntilestored [{c1} + {to}], tmm2\ntilestored [{c1} + {to} + 64], tmm3"
+    "tilestored [{a0} + {b}], tmm0\ntilestored [{a0} + {b} + 64], tmm1\ntilestored [{a1} + {b}], tmm2\ntilestored [{a1} + {b} + 64], tmm3"
 );
 product!(
     two_by_one,
     "tilezero tmm0\ntilezero tmm2",
-    "tileloadd tmm0, [{c0} + {to}]\ntileloadd tmm2, [{c1} + {to}]",
+    "tileloadd tmm0, [{a0} + {b}]\ntileloadd tmm2, [{a1} + {b}]",
     "tileloadd tmm6, [{b} + {line}]\ntileloadd tmm4, [{a0} + {by}]\ntdpbf16ps tmm0, tmm4, tmm6\ntileloadd tmm5, [{a1} + {by}]\ntdpbf16ps tmm2, tmm5, tmm6",
     "1024",
-    "tilestored [{c0} + {to}], tmm0\ntilestored [{c1} + {to}], tmm2"
+    "tilestored [{a0} + {b}], tmm0\ntilestored [{a1} + {b}], tmm2"
 );
 product!(
     one_by_two,
     "tilezero tmm0\ntilezero tmm1",
-    "tileloadd tmm0, [{c0} + {to}]\ntileloadd tmm1, [{c0} + {to} + 64]",
+    "tileloadd tmm0, [{a0} + {b}]\ntileloadd tmm1, [{a0} + {b} + 64]",
     "tileloadd tmm6, [{b} + {line}]\ntileloadd tmm4, [{a0} + {by}]\ntdpbf16ps tmm0, tmm4, tmm6\ntileloadd tmm7, [{b} + {line} + 1024]\n\
      tdpbf16ps tmm1, tmm4, tmm7",
     "2048",
-    "tilestored [{c0} + {to}], tmm0\ntilestored [{c0} + {to} + 64], tmm1"
+    "tilestored [{a0} + {b}], tmm0\ntilestored [{a0} + {b} + 64], tmm1"
 );
 product!(
     one_by_one,
     "tilezero tmm0",
-    "tileloadd tmm0, [{c0} + {to}]",
+    "tileloadd tmm0, [{a0} + {b}]",
     "tileloadd tmm6, [{b} + {line}]\ntileloadd tmm4, [{a0} + {by}]\ntdpbf16ps tmm0, tmm4, tmm6",
     "1024",
-    "tilestored [{c0} + {to}], tmm0"
+    "tilestored [{a0} + {b}], tmm0"
 );
 
 impl Tiles {
@@ -170,17 +190,25 @@ impl Tiles {
     ///
     /// # Panics
     ///
-    /// When a slice is too short, or a row has no steps.
+    /// When a slice is too short, there is no run, or one has no steps.
     #[inline]
     #[expect(clippy::unused_self, reason = "it says that the tiles have their sizes")]
     pub(super) fn multiply(&self, product: &Product, to: &mut [f32], stride: usize, is_first: bool) {
-        let Product { left, stride: left_stride, second, segments, steps, jump, right, is_wide } = *product;
+        let Product { left, stride: by, step, second, right, is_wide, runs } = *product;
         let (rows, tiles) = (SIDE * (1 + usize::from(second.is_some())), 1 + usize::from(is_wide));
-        let row = segments * steps * STEP + (segments - 1) * jump;
-        assert!(segments > 0 && steps > 0, "{segments} segments of {steps} steps");
-        assert!(left.len() >= second.unwrap_or_default() + (SIDE - 1) * left_stride + row, "rows of {row} in {}", left.len());
-        assert!(right.len() >= segments * steps * tiles * TILE, "columns of {row} in {}", right.len());
+        let (mut before, mut steps) = (0, 0);
+        for run in runs {
+            assert!(run.steps > 0, "{run:?}");
+            before = before.max(run.left + (run.steps - 1) * step);
+            steps = steps.max(run.right + run.steps);
+        }
+        let read = before + second.unwrap_or_default() + (SIDE - 1) * by + STEP;
+        assert!(!runs.is_empty() && left.len() >= read, "{read} numbers on the left in {}", left.len());
+        assert!(right.len() >= steps * tiles * TILE, "{steps} steps on the right in {}", right.len());
         assert!(to.len() >= (rows - 1) * stride + tiles * SIDE, "{rows} rows in {}", to.len());
+        let to = to.as_mut_ptr();
+        let rows = [to, to.wrapping_add(SIDE * stride)];
+        let target = Target { rows, stride: size_of::<f32>() * stride, is_added: usize::from(!is_first) };
         let multiply = match (second, is_wide) {
             (Some(_), true) => two_by_two,
             (Some(_), false) => two_by_one,
@@ -188,7 +216,7 @@ impl Tiles {
             (None, false) => one_by_one,
         };
         // SAFETY: this value has set the sizes; the lengths have been checked.
-        unsafe { multiply(product, to.as_mut_ptr(), stride, is_first) };
+        unsafe { multiply(product, &target) };
     }
 }
 
@@ -227,6 +255,39 @@ unsafe fn round_all(from: &[f32], to: &mut [u16]) {
             _mm256_mask_storeu_epi16(to.add(first).cast(), mask(some), transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers)));
         }
         first += some;
+    }
+}
+
+/// Rounds pixels, and writes each 32 of their channels, `distance` numbers after those before. Channels that are missing are zeros.
+///
+/// # Panics
+///
+/// When the pixels are not whole, or `to` is too short.
+#[inline]
+pub(super) fn spread(_: Bf16, pixels: &[f32], channels: usize, to: &mut [u16], distance: usize) {
+    assert!(pixels.len().is_multiple_of(channels), "{} numbers of {channels} channels", pixels.len());
+    let steps = pixels.len() / channels * channels.div_ceil(STEP);
+    assert!(to.len() >= steps.saturating_sub(1) * distance + STEP, "{} numbers for {steps} steps", to.len());
+    // SAFETY: `Bf16` proves that the processor has the instructions; `to` is long enough.
+    unsafe { spread_all(pixels, channels, to.as_mut_ptr(), distance) };
+}
+
+/// # Safety
+///
+/// `to` holds what is written.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn spread_all(pixels: &[f32], channels: usize, mut to: *mut u16, distance: usize) {
+    for pixel in pixels.chunks_exact(channels) {
+        for numbers in pixel.chunks(STEP) {
+            let (from, count) = (numbers.as_ptr(), numbers.len());
+            // SAFETY: only `count` numbers are read, and there is a step to be written.
+            unsafe {
+                let low = _mm512_maskz_loadu_ps(mask(count), from);
+                let high = _mm512_maskz_loadu_ps(mask(count.saturating_sub(SIDE)), from.wrapping_add(SIDE));
+                _mm512_storeu_si512(to.cast(), transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)));
+            }
+            to = to.wrapping_add(distance);
+        }
     }
 }
 
@@ -289,24 +350,25 @@ unsafe fn all_pairs(lists: [*const f32; 2], length: usize, to: *mut u16, [first,
 ///
 /// # Panics
 ///
-/// When the pixels are not whole, there are more, none of the channels is there, or `to` is too short.
+/// When there are more pixels or no channels, or a slice is too short.
 #[inline]
-pub(super) fn columns(_: Bf16, pixels: &[f32], [channels, first]: [usize; 2], to: &mut [u16], stride: usize) {
-    let count = pixels.len() / channels;
-    assert!(pixels.len() == count * channels && count <= STEP && first < channels, "{} numbers of {channels} channels", pixels.len());
+pub(super) fn columns(_: Bf16, pixels: Pixels, to: &mut [u16], stride: usize) {
+    let Pixels { numbers, count, distance, channels } = pixels;
+    assert!(count <= STEP && channels > 0, "{count} pixels of {channels} channels");
+    assert!(numbers.len() >= count.saturating_sub(1) * distance + channels.min(SIDE), "{count} pixels in {}", numbers.len());
     assert!(to.len() >= (SIDE - 1) * stride + STEP, "{} numbers for a tile", to.len());
     // SAFETY: `Bf16` proves that the processor has the instructions; lengths have been checked.
-    unsafe { all_columns(pixels.as_ptr(), count, [channels, first], to.as_mut_ptr(), stride) };
+    unsafe { all_columns(pixels, to.as_mut_ptr(), stride) };
 }
 
 /// # Safety
 ///
-/// There are so many pixels of so many channels, and `to` holds a tile.
+/// `numbers` holds the pixels, and `to` a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn all_columns(pixels: *const f32, count: usize, [channels, first]: [usize; 2], to: *mut u16, stride: usize) {
-    let at = |pixel: usize| if pixel < count { pixels.wrapping_add(pixel * channels + first) } else { core::ptr::null() };
+unsafe fn all_columns(Pixels { numbers, count, distance, channels }: Pixels, to: *mut u16, stride: usize) {
+    let at = |pixel: usize| if pixel < count { numbers.as_ptr().wrapping_add(pixel * distance) } else { core::ptr::null() };
     // SAFETY: the pixels have these channels.
-    let rows: [__m512i; SIDE] = core::array::from_fn(|row| unsafe { pair([at(2 * row), at(2 * row + 1)], channels - first) });
+    let rows: [__m512i; SIDE] = core::array::from_fn(|row| unsafe { pair([at(2 * row), at(2 * row + 1)], channels) });
     // Transposes 16×16 pairs: first in each 128 bits of four rows, then these among the rows.
     let mut fours = rows;
     for first in (0..SIDE).step_by(4) {

@@ -1,26 +1,61 @@
-//! The forward pass: patches times weights, block by block.
+//! The forward pass: patches times weights.
 
 use std::ops::Range;
 
 use super::amx::Tiles;
+use super::interleaved::Forward;
 use super::patches::{Patches, rows_per_block};
-use super::{Product, SIDE, Weights};
+use super::{SIDE, Weights};
 use crate::blocks::Blocks;
+use crate::conv2d::Followed;
 use crate::convolve::Convolution;
+use crate::moments::Moments;
 use crate::scratch;
 use crate::simd::Path;
 
-/// The convolution of images by these weights, block by block.
-pub(crate) fn blocks<'a>(
+/// The convolution of images by these weights, and the moments of its channels, where they are asked for.
+pub(crate) fn forward(
+    path: Path,
+    weights: &Weights,
+    convolution: &Convolution,
+    images: &[f32],
+    has_moments: bool,
+    threads: usize,
+) -> (Vec<f32>, Option<Moments>) {
+    match Forward::new(path, weights, convolution, images, 1) {
+        Some(groups) => groups.forward(has_moments, threads),
+        None => blocks(path, weights, convolution, images).forward(has_moments, threads),
+    }
+}
+
+/// The convolution and what follows it. Returns `None` for a pool over an odd number of rows.
+pub(crate) fn followed(
+    path: Path,
+    weights: &Weights,
+    convolution: &Convolution,
+    images: &[f32],
+    followed: Followed,
+    threads: usize,
+) -> Option<Vec<f32>> {
+    let by = if followed.steps.has_pool { 2 } else { 1 };
+    let [height, width] = convolution.sides();
+    if !height.is_multiple_of(by) || width < by {
+        return None;
+    }
+    match Forward::new(path, weights, convolution, images, by) {
+        Some(groups) => Some(groups.followed(followed, threads)),
+        None => blocks(path, weights, convolution, images).followed(followed, threads),
+    }
+}
+
+/// Block by block.
+fn blocks<'a>(
     path: Path,
     weights: &'a Weights,
     convolution: &'a Convolution,
     images: &'a [f32],
 ) -> Blocks<'a, impl Fn(Range<usize>, &mut [f32]) + Sync> {
-    let multiply = |rows, out: &mut [f32]| {
-        let patches = Patches::load(weights.bf16, convolution, weights.depth, images, rows);
-        multiply(weights, convolution, &patches, out);
-    };
+    let multiply = |rows, out: &mut [f32]| multiply(weights, convolution, &Patches::load(weights, convolution, images, rows), out);
     Blocks { path, convolution, images, lines: rows_per_block(convolution), multiply }
 }
 
@@ -38,9 +73,8 @@ fn multiply(weights: &Weights, convolution: &Convolution, patches: &Patches, out
         let tiles = Tiles::new(weights.bf16);
         for (panel, (right, is_wide)) in weights.panels().enumerate() {
             for first in (0..rows).step_by(2 * SIDE) {
-                let is_two = first + SIDE < rows;
-                let left = patches.rows(first, is_two, weights.depth, convolution.kernel[0]);
-                tiles.multiply(&Product { right, is_wide, ..left }, &mut to[first * stride + panel * 2 * SIDE..], stride, true);
+                let product = patches.times(first, first + SIDE < rows, right, is_wide);
+                tiles.multiply(&product, &mut to[first * stride + panel * 2 * SIDE..], stride, true);
             }
         }
     }

@@ -6,11 +6,12 @@
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), path = "absent.rs")]
 mod amx;
 mod forward;
+mod interleaved;
 mod patches;
 mod weight_gradient;
 mod weights;
 
-pub(crate) use forward::blocks;
+pub(crate) use forward::{followed, forward};
 pub(crate) use weight_gradient::weight_gradient;
 pub(crate) use weights::Weights;
 
@@ -52,16 +53,38 @@ const TILE: usize = SIDE * STEP;
 #[derive(Clone, Copy)]
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), expect(dead_code, reason = "only the instructions read it"))]
 struct Product<'a> {
-    /// The 16 rows on the left: they begin here, and each `stride` numbers after the one before.
+    /// The 16 rows on the left. Each begins `stride` numbers after the one before.
     left: &'a [u16],
     stride: usize,
     /// How many numbers after the first 16 rows there are another 16.
     second: Option<usize>,
-    /// A row has so many segments of so many steps of 32 numbers. A segment begins `jump` numbers after the end of the one before.
-    segments: usize,
-    steps: usize,
-    jump: usize,
+    /// Numbers from one step of 32 numbers to the next.
+    step: usize,
     /// For each step one tile, or two.
     right: &'a [u16],
     is_wide: bool,
+    /// The steps.
+    runs: &'a [Run],
+}
+
+/// Steps one after the other on both sides of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Run {
+    /// The first number on the left.
+    left: usize,
+    /// The first step on the right.
+    right: usize,
+    steps: usize,
+}
+
+/// Pixels with a distance between them.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), expect(dead_code, reason = "only the instructions read it"))]
+struct Pixels<'a> {
+    numbers: &'a [f32],
+    count: usize,
+    distance: usize,
+    /// Channels from the first number of a pixel on.
+    channels: usize,
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::amx::round;
-use super::{Bf16, Product, SIDE, STEP};
+use super::{Bf16, Product, Run, SIDE, STEP, Weights};
 use crate::convolve::Convolution;
 use crate::scratch::{self, Aligned};
 
@@ -24,6 +24,7 @@ pub(super) fn rows_per_block(convolution: &Convolution) -> usize {
 pub(super) struct Patches {
     memory: Aligned,
     form: Form,
+    runs: Vec<Run>,
 }
 
 #[derive(Clone, Copy)]
@@ -35,8 +36,9 @@ enum Form {
 }
 
 impl Patches {
-    /// The patches under some output rows of all images, of `depth` numbers with zeros behind them.
-    pub(super) fn load(bf16: Bf16, convolution: &Convolution, depth: usize, images: &[f32], rows: Range<usize>) -> Self {
+    /// The patches under some output rows of all images.
+    pub(super) fn load(weights: &Weights, convolution: &Convolution, images: &[f32], rows: Range<usize>) -> Self {
+        let Weights { bf16, depth, .. } = *weights;
         let Convolution { inputs, width, kernel, stride, padding, extra_padding, .. } = *convolution;
         let [height, columns] = convolution.sides();
         let count = rows.len() * columns;
@@ -57,7 +59,9 @@ impl Patches {
         if is_together {
             let mut memory = scratch::any((band_rows(&rows) * row).div_ceil(2));
             load_band(bf16, convolution, images, &rows, bytemuck::cast_slice_mut(&mut memory));
-            return Self { memory, form: Form::Together { row, pixel: inputs, columns } };
+            let steps = line / STEP;
+            let runs = (0..kernel[0]).map(|y| Run { left: y * row, right: y * steps, steps }).collect();
+            return Self { memory, form: Form::Together { row, pixel: inputs, columns }, runs };
         }
         let mut patches = Self::apart(count, depth);
         let mut memory = scratch::any((band_rows(&rows) * row).div_ceil(2));
@@ -81,42 +85,27 @@ impl Patches {
 
     fn apart(count: usize, depth: usize) -> Self {
         let memory = scratch::any((count.next_multiple_of(SIDE) * (depth + GAP)).div_ceil(2));
-        Self { memory, form: Form::Apart(depth + GAP) }
+        Self { memory, form: Form::Apart(depth + GAP), runs: vec![Run { left: 0, right: 0, steps: depth / STEP }] }
     }
 
     fn numbers_mut(&mut self) -> &mut [u16] {
         bytemuck::cast_slice_mut(&mut self.memory)
     }
 
-    /// 16 or 32 patches from number `first` on, as the rows of a product.
-    pub(super) fn rows(&self, first: usize, is_two: bool, depth: usize, kernel_rows: usize) -> Product<'_> {
-        let numbers: &[u16] = bytemuck::cast_slice(&self.memory);
+    /// Where a patch begins.
+    const fn place(&self, index: usize) -> usize {
         match self.form {
-            Form::Apart(stride) => Product {
-                left: &numbers[first * stride..],
-                stride,
-                second: is_two.then_some(SIDE * stride),
-                segments: 1,
-                steps: depth / STEP,
-                jump: 0,
-                right: &[],
-                is_wide: false,
-            },
-            Form::Together { row, pixel, columns } => {
-                let place = |index: usize| index / columns * row + index % columns * pixel;
-                let line = depth / kernel_rows;
-                Product {
-                    left: &numbers[place(first)..],
-                    stride: pixel,
-                    second: is_two.then(|| place(first + SIDE) - place(first)),
-                    segments: kernel_rows,
-                    steps: line / STEP,
-                    jump: row - line,
-                    right: &[],
-                    is_wide: false,
-                }
-            }
+            Form::Apart(stride) => index * stride,
+            Form::Together { row, pixel, columns } => index / columns * row + index % columns * pixel,
         }
+    }
+
+    /// 16 or 32 patches from number `first` on, times one tile or two for each step.
+    pub(super) fn times<'a>(&'a self, first: usize, is_two: bool, right: &'a [u16], is_wide: bool) -> Product<'a> {
+        let numbers: &[u16] = bytemuck::cast_slice(&self.memory);
+        let start = self.place(first);
+        let second = is_two.then(|| self.place(first + SIDE) - start);
+        Product { left: &numbers[start..], stride: self.place(1), second, step: STEP, right, is_wide, runs: &self.runs }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::amx::{Tiles, columns, pairs};
-use super::{Bf16, Product, SIDE, STEP, TILE};
+use super::{Bf16, Pixels, Product, Run, SIDE, STEP, TILE, interleaved};
 use crate::buffers;
 use crate::convolve::Convolution;
 use crate::fill::{Size, filled};
@@ -77,6 +77,9 @@ pub(crate) fn weight_gradient(bf16: Bf16, convolution: &Convolution, images: &[f
     let batch = images.len() / convolution.image_size();
     let sizes = [images.len(), gradient.len()];
     assert_eq!(sizes, [batch * convolution.image_size(), batch * convolution.output_size()], "slices for {convolution:?}");
+    if let Some(weights) = interleaved::weight_gradient(bf16, convolution, images, gradient, threads) {
+        return weights;
+    }
     let plan = Plan::new(convolution, batch);
     let task = |number: usize, sums: &mut [f32], _: &mut [u8]| {
         let (part, chunk) = (number / plan.chunks, number % plan.chunks);
@@ -135,11 +138,10 @@ impl Task<'_> {
                         left: &left[row * stride..],
                         stride,
                         second: (row + SIDE < outputs).then_some(SIDE * stride),
-                        segments: 1,
-                        steps,
-                        jump: 0,
+                        step: STEP,
                         right: &right[two * steps * 2 * TILE..],
                         is_wide: true,
+                        runs: &[Run { left: 0, right: 0, steps }],
                     };
                     let to = &mut sums[row * per_task * SIDE + two * 2 * SIDE..];
                     tiles.multiply(&product, to, per_task * SIDE, block == positions.start);
@@ -155,7 +157,9 @@ impl Task<'_> {
             let first = positions.start + step * STEP;
             let pixels = &self.gradient[first * outputs..(first + STEP).min(positions.end) * outputs];
             for channel in (0..outputs).step_by(SIDE) {
-                columns(self.bf16, pixels, [outputs, channel], &mut to[channel * stride + step * STEP..], stride);
+                let pixels =
+                    Pixels { numbers: &pixels[channel..], count: pixels.len() / outputs, distance: outputs, channels: outputs - channel };
+                columns(self.bf16, pixels, &mut to[channel * stride + step * STEP..], stride);
             }
         }
     }

@@ -128,6 +128,12 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
         (strided, 3),
         (unpadded, 11),
         (oblong, 2),
+        // Images in groups, the last of them with few; sums of more than a task holds; nothing but zeros under the outermost windows.
+        (convolution(64, 48, [7, 5], 3), 35),
+        (convolution(32, 40, [3, 3], 3), 16),
+        (convolution(160, 96, [2, 3], 3), 64),
+        (Convolution { stride: [2, 1], ..convolution(32, 33, [5, 4], 3) }, 50),
+        (Convolution { stride: [1, 2], padding: [3, 4], extra_padding: [1, 2], ..convolution(32, 32, [2, 2], 3) }, 33),
     ] {
         let setting = Setting::new(convolution, batch);
         let found = setting.computed(available, 1);
@@ -156,7 +162,7 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
 #[test]
 fn what_follows_has_the_bits_of_the_two_by_themselves() {
     let Some((path, algorithm)) = available() else { return };
-    let sides = [[16, 16], [9, 5], [6, 7], [2, 3]];
+    let sides = [[16, 16], [9, 5], [6, 7], [2, 3], [4, 4]];
     let steps = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
     for ((height, width), (addition, has_pool)) in sides.into_iter().flat_map(|[height, width]| steps.map(|steps| ((height, width), steps)))
     {
@@ -178,9 +184,12 @@ fn what_follows_has_the_bits_of_the_two_by_themselves() {
 #[test]
 fn an_output_does_not_depend_on_its_batch() {
     let Some((path, algorithm)) = available() else { return };
-    for (convolution, batch) in
-        [(convolution(32, 16, [16, 16], 3), 5), (convolution(32, 24, [4, 4], 3), 21), (convolution(24, 32, [5, 3], 1), 40)]
-    {
+    for (convolution, batch) in [
+        (convolution(32, 16, [16, 16], 3), 5),
+        (convolution(32, 24, [4, 4], 3), 21),
+        (convolution(24, 32, [5, 3], 1), 40),
+        (convolution(64, 40, [3, 4], 3), 52),
+    ] {
         let setting = Setting::new(convolution, batch);
         let [images, weights, _] = &setting.given;
         let conv = Conv2d::new(path, algorithm, convolution, weights, 2);

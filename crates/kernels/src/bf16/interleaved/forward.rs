@@ -1,0 +1,188 @@
+//! The forward pass: bands of rows of the images of a group.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{FEW, GROUP, TASKS, inside};
+use crate::bf16::amx::{Tiles, spread};
+use crate::bf16::{Product, Run, SIDE, STEP, Weights};
+use crate::buffers;
+use crate::conv2d::Followed;
+use crate::convolve::Convolution;
+use crate::epilogue::{self, Addition, Sizes};
+use crate::moments::Moments;
+use crate::scratch::{self, Aligned};
+use crate::simd::Path;
+
+/// Bytes of a band, about: what goes in and comes out stays in the second cache.
+const BYTES: usize = 3 << 19;
+
+/// A convolution of the images of groups.
+pub(in crate::bf16) struct Forward<'a> {
+    path: Path,
+    weights: &'a Weights,
+    convolution: &'a Convolution,
+    images: &'a [f32],
+    batch: usize,
+    /// Output rows of a band.
+    rows: usize,
+}
+
+/// Whether at least an eighth of all windows together lies outside of an image. Otherwise it takes longer to interleave than what is left out.
+fn is_worthwhile(convolution: &Convolution) -> bool {
+    let axes = [convolution.rows(), convolution.columns()].into_iter().zip(convolution.kernel).zip(convolution.sides());
+    let inside = axes.map(|((axis, kernel), windows)| (0..windows).map(|window| inside(axis, window, kernel).len()).sum::<usize>());
+    let all = convolution.positions() * convolution.kernel.iter().product::<usize>();
+    8 * inside.product::<usize>() <= 7 * all
+}
+
+/// Some output rows of the images of a group, and where they go: for each image a slice.
+struct Band<'a> {
+    images: Range<usize>,
+    rows: Range<usize>,
+    out: Vec<&'a mut [f32]>,
+}
+
+impl<'a> Forward<'a> {
+    /// `None` where the images are few, their channels do not fill the steps, or a row of 32 of them does not fit in the cache. Whether the rows of a band are a multiple of `by`.
+    pub(in crate::bf16) fn new(
+        path: Path,
+        weights: &'a Weights,
+        convolution: &'a Convolution,
+        images: &'a [f32],
+        by: usize,
+    ) -> Option<Self> {
+        let Convolution { inputs, outputs, width, kernel, stride, .. } = *convolution;
+        let [height, columns] = convolution.sides();
+        let batch = images.len() / convolution.image_size();
+        let bytes = |rows: usize| {
+            let read = ((rows - 1) * stride[0] + kernel[0]) * width * inputs * size_of::<u16>();
+            GROUP * (read + rows * columns * outputs.next_multiple_of(SIDE) * size_of::<f32>())
+        };
+        if batch < FEW || !inputs.is_multiple_of(STEP) || !is_worthwhile(convolution) || bytes(by) > BYTES {
+            return None;
+        }
+        // Bands of about the same size.
+        let most = (1..=height / by).take_while(|rows| bytes(rows * by) <= BYTES).last()?;
+        let bands = height.div_ceil(most * by).max(TASKS.div_ceil(batch.div_ceil(GROUP))).min(height / by);
+        let rows = height.div_ceil(bands).next_multiple_of(by);
+        Some(Self { path, weights, convolution, images, batch, rows })
+    }
+
+    /// The convolution, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
+    pub(in crate::bf16) fn forward(&self, has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
+        let channels = self.convolution.outputs;
+        let (out, moments) = self.each_band(1, threads, &|band| {
+            let mut block = self.multiply(&band);
+            let stride = channels.next_multiple_of(SIDE);
+            for (image, to) in band.out.into_iter().enumerate() {
+                for (position, to) in to.chunks_exact_mut(channels).enumerate() {
+                    to.copy_from_slice(&block[(position * GROUP + image) * stride..][..channels]);
+                }
+            }
+            has_moments.then(|| {
+                // Without what is no image, and no channel.
+                let count = block.len() / stride / GROUP * band.images.len();
+                for pixel in 0..count {
+                    let from = pixel / band.images.len() * GROUP + pixel % band.images.len();
+                    if from * stride != pixel * channels {
+                        block.copy_within(from * stride..from * stride + channels, pixel * channels);
+                    }
+                }
+                Moments::of(self.path, &block[..count * channels], channels)
+            })
+        });
+        (out, Moments::joined(moments.into_iter().flatten()))
+    }
+
+    /// The convolution and what follows it, which is computed while a band is in the cache.
+    pub(in crate::bf16) fn followed(&self, followed: Followed, threads: usize) -> Vec<f32> {
+        let Followed { steps, affine, other } = followed;
+        let ([height, width], channels) = (self.convolution.sides(), self.convolution.outputs);
+        let added = if steps.addition == Addition::None { 0 } else { self.batch * height * width * channels };
+        let sizes = [affine.scale.len(), affine.shift.len(), other.len()];
+        assert_eq!(sizes, [channels, channels, added], "what follows {:?}", self.convolution);
+        let by = if steps.has_pool { 2 } else { 1 };
+        self.each_band(by, threads, &|band| {
+            let block = self.multiply(&band);
+            let stride = channels.next_multiple_of(SIDE);
+            let sizes = Sizes { batch: 1, height: band.rows.len(), width, channels };
+            let mut pixels = scratch::any(sizes.len());
+            for ((number, image), to) in band.images.enumerate().zip(band.out) {
+                for (position, to) in pixels.chunks_exact_mut(channels).enumerate() {
+                    to.copy_from_slice(&block[(position * GROUP + number) * stride..][..channels]);
+                }
+                let other = if added == 0 { other } else { &other[(image * height + band.rows.start) * width * channels..][..sizes.len()] };
+                epilogue::of_rows(self.path, sizes, steps, &pixels, affine, other, to);
+            }
+        })
+        .0
+    }
+
+    /// Does `work` for each band. An output row has a `by`th of the rows and columns of the convolution.
+    fn each_band<R: Send>(&self, by: usize, threads: usize, work: &(dyn Fn(Band) -> R + Sync)) -> (Vec<f32>, Vec<R>) {
+        let [height, width] = self.convolution.sides();
+        let line = width / by * self.convolution.outputs;
+        let mut out = buffers::any(self.batch * (height / by) * line);
+        let mut parts = out.chunks_mut(height / by * line).map(|image| image.chunks_mut(self.rows / by * line)).collect::<Vec<_>>();
+        let mut bands = Vec::new();
+        for (group, parts) in parts.chunks_mut(GROUP).enumerate() {
+            let images = group * GROUP..group * GROUP + parts.len();
+            for first in (0..height).step_by(self.rows) {
+                let rows = first..(first + self.rows).min(height);
+                bands.push(Band { images: images.clone(), rows, out: parts.iter_mut().filter_map(Iterator::next).collect() });
+            }
+        }
+        let results = if threads == 1 { bands.into_iter().map(work).collect() } else { bands.into_par_iter().map(work).collect() };
+        (out, results)
+    }
+
+    /// The convolution for a band, `[row, column, image, output]`, with a place for each of 32 images and outputs to whole tiles.
+    fn multiply(&self, Band { images, rows, .. }: &Band) -> Aligned {
+        let Self { weights: Weights { bf16, .. }, convolution, .. } = *self;
+        let Convolution { inputs, width, kernel, .. } = *convolution;
+        let [down, across] = [convolution.rows(), convolution.columns()];
+        let columns = convolution.sides()[1];
+        // The rows under all windows, `[row, column, step, image, channel]`.
+        let first = (rows.start * down.stride).saturating_sub(down.padding).min(down.side);
+        let end = ((rows.end - 1) * down.stride + kernel[0]).saturating_sub(down.padding).clamp(first, down.side);
+        let (steps, size) = (inputs / STEP, GROUP * STEP);
+        let mut memory = scratch::any((end - first) * width * steps * size / 2);
+        let band: &mut [u16] = bytemuck::cast_slice_mut(&mut memory);
+        let length = (end - first) * width * inputs;
+        for (number, image) in images.clone().enumerate().filter(|_| length > 0) {
+            let from = &self.images[image * convolution.image_size() + first * width * inputs..][..length];
+            spread(*bf16, from, inputs, &mut band[number * STEP..], size);
+        }
+        let mut runs = Vec::with_capacity(rows.len() * columns * kernel[0]);
+        let mut of_positions = Vec::with_capacity(rows.len() * columns);
+        for (row, column) in rows.clone().flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let (ys, xs) = (inside(down, row, kernel[0]), inside(across, column, kernel[1]));
+            let start = runs.len();
+            for y in ys.filter(|_| !xs.is_empty()) {
+                let place = (row * down.stride + y - down.padding - first) * width + column * across.stride + xs.start - across.padding;
+                runs.push(Run { left: place * steps * size, right: (y * kernel[1] + xs.start) * steps, steps: xs.len() * steps });
+            }
+            of_positions.push(start..runs.len());
+        }
+        let stride = convolution.outputs.next_multiple_of(SIDE);
+        let mut out = scratch::any(of_positions.len() * GROUP * stride);
+        let tiles = Tiles::new(*bf16);
+        let second = (images.len() > SIDE).then_some(SIDE * STEP);
+        for (panel, (right, is_wide)) in self.weights.panels().enumerate() {
+            for (runs, to) in of_positions.iter().map(|range| &runs[range.clone()]).zip(out.chunks_exact_mut(GROUP * stride)) {
+                let to = &mut to[panel * 2 * SIDE..];
+                if runs.is_empty() {
+                    to.fill(0.0);
+                    continue;
+                }
+                let product = Product { left: band, stride: STEP, second, step: size, right, is_wide, runs };
+                tiles.multiply(&product, to, stride, true);
+            }
+        }
+        drop(tiles);
+        drop(memory);
+        out
+    }
+}
