@@ -196,8 +196,12 @@ fn for_each_place<S: Simd>(
     let zero = simd.splat_f32s(0.0);
     let first = line.images + 2 * column * channels;
     let places = [first, first + channels, first + width * channels, first + (width + 1) * channels];
-    let x = places.map(|place| at(images, place));
-    let z = x.map(|x| simd.mul_add_e_f32s(x, scale, shift));
+    // One by one: `map` of an array would be called, and compiled without vector instructions.
+    let x = [at(images, places[0]), at(images, places[1]), at(images, places[2]), at(images, places[3])];
+    let mut z = x;
+    for z in &mut z {
+        *z = simd.mul_add_e_f32s(*z, scale, shift);
+    }
     // The first of equal ones is the largest.
     let mut largest = z[0];
     for z in &z[1..] {
