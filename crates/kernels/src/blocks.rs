@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::conv2d::Followed;
 use crate::convolve::Convolution;
-use crate::epilogue::{self, Addition, Sizes};
+use crate::epilogue::{self, Sizes};
 use crate::fill::{Size, filled};
 use crate::moments::Moments;
 use crate::scratch;
@@ -23,20 +23,13 @@ pub(super) struct Blocks<'a, F> {
 }
 
 impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Blocks<'_, F> {
-    /// How many images there are.
-    fn batch(&self) -> usize {
-        let (count, size) = (self.images.len(), self.convolution.image_size());
-        assert!(count.is_multiple_of(size), "images for {:?}", self.convolution);
-        count / size
-    }
-
     /// The convolution, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
     ///
     /// # Panics
     ///
     /// When the images are not of the convolution's sizes.
     pub(super) fn forward(&self, has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
-        let (batch, Self { path, convolution, lines, multiply, .. }) = (self.batch(), self);
+        let (batch, Self { path, convolution, lines, multiply, .. }) = (self.convolution.batch(self.images), self);
         let ([height, width], channels) = (convolution.sides(), convolution.outputs);
         let line = width * channels;
         let task = |number: usize, out: &mut [f32], _: &mut [u8]| {
@@ -56,16 +49,14 @@ impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Blocks<'_, F> {
     ///
     /// When the images, or the slices of `followed`, are not of the convolution's sizes.
     pub(super) fn followed(&self, followed: Followed, threads: usize) -> Option<Vec<f32>> {
-        let (batch, Self { path, convolution, lines, multiply, .. }) = (self.batch(), self);
+        let (batch, Self { path, convolution, lines, multiply, .. }) = (self.convolution.batch(self.images), self);
         let Followed { steps, affine, other } = followed;
         let ([height, width], channels) = (convolution.sides(), convolution.outputs);
-        let by = if steps.has_pool { 2 } else { 1 };
-        if !height.is_multiple_of(by) || width < by {
+        followed.check(convolution, self.images);
+        if !followed.has_whole_rows(convolution) {
             return None;
         }
-        let added = if steps.addition == Addition::None { 0 } else { batch * height * width * channels };
-        let sizes = [affine.scale.len(), affine.shift.len(), other.len()];
-        assert_eq!(sizes, [channels, channels, added], "what follows {convolution:?}");
+        let by = if steps.has_pool { 2 } else { 1 };
         let line = width / by * channels;
         let lines = lines.next_multiple_of(by);
         let task = |number: usize, out: &mut [f32], _: &mut [u8]| {

@@ -8,7 +8,7 @@ use crate::algorithm::Algorithm;
 use crate::bf16::{self, Bf16};
 use crate::buffers;
 use crate::convolve::{self, Convolution, PackedWeights};
-use crate::epilogue::{self, Affine, Steps};
+use crate::epilogue::{self, Addition, Affine, Steps};
 use crate::moments::Moments;
 use crate::simd::Path;
 use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
@@ -19,7 +19,7 @@ const CHANNELS: usize = 16;
 /// 7.3 for the images at one tile and 512 by 512 channels.
 const FEW: usize = 16;
 /// Pixels whose moments are computed at once.
-const PIXELS: usize = 512;
+pub(crate) const PIXELS: usize = 512;
 
 /// The tiles and sizes for [`winograd`], where it computes the convolution. Those of the forward pass follow from the convolution alone, so that an output is the same bits in every
 /// batch.
@@ -173,6 +173,24 @@ pub struct Followed<'a> {
     pub affine: &'a Affine,
     /// What is added, or empty.
     pub other: &'a [f32],
+}
+
+impl Followed<'_> {
+    /// Whether a pool of these rows of a convolution, two at a time, leaves none out.
+    pub(crate) fn has_whole_rows(&self, convolution: &Convolution) -> bool {
+        let ([height, width], by) = (convolution.sides(), if self.steps.has_pool { 2 } else { 1 });
+        height.is_multiple_of(by) && width >= by
+    }
+
+    /// # Panics
+    ///
+    /// When the slices are not of the convolution's sizes.
+    pub(crate) fn check(&self, convolution: &Convolution, images: &[f32]) {
+        let channels = convolution.outputs;
+        let added = if self.steps.addition == Addition::None { 0 } else { convolution.batch(images) * convolution.output_size() };
+        let sizes = [self.affine.scale.len(), self.affine.shift.len(), self.other.len()];
+        assert_eq!(sizes, [channels, channels, added], "what follows {convolution:?}");
+    }
 }
 
 /// The moments of channels over all pixels, `[pixel, channel]`. `None` without any.

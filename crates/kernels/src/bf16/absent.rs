@@ -32,7 +32,7 @@ pub(super) const fn pairs(bf16: Bf16, _: [Option<&[f32]>; 2], _: usize, _: &mut 
     match bf16.0 {}
 }
 
-pub(super) const fn spread(bf16: Bf16, _: &[f32], _: usize, _: &mut [u16], _: usize) {
+pub(super) const fn spread(bf16: Bf16, _: &[f32], _: &mut [u16], _: usize) {
     match bf16.0 {}
 }
 

@@ -98,7 +98,7 @@ macro_rules! product {
             // SAFETY: the caller says so. The instructions read and write only through the pointers, and no other registers than stated.
             unsafe {
                 asm!(
-                    "/* {a1} {second} */ mov {a0}, [{target}]",
+                    "mov {a0}, [{target}]",
                     "mov {a1}, [{target} + 8]",
                     "mov {b}, [{target} + 16]",
                     "cmp qword ptr [{target} + 24], 0",
@@ -203,7 +203,8 @@ impl Tiles {
             steps = steps.max(run.right + run.steps);
         }
         let read = before + second.unwrap_or_default() + (SIDE - 1) * by + STEP;
-        assert!(!runs.is_empty() && left.len() >= read, "{read} numbers on the left in {}", left.len());
+        assert!(!runs.is_empty(), "no steps");
+        assert!(left.len() >= read, "{read} numbers on the left in {}", left.len());
         assert!(right.len() >= steps * tiles * TILE, "{steps} steps on the right in {}", right.len());
         assert!(to.len() >= (rows - 1) * stride + tiles * SIDE, "{rows} rows in {}", to.len());
         let to = to.as_mut_ptr();
@@ -258,35 +259,30 @@ unsafe fn round_all(from: &[f32], to: &mut [u16]) {
     }
 }
 
-/// Rounds pixels, and writes each 32 of their channels, `distance` numbers after those before. Channels that are missing are zeros.
+/// Rounds numbers, and writes each 32 of them `distance` numbers after those before.
 ///
 /// # Panics
 ///
-/// When the pixels are not whole, or `to` is too short.
+/// When they are no multiple of 32, or `to` is too short.
 #[inline]
-pub(super) fn spread(_: Bf16, pixels: &[f32], channels: usize, to: &mut [u16], distance: usize) {
-    assert!(pixels.len().is_multiple_of(channels), "{} numbers of {channels} channels", pixels.len());
-    let steps = pixels.len() / channels * channels.div_ceil(STEP);
+pub(super) fn spread(_: Bf16, from: &[f32], to: &mut [u16], distance: usize) {
+    let steps = from.len() / STEP;
+    assert!(from.len() == steps * STEP, "{} numbers", from.len());
     assert!(to.len() >= steps.saturating_sub(1) * distance + STEP, "{} numbers for {steps} steps", to.len());
     // SAFETY: `Bf16` proves that the processor has the instructions; `to` is long enough.
-    unsafe { spread_all(pixels, channels, to.as_mut_ptr(), distance) };
+    unsafe { spread_all(from, to.as_mut_ptr(), distance) };
 }
 
 /// # Safety
 ///
 /// `to` holds what is written.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn spread_all(pixels: &[f32], channels: usize, mut to: *mut u16, distance: usize) {
-    for pixel in pixels.chunks_exact(channels) {
-        for numbers in pixel.chunks(STEP) {
-            let (from, count) = (numbers.as_ptr(), numbers.len());
-            // SAFETY: only `count` numbers are read, and there is a step to be written.
-            unsafe {
-                let low = _mm512_maskz_loadu_ps(mask(count), from);
-                let high = _mm512_maskz_loadu_ps(mask(count.saturating_sub(SIDE)), from.wrapping_add(SIDE));
-                _mm512_storeu_si512(to.cast(), transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)));
-            }
-            to = to.wrapping_add(distance);
+unsafe fn spread_all(from: &[f32], to: *mut u16, distance: usize) {
+    for (step, numbers) in from.chunks_exact(STEP).enumerate() {
+        // SAFETY: there are 32 numbers, and the step has its place.
+        unsafe {
+            let [low, high] = [numbers.as_ptr(), numbers.as_ptr().add(SIDE)].map(|at| _mm512_loadu_ps(at));
+            _mm512_storeu_si512(to.add(step * distance).cast(), transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)));
         }
     }
 }

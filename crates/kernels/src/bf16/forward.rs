@@ -22,7 +22,7 @@ pub(crate) fn forward(
     has_moments: bool,
     threads: usize,
 ) -> (Vec<f32>, Option<Moments>) {
-    match Forward::new(path, weights, convolution, images, 1) {
+    match Forward::new(path, weights, convolution, images, false) {
         Some(groups) => groups.forward(has_moments, threads),
         None => blocks(path, weights, convolution, images).forward(has_moments, threads),
     }
@@ -37,12 +37,11 @@ pub(crate) fn followed(
     followed: Followed,
     threads: usize,
 ) -> Option<Vec<f32>> {
-    let by = if followed.steps.has_pool { 2 } else { 1 };
-    let [height, width] = convolution.sides();
-    if !height.is_multiple_of(by) || width < by {
+    followed.check(convolution, images);
+    if !followed.has_whole_rows(convolution) {
         return None;
     }
-    match Forward::new(path, weights, convolution, images, by) {
+    match Forward::new(path, weights, convolution, images, followed.steps.has_pool) {
         Some(groups) => Some(groups.followed(followed, threads)),
         None => blocks(path, weights, convolution, images).followed(followed, threads),
     }

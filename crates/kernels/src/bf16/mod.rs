@@ -68,7 +68,7 @@ struct Product<'a> {
 }
 
 /// Steps one after the other on both sides of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Run {
     /// The first number on the left.

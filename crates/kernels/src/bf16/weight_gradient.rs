@@ -74,7 +74,7 @@ impl Plan {
 ///
 /// When the slices are not of these sizes.
 pub(crate) fn weight_gradient(bf16: Bf16, convolution: &Convolution, images: &[f32], gradient: &[f32], threads: usize) -> Vec<f32> {
-    let batch = images.len() / convolution.image_size();
+    let batch = convolution.batch(images);
     let sizes = [images.len(), gradient.len()];
     assert_eq!(sizes, [batch * convolution.image_size(), batch * convolution.output_size()], "slices for {convolution:?}");
     if let Some(weights) = interleaved::weight_gradient(bf16, convolution, images, gradient, threads) {

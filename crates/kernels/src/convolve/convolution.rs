@@ -37,6 +37,17 @@ impl Convolution {
         self.height * self.width * self.inputs
     }
 
+    /// How many images these are.
+    ///
+    /// # Panics
+    ///
+    /// When they are not whole.
+    pub(crate) fn batch(&self, images: &[f32]) -> usize {
+        let (count, size) = (images.len(), self.image_size());
+        assert!(count.is_multiple_of(size), "images for {self:?}");
+        count / size
+    }
+
     /// Numbers of the output for an image.
     pub(crate) fn output_size(&self) -> usize {
         self.positions() * self.outputs

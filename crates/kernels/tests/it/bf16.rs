@@ -128,12 +128,20 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
         (strided, 3),
         (unpadded, 11),
         (oblong, 2),
-        // Images in groups, the last of them with few; sums of more than a task holds; nothing but zeros under the outermost windows.
+        // Images in groups, the last of them with few or with all; nothing but zeros under the outermost windows; channels that do not fill the tiles.
         (convolution(64, 48, [7, 5], 3), 35),
         (convolution(32, 40, [3, 3], 3), 16),
-        (convolution(160, 96, [2, 3], 3), 64),
-        (Convolution { stride: [2, 1], ..convolution(32, 33, [5, 4], 3) }, 50),
-        (Convolution { stride: [1, 2], padding: [3, 4], extra_padding: [1, 2], ..convolution(32, 32, [2, 2], 3) }, 33),
+        (convolution(72, 96, [2, 3], 3), 33),
+        (Convolution { stride: [2, 1], ..convolution(32, 64, [5, 4], 3) }, 50),
+        (Convolution { stride: [1, 2], padding: [3, 4], extra_padding: [1, 2], ..convolution(32, 64, [2, 2], 3) }, 33),
+        (Convolution { kernel: [1, 5], padding: [0, 2], ..convolution(32, 64, [3, 6], 1) }, 17),
+        (convolution(32, 32, [4, 3], 5), 18),
+        (convolution(64, 44, [3, 3], 1), 40),
+        // Bands of three rows and one.
+        (convolution(32, 24, [10, 4], 3), 130),
+        // Sums of more than a task holds, in chunks of different sizes.
+        (convolution(160, 160, [2, 3], 3), 64),
+        (convolution(256, 224, [2, 2], 3), 16),
     ] {
         let setting = Setting::new(convolution, batch);
         let found = setting.computed(available, 1);
@@ -162,11 +170,12 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
 #[test]
 fn what_follows_has_the_bits_of_the_two_by_themselves() {
     let Some((path, algorithm)) = available() else { return };
-    let sides = [[16, 16], [9, 5], [6, 7], [2, 3], [4, 4]];
+    let sides = [[16, 16], [9, 5], [6, 7], [2, 3], [4, 4], [10, 4]];
     let steps = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
     for ((height, width), (addition, has_pool)) in sides.into_iter().flat_map(|[height, width]| steps.map(|steps| ((height, width), steps)))
     {
-        let (convolution, batch) = (convolution(32, 24, [height, width], 3), 23);
+        // The last group of images is not whole. Bands of the largest have several rows.
+        let (convolution, batch) = (convolution(32, 24, [height, width], 3), if height == 10 { 130 } else { 23 });
         let Setting { given: [images, weights, other], .. } = Setting::new(convolution, batch);
         let steps = Steps { activation: Activation::Relu, addition, has_pool };
         let affine = Affine { scale: numbers(4, 24), shift: numbers(5, 24) };
@@ -211,16 +220,33 @@ fn a_convolution_of_another_size_keeps_its_rounded_weights() {
 #[test]
 fn nan_and_infinity_reach_only_the_outputs_of_their_patches() {
     let Some((path, algorithm)) = available() else { return };
-    let convolution = convolution(16, 16, [16, 16], 3);
-    let Setting { given: [mut images, weights, _], .. } = Setting::new(convolution, 2);
-    images[(5 * 16 + 7) * 16 + 3] = f32::NAN;
-    images[(256 + 15 * 16 + 15) * 16] = f32::INFINITY;
-    let (out, _) = Conv2d::new(path, algorithm, convolution, &weights, 1).forward(&images, false, 1);
-    for (position, out) in out.chunks_exact(16).enumerate() {
-        let (image, row, column) = (position / 256, position / 16 % 16, position % 16);
-        let is_near = if image == 0 { row.abs_diff(5) <= 1 && column.abs_diff(7) <= 1 } else { row >= 14 && column >= 14 };
-        assert!(out.iter().all(|number| number.is_finite() != is_near), "image {image}, row {row}, column {column}: {out:?}");
+    // In patches, and in groups of images.
+    for (inputs, side, batch) in [(16, 16, 2), (32, 7, 20)] {
+        let convolution = convolution(inputs, 16, [side, side], 3);
+        let Setting { given: [mut images, weights, _], .. } = Setting::new(convolution, batch);
+        images[(5 * side + 3) * inputs + 3] = f32::NAN;
+        images[(2 * side * side - 1) * inputs] = f32::INFINITY;
+        let (out, _) = Conv2d::new(path, algorithm, convolution, &weights, 1).forward(&images, false, 1);
+        for (position, out) in out.chunks_exact(16).enumerate() {
+            let (image, row, column) = (position / side / side, position / side % side, position % side);
+            let is_near = match image {
+                0 => row.abs_diff(5) <= 1 && column.abs_diff(3) <= 1,
+                1 => row >= side - 2 && column >= side - 2,
+                _ => false,
+            };
+            assert!(out.iter().all(|number| number.is_finite() != is_near), "image {image}, row {row}, column {column}: {out:?}");
+        }
     }
+}
+
+#[test]
+#[should_panic(expected = "images for Convolution")]
+fn images_that_are_not_whole_are_refused() {
+    let Some((path, algorithm)) = available() else { panic!("images for Convolution: skipped") };
+    let convolution = convolution(32, 16, [4, 4], 3);
+    let Setting { given: [images, weights, _], .. } = Setting::new(convolution, 17);
+    let conv = Conv2d::new(path, algorithm, convolution, &weights, 1);
+    let _ = conv.forward(&images[..images.len() - 1], false, 1);
 }
 
 #[test]

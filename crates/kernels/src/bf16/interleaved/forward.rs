@@ -8,9 +8,9 @@ use super::{FEW, GROUP, TASKS, inside};
 use crate::bf16::amx::{Tiles, spread};
 use crate::bf16::{Product, Run, SIDE, STEP, Weights};
 use crate::buffers;
-use crate::conv2d::Followed;
+use crate::conv2d::{Followed, PIXELS};
 use crate::convolve::Convolution;
-use crate::epilogue::{self, Addition, Sizes};
+use crate::epilogue::{self, Sizes};
 use crate::moments::Moments;
 use crate::scratch::{self, Aligned};
 use crate::simd::Path;
@@ -25,11 +25,13 @@ pub(in crate::bf16) struct Forward<'a> {
     convolution: &'a Convolution,
     images: &'a [f32],
     batch: usize,
-    /// Output rows of a band.
+    /// Rows of the convolution that give an output row: two with a pool.
+    by: usize,
+    /// Rows of the convolution of a band, a multiple of them.
     rows: usize,
 }
 
-/// Whether at least an eighth of all windows together lies outside of an image. Otherwise it takes longer to interleave than what is left out.
+/// Whether at least an eighth of all windows together lies outside of an image. Otherwise it takes longer to interleave than leaving out saves.
 fn is_worthwhile(convolution: &Convolution) -> bool {
     let axes = [convolution.rows(), convolution.columns()].into_iter().zip(convolution.kernel).zip(convolution.sides());
     let inside = axes.map(|((axis, kernel), windows)| (0..windows).map(|window| inside(axis, window, kernel).len()).sum::<usize>());
@@ -45,17 +47,21 @@ struct Band<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// `None` where the images are few, their channels do not fill the steps, or a row of 32 of them does not fit in the cache. Whether the rows of a band are a multiple of `by`.
+    /// `None` where the images are few, their channels are no multiple of 32, little of the windows lies outside, or rows of 32 images do not fit in the cache.
+    ///
+    /// # Panics
+    ///
+    /// When the images are not of the convolution's sizes.
     pub(in crate::bf16) fn new(
         path: Path,
         weights: &'a Weights,
         convolution: &'a Convolution,
         images: &'a [f32],
-        by: usize,
+        has_pool: bool,
     ) -> Option<Self> {
         let Convolution { inputs, outputs, width, kernel, stride, .. } = *convolution;
         let [height, columns] = convolution.sides();
-        let batch = images.len() / convolution.image_size();
+        let (batch, by) = (convolution.batch(images), if has_pool { 2 } else { 1 });
         let bytes = |rows: usize| {
             let read = ((rows - 1) * stride[0] + kernel[0]) * width * inputs * size_of::<u16>();
             GROUP * (read + rows * columns * outputs.next_multiple_of(SIDE) * size_of::<f32>())
@@ -67,20 +73,16 @@ impl<'a> Forward<'a> {
         let most = (1..=height / by).take_while(|rows| bytes(rows * by) <= BYTES).last()?;
         let bands = height.div_ceil(most * by).max(TASKS.div_ceil(batch.div_ceil(GROUP))).min(height / by);
         let rows = height.div_ceil(bands).next_multiple_of(by);
-        Some(Self { path, weights, convolution, images, batch, rows })
+        Some(Self { path, weights, convolution, images, batch, by, rows })
     }
 
     /// The convolution, and the moments of its channels, where they are asked for. With `threads` 1 the caller's thread does all.
     pub(in crate::bf16) fn forward(&self, has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
         let channels = self.convolution.outputs;
-        let (out, moments) = self.each_band(1, threads, &|band| {
+        let (out, moments) = self.each_band(threads, &|band| {
             let mut block = self.multiply(&band);
             let stride = channels.next_multiple_of(SIDE);
-            for (image, to) in band.out.into_iter().enumerate() {
-                for (position, to) in to.chunks_exact_mut(channels).enumerate() {
-                    to.copy_from_slice(&block[(position * GROUP + image) * stride..][..channels]);
-                }
-            }
+            band.out.into_iter().enumerate().for_each(|(image, to)| copy(&block, image, to, channels));
             has_moments.then(|| {
                 // Without what is no image, and no channel.
                 let count = block.len() / stride / GROUP * band.images.len();
@@ -90,39 +92,34 @@ impl<'a> Forward<'a> {
                         block.copy_within(from * stride..from * stride + channels, pixel * channels);
                     }
                 }
-                Moments::of(self.path, &block[..count * channels], channels)
+                let blocks = block[..count * channels].chunks(PIXELS * channels).map(|pixels| Moments::of(self.path, pixels, channels));
+                Moments::joined(blocks)
             })
         });
-        (out, Moments::joined(moments.into_iter().flatten()))
+        (out, Moments::joined(moments.into_iter().flatten().flatten()))
     }
 
     /// The convolution and what follows it, which is computed while a band is in the cache.
     pub(in crate::bf16) fn followed(&self, followed: Followed, threads: usize) -> Vec<f32> {
         let Followed { steps, affine, other } = followed;
         let ([height, width], channels) = (self.convolution.sides(), self.convolution.outputs);
-        let added = if steps.addition == Addition::None { 0 } else { self.batch * height * width * channels };
-        let sizes = [affine.scale.len(), affine.shift.len(), other.len()];
-        assert_eq!(sizes, [channels, channels, added], "what follows {:?}", self.convolution);
-        let by = if steps.has_pool { 2 } else { 1 };
-        self.each_band(by, threads, &|band| {
+        self.each_band(threads, &|band| {
             let block = self.multiply(&band);
-            let stride = channels.next_multiple_of(SIDE);
             let sizes = Sizes { batch: 1, height: band.rows.len(), width, channels };
             let mut pixels = scratch::any(sizes.len());
             for ((number, image), to) in band.images.enumerate().zip(band.out) {
-                for (position, to) in pixels.chunks_exact_mut(channels).enumerate() {
-                    to.copy_from_slice(&block[(position * GROUP + number) * stride..][..channels]);
-                }
-                let other = if added == 0 { other } else { &other[(image * height + band.rows.start) * width * channels..][..sizes.len()] };
+                copy(&block, number, &mut pixels, channels);
+                let other =
+                    if other.is_empty() { other } else { &other[(image * height + band.rows.start) * width * channels..][..sizes.len()] };
                 epilogue::of_rows(self.path, sizes, steps, &pixels, affine, other, to);
             }
         })
         .0
     }
 
-    /// Does `work` for each band. An output row has a `by`th of the rows and columns of the convolution.
-    fn each_band<R: Send>(&self, by: usize, threads: usize, work: &(dyn Fn(Band) -> R + Sync)) -> (Vec<f32>, Vec<R>) {
-        let [height, width] = self.convolution.sides();
+    /// Does `work` for each band.
+    fn each_band<R: Send>(&self, threads: usize, work: &(dyn Fn(Band) -> R + Sync)) -> (Vec<f32>, Vec<R>) {
+        let ([height, width], by) = (self.convolution.sides(), self.by);
         let line = width / by * self.convolution.outputs;
         let mut out = buffers::any(self.batch * (height / by) * line);
         let mut parts = out.chunks_mut(height / by * line).map(|image| image.chunks_mut(self.rows / by * line)).collect::<Vec<_>>();
@@ -153,7 +150,7 @@ impl<'a> Forward<'a> {
         let length = (end - first) * width * inputs;
         for (number, image) in images.clone().enumerate().filter(|_| length > 0) {
             let from = &self.images[image * convolution.image_size() + first * width * inputs..][..length];
-            spread(*bf16, from, inputs, &mut band[number * STEP..], size);
+            spread(*bf16, from, &mut band[number * STEP..], size);
         }
         let mut runs = Vec::with_capacity(rows.len() * columns * kernel[0]);
         let mut of_positions = Vec::with_capacity(rows.len() * columns);
@@ -168,21 +165,27 @@ impl<'a> Forward<'a> {
         }
         let stride = convolution.outputs.next_multiple_of(SIDE);
         let mut out = scratch::any(of_positions.len() * GROUP * stride);
-        let tiles = Tiles::new(*bf16);
         let second = (images.len() > SIDE).then_some(SIDE * STEP);
-        for (panel, (right, is_wide)) in self.weights.panels().enumerate() {
-            for (runs, to) in of_positions.iter().map(|range| &runs[range.clone()]).zip(out.chunks_exact_mut(GROUP * stride)) {
-                let to = &mut to[panel * 2 * SIDE..];
-                if runs.is_empty() {
-                    to.fill(0.0);
-                    continue;
+        {
+            let tiles = Tiles::new(*bf16);
+            for (panel, (right, is_wide)) in self.weights.panels().enumerate() {
+                for (runs, to) in of_positions.iter().map(|range| &runs[range.clone()]).zip(out.chunks_exact_mut(GROUP * stride)) {
+                    if runs.is_empty() {
+                        to.fill(0.0);
+                        continue;
+                    }
+                    let product = Product { left: band, stride: STEP, second, step: size, right, is_wide, runs };
+                    tiles.multiply(&product, &mut to[panel * 2 * SIDE..], stride, true);
                 }
-                let product = Product { left: band, stride: STEP, second, step: size, right, is_wide, runs };
-                tiles.multiply(&product, to, stride, true);
             }
         }
-        drop(tiles);
-        drop(memory);
         out
     }
+}
+
+/// Copies the pixels of one image out of `[position, image, channel]`.
+fn copy(block: &[f32], image: usize, to: &mut [f32], channels: usize) {
+    let stride = channels.next_multiple_of(SIDE);
+    let pixels = block.chunks_exact(GROUP * stride).map(|images| &images[image * stride..][..channels]);
+    to.chunks_exact_mut(channels).zip(pixels).for_each(|(to, pixel)| to.copy_from_slice(pixel));
 }

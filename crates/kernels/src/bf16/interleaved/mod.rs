@@ -1,5 +1,5 @@
 //! Groups of 32 images whose numbers lie interleaved. The same pixel of 16 images is a tile, so that tiles are whole for every width and stride, and what lies outside of the images
-//! is left out of the sums.
+//! is left out of the sums. So an infinite weight does not meet zeros there, which in patches it does: their product is NaN.
 
 mod forward;
 mod weight_gradient;
@@ -9,11 +9,11 @@ pub(super) use weight_gradient::weight_gradient;
 
 use std::ops::Range;
 
-use super::SIDE;
+use super::{SIDE, STEP};
 use crate::strided::Axis;
 
-/// Images of a group.
-const GROUP: usize = 2 * SIDE;
+/// Images of a group: as many as a step has numbers.
+const GROUP: usize = STEP;
 /// Images below which groups are not worth it.
 const FEW: usize = SIDE;
 /// Tasks, at least, where there are rows for them. Fixed, so that sums do not depend on threads.

@@ -31,7 +31,7 @@ struct Interleaved {
 }
 
 impl Interleaved {
-    /// `load` writes a row of the images of a group: it gets the number of the group and of the row. A tile's numbers that it does not write are zeros.
+    /// `load` writes a row of the images of a group: it gets the number of the group and of the row, and writes every tile that has a channel.
     fn new(batch: usize, [height, width, channels]: [usize; 3], threads: usize, load: impl Fn([usize; 2], &mut [u16]) + Sync) -> Self {
         let twos = channels.div_ceil(2 * SIDE);
         let row = twos * width * TWO / 2;
@@ -49,7 +49,7 @@ impl Interleaved {
     /// Each row of a tile has a pixel of two images.
     fn images(bf16: Bf16, convolution: &Convolution, images: &[f32], threads: usize) -> Self {
         let Convolution { inputs, height, width, .. } = *convolution;
-        let batch = images.len() / convolution.image_size();
+        let batch = convolution.batch(images);
         Self::new(batch, [height, width, inputs], threads, |[group, row], to| {
             for pair in 0..SIDE {
                 let of_image = |index: usize| {
@@ -149,7 +149,7 @@ impl Plan {
     }
 }
 
-/// The gradient of the weights. `None` where the images are few, or their channels or those of the output do not fill the tiles.
+/// The gradient of the weights. `None` where the images are few, their channels or those of the output do not fill the tiles, or all of them are too much memory.
 pub(in crate::bf16) fn weight_gradient(
     bf16: Bf16,
     convolution: &Convolution,
@@ -158,8 +158,10 @@ pub(in crate::bf16) fn weight_gradient(
     threads: usize,
 ) -> Option<Vec<f32>> {
     let Convolution { inputs, outputs, .. } = *convolution;
-    let batch = images.len() / convolution.image_size();
-    let bytes = size_of::<u16>() * (images.len() + gradient.len());
+    let batch = convolution.batch(images);
+    let pixels = convolution.height * convolution.width * inputs.next_multiple_of(2 * SIDE)
+        + convolution.positions() * outputs.next_multiple_of(2 * SIDE);
+    let bytes = size_of::<u16>() * batch.next_multiple_of(GROUP) * pixels;
     if batch < FEW || !is_nearly_whole(inputs) || !is_nearly_whole(outputs) || bytes > BYTES {
         return None;
     }
