@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-EPOCHS, BATCH, RATE, MOMENTUM, LAMBDA, SMOOTHING, DECAY = 10, 512, 0.75, 0.85, 66.5, 0.2, 0.98
+EPOCHS, BATCH, RATE, MOMENTUM, LAMBDA, SMOOTHING, DECAY = 12, 512, 0.75, 0.85, 66.5, 0.2, 0.98
 # Factors of the learning rate: β of normalizations, and the last layer.
 BIAS_FACTOR, HEAD_FACTOR, HEAD_LAMBDA = 64, 0.0123, 5400
 WARMUP, FIRST, LAST = 0.23, 0.2, 0.07
