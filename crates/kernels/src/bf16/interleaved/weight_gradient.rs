@@ -8,7 +8,7 @@ use crate::bf16::{Bf16, Pixels, Product, Run, SIDE, STEP, TILE};
 use crate::buffers;
 use crate::convolve::Convolution;
 use crate::fill::{Size, filled};
-use crate::scratch::Line;
+use crate::scratch::{self, Shared};
 use crate::split::each_chunk;
 
 /// Numbers of the two tiles of a pixel.
@@ -24,7 +24,7 @@ const NUMBERS: usize = 1 << 22;
 
 /// Numbers of a batch in groups, `[group, row, two tiles of channels, column, tile, ..]`. Images that are missing from the last group, and channels, are zeros.
 struct Interleaved {
-    lines: Vec<Line>,
+    numbers: Shared,
     /// Twos of tiles of channels.
     twos: usize,
     width: usize,
@@ -35,15 +35,15 @@ impl Interleaved {
     fn new(batch: usize, [height, width, channels]: [usize; 3], threads: usize, load: impl Fn([usize; 2], &mut [u16]) + Sync) -> Self {
         let twos = channels.div_ceil(2 * SIDE);
         let row = twos * width * TWO / 2;
-        let mut lines: Vec<Line> = buffers::any(Line::count(batch.div_ceil(GROUP) * height * row));
+        let mut numbers = scratch::shared(batch.div_ceil(GROUP) * height * row);
         let has_rest = !channels.div_ceil(SIDE).is_multiple_of(2);
-        each_chunk(threads, bytemuck::cast_slice_mut(&mut lines), row, &|number, to| {
+        each_chunk(threads, &mut numbers, row, &|number, to| {
             if has_rest {
                 to.fill(0.0);
             }
             load([number / height, number % height], bytemuck::cast_slice_mut(to));
         });
-        Self { lines, twos, width }
+        Self { numbers, twos, width }
     }
 
     /// Each row of a tile has a pixel of two images.
@@ -85,18 +85,12 @@ impl Interleaved {
 
     /// The numbers from some tiles on.
     fn from(&self, two: usize) -> &[u16] {
-        &bytemuck::cast_slice(&self.lines)[two * self.width * TWO..]
+        &bytemuck::cast_slice(&self.numbers)[two * self.width * TWO..]
     }
 
     /// The number of a pixel, counted in twos of tiles. The row is one of all rows of all groups.
     const fn pixel(&self, row: usize, column: usize) -> usize {
         row * self.twos * self.width + column
-    }
-}
-
-impl Drop for Interleaved {
-    fn drop(&mut self) {
-        buffers::recycle(std::mem::take(&mut self.lines));
     }
 }
 
