@@ -42,20 +42,15 @@ impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Blocks<'_, F> {
         (out, Moments::joined(moments.into_iter().flatten()))
     }
 
-    /// The convolution and what follows it, which is computed while a block is in the cache. Returns `None` for a pool over an odd number of rows: blocks do not
-    /// end with a pair.
+    /// The convolution and what follows it, which is computed while a block is in the cache. With a pool the number of rows is even: blocks end with a pair.
     ///
     /// # Panics
     ///
-    /// When the images, or the slices of `followed`, are not of the convolution's sizes.
-    pub(super) fn followed(&self, followed: Followed, threads: usize) -> Option<Vec<f32>> {
+    /// When the images are not of the convolution's sizes.
+    pub(super) fn followed(&self, followed: Followed, threads: usize) -> Vec<f32> {
         let (batch, Self { path, convolution, lines, multiply, .. }) = (self.convolution.batch(self.images), self);
         let Followed { steps, affine, other } = followed;
         let ([height, width], channels) = (convolution.sides(), convolution.outputs);
-        followed.check(convolution, self.images);
-        if !followed.has_whole_rows(convolution) {
-            return None;
-        }
         let by = if steps.has_pool { 2 } else { 1 };
         let line = width / by * channels;
         let lines = lines.next_multiple_of(by);
@@ -69,6 +64,6 @@ impl<F: Fn(Range<usize>, &mut [f32]) + Sync> Blocks<'_, F> {
             epilogue::of_rows(*path, sizes, steps, &block, affine, other, out);
         };
         let out = Size::any(batch * height / by * line, lines / by * line);
-        Some(filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0)
+        filled(threads, (batch * height).div_ceil(lines), out, Size::NONE, task).0
     }
 }

@@ -145,11 +145,13 @@ impl Conv2d {
     /// When the slices are not of the convolution's sizes.
     #[must_use]
     pub fn forward_followed(&self, path: Path, images: &[f32], followed: Followed, threads: usize) -> Vec<f32> {
+        followed.check(&self.convolution, images);
         // Together they write only what is left of the output.
         let together = match &self.kernel {
             Kernel::Winograd(_) => None,
-            Kernel::Direct(weights) => weights.blocks(images).followed(followed, threads),
-            Kernel::Bf16(path, weights) => bf16::followed(*path, weights, &self.convolution, images, followed, threads),
+            _ if !followed.has_whole_rows(&self.convolution) => None,
+            Kernel::Direct(weights) => Some(weights.blocks(images).followed(followed, threads)),
+            Kernel::Bf16(path, weights) => Some(bf16::followed(*path, weights, &self.convolution, images, followed, threads)),
         };
         if let Some(out) = together {
             return out;
@@ -177,7 +179,7 @@ pub struct Followed<'a> {
 
 impl Followed<'_> {
     /// Whether a pool of these rows of a convolution, two at a time, leaves none out.
-    pub(crate) fn has_whole_rows(&self, convolution: &Convolution) -> bool {
+    fn has_whole_rows(&self, convolution: &Convolution) -> bool {
         let ([height, width], by) = (convolution.sides(), if self.steps.has_pool { 2 } else { 1 });
         height.is_multiple_of(by) && width >= by
     }
@@ -185,7 +187,7 @@ impl Followed<'_> {
     /// # Panics
     ///
     /// When the slices are not of the convolution's sizes.
-    pub(crate) fn check(&self, convolution: &Convolution, images: &[f32]) {
+    fn check(&self, convolution: &Convolution, images: &[f32]) {
         let channels = convolution.outputs;
         let added = if self.steps.addition == Addition::None { 0 } else { convolution.batch(images) * convolution.output_size() };
         let sizes = [self.affine.scale.len(), self.affine.shift.len(), self.other.len()];

@@ -28,7 +28,7 @@ pub(crate) fn forward(
     }
 }
 
-/// The convolution and what follows it. Returns `None` for a pool over an odd number of rows.
+/// The convolution and what follows it. With a pool the number of rows is even.
 pub(crate) fn followed(
     path: Path,
     weights: &Weights,
@@ -36,13 +36,9 @@ pub(crate) fn followed(
     images: &[f32],
     followed: Followed,
     threads: usize,
-) -> Option<Vec<f32>> {
-    followed.check(convolution, images);
-    if !followed.has_whole_rows(convolution) {
-        return None;
-    }
+) -> Vec<f32> {
     match Forward::new(path, weights, convolution, images, followed.steps.has_pool) {
-        Some(groups) => Some(groups.followed(followed, threads)),
+        Some(groups) => groups.followed(followed, threads),
         None => blocks(path, weights, convolution, images).followed(followed, threads),
     }
 }
