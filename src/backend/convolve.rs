@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::TensorData;
 use regulus_kernels::algorithm::Algorithm;
-use regulus_kernels::conv2d::{self, Conv2d};
+use regulus_kernels::conv2d;
 use regulus_kernels::convolve::Convolution;
 use regulus_kernels::moments::Moments;
 
@@ -64,7 +64,7 @@ pub(super) fn forward<B: Host>(images: &FloatTensor<B>, weights: &FloatTensor<B>
     let (batch, [rows, columns], threads) = (images.shape()[0], convolution.sides(), rayon::current_num_threads());
     let (out, moments) = in_order::<B, _>(images, |images| {
         in_order::<B, _>(weights, |weights| {
-            Conv2d::new(path(), walk.algorithm, convolution, weights, threads).forward(images, walk.has_moments, threads)
+            conv2d::forward(path(), walk.algorithm, convolution, images, weights, walk.has_moments, threads)
         })
     });
     (give::<B>(out, [batch, rows, columns, convolution.outputs], &images.device()), statistics(moments.as_ref()))
@@ -87,9 +87,8 @@ impl<B: Host> Backward<B, 2> for Convolve {
         let gradient = grads.consume::<B>(&ops.node);
         let Inputs { images, weights, walk } = ops.state;
         let [images_node, weights_node] = ops.parents;
-        let is_output = images_node.is_some();
         let convolution = convolution::<B>(&images, &weights, walk);
-        let (threads, device) = (rayon::current_num_threads(), images.device());
+        let (threads, shape, device) = (rayon::current_num_threads(), images.shape(), images.device());
         in_order::<B, _>(&gradient, |gradient| {
             if let Some(node) = weights_node {
                 let found = in_order::<B, _>(&images, |images| {
@@ -97,14 +96,16 @@ impl<B: Host> Backward<B, 2> for Convolve {
                 });
                 grads.register::<B>(node.id, give::<B>(found, weights.shape(), &device));
             }
+            // Their gradient may take their memory.
+            recycle::<B>(images_node.is_some().then_some(images));
             if let Some(node) = images_node {
                 let found = in_order::<B, _>(&weights, |weights| {
                     conv2d::image_gradient(path(), walk.algorithm, convolution, gradient, weights, threads)
                 });
-                grads.register::<B>(node.id, give::<B>(found, images.shape(), &device));
+                grads.register::<B>(node.id, give::<B>(found, shape, &device));
             }
         });
-        recycle::<B>(is_output.then_some(images).into_iter().chain([gradient]));
+        recycle::<B>([gradient]);
     }
 }
 

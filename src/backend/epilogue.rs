@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, TensorMetadata};
 use regulus_kernels::epilogue::{self, Addition, Affine, Normalization, Saved, Sizes, Steps};
 
 use super::fused::path;
-use super::host::{Host, give, in_order, recycle};
+use super::host::{Host, give, in_order, recycle, take};
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,10 +72,11 @@ impl<B: Host> Inputs<B> {
             })
         })
     }
+}
 
-    fn with_other<R>(&self, steps: Steps, read: impl FnOnce(&[f32]) -> R) -> R {
-        if steps.addition == Addition::None { read(&[]) } else { in_order::<B, _>(&self.other, read) }
-    }
+/// Calls `read` with what is added.
+fn with_other<B: Host, R>(other: &FloatTensor<B>, steps: Steps, read: impl FnOnce(&[f32]) -> R) -> R {
+    if steps.addition == Addition::None { read(&[]) } else { in_order::<B, _>(other, read) }
 }
 
 /// The forward pass, and the factors.
@@ -83,7 +84,9 @@ pub(super) fn forward<B: Host>(inputs: &Inputs<B>, epilogue: Epilogue) -> (Float
     let Epilogue { steps, affine } = epilogue;
     let (sizes, affine) = (inputs.sizes(), inputs.affine(affine));
     let out = in_order::<B, _>(&inputs.images, |images| {
-        inputs.with_other(steps, |other| epilogue::forward(path(), sizes, steps, images, &affine, other, rayon::current_num_threads()))
+        with_other::<B, _>(&inputs.other, steps, |other| {
+            epilogue::forward(path(), sizes, steps, images, &affine, other, rayon::current_num_threads())
+        })
     });
     let [rows, columns] = sizes.sides(steps);
     (give::<B>(out, [sizes.batch, rows, columns, sizes.channels], &inputs.images.device()), affine)
@@ -105,23 +108,19 @@ impl<B: Host> Backward<B, 4> for Follow {
     fn backward(self, ops: Ops<State<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         let State { inputs, epilogue: Epilogue { steps, affine: kind }, affine } = ops.state;
-        let sizes = inputs.sizes();
+        let (sizes, shape, device) = (inputs.sizes(), inputs.images.shape(), inputs.images.device());
         let statistics = if let AffineKind::BatchStatistics { epsilon } = kind { Some((inputs.statistics(), epsilon)) } else { None };
         let normalization = statistics.as_ref().map(|(statistics, epsilon)| {
             let (mean, variance) = statistics.split_at(sizes.channels);
             Normalization { mean, variance, epsilon: *epsilon }
         });
-        let found = in_order::<B, _>(&inputs.images, |images| {
-            in_order::<B, _>(&gradient, |gradient| {
-                inputs.with_other(steps, |other| {
-                    let saved = Saved { images, sizes, steps, affine: &affine, other, normalization };
-                    epilogue::backward(path(), &saved, gradient, rayon::current_num_threads())
-                })
+        let found = in_order::<B, _>(&gradient, |gradient| {
+            with_other::<B, _>(&inputs.other, steps, |other| {
+                let saved = Saved { sizes, steps, affine: &affine, other, normalization };
+                epilogue::backward(path(), take::<B>(inputs.images), &saved, gradient, rayon::current_num_threads())
             })
         });
-        let (shape, device) = (inputs.images.shape(), inputs.images.device());
         let [images_node, scale_node, shift_node, other_node] = ops.parents;
-        let is_output = [images_node.is_some(), other_node.is_some()];
         if let Some(node) = images_node {
             grads.register::<B>(node.id, give::<B>(found.images, shape.clone(), &device));
         }
@@ -130,6 +129,7 @@ impl<B: Host> Backward<B, 4> for Follow {
                 grads.register::<B>(node.id, give::<B>(numbers, [sizes.channels], &device));
             }
         }
+        let is_output = other_node.is_some();
         if let Some(node) = other_node {
             match steps.addition {
                 Addition::None => {}
@@ -137,9 +137,7 @@ impl<B: Host> Backward<B, 4> for Follow {
                 Addition::After => grads.register::<B>(node.id, gradient.clone()),
             }
         }
-        let outputs =
-            is_output.into_iter().zip([inputs.images, inputs.other]).filter_map(|(is_output, tensor)| is_output.then_some(tensor));
-        recycle::<B>(outputs.chain([gradient]));
+        recycle::<B>(is_output.then_some(inputs.other).into_iter().chain([gradient]));
     }
 }
 

@@ -23,7 +23,8 @@ pub struct TrainingMemory {
     pub optimizer_state: u64,
     /// In a step: the gradient, and the sum of the gradients of micro-batches.
     pub gradients: u64,
-    /// In a step: the input and the output of each stage for the samples that are computed at once, and the gradients of one stage's input and output.
+    /// In a step: the input and the output of each stage for the samples that are computed at once, and the gradients of one stage's input and output, where they do not take
+    /// the place of these.
     pub activations: u64,
     /// In a checkpoint: copies of parameters and optimizer state, and the weights as a file.
     pub checkpoint: u64,
@@ -131,7 +132,12 @@ fn numbers_of_a_step(network: &Network, from: Option<usize>) -> u64 {
     let of_stage = |stage: &Stage| output_size(graph, stage.last()) + of_conv(stage);
     let stages = || network.stages().iter().filter(|stage| from.is_none_or(|node| stage.first() > node));
     let outputs: u64 = stages().map(|stage| of_stage(stage) as u64).sum();
-    let backward = stages().map(|stage| (graph.input_of(stage.first()).size() + of_stage(stage)) as u64);
+    // The kernels of convolutions put gradients where the numbers were.
+    let is_replaced = |stage: &Stage| network.algorithm().is_some() && matches!(stage.kind, StageKind::Conv(_));
+    let backward = stages().map(|stage| {
+        let rest = if is_replaced(stage) { 0 } else { graph.input_of(stage.first()).size() + of_conv(stage) };
+        (output_size(graph, stage.last()) + rest) as u64
+    });
     from.map_or(graph.input().size(), |node| output_size(graph, node)) as u64 + outputs + backward.max().unwrap_or(0)
 }
 

@@ -6,6 +6,7 @@ use burn::module::Module;
 
 use super::average::Average;
 use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
+use crate::backend::release_buffers;
 use crate::config::{ConfigError, Decay};
 use crate::error::Error;
 use crate::metrics::Measures;
@@ -39,6 +40,7 @@ impl Training {
     pub(super) fn end_epoch(&mut self, plan: &Plan, control: &mut Control) -> Result<bool, Error> {
         let before = Before { state: self.state.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
         let (sums, speed) = self.complete_epoch();
+        release_buffers();
         let snapshot = self.snapshot_after_epoch()?;
         let Some(validation) = self.validate(plan, control)? else {
             self.restore(before);

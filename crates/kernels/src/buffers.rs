@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::scratch::Line;
+use crate::scratch::{self, Line};
 
 /// Smaller buffers are left to the allocator.
 const SMALL: usize = 1 << 16;
@@ -104,7 +104,14 @@ pub fn kept_bytes() -> usize {
         let free = T::free().lock().unwrap_or_else(PoisonError::into_inner);
         free.buffers.iter().map(|(_, buffer)| buffer.capacity() * size_of::<T>()).sum()
     }
-    of::<f32>() + of::<u8>() + of::<Line>()
+    of::<f32>() + of::<u8>() + of::<Line>() + scratch::shared_bytes()
+}
+
+/// Gives all free buffers back to the system, if they are more than these bytes: before work that needs others.
+pub fn release_beyond(bytes: usize) {
+    if kept_bytes() > bytes {
+        release();
+    }
 }
 
 /// Gives all free buffers back to the system.
@@ -116,6 +123,7 @@ pub fn release() {
     all::<f32>();
     all::<u8>();
     all::<Line>();
+    scratch::release_shared();
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::buffers;
 use crate::convolve::{self, Convolution, PackedWeights};
 use crate::epilogue::{self, Addition, Affine, Steps};
 use crate::moments::Moments;
+use crate::scratch::Place;
 use crate::simd::Path;
 use crate::winograd::{self, Kernels, Pass, Sizes, Tile};
 
@@ -74,10 +75,14 @@ impl Conv2d {
     /// When they are not of the convolution's sizes.
     #[must_use]
     pub fn new(path: Path, algorithm: Algorithm, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
+        Self::at(Place::Own, path, algorithm, convolution, weights, threads)
+    }
+
+    fn at(place: Place, path: Path, algorithm: Algorithm, convolution: Convolution, weights: &[f32], threads: usize) -> Self {
         let kernel = if let Some(bf16) = rounded(algorithm, &convolution) {
-            Kernel::Bf16(path, Arc::new(bf16::Weights::new(bf16, &convolution, weights, threads)))
+            Kernel::Bf16(path, Arc::new(bf16::Weights::new(place, bf16, &convolution, weights, threads)))
         } else if let Some((tile, sizes)) = tiled(algorithm, &convolution, 0) {
-            Kernel::Winograd(Arc::new(Kernels::new(path, tile, weights, sizes.outputs, threads)))
+            Kernel::Winograd(Arc::new(Kernels::at(place, path, tile, weights, sizes.outputs, threads)))
         } else {
             Kernel::Direct(PackedWeights::new(path, convolution, weights, threads))
         };
@@ -200,6 +205,30 @@ impl Followed<'_> {
 pub fn moments(path: Path, pixels: &[f32], channels: usize) -> Option<Moments> {
     let blocks: Vec<Moments> = pixels.par_chunks(PIXELS * channels.max(1)).map(|block| Moments::of(path, block, channels)).collect();
     Moments::joined(blocks)
+}
+
+/// The forward pass with weights that are needed once, and the moments of the output's channels where they are asked for.
+///
+/// # Shapes
+///
+/// - images: `[image, row, column, input]`
+/// - weights: `[output, input of the group, row, column]`
+/// - output: `[image, row, column, output]`
+///
+/// # Panics
+///
+/// When the slices are not of these sizes.
+#[must_use]
+pub fn forward(
+    path: Path,
+    algorithm: Algorithm,
+    convolution: Convolution,
+    images: &[f32],
+    weights: &[f32],
+    has_moments: bool,
+    threads: usize,
+) -> (Vec<f32>, Option<Moments>) {
+    Conv2d::at(Place::Shared, path, algorithm, convolution, weights, threads).forward(images, has_moments, threads)
 }
 
 /// The gradient of the images.

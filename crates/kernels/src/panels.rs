@@ -35,7 +35,19 @@ pub(super) fn packed(
     fill: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let mut numbers = buffers::any(size * registers * path.lanes);
-    let mut rest = numbers.as_mut_slice();
+    pack(path, registers, size, parallel, &mut numbers, fill);
+    numbers
+}
+
+/// The same in memory for them.
+pub(super) fn pack(
+    path: Path,
+    registers: usize,
+    size: usize,
+    parallel: bool,
+    mut rest: &mut [f32],
+    fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
     let mut slices = Vec::new();
     for (first, width) in panels(registers, widest(path.registers)) {
         let (slice, after) = rest.split_at_mut(size * width * path.lanes);
@@ -48,7 +60,6 @@ pub(super) fn packed(
     } else {
         slices.into_iter().for_each(fill);
     }
-    numbers
 }
 
 /// The rows of a matrix, or of the transpose of one.

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::buffers;
+
 /// A cache line of numbers.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -78,6 +80,74 @@ impl DerefMut for Shared {
     #[inline]
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.0
+    }
+}
+
+/// The bytes of free shared memory.
+pub(super) fn shared_bytes() -> usize {
+    let free = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    free.iter().map(|lines| lines.capacity() * size_of::<Line>()).sum()
+}
+
+/// Gives free shared memory back to the system.
+pub(super) fn release_shared() {
+    let free = std::mem::take(&mut *SHARED.lock().unwrap_or_else(PoisonError::into_inner));
+    drop(free);
+}
+
+/// Where numbers that were prepared for a kernel lie.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In memory of their own, to be kept.
+    Own,
+    /// In [`shared`] memory, for one pass.
+    Shared,
+}
+
+/// Numbers that were prepared for a kernel.
+pub(super) enum Prepared {
+    /// With their number.
+    Own(Vec<Line>, usize),
+    Shared(Shared),
+}
+
+impl Prepared {
+    /// `length` numbers of any value.
+    pub(super) fn any(place: Place, length: usize) -> Self {
+        match place {
+            Place::Own => Self::Own(buffers::any(Line::count(length)), length),
+            Place::Shared => Self::Shared(shared(length)),
+        }
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Self::Own(lines, _) = self {
+            buffers::recycle(std::mem::take(lines));
+        }
+    }
+}
+
+impl Deref for Prepared {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Own(lines, length) => &bytemuck::cast_slice(lines)[..*length],
+            Self::Shared(shared) => shared,
+        }
+    }
+}
+
+impl DerefMut for Prepared {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Own(lines, length) => &mut bytemuck::cast_slice_mut(lines)[..*length],
+            Self::Shared(shared) => shared,
+        }
     }
 }
 

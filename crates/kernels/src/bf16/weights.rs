@@ -1,12 +1,9 @@
 //! Weights as the forward pass reads them.
 
-use std::mem;
-
 use super::amx::round;
 use super::{Bf16, SIDE, STEP, TILE};
-use crate::buffers;
 use crate::convolve::Convolution;
-use crate::scratch::{self, Line};
+use crate::scratch::{self, Place, Prepared};
 use crate::split::each_chunk;
 
 /// Weights rounded to bfloat16. Panels of two tiles of output channels (the last may have one), in each the numbers that an output is the sum of, 32 at a time:
@@ -15,25 +12,34 @@ pub(crate) struct Weights {
     pub(super) bf16: Bf16,
     /// The numbers that an output is the sum of, and zeros to whole steps.
     pub(super) depth: usize,
-    lines: Vec<Line>,
+    numbers: Prepared,
 }
 
 impl Weights {
     /// Those of a convolution, `[output, input, row, column]`.
-    pub(crate) fn new(bf16: Bf16, convolution: &Convolution, weights: &[f32], threads: usize) -> Self {
-        Self::packed(bf16, [convolution.outputs, convolution.inputs], convolution.kernel, weights, false, threads)
+    pub(crate) fn new(place: Place, bf16: Bf16, convolution: &Convolution, weights: &[f32], threads: usize) -> Self {
+        Self::packed(place, bf16, [convolution.outputs, convolution.inputs], convolution.kernel, weights, false, threads)
     }
 
     /// Those of the convolution that makes the gradient of the images from the gradient of the output: inputs and outputs are exchanged, and the kernel is turned by 180°.
     pub(crate) fn turned(bf16: Bf16, convolution: &Convolution, weights: &[f32], threads: usize) -> Self {
-        Self::packed(bf16, [convolution.inputs, convolution.outputs], convolution.kernel, weights, true, threads)
+        let (columns, channels) = (convolution.inputs, convolution.outputs);
+        Self::packed(Place::Shared, bf16, [columns, channels], convolution.kernel, weights, true, threads)
     }
 
-    fn packed(bf16: Bf16, [columns, channels]: [usize; 2], kernel: [usize; 2], weights: &[f32], is_turned: bool, threads: usize) -> Self {
+    fn packed(
+        place: Place,
+        bf16: Bf16,
+        [columns, channels]: [usize; 2],
+        kernel: [usize; 2],
+        weights: &[f32],
+        is_turned: bool,
+        threads: usize,
+    ) -> Self {
         let area = kernel[0] * kernel[1];
         assert_eq!(weights.len(), columns * channels * area, "weights of {columns} by {channels} kernels of {area}");
         let depth = (channels * area).next_multiple_of(STEP);
-        let mut lines: Vec<Line> = buffers::any(Line::count(depth * columns.next_multiple_of(SIDE) / 2));
+        let mut numbers = Prepared::any(place, depth * columns.next_multiple_of(SIDE) / 2);
         let panel = |number: usize, panel: &mut [f32]| {
             let panel: &mut [u16] = bytemuck::cast_slice_mut(panel);
             panel.fill(0);
@@ -63,19 +69,13 @@ impl Weights {
                 }
             }
         };
-        each_chunk(threads, bytemuck::cast_slice_mut(&mut lines), depth * SIDE, &panel);
-        Self { bf16, depth, lines }
+        each_chunk(threads, &mut numbers, depth * SIDE, &panel);
+        Self { bf16, depth, numbers }
     }
 
     /// The panels, each with its number of tiles.
     pub(super) fn panels(&self) -> impl Iterator<Item = (&[u16], bool)> {
-        let numbers: &[u16] = bytemuck::cast_slice(&self.lines);
+        let numbers: &[u16] = bytemuck::cast_slice(&self.numbers);
         numbers.chunks(self.depth * 2 * SIDE).map(|panel| (panel, panel.len() == self.depth * 2 * SIDE))
-    }
-}
-
-impl Drop for Weights {
-    fn drop(&mut self) {
-        buffers::recycle(mem::take(&mut self.lines));
     }
 }

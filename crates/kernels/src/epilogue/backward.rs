@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::forward::check;
 use super::{Addition, Affine, Sizes, Steps, is_larger};
-use crate::fill::filled_in_batches;
+use crate::buffers;
 use crate::registers::{for_each_register, load, store};
 use crate::simd::Path;
 
@@ -25,12 +25,10 @@ pub struct Normalization<'a> {
     pub epsilon: f64,
 }
 
-/// What the backward pass needs of the forward pass.
+/// What the backward pass needs of the forward pass, beside the images.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// The images.
-    pub images: &'a [f32],
-    /// Their sizes.
+    /// The sizes of the images.
     pub sizes: Sizes,
     /// What was computed.
     pub steps: Steps,
@@ -55,16 +53,17 @@ pub struct Gradients {
     pub shift: Vec<f32>,
 }
 
-/// The gradients for that of the output, with the statistics' share as in Ioffe and Szegedy 2015, section 3.
+/// The gradients for that of the output, with the statistics' share as in Ioffe and Szegedy 2015, section 3. Those of the images take the place of the images, which saves
+/// as much memory again.
 ///
 /// # Panics
 ///
 /// When the slices are not of the sizes.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "gradients are float32")]
-pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> Gradients {
-    let Saved { images, sizes, steps, affine, other, normalization } = *saved;
-    check(sizes, steps, images, affine, other);
+pub fn backward(path: Path, mut images: Vec<f32>, saved: &Saved, gradient: &[f32], threads: usize) -> Gradients {
+    let Saved { sizes, steps, affine, other, normalization } = *saved;
+    check(sizes, steps, &images, affine, other);
     let Sizes { batch, height, width, channels } = sizes;
     let [rows, columns] = sizes.sides(steps);
     assert_eq!(gradient.len(), batch * rows * columns * channels, "a gradient for {sizes:?}");
@@ -72,14 +71,13 @@ pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> 
     let zeros = vec![0.0; channels];
     let mean = normalization.map_or(zeros.as_slice(), |statistics| statistics.mean);
     let tasks = Tasks::of(sizes, steps);
-    let sums: Vec<Vec<f32>> = (0..tasks.count)
-        .into_par_iter()
-        .map(|task| {
-            let mut sums = vec![0.0; 2 * channels];
-            path.run(SumsOfLines { saved, gradient, mean, lines: tasks.lines(task), sums: &mut sums });
-            sums
-        })
-        .collect();
+    let sums = |task: usize| {
+        let mut sums = vec![0.0; 2 * channels];
+        path.run(SumsOfLines { saved, images: &images, gradient, mean, lines: tasks.lines(task), sums: &mut sums });
+        sums
+    };
+    let sums: Vec<Vec<f32>> =
+        if threads == 1 { (0..tasks.count).map(sums).collect() } else { (0..tasks.count).into_par_iter().map(sums).collect() };
     let mut total = vec![0.0_f64; 2 * channels];
     sums.iter().for_each(|sums| total.iter_mut().zip(sums).for_each(|(to, from)| *to += f64::from(*from)));
     let (of_shift, of_scale) = total.split_at(channels);
@@ -99,18 +97,23 @@ pub fn backward(path: Path, saved: &Saved, gradient: &[f32], threads: usize) -> 
         constant.push(c);
         scale.push(of_scale);
     });
-    let lengths: Vec<usize> = (0..tasks.count).map(|task| tasks.image_rows(task).len() * width * channels).collect();
-    let task = |(): &(), task: usize, out: &mut [f32]| {
-        path.run(Images { saved, gradient, slope: &slope, constant: &constant, tasks, task, out });
+    let mut of_other = buffers::any(if steps.addition == Addition::Before { images.len() } else { 0 });
+    let (mut images_left, mut other_left) = (images.as_mut_slice(), of_other.as_mut_slice());
+    let chunks = |task: usize| {
+        let length = tasks.image_rows(task).len() * width * channels;
+        let other = other_left.split_off_mut(..length.min(other_left.len())).unwrap_or_default();
+        (task, images_left.split_off_mut(..length).unwrap_or_default(), other)
     };
-    let of_images = filled_in_batches(threads, &lengths, lengths.len(), &mut (), |(), _| (), task).0;
-    let of_other = if steps.addition == Addition::Before {
-        let task = |(): &(), task: usize, out: &mut [f32]| path.run(Other { saved, gradient, lines: tasks.lines(task), out });
-        filled_in_batches(threads, &lengths, lengths.len(), &mut (), |(), _| (), task).0
+    let chunks: Vec<_> = (0..tasks.count).map(chunks).collect();
+    let replace = |(task, images, of_other)| {
+        path.run(Replace { saved, gradient, slope: &slope, constant: &constant, tasks, task, images, of_other });
+    };
+    if threads == 1 {
+        chunks.into_iter().for_each(replace)
     } else {
-        Vec::new()
-    };
-    Gradients { images: of_images, other: of_other, scale, shift: of_shift.iter().map(|sum| *sum as f32).collect() }
+        chunks.into_par_iter().for_each(replace)
+    }
+    Gradients { images, other: of_other, scale, shift: of_shift.iter().map(|sum| *sum as f32).collect() }
 }
 
 /// The work divided by lines of the output, whole images' lines one after the other. It depends on the sizes alone.
@@ -167,37 +170,40 @@ impl Line {
     }
 }
 
-/// The gradient of z at one output pixel of a line, for a register of channels, and x there: `visit` gets both, for each place under the pixel.
+/// The gradient of z at one output pixel of a line, for a register of channels, and x there: `visit` gets both, and the images, for each place under the pixel.
 ///
 /// Pixel by pixel all numbers are read in the order of memory.
 #[inline(always)]
-fn for_each_place<S: Simd>(
+fn for_each_place<S: Simd, I: AsRef<[f32]>>(
     simd: S,
     saved: &Saved,
+    mut images: I,
     gradient: &[f32],
     (line, column): (Line, usize),
     (channel, count): (usize, usize),
-    mut visit: impl FnMut(usize, S::f32s, S::f32s),
+    mut visit: impl FnMut(&mut I, usize, S::f32s, S::f32s),
 ) {
-    let Saved { images, sizes: Sizes { width, channels, .. }, steps, affine, other, .. } = *saved;
+    let Saved { sizes: Sizes { width, channels, .. }, steps, affine, other, .. } = *saved;
     let at = |numbers: &[f32], first: usize| load(simd, &numbers[first + channel..][..count]);
     let (scale, shift) = (at(&affine.scale, 0), at(&affine.shift, 0));
-    let gradient = at(gradient, line.out + column * channels);
+    let out = line.out + column * channels;
+    let gradient = at(gradient, out);
     if !steps.has_pool {
         let place = line.images + column * channels;
-        let x = at(images, place);
+        let x = at(images.as_ref(), place);
         let mut z = simd.mul_add_e_f32s(x, scale, shift);
         if steps.addition == Addition::Before {
-            z = simd.add_f32s(z, at(other, place));
+            z = simd.add_f32s(z, at(other, out));
         }
-        visit(place, x, steps.activation.gradient(simd, z, gradient));
+        visit(&mut images, place, x, steps.activation.gradient(simd, z, gradient));
         return;
     }
     let zero = simd.splat_f32s(0.0);
     let first = line.images + 2 * column * channels;
     let places = [first, first + channels, first + width * channels, first + (width + 1) * channels];
     // One by one: `map` of an array would be called, and compiled without vector instructions.
-    let x = [at(images, places[0]), at(images, places[1]), at(images, places[2]), at(images, places[3])];
+    let from = images.as_ref();
+    let x = [at(from, places[0]), at(from, places[1]), at(from, places[2]), at(from, places[3])];
     let mut z = x;
     for z in &mut z {
         *z = simd.mul_add_e_f32s(*z, scale, shift);
@@ -210,7 +216,7 @@ fn for_each_place<S: Simd>(
     let mut left = steps.activation.gradient(simd, largest, gradient);
     for i in 0..4 {
         let is_largest = simd.equal_f32s(z[i], largest);
-        visit(places[i], x[i], simd.select_f32s(is_largest, left, zero));
+        visit(&mut images, places[i], x[i], simd.select_f32s(is_largest, left, zero));
         left = simd.select_f32s(is_largest, zero, left);
     }
 }
@@ -218,6 +224,7 @@ fn for_each_place<S: Simd>(
 /// The sums of d and of d·(x − mean) of some lines, d the gradient of z: those of d, then the others.
 struct SumsOfLines<'a> {
     saved: &'a Saved<'a>,
+    images: &'a [f32],
     gradient: &'a [f32],
     mean: &'a [f32],
     lines: Range<usize>,
@@ -229,7 +236,7 @@ impl WithSimd for SumsOfLines<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { saved, gradient, mean, lines, sums } = self;
+        let Self { saved, images, gradient, mean, lines, sums } = self;
         let channels = saved.sizes.channels;
         let mut excess = vec![0.0; 2 * channels];
         let mut of_line = vec![0.0; 2 * channels];
@@ -248,11 +255,12 @@ impl WithSimd for SumsOfLines<'_> {
                         for_each_place(
                             simd,
                             saved,
+                            images,
                             gradient,
                             (line, column),
                             (channel, count),
                             #[inline(always)]
-                            |_, x, d| {
+                            |_, _, x, d| {
                                 sum = simd.add_f32s(sum, d);
                                 sum_of_products = simd.mul_add_e_f32s(d, simd.sub_f32s(x, mean), sum_of_products);
                             },
@@ -278,27 +286,29 @@ fn add_exactly(sums: &mut [f32], excess: &mut [f32], numbers: &[f32]) {
     }
 }
 
-/// The gradient of the images of a task.
-struct Images<'a> {
+/// Puts the gradient of the images of a task in their place, and d where something is added before the activation.
+struct Replace<'a> {
     saved: &'a Saved<'a>,
     gradient: &'a [f32],
     slope: &'a [f32],
     constant: &'a [f32],
     tasks: Tasks,
     task: usize,
-    out: &'a mut [f32],
+    images: &'a mut [f32],
+    of_other: &'a mut [f32],
 }
 
-impl WithSimd for Images<'_> {
+impl WithSimd for Replace<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { saved, gradient, slope, constant, tasks, task, out } = self;
-        let Saved { images, sizes: Sizes { height, width, channels, .. }, affine, .. } = *saved;
-        let first = tasks.image_rows(task).start * width * channels;
+        let Self { saved, gradient, slope, constant, tasks, task, images, of_other } = self;
+        let Saved { sizes: Sizes { height, width, channels, .. }, steps, affine, .. } = *saved;
+        let rows = tasks.image_rows(task);
         for line in tasks.lines(task) {
-            let line = Line::of(saved.sizes, saved.steps, line);
+            let mut line = Line::of(saved.sizes, steps, line);
+            line.images -= rows.start * width * channels;
             for column in 0..line.columns {
                 for_each_register::<S>(
                     0..channels,
@@ -309,13 +319,17 @@ impl WithSimd for Images<'_> {
                         for_each_place(
                             simd,
                             saved,
+                            &mut *images,
                             gradient,
                             (line, column),
                             (channel, count),
                             #[inline(always)]
-                            |place, x, d| {
+                            |images, place, x, d| {
                                 let rest = simd.mul_add_e_f32s(x, slope, constant);
-                                store(simd, &mut out[place - first + channel..][..count], simd.mul_add_e_f32s(d, scale, rest));
+                                store(simd, &mut images[place + channel..][..count], simd.mul_add_e_f32s(d, scale, rest));
+                                if steps.addition == Addition::Before {
+                                    store(simd, &mut of_other[place + channel..][..count], d);
+                                }
                             },
                         );
                     },
@@ -324,62 +338,21 @@ impl WithSimd for Images<'_> {
         }
         if tasks.has_pool && (height % 2 == 1 || width % 2 == 1) {
             // What the pool leaves out.
-            for row in tasks.image_rows(task) {
+            for (row, line) in rows.zip(images.chunks_exact_mut(width * channels)) {
                 let is_left_out = row % height == height / 2 * 2;
                 for column in if is_left_out { 0..width } else { width / 2 * 2..width } {
-                    let pixel = (row * width + column) * channels;
+                    let pixel = &mut line[column * channels..][..channels];
                     for_each_register::<S>(
                         0..channels,
                         #[inline(always)]
                         |channel, count| {
                             let at = |numbers: &[f32]| load(simd, &numbers[channel..][..count]);
-                            let x = load(simd, &images[pixel + channel..][..count]);
-                            let rest = simd.mul_add_e_f32s(x, at(slope), at(constant));
-                            store(simd, &mut out[pixel - first + channel..][..count], rest);
+                            let numbers = &mut pixel[channel..][..count];
+                            let rest = simd.mul_add_e_f32s(load(simd, numbers), at(slope), at(constant));
+                            store(simd, numbers, rest);
                         },
                     );
                 }
-            }
-        }
-    }
-}
-
-/// The gradient of what was added before the activation: d.
-struct Other<'a> {
-    saved: &'a Saved<'a>,
-    gradient: &'a [f32],
-    lines: Range<usize>,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Other<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { saved, gradient, lines, out } = self;
-        let Sizes { width, channels, .. } = saved.sizes;
-        let first = lines.start * width * channels;
-        for line in lines {
-            let line = Line::of(saved.sizes, saved.steps, line);
-            for column in 0..line.columns {
-                for_each_register::<S>(
-                    0..channels,
-                    #[inline(always)]
-                    |channel, count| {
-                        for_each_place(
-                            simd,
-                            saved,
-                            gradient,
-                            (line, column),
-                            (channel, count),
-                            #[inline(always)]
-                            |place, _, d| {
-                                store(simd, &mut out[place - first + channel..][..count], d);
-                            },
-                        );
-                    },
-                );
             }
         }
     }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::scheme::{F2, F4, MOST, Scheme};
 use crate::buffers;
-use crate::panels::packed;
-use crate::scratch;
+use crate::panels::pack;
+use crate::scratch::{self, Place, Prepared};
 use crate::simd::Path;
 
 /// Inputs whose kernels are read together, so that a cache line is read once.
@@ -40,7 +40,7 @@ pub struct Kernels {
     pub(super) tile: Tile,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    pub(super) numbers: Vec<f32>,
+    pub(super) numbers: Prepared,
 }
 
 impl Kernels {
@@ -55,9 +55,14 @@ impl Kernels {
     /// When there are not `outputs` times a whole number of kernels.
     #[must_use]
     pub fn new(path: Path, tile: Tile, weights: &[f32], outputs: usize, threads: usize) -> Self {
+        Self::at(Place::Own, path, tile, weights, outputs, threads)
+    }
+
+    /// As [`Kernels::new`], at that place.
+    pub(crate) fn at(place: Place, path: Path, tile: Tile, weights: &[f32], outputs: usize, threads: usize) -> Self {
         let inputs = weights.len() / (9 * outputs);
         assert_eq!(weights.len(), 9 * outputs * inputs, "whole kernels for {outputs} outputs");
-        Self::of(path, tile, [inputs, outputs], threads, &Source { weights, steps: [1, inputs], is_turned: false })
+        Self::of(place, path, tile, [inputs, outputs], threads, &Source { weights, steps: [1, inputs], is_turned: false })
     }
 
     /// Those of the gradient of the images: inputs and outputs exchanged, each kernel turned by 180°.
@@ -73,12 +78,14 @@ impl Kernels {
     pub fn turned(path: Path, tile: Tile, weights: &[f32], outputs: usize, threads: usize) -> Self {
         let inputs = weights.len() / (9 * outputs);
         assert_eq!(weights.len(), 9 * outputs * inputs, "whole kernels for {outputs} outputs");
-        Self::of(path, tile, [outputs, inputs], threads, &Source { weights, steps: [inputs, 1], is_turned: true })
+        Self::of(Place::Shared, path, tile, [outputs, inputs], threads, &Source { weights, steps: [inputs, 1], is_turned: true })
     }
 
-    fn of(path: Path, tile: Tile, [inputs, outputs]: [usize; 2], threads: usize, source: &Source) -> Self {
+    fn of(place: Place, path: Path, tile: Tile, [inputs, outputs]: [usize; 2], threads: usize, source: &Source) -> Self {
         let registers = outputs.div_ceil(path.lanes);
-        let numbers = packed(path, registers, tile.products() * inputs, threads > 1, |first, columns, panel| {
+        let size = tile.products() * inputs;
+        let mut numbers = Prepared::any(place, size * registers * path.lanes);
+        pack(path, registers, size, threads > 1, &mut numbers, |first, columns, panel| {
             let given = columns.min(outputs - first);
             match tile {
                 Tile::Four => path.run(Transform::<F4> { source, inputs, first, given, columns, panel, scheme: PhantomData }),
@@ -86,12 +93,6 @@ impl Kernels {
             }
         });
         Self { path, tile, inputs, outputs, numbers }
-    }
-}
-
-impl Drop for Kernels {
-    fn drop(&mut self) {
-        buffers::recycle(std::mem::take(&mut self.numbers));
     }
 }
 
