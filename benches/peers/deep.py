@@ -15,7 +15,7 @@ measurement at the end, of the others of the training alone. All hold as many im
 whole: bytes in `regulus`, random float32 in the others.
 
 PyTorch: eager, or with `--compile` torch.compile too; channels_last or not; float32, or bfloat16 by autocast. `--bf16`: `regulus` with
-`backend.precision = "bf16"`, too, which needs AMX. `--keras` (of resnet9): Keras on TensorFlow, graph and XLA, float32 and bfloat16. `--onnx`: ONNX Runtime,
+`backend.precision = "bf16"`, too, which needs AVX-512 for bfloat16. `--keras` (of resnet9): Keras on TensorFlow, graph and XLA, float32 and bfloat16. `--onnx`: ONNX Runtime,
 which infers only. `--float32`: nothing in bfloat16. `--avx2`: every program uses AVX2 at most, by its own environment variable.
 """
 
@@ -147,7 +147,7 @@ def main():
     if options.keras and options.network != "resnet9":
         parser.error("--keras has resnet9 alone")
     if options.avx2 and (options.onnx or options.bf16):
-        parser.error("--avx2 is not for --onnx, which has no such setting, nor --bf16, which needs AMX")
+        parser.error("--avx2 is not for --onnx, which has no such setting, nor --bf16, which needs AVX-512")
     if options.avx2:
         os.environ.update(AVX2)
     programs, found = programs_of(options), {}

@@ -15,7 +15,7 @@ use burn::tensor::DeviceType;
 
 pub use convolve::Walk;
 pub use epilogue::{AffineKind, Epilogue};
-pub use threads::{Threads, keep_awake, release_buffers};
+pub use threads::{Threads, keep_awake};
 
 use crate::config::{Backend, BackendKind, Implementation, Precision};
 use regulus_kernels::algorithm::Algorithm;

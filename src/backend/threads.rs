@@ -14,9 +14,6 @@ use super::BackendError;
 /// How long a thread looks for work before it sleeps. To wake a thread takes tens of microseconds, as long as a small layer computes.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// The bytes that are kept between epochs. A small network has shorter epochs, for which new memory would count.
-const KEPT: usize = 64 << 20;
-
 thread_local! {
     /// On a thread of a pool: the number of threads of the pool that look for work, or are about to.
     static AWAKE: OnceCell<Arc<AtomicUsize>> = const { OnceCell::new() };
@@ -70,11 +67,6 @@ impl Threads {
             None => work(),
         }
     }
-}
-
-/// Gives the memory that kernels keep for the next step back to the system, if it is much. To be called before work that is no step of training, and needs other buffers.
-pub fn release_buffers() {
-    buffers::release_beyond(KEPT);
 }
 
 /// Lets the other threads of the pool look for work instead of sleeping, until there has been none for a millisecond. To be called on a thread of the pool,

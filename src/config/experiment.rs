@@ -131,7 +131,7 @@ pub enum Precision {
     #[default]
     F32,
     /// bfloat16 in convolutions with one group, but for those with ReLU and pool in one kernel: images, weights and gradients are rounded to 8 bits before they are multiplied.
-    /// Sums, weights, normalizations and what is between layers stay float32. Needs Linux on an x86-64 processor with AMX.
+    /// Sums, weights, normalizations and what is between layers stay float32. Needs Linux on an x86-64 processor with AVX-512 for bfloat16; AMX makes it fast.
     Bf16,
 }
 
@@ -139,10 +139,9 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Implementation {
-    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3).
+    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3); maps of 1 or 2 rows or columns by F(2×2, 3×3).
     Fused,
-    /// As `fused`, with F(2×2, 3×3): a quarter to a half of the rounding errors, and 1.8 times the multiplications. Maps of 1 or 2 rows and columns, which do not fill a
-    /// tile of 4×4, take less than half of them.
+    /// As `fused`, with F(2×2, 3×3): a quarter to a half of the rounding errors, and 1.8 times the multiplications.
     Winograd2,
     /// As `fused`, without Winograd's algorithm: 4 times the multiplications. Gradients have the smallest rounding errors, and an input that is infinite or NaN
     /// changes only the outputs whose kernels reach it.

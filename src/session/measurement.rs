@@ -1,11 +1,11 @@
 //! The measurement after training, of the best and the last checkpoint.
 
+use regulus_kernels::buffers;
 use regulus_model::Weights;
 
 use super::evaluation::{Collected, Evaluated};
 use super::warnings::{Outcome, collapsed_last, warnings};
 use super::{EndedBy, Evaluation, Measured, MeasuredSplit, Session, SplitSummary, Status, Summary};
-use crate::backend::release_buffers;
 use crate::config::CheckpointKind;
 use crate::data::Subset;
 use crate::error::Error;
@@ -43,7 +43,8 @@ impl Session {
     /// stopped.
     pub(super) fn measure(&self, summary: Summary, control: &mut Control) -> Result<Option<(Summary, Evaluation)>, Error> {
         control.send(&Event::Measuring)?;
-        release_buffers();
+        // The training is over.
+        buffers::release();
         let last = self.last_candidate();
         let best = self.training.best.as_ref().map(|best| self.best_candidate(best));
         let best_is_last = best.as_ref().is_some_and(|best| best.epoch == last.epoch && best.weights == last.weights);

@@ -3,16 +3,20 @@
 use std::time::Instant;
 
 use burn::module::Module;
+use regulus_kernels::buffers;
+use regulus_model::graph::Parameter;
 
 use super::average::Average;
 use super::{Best, Control, Diverged, EpochSums, Event, PhaseReporter, Plan, Row, Snapshot, Split, Training, TrainingState};
-use crate::backend::release_buffers;
 use crate::config::{ConfigError, Decay};
 use crate::error::Error;
 use crate::metrics::Measures;
 use crate::network::{CurvatureInput, Predictor, Stopped};
 use crate::objective::{EvidenceUpdate, Penalties, Sparsity};
 use crate::task::Task;
+
+/// Copies of the parameters in a checkpoint, with the optimizer's numbers and the file, about.
+const COPIES: usize = 4;
 
 /// The state before the end of an epoch, which is restored if it is stopped.
 struct Before {
@@ -40,7 +44,7 @@ impl Training {
     pub(super) fn end_epoch(&mut self, plan: &Plan, control: &mut Control) -> Result<bool, Error> {
         let before = Before { state: self.state.clone(), average: self.average.clone(), penalties: self.penalties.clone() };
         let (sums, speed) = self.complete_epoch();
-        release_buffers();
+        self.make_room(plan);
         let snapshot = self.snapshot_after_epoch()?;
         let Some(validation) = self.validate(plan, control)? else {
             self.restore(before);
@@ -84,6 +88,16 @@ impl Training {
         self.state.batch = 0;
         self.average.after_epoch(&self.network, self.state.epoch);
         (sums, speed)
+    }
+
+    /// Frees buffers for the checkpoint; all of them after the last step.
+    fn make_room(&self, plan: &Plan) {
+        if self.state.epoch >= u64::from(plan.experiment.train.epochs) {
+            buffers::release();
+        } else {
+            let parameters: usize = self.network.graph().parameters().map(Parameter::size).sum();
+            buffers::make_room(COPIES * size_of::<f32>() * parameters);
+        }
     }
 
     fn snapshot_after_epoch(&mut self) -> Result<Snapshot, Diverged> {

@@ -97,7 +97,7 @@ fn bfloat16_without_its_instructions_is_refused() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run_with(&[("REGULUS_SIMD", "scalar")], &["train", "small.toml", "--set", "backend.precision=bf16"]);
     assert_eq!(ran.code(), 2);
-    let expected = "`backend.precision` is `bf16`, but bfloat16 needs Linux on an x86-64 processor with AMX (amx_tile, amx_bf16) and AVX-512 (avx512_bf16): \
+    let expected = "`backend.precision` is `bf16`, but bfloat16 needs Linux on an x86-64 processor with avx512_bf16: \
                     the vector instructions in use are `scalar`; use `f32`";
     assert!(ran.stderr().contains(expected) && !ran.stderr().contains("caused by"), "{}", ran.stderr());
 }

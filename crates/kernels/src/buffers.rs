@@ -24,6 +24,19 @@ pub struct Free<T> {
 
 impl<T> Free<T> {
     const NONE: Self = Self { buffers: Vec::new(), time: 0 };
+
+    /// Frees the smallest buffers, as many as have `bytes` together at most.
+    fn remove(&mut self, bytes: usize) {
+        let size = |(_, buffer): &(u64, Vec<T>)| buffer.capacity() * size_of::<T>();
+        self.buffers.sort_by_key(size);
+        let mut sum = 0;
+        let is_removed = |buffer: &&(u64, Vec<T>)| {
+            sum += size(buffer);
+            sum <= bytes
+        };
+        let count = self.buffers.iter().take_while(is_removed).count();
+        self.buffers.drain(..count);
+    }
 }
 
 /// What buffers hold.
@@ -107,11 +120,9 @@ pub fn kept_bytes() -> usize {
     of::<f32>() + of::<u8>() + of::<Line>() + scratch::shared_bytes()
 }
 
-/// Gives all free buffers back to the system, if they are more than these bytes: before work that needs others.
-pub fn release_beyond(bytes: usize) {
-    if kept_bytes() > bytes {
-        release();
-    }
+/// Frees buffers for work that needs `bytes` of other memory: the smallest ones, until they are as many. What is freed is used at once, and does not come from the system.
+pub fn make_room(bytes: usize) {
+    f32::free().lock().unwrap_or_else(PoisonError::into_inner).remove(bytes);
 }
 
 /// Gives all free buffers back to the system.
@@ -129,6 +140,16 @@ pub fn release() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_made_by_the_smallest_buffers() {
+        let mut free = Free { buffers: [30, 10, 20].map(|length| (0, vec![0.0_f32; length])).into(), time: 0 };
+        let mut left_after = |bytes: usize| {
+            free.remove(bytes);
+            free.buffers.iter().map(|(_, buffer)| buffer.len()).collect::<Vec<_>>()
+        };
+        assert_eq!([left_after(39), left_after(40), left_after(199)], [vec![10, 20, 30], vec![20, 30], vec![30]]);
+    }
 
     #[test]
     fn a_buffer_is_used_again_for_nearly_the_same_length_until_it_is_old() {

@@ -37,7 +37,14 @@ fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Optio
         && extra_padding == [0, 0]
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
-    is_suitable.then_some((tile, Sizes { batch, inputs, outputs, height, width, padding: padding[0] }))
+    let sizes = Sizes { batch, inputs, outputs, height, width, padding: padding[0] };
+    is_suitable.then(|| (fewest_products(tile, sizes), sizes))
+}
+
+/// Tiles of 2×2 where those of 4×4 would hang over so far that they take more products: in maps of two rows or columns.
+fn fewest_products(tile: Tile, sizes: Sizes) -> Tile {
+    let products = |side: usize, products: usize| sizes.sides().map(|length| length.div_ceil(side)).iter().product::<usize>() * products;
+    if products(2, Tile::Two.products()) < products(4, Tile::Four.products()) { Tile::Two } else { tile }
 }
 
 /// Where the numbers are rounded to bfloat16.

@@ -66,13 +66,15 @@ impl Pool {
         self.sides().iter().product::<usize>() * self.channels
     }
 
-    /// The pixels of the window at a row and a column of the output, row by row, as offsets in an image.
-    #[inline(always)]
-    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = usize> + Clone + use<> {
-        let (rows, columns, width, channels) = (self.rows(), self.columns(), self.width, self.channels);
-        let [height_of, width_of] = self.kernel;
-        let down = (0..height_of).filter_map(move |y| rows.index(row, y));
-        down.flat_map(move |y| (0..width_of).filter_map(move |x| columns.index(column, x)).map(move |x| (y * width + x) * channels))
+    /// Lists the pixels of the window at a row and a column of the output, row by row, as offsets in an image. Vectors are read in plain loops over the list: closures of a chain
+    /// of iterators would be called, and compiled without vector instructions.
+    fn window(&self, row: usize, column: usize, pixels: &mut Vec<usize>) {
+        pixels.clear();
+        let [height, width] = self.kernel;
+        for y in (0..height).filter_map(|y| self.rows().index(row, y)) {
+            let of_row = (0..width).filter_map(|x| self.columns().index(column, x));
+            pixels.extend(of_row.map(|x| (y * self.width + x) * self.channels));
+        }
     }
 
     #[inline(always)]
@@ -115,27 +117,39 @@ impl WithSimd for Lines<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { pool, images, first, out } = self;
         let ([rows, columns], channels) = (pool.sides(), pool.channels);
+        let mut window = Vec::new();
         for (line, out) in (first..).zip(out.chunks_exact_mut(columns * channels)) {
             let image = &images[line / rows * pool.image_size()..][..pool.image_size()];
             for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-                let window = pool.window(line % rows, column);
+                pool.window(line % rows, column, &mut window);
                 for channel in (0..channels).step_by(S::F32_LANES) {
                     let count = S::F32_LANES.min(channels - channel);
-                    let numbers = window.clone().map(|pixel| load(simd, &image[pixel + channel..][..count]));
-                    let result = match pool.kind {
-                        Kind::Max => numbers.fold(simd.splat_f32s(f32::NEG_INFINITY), |largest, number| {
-                            simd.select_f32s(is_larger(simd, number, largest), number, largest)
-                        }),
-                        Kind::Average => {
-                            let sum = numbers.fold(simd.splat_f32s(0.0), |sum, number| simd.add_f32s(sum, number));
-                            simd.div_f32s(sum, pool.divisor(simd))
+                    let at = |pixel: usize| load(simd, &image[pixel + channel..][..count]);
+                    let result = if pool.kind == Kind::Max {
+                        largest(simd, &window, at)
+                    } else {
+                        let mut sum = simd.splat_f32s(0.0);
+                        for pixel in &window {
+                            sum = simd.add_f32s(sum, at(*pixel));
                         }
+                        simd.div_f32s(sum, pool.divisor(simd))
                     };
                     store(simd, &mut out[channel..][..count], result);
                 }
             }
         }
     }
+}
+
+/// The largest number of a window.
+#[inline(always)]
+fn largest<S: Simd>(simd: S, window: &[usize], at: impl Fn(usize) -> S::f32s) -> S::f32s {
+    let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+    for pixel in window {
+        let number = at(*pixel);
+        largest = simd.select_f32s(is_larger(simd, number, largest), number, largest);
+    }
+    largest
 }
 
 /// The gradient of the images for that of the output. Of equal largest numbers the first one gets it.
@@ -171,26 +185,24 @@ impl WithSimd for Back<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { pool, image, gradient, out } = self;
         let ([_, columns], channels) = (pool.sides(), pool.channels);
+        let mut window = Vec::new();
         for (index, gradient) in gradient.chunks_exact(channels).enumerate() {
-            let window = pool.window(index / columns, index % columns);
+            pool.window(index / columns, index % columns, &mut window);
             for channel in (0..channels).step_by(S::F32_LANES) {
                 let count = S::F32_LANES.min(channels - channel);
                 let at = |pixel: usize| pixel + channel..pixel + channel + count;
                 let slope = load(simd, &gradient[at(0)]);
                 if pool.kind == Kind::Average {
                     let each = simd.div_f32s(slope, pool.divisor(simd));
-                    for pixel in window.clone() {
+                    for &pixel in &window {
                         let sum = simd.add_f32s(load(simd, &out[at(pixel)]), each);
                         store(simd, &mut out[at(pixel)], sum);
                     }
                     continue;
                 }
-                let largest = window.clone().fold(simd.splat_f32s(f32::NEG_INFINITY), |largest, pixel| {
-                    let number = load(simd, &image[at(pixel)]);
-                    simd.select_f32s(is_larger(simd, number, largest), number, largest)
-                });
+                let largest = largest(simd, &window, |pixel| load(simd, &image[at(pixel)]));
                 let (mut left, zero) = (slope, simd.splat_f32s(0.0));
-                for pixel in window.clone() {
+                for &pixel in &window {
                     let is_largest = simd.equal_f32s(load(simd, &image[at(pixel)]), largest);
                     let sum = simd.add_f32s(load(simd, &out[at(pixel)]), simd.select_f32s(is_largest, left, zero));
                     store(simd, &mut out[at(pixel)], sum);

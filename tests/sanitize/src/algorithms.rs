@@ -13,8 +13,9 @@ use super::{Random, threads};
 pub(super) type Same = [usize; 5];
 
 pub(super) const SMALL_SAME: [Same; 2] = [[16, 16, 2, 3, 1], [2, 3, 4, 4, 1]];
-/// The last has kernels that many groups of tiles share.
-pub(super) const LARGE_SAME: [Same; 5] = [[17, 16, 5, 4, 1], [16, 16, 2, 2, 40], [24, 33, 9, 13, 5], [64, 80, 16, 16, 6], [250, 270, 5, 4, 9]];
+/// The last but one has kernels that many groups of tiles share, the last images that are interleaved.
+pub(super) const LARGE_SAME: [Same; 6] =
+    [[17, 16, 5, 4, 1], [16, 16, 2, 2, 40], [24, 33, 9, 13, 5], [64, 80, 16, 16, 6], [250, 270, 5, 4, 9], [64, 48, 7, 5, 35]];
 
 /// A convolution with its gradients by each algorithm, whose buffers are used again.
 pub(super) fn each_algorithm(path: Path, [inputs, outputs, height, width, batch]: Same, odd: bool, random: &mut Random) -> f64 {
@@ -23,19 +24,20 @@ pub(super) fn each_algorithm(path: Path, [inputs, outputs, height, width, batch]
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(9 * outputs * inputs, false);
     let mut sum = 0.0;
-    // Where the processor has it.
-    let bf16 = Bf16::try_new(path).ok().map(Algorithm::Bf16);
+    // By each kind of instructions that the processor has.
+    let bf16 = Bf16::all(path).into_iter().flatten().map(Algorithm::Bf16);
     for algorithm in [Algorithm::Winograd4, Algorithm::Winograd2, Algorithm::Direct].into_iter().chain(bf16) {
         for threads in [1, threads(1)] {
             let conv = Conv2d::new(path, algorithm, convolution, &weights, threads);
             let (out, moments) = conv.forward(&images, true, threads);
+            let (once, _) = conv2d::forward(path, algorithm, convolution, &images, &weights, false, threads);
             // The same numbers as an image of other sides.
             let turned = conv.resized(width, height).forward(&images, false, threads).0;
             let of_images = conv2d::image_gradient(path, algorithm, convolution, &out, &weights, threads);
             let of_weights = conv2d::weight_gradient(path, algorithm, convolution, &images, &out, threads);
-            assert_eq!([turned.len(), of_images.len(), of_weights.len()], [out.len(), images.len(), weights.len()]);
+            assert_eq!([turned.len(), once.len(), of_images.len(), of_weights.len()], [out.len(), out.len(), images.len(), weights.len()]);
             sum += moments.map_or(0.0, |moments| f64::from(moments.variance().iter().sum::<f32>()));
-            for numbers in [out, turned, of_images, of_weights] {
+            for numbers in [out, turned, once, of_images, of_weights] {
                 sum += f64::from(numbers.iter().sum::<f32>());
                 buffers::recycle(numbers);
             }

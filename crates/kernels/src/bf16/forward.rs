@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::amx::Tiles;
+use super::instructions::Multiplier;
 use super::interleaved::Forward;
 use super::patches::{Patches, rows_per_block};
 use super::{SIDE, Weights};
@@ -65,11 +65,11 @@ fn multiply(weights: &Weights, convolution: &Convolution, patches: &Patches, out
     let mut memory = scratch::any(if is_whole { 0 } else { rows * stride });
     let to: &mut [f32] = if is_whole { out } else { &mut memory };
     {
-        let tiles = Tiles::new(weights.bf16);
+        let multiplier = Multiplier::new(weights.bf16);
         for (panel, (right, is_wide)) in weights.panels().enumerate() {
             for first in (0..rows).step_by(2 * SIDE) {
                 let product = patches.times(first, first + SIDE < rows, right, is_wide);
-                tiles.multiply(&product, &mut to[first * stride + panel * 2 * SIDE..], stride, true);
+                multiplier.multiply(&product, &mut to[first * stride + panel * 2 * SIDE..], stride, true);
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Convolutions of bfloat16 numbers: images, weights and gradients are rounded to 8 bits of precision, and their products are summed in float32, by the matrix instructions of x86-64
-//! processors with AMX. The rounding is to the nearest, ties to even. Numbers below 1.2e-38 count as 0.
+//! processors with AMX, or by vectors of AVX-512. The rounding is to the nearest, ties to even. Numbers below 1.2e-38 count as 0.
 //!
-//! A *tile* is a register of 16 rows of 64 bytes. One instruction multiplies 16 rows of 32 numbers by 32 rows of 16, whose rows lie in pairs: `[pair, column, row of the pair]`.
+//! A *tile* is 16 rows of 64 bytes. One instruction of AMX, or 256 of AVX-512, multiply 16 rows of 32 numbers by 32 rows of 16, whose rows lie in pairs: `[pair, column, row of the pair]`.
 
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), path = "absent.rs")]
-mod amx;
 mod forward;
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux", not(miri))), path = "absent.rs")]
+mod instructions;
 mod interleaved;
 mod patches;
 mod weight_gradient;
@@ -19,26 +19,42 @@ use crate::simd::Path;
 
 /// That the processor has the instructions, and the program may use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bf16(amx::Permission);
+pub struct Bf16(instructions::Permission);
 
 /// The instructions can't be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("bfloat16 needs Linux on an x86-64 processor with AMX (amx_tile, amx_bf16) and AVX-512 (avx512_bf16): {problem}")]
+#[error("bfloat16 needs Linux on an x86-64 processor with avx512_bf16: {problem}")]
 pub struct Missing {
     problem: String,
 }
 
 impl Bf16 {
-    /// Asks the processor, and the system for the permission.
+    /// Asks the processor, and the system for the permission to use AMX. Without AMX, or the permission, the instructions are those of AVX-512.
     ///
     /// # Errors
     ///
-    /// When the processor does not have the instructions, the system does not permit them, or `path` is not that of AVX-512.
+    /// When the processor does not have the instructions, or `path` is not that of AVX-512.
     pub fn try_new(path: Path) -> Result<Self, Missing> {
+        Ok(Self::all(path)?[0])
+    }
+
+    /// Those for all kinds of instructions that the program may use, at least one, the fastest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bf16::try_new`].
+    pub fn all(path: Path) -> Result<Vec<Self>, Missing> {
         if path.name != "avx512" {
             return Err(Missing { problem: format!("the vector instructions in use are `{}`", path.name) });
         }
-        amx::Permission::try_new().map(Self).map_err(|problem| Missing { problem: problem.to_owned() })
+        let all = instructions::Permission::all().map_err(|problem| Missing { problem: problem.to_owned() })?;
+        Ok(all.iter().map(|permission| Self(*permission)).collect())
+    }
+
+    /// The name of the instructions: `AMX` or `AVX-512`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0.name()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::amx::round;
+use super::instructions::round;
 use super::{Bf16, Product, Run, SIDE, STEP, Weights};
 use crate::convolve::Convolution;
 use crate::scratch::{self, Aligned};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::amx::{Tiles, columns, pairs};
+use super::instructions::{Multiplier, columns, pairs};
 use super::{Bf16, Pixels, Product, Run, SIDE, STEP, TILE, interleaved};
 use crate::buffers;
 use crate::convolve::Convolution;
@@ -131,7 +131,7 @@ impl Task<'_> {
             let steps = some.len().div_ceil(STEP);
             self.load_gradient(&some, left, stride);
             self.load_patches(&some, first, right, steps);
-            let tiles = Tiles::new(self.bf16);
+            let multiplier = Multiplier::new(self.bf16);
             for row in (0..outputs).step_by(2 * SIDE) {
                 for two in 0..per_task / 2 {
                     let product = Product {
@@ -144,7 +144,7 @@ impl Task<'_> {
                         runs: &[Run { left: 0, right: 0, steps }],
                     };
                     let to = &mut sums[row * per_task * SIDE + two * 2 * SIDE..];
-                    tiles.multiply(&product, to, per_task * SIDE, block == positions.start);
+                    multiplier.multiply(&product, to, per_task * SIDE, block == positions.start);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Weights as the forward pass reads them.
 
-use super::amx::round;
+use super::instructions::round;
 use super::{Bf16, SIDE, STEP, TILE};
 use crate::convolve::Convolution;
 use crate::scratch::{self, Place, Prepared};

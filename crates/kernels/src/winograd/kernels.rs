@@ -26,7 +26,7 @@ pub enum Tile {
 
 impl Tile {
     /// Products for each pair of channels.
-    pub(super) const fn products(self) -> usize {
+    pub(crate) const fn products(self) -> usize {
         match self {
             Self::Four => F4::SIDE * F4::SIDE,
             Self::Two => F2::SIDE * F2::SIDE,

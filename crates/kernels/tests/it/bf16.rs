@@ -9,15 +9,15 @@ use regulus_kernels::simd::Path;
 
 use crate::numbers::{bits, numbers};
 
-/// The fastest path, and the algorithm where the processor has it. Without it a test has nothing to do, and says so.
-fn available() -> Option<(Path, Algorithm)> {
+/// The fastest path, and the algorithm with each kind of instructions that the processor has. Without them a test has nothing to do, and says so.
+fn available() -> Vec<(Path, Algorithm)> {
     let path = Path::all()[0];
-    match Bf16::try_new(path) {
-        Ok(bf16) => Some((path, Algorithm::Bf16(bf16))),
+    match Bf16::all(path) {
+        Ok(all) => all.into_iter().map(|bf16| (path, Algorithm::Bf16(bf16))).collect(),
         Err(missing) => {
             // Directly: the harness hides what passing tests print.
             writeln!(std::io::stderr(), "skipped: {missing}").expect("standard error is open");
-            None
+            Vec::new()
         }
     }
 }
@@ -109,7 +109,10 @@ const BOUND: f64 = 2.0 / 256.0 + 1.0 / 65536.0 + 4e-6;
 #[test]
 fn numbers_are_rounded_and_then_summed_in_float32() {
     regulus_kernels::buffers::fill_with_nan();
-    let Some(available) = available() else { return };
+    let available = available();
+    if available.is_empty() {
+        return;
+    }
     let strided = Convolution { stride: [2, 3], ..convolution(20, 33, [9, 11], 3) };
     let unpadded = Convolution { padding: [0; 2], ..convolution(17, 24, [9, 6], 3) };
     let oblong = Convolution { kernel: [1, 5], padding: [0, 2], ..convolution(6, 40, [5, 16], 1) };
@@ -144,97 +147,108 @@ fn numbers_are_rounded_and_then_summed_in_float32() {
         (convolution(256, 224, [2, 2], 3), 16),
     ] {
         let setting = Setting::new(convolution, batch);
-        let found = setting.computed(available, 1);
-        let (own, exact) = (setting.expected(rounded), setting.expected(|number| number));
-        for (pass, found) in found.iter().enumerate() {
-            // The gradient of the images is float32 with a stride.
-            let is_rounded = pass != 1 || convolution.stride == [1, 1];
-            assert!(are_within(found, if is_rounded { &own[pass] } else { &exact[pass] }, 4e-6), "{convolution:?}, pass {pass}");
-            assert!(are_within(found, &exact[pass], BOUND), "{convolution:?}, pass {pass}");
-        }
-        if convolution.inputs > 100 {
-            // The table of `docs/performance.md`.
-            let errors = found.iter().zip(&exact).map(|(found, exact)| {
-                let errors: f64 = found.iter().zip(exact).map(|(found, [exact, _])| (f64::from(*found) - exact).powi(2)).sum();
-                (errors / exact.iter().map(|[exact, _]| exact * exact).sum::<f64>()).sqrt()
-            });
-            assert!(errors.clone().all(|error| (1.9e-3..2.3e-3).contains(&error)), "{convolution:?}: {:?}", errors.collect::<Vec<_>>());
-        }
-        for threads in [2, 3] {
-            let others = setting.computed(available, threads);
-            assert!(others.iter().zip(&found).all(|(other, found)| bits(other) == bits(found)), "{convolution:?}, {threads} threads");
-        }
+        let expected = [setting.expected(rounded), setting.expected(|number| number)];
+        available.iter().for_each(|available| check(&setting, *available, &expected));
+    }
+}
+
+/// Checks what is computed against what is expected of rounded and of exact numbers.
+fn check(setting: &Setting, available: (Path, Algorithm), [own, exact]: &[Expected; 2]) {
+    let convolution = setting.convolution;
+    let found = setting.computed(available, 1);
+    for (pass, found) in found.iter().enumerate() {
+        // The gradient of the images is float32 with a stride.
+        let is_rounded = pass != 1 || convolution.stride == [1, 1];
+        assert!(are_within(found, if is_rounded { &own[pass] } else { &exact[pass] }, 4e-6), "{convolution:?}, pass {pass}");
+        assert!(are_within(found, &exact[pass], BOUND), "{convolution:?}, pass {pass}");
+    }
+    if convolution.inputs > 100 {
+        // The table of `docs/performance.md`.
+        let errors = found.iter().zip(exact).map(|(found, exact)| {
+            let errors: f64 = found.iter().zip(exact).map(|(found, [exact, _])| (f64::from(*found) - exact).powi(2)).sum();
+            (errors / exact.iter().map(|[exact, _]| exact * exact).sum::<f64>()).sqrt()
+        });
+        assert!(errors.clone().all(|error| (1.9e-3..2.3e-3).contains(&error)), "{convolution:?}: {:?}", errors.collect::<Vec<_>>());
+    }
+    for threads in [2, 3] {
+        let others = setting.computed(available, threads);
+        assert!(others.iter().zip(&found).all(|(other, found)| bits(other) == bits(found)), "{convolution:?}, {threads} threads");
     }
 }
 
 #[test]
 fn what_follows_has_the_bits_of_the_two_by_themselves() {
-    let Some((path, algorithm)) = available() else { return };
-    let sides = [[16, 16], [9, 5], [6, 7], [2, 3], [4, 4], [10, 4]];
-    let steps = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
-    for ((height, width), (addition, has_pool)) in sides.into_iter().flat_map(|[height, width]| steps.map(|steps| ((height, width), steps)))
-    {
-        // The last group of images is not whole. Bands of the largest have several rows.
-        let (convolution, batch) = (convolution(32, 24, [height, width], 3), if height == 10 { 130 } else { 23 });
-        let Setting { given: [images, weights, other], .. } = Setting::new(convolution, batch);
-        let steps = Steps { activation: Activation::Relu, addition, has_pool };
-        let affine = Affine { scale: numbers(4, 24), shift: numbers(5, 24) };
-        let other = if addition == Addition::None { Vec::new() } else { other };
-        let conv = Conv2d::new(path, algorithm, convolution, &weights, 2);
-        let (out, _) = conv.forward(&images, false, 2);
-        let apart = epilogue::forward(path, Sizes { batch, height, width, channels: 24 }, steps, &out, &affine, &other, 2);
-        for threads in [1, 2] {
-            let together = conv.forward_followed(path, &images, Followed { steps, affine: &affine, other: &other }, threads);
-            assert_eq!(bits(&together), bits(&apart), "{height} by {width}, {steps:?}");
+    for (path, algorithm) in available() {
+        let sides = [[16, 16], [9, 5], [6, 7], [2, 3], [4, 4], [10, 4]];
+        let steps = [(Addition::None, true), (Addition::None, false), (Addition::Before, false), (Addition::After, false)];
+        for ((height, width), (addition, has_pool)) in
+            sides.into_iter().flat_map(|[height, width]| steps.map(|steps| ((height, width), steps)))
+        {
+            // The last group of images is not whole. Bands of the largest have several rows.
+            let (convolution, batch) = (convolution(32, 24, [height, width], 3), if height == 10 { 130 } else { 23 });
+            let Setting { given: [images, weights, other], .. } = Setting::new(convolution, batch);
+            let steps = Steps { activation: Activation::Relu, addition, has_pool };
+            let affine = Affine { scale: numbers(4, 24), shift: numbers(5, 24) };
+            let other = if addition == Addition::None { Vec::new() } else { other };
+            let conv = Conv2d::new(path, algorithm, convolution, &weights, 2);
+            let (out, _) = conv.forward(&images, false, 2);
+            let apart = epilogue::forward(path, Sizes { batch, height, width, channels: 24 }, steps, &out, &affine, &other, 2);
+            for threads in [1, 2] {
+                let together = conv.forward_followed(path, &images, Followed { steps, affine: &affine, other: &other }, threads);
+                assert_eq!(bits(&together), bits(&apart), "{height} by {width}, {steps:?}");
+            }
         }
     }
 }
 
 #[test]
 fn an_output_does_not_depend_on_its_batch() {
-    let Some((path, algorithm)) = available() else { return };
-    for (convolution, batch) in [
-        (convolution(32, 16, [16, 16], 3), 5),
-        (convolution(32, 24, [4, 4], 3), 21),
-        (convolution(24, 32, [5, 3], 1), 40),
-        (convolution(64, 40, [3, 4], 3), 52),
-    ] {
-        let setting = Setting::new(convolution, batch);
-        let [images, weights, _] = &setting.given;
-        let conv = Conv2d::new(path, algorithm, convolution, weights, 2);
-        let (all, _) = conv.forward(images, false, 2);
-        let each = images.chunks_exact(images.len() / batch).flat_map(|image| conv.forward(image, false, 1).0).collect::<Vec<_>>();
-        assert_eq!(bits(&all), bits(&each), "{convolution:?}");
+    for (path, algorithm) in available() {
+        for (convolution, batch) in [
+            (convolution(32, 16, [16, 16], 3), 5),
+            (convolution(32, 24, [4, 4], 3), 21),
+            (convolution(24, 32, [5, 3], 1), 40),
+            (convolution(64, 40, [3, 4], 3), 52),
+        ] {
+            let setting = Setting::new(convolution, batch);
+            let [images, weights, _] = &setting.given;
+            let conv = Conv2d::new(path, algorithm, convolution, weights, 2);
+            let (all, _) = conv.forward(images, false, 2);
+            let each = images.chunks_exact(images.len() / batch).flat_map(|image| conv.forward(image, false, 1).0).collect::<Vec<_>>();
+            assert_eq!(bits(&all), bits(&each), "{convolution:?}");
+        }
     }
 }
 
 #[test]
 fn a_convolution_of_another_size_keeps_its_rounded_weights() {
-    let Some(available) = available() else { return };
-    let large = Setting::new(convolution(16, 20, [11, 9], 3), 2);
-    let conv = Conv2d::new(available.0, available.1, convolution(16, 20, [6, 6], 3), &large.given[1], 1).resized(11, 9);
-    assert!(conv.is_rounded());
-    assert_eq!(bits(&conv.forward(&large.given[0], false, 1).0), bits(&large.computed(available, 1)[0]));
+    for available in available() {
+        let large = Setting::new(convolution(16, 20, [11, 9], 3), 2);
+        let conv = Conv2d::new(available.0, available.1, convolution(16, 20, [6, 6], 3), &large.given[1], 1).resized(11, 9);
+        assert!(conv.is_rounded());
+        assert_eq!(bits(&conv.forward(&large.given[0], false, 1).0), bits(&large.computed(available, 1)[0]));
+    }
 }
 
 #[test]
 fn nan_and_infinity_reach_only_the_outputs_of_their_patches() {
-    let Some((path, algorithm)) = available() else { return };
-    // In patches, and in groups of images.
-    for (inputs, side, batch) in [(16, 16, 2), (32, 7, 20)] {
-        let convolution = convolution(inputs, 16, [side, side], 3);
-        let Setting { given: [mut images, weights, _], .. } = Setting::new(convolution, batch);
-        images[(5 * side + 3) * inputs + 3] = f32::NAN;
-        images[(2 * side * side - 1) * inputs] = f32::INFINITY;
-        let (out, _) = Conv2d::new(path, algorithm, convolution, &weights, 1).forward(&images, false, 1);
-        for (position, out) in out.chunks_exact(16).enumerate() {
-            let (image, row, column) = (position / side / side, position / side % side, position % side);
-            let is_near = match image {
-                0 => row.abs_diff(5) <= 1 && column.abs_diff(3) <= 1,
-                1 => row >= side - 2 && column >= side - 2,
-                _ => false,
-            };
-            assert!(out.iter().all(|number| number.is_finite() != is_near), "image {image}, row {row}, column {column}: {out:?}");
+    for (path, algorithm) in available() {
+        // In patches, and in groups of images.
+        for (inputs, side, batch) in [(16, 16, 2), (32, 7, 20)] {
+            let convolution = convolution(inputs, 16, [side, side], 3);
+            let Setting { given: [mut images, weights, _], .. } = Setting::new(convolution, batch);
+            images[(5 * side + 3) * inputs + 3] = f32::NAN;
+            images[(2 * side * side - 1) * inputs] = f32::INFINITY;
+            let (out, _) = Conv2d::new(path, algorithm, convolution, &weights, 1).forward(&images, false, 1);
+            for (position, out) in out.chunks_exact(16).enumerate() {
+                let (image, row, column) = (position / side / side, position / side % side, position % side);
+                let is_near = match image {
+                    0 => row.abs_diff(5) <= 1 && column.abs_diff(3) <= 1,
+                    1 => row >= side - 2 && column >= side - 2,
+                    _ => false,
+                };
+                assert!(out.iter().all(|number| number.is_finite() != is_near), "image {image}, row {row}, column {column}: {out:?}");
+            }
         }
     }
 }
@@ -242,7 +256,7 @@ fn nan_and_infinity_reach_only_the_outputs_of_their_patches() {
 #[test]
 #[should_panic(expected = "images for Convolution")]
 fn images_that_are_not_whole_are_refused() {
-    let Some((path, algorithm)) = available() else { panic!("images for Convolution: skipped") };
+    let Some((path, algorithm)) = available().pop() else { panic!("images for Convolution: skipped") };
     let convolution = convolution(32, 16, [4, 4], 3);
     let Setting { given: [images, weights, _], .. } = Setting::new(convolution, 17);
     let conv = Conv2d::new(path, algorithm, convolution, &weights, 1);
@@ -253,6 +267,6 @@ fn images_that_are_not_whole_are_refused() {
 fn other_vector_instructions_are_refused_with_a_reason() {
     let scalar = Path::all().pop().expect("there is always one");
     let error = Bf16::try_new(scalar).unwrap_err().to_string();
-    let expected = "bfloat16 needs Linux on an x86-64 processor with AMX (amx_tile, amx_bf16) and AVX-512 (avx512_bf16): the vector instructions in use are `scalar`";
+    let expected = "bfloat16 needs Linux on an x86-64 processor with avx512_bf16: the vector instructions in use are `scalar`";
     assert_eq!(error, expected);
 }

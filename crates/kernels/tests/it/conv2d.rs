@@ -117,10 +117,11 @@ fn each_algorithm_computes_the_convolution_and_both_gradients() {
                 }
                 alone.map(|numbers| bits(&numbers))
             });
-            // None of the three is another's in any pass.
+            // None of the three is another's in any pass; but tiles of 4×4 would hang over maps of 2×2, which take those of 2×2.
             for (left, right) in [(0, 1), (0, 2), (1, 2)] {
-                let are_others = all[left].iter().zip(&all[right]).all(|(left, right)| left != right);
-                assert!(are_others, "{convolution:?} on {}: {:?} is {:?}", path.name, ALGORITHMS[left], ALGORITHMS[right]);
+                let is_same = right == 1 && convolution.sides() == [2, 2];
+                let are_right = all[left].iter().zip(&all[right]).all(|(left, right)| (left == right) == is_same);
+                assert!(are_right, "{convolution:?} on {}: {:?} is {:?}", path.name, ALGORITHMS[left], ALGORITHMS[right]);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{FEW, GROUP, TASKS, inside};
-use crate::bf16::amx::{Tiles, spread};
+use crate::bf16::instructions::{Multiplier, spread};
 use crate::bf16::{Product, Run, SIDE, STEP, Weights};
 use crate::buffers;
 use crate::conv2d::{Followed, PIXELS};
@@ -167,7 +167,7 @@ impl<'a> Forward<'a> {
         let mut out = scratch::any(of_positions.len() * GROUP * stride);
         let second = (images.len() > SIDE).then_some(SIDE * STEP);
         {
-            let tiles = Tiles::new(*bf16);
+            let multiplier = Multiplier::new(*bf16);
             for (panel, (right, is_wide)) in self.weights.panels().enumerate() {
                 for (runs, to) in of_positions.iter().map(|range| &runs[range.clone()]).zip(out.chunks_exact_mut(GROUP * stride)) {
                     if runs.is_empty() {
@@ -175,7 +175,7 @@ impl<'a> Forward<'a> {
                         continue;
                     }
                     let product = Product { left: band, stride: STEP, second, step: size, right, is_wide, runs };
-                    tiles.multiply(&product, &mut to[panel * 2 * SIDE..], stride, true);
+                    multiplier.multiply(&product, &mut to[panel * 2 * SIDE..], stride, true);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{FEW, GROUP, TASKS};
-use crate::bf16::amx::{Tiles, columns, pairs};
+use crate::bf16::instructions::{Multiplier, columns, pairs};
 use crate::bf16::{Bf16, Pixels, Product, Run, SIDE, STEP, TILE};
 use crate::buffers;
 use crate::convolve::Convolution;
@@ -202,7 +202,7 @@ impl Task<'_> {
         let end = |axis: usize, all: usize| ((chunk[axis] + 1) * twos[axis]).min(all);
         let (outputs, inputs) = (chunk[0] * twos[0]..end(0, gradient.twos), chunk[1] * twos[1]..end(1, images.twos));
         let stride = area * channels[1];
-        let tiles = Tiles::new(self.bf16);
+        let multiplier = Multiplier::new(self.bf16);
         for first in rows.clone().step_by(band) {
             let runs = (0..area).map(|tap| self.runs(first..(first + band).min(rows.end), tap)).collect::<Vec<_>>();
             for (number, input) in inputs.clone().enumerate() {
@@ -211,7 +211,7 @@ impl Task<'_> {
                     for (row, output) in outputs.clone().enumerate() {
                         let left = gradient.from(output);
                         let product = Product { left, stride: STEP, second: Some(TILE), step: TWO, right, is_wide: true, runs };
-                        tiles.multiply(
+                        multiplier.multiply(
                             &product,
                             &mut sums[row * 2 * SIDE * stride + tap * channels[1] + number * 2 * SIDE..],
                             stride,
