@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, TensorMetadata};
 use regulus_kernels::epilogue::{self, Addition, Affine, Normalization, Saved, Sizes, Steps};
 
 use super::fused::path;
-use super::host::{Host, give, in_order, recycle, take};
+use super::host::{Host, give, in_order, recycle, take_or_copy};
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,7 +117,7 @@ impl<B: Host> Backward<B, 4> for Follow {
         let found = in_order::<B, _>(&gradient, |gradient| {
             with_other::<B, _>(&inputs.other, steps, |other| {
                 let saved = Saved { sizes, steps, affine: &affine, other, normalization };
-                epilogue::backward(path(), take::<B>(inputs.images), &saved, gradient, rayon::current_num_threads())
+                epilogue::backward(path(), take_or_copy::<B>(inputs.images), &saved, gradient, rayon::current_num_threads())
             })
         });
         let [images_node, scale_node, shift_node, other_node] = ops.parents;

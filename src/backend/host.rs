@@ -69,6 +69,18 @@ pub(super) fn take<B: Host>(tensor: FloatTensor<B>) -> Vec<f32> {
     numbers.unwrap_or_else(|error| unreachable!("a float32 tensor in memory can be read: {error}"))
 }
 
+/// The elements of a tensor in memory of the kernels: its own where nothing else holds it, or a copy.
+pub(super) fn take_or_copy<B: Host>(tensor: FloatTensor<B>) -> Vec<f32> {
+    if B::is_sole_owner(&tensor) {
+        return take::<B>(tensor);
+    }
+    in_order::<B, _>(&tensor, |numbers| {
+        let mut copy = buffers::any(numbers.len());
+        copy.copy_from_slice(numbers);
+        copy
+    })
+}
+
 /// A tensor of these elements, in order.
 pub(super) fn give<B: Host>(numbers: Vec<f32>, shape: impl Into<burn::tensor::Shape>, device: &B::Device) -> FloatTensor<B> {
     B::float_from_data(TensorData::new(numbers, shape), device)

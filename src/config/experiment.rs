@@ -139,7 +139,7 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Implementation {
-    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3); maps of 1 or 2 rows or columns by F(2×2, 3×3).
+    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3), gradients of small maps by F(2×2, 3×3).
     Fused,
     /// As `fused`, with F(2×2, 3×3): a quarter to a half of the rounding errors, and 1.8 times the multiplications.
     Winograd2,

@@ -135,8 +135,8 @@ fn numbers_of_a_step(network: &Network, from: Option<usize>) -> u64 {
     // The kernels of convolutions put gradients where the numbers were.
     let is_replaced = |stage: &Stage| network.algorithm().is_some() && matches!(stage.kind, StageKind::Conv(_));
     let backward = stages().map(|stage| {
-        let rest = if is_replaced(stage) { 0 } else { graph.input_of(stage.first()).size() + of_conv(stage) };
-        (output_size(graph, stage.last()) + rest) as u64
+        let both = graph.input_of(stage.first()).size() + of_stage(stage);
+        if is_replaced(stage) { 0 } else { both as u64 }
     });
     from.map_or(graph.input().size(), |node| output_size(graph, node)) as u64 + outputs + backward.max().unwrap_or(0)
 }

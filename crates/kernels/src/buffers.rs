@@ -25,8 +25,8 @@ pub struct Free<T> {
 impl<T> Free<T> {
     const NONE: Self = Self { buffers: Vec::new(), time: 0 };
 
-    /// Frees the smallest buffers, as many as have `bytes` together at most.
-    fn remove(&mut self, bytes: usize) {
+    /// Takes out the smallest buffers, as many as have `bytes` together at most.
+    fn remove(&mut self, bytes: usize) -> Vec<(u64, Vec<T>)> {
         let size = |(_, buffer): &(u64, Vec<T>)| buffer.capacity() * size_of::<T>();
         self.buffers.sort_by_key(size);
         let mut sum = 0;
@@ -35,7 +35,7 @@ impl<T> Free<T> {
             sum <= bytes
         };
         let count = self.buffers.iter().take_while(is_removed).count();
-        self.buffers.drain(..count);
+        self.buffers.drain(..count).collect()
     }
 }
 
@@ -66,12 +66,16 @@ pub fn fill_with_nan() {
     FILLS_WITH_NAN.store(true, Ordering::Relaxed);
 }
 
+pub(super) fn fills_with_nan() -> bool {
+    FILLS_WITH_NAN.load(Ordering::Relaxed)
+}
+
 /// `length` numbers of any value.
 #[must_use]
 pub fn any<T: Number>(length: usize) -> Vec<T> {
     let is_small = length * size_of::<T>() < SMALL;
     let mut buffer = (!is_small).then(|| reused(length)).flatten().unwrap_or_else(|| bytemuck::zeroed_vec(length));
-    if FILLS_WITH_NAN.load(Ordering::Relaxed) {
+    if fills_with_nan() {
         bytemuck::cast_slice_mut(&mut buffer).fill(u8::MAX);
     }
     buffer
@@ -120,9 +124,11 @@ pub fn kept_bytes() -> usize {
     of::<f32>() + of::<u8>() + of::<Line>() + scratch::shared_bytes()
 }
 
-/// Frees buffers for work that needs `bytes` of other memory: the smallest ones, until they are as many. What is freed is used at once, and does not come from the system.
+/// Frees the smallest buffers, as many as have `bytes` together at most: before work that needs so much memory once.
 pub fn make_room(bytes: usize) {
-    f32::free().lock().unwrap_or_else(PoisonError::into_inner).remove(bytes);
+    // Freed after the lock.
+    let removed = f32::free().lock().unwrap_or_else(PoisonError::into_inner).remove(bytes);
+    drop(removed);
 }
 
 /// Gives all free buffers back to the system.
@@ -145,7 +151,7 @@ mod tests {
     fn room_is_made_by_the_smallest_buffers() {
         let mut free = Free { buffers: [30, 10, 20].map(|length| (0, vec![0.0_f32; length])).into(), time: 0 };
         let mut left_after = |bytes: usize| {
-            free.remove(bytes);
+            drop(free.remove(bytes));
             free.buffers.iter().map(|(_, buffer)| buffer.len()).collect::<Vec<_>>()
         };
         assert_eq!([left_after(39), left_after(40), left_after(199)], [vec![10, 20, 30], vec![20, 30], vec![30]]);

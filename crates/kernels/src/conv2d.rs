@@ -37,14 +37,7 @@ fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Optio
         && extra_padding == [0, 0]
         && groups == 1
         && inputs.min(outputs) >= CHANNELS;
-    let sizes = Sizes { batch, inputs, outputs, height, width, padding: padding[0] };
-    is_suitable.then(|| (fewest_products(tile, sizes), sizes))
-}
-
-/// Tiles of 2×2 where those of 4×4 would hang over so far that they take more products: in maps of two rows or columns.
-fn fewest_products(tile: Tile, sizes: Sizes) -> Tile {
-    let products = |side: usize, products: usize| sizes.sides().map(|length| length.div_ceil(side)).iter().product::<usize>() * products;
-    if products(2, Tile::Two.products()) < products(4, Tile::Four.products()) { Tile::Two } else { tile }
+    is_suitable.then_some((tile, Sizes { batch, inputs, outputs, height, width, padding: padding[0] }))
 }
 
 /// Where the numbers are rounded to bfloat16.
@@ -55,10 +48,11 @@ fn rounded(algorithm: Algorithm, convolution: &Convolution) -> Option<Bf16> {
     }
 }
 
-/// The tiles of gradients, which are computed once for a batch.
+/// The tiles of gradients, which are computed once for a batch: of 2×2, too, where those of 4×4 would hang over so far that they take more products, as in maps of two rows.
 fn tile_of_gradients(tile: Tile, sizes: Sizes) -> Tile {
-    let [rows, columns] = sizes.sides().map(|side| side.div_ceil(4));
-    if sizes.batch * rows * columns < FEW { Tile::Two } else { tile }
+    let tiles = |side: usize| sizes.sides().map(|length| length.div_ceil(side)).iter().product::<usize>();
+    let takes_fewer = tiles(2) * Tile::Two.products() < tiles(4) * Tile::Four.products();
+    if sizes.batch * tiles(4) < FEW || takes_fewer { Tile::Two } else { tile }
 }
 
 /// A convolution with its weights as the kernels read them.
@@ -268,8 +262,8 @@ pub fn image_gradient(
         return convolve::image_gradient(path, convolution, gradient, weights, threads);
     };
     let Sizes { batch, inputs, outputs, padding, .. } = sizes;
-    let kernels = Kernels::turned(path, tile_of_gradients(tile, sizes), weights, outputs, threads);
     let sizes = Sizes { batch, inputs: outputs, outputs: inputs, height: rows, width: columns, padding: 2 - padding };
+    let kernels = Kernels::turned(path, tile_of_gradients(tile, sizes), weights, outputs, threads);
     winograd::forward(&Pass { kernels: &kernels, images: gradient, sizes, has_moments: false }, threads).0
 }
 

@@ -116,7 +116,13 @@ impl Prepared {
     pub(super) fn any(place: Place, length: usize) -> Self {
         match place {
             Place::Own => Self::Own(buffers::any(Line::count(length)), length),
-            Place::Shared => Self::Shared(shared(length)),
+            Place::Shared => {
+                let mut shared = shared(length);
+                if buffers::fills_with_nan() {
+                    shared.fill(f32::NAN);
+                }
+                Self::Shared(shared)
+            }
         }
     }
 }

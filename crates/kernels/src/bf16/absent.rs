@@ -10,10 +10,6 @@ impl Permission {
     pub(super) const fn all() -> Result<&'static [Self], &'static str> {
         Err("this is another processor or system")
     }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {}
-    }
 }
 
 pub(super) struct Multiplier(Permission);

@@ -50,12 +50,6 @@ impl Bf16 {
         let all = instructions::Permission::all().map_err(|problem| Missing { problem: problem.to_owned() })?;
         Ok(all.iter().map(|permission| Self(*permission)).collect())
     }
-
-    /// The name of the instructions: `AMX` or `AVX-512`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.0.name()
-    }
 }
 
 /// Rows, and columns of float32, of a tile.

@@ -27,7 +27,8 @@ impl Permission {
     pub(super) fn all() -> Result<&'static [Self], &'static str> {
         static FOUND: OnceLock<&'static [Permission]> = OnceLock::new();
         let found = *FOUND.get_or_init(|| {
-            let has_vectors = std::arch::is_x86_feature_detected!("avx512bf16")
+            let has_vectors = std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512bf16")
                 && std::arch::is_x86_feature_detected!("avx512bw")
                 && std::arch::is_x86_feature_detected!("avx512vl");
             match (has_vectors, has_vectors && tiles::are_permitted()) {
@@ -37,13 +38,6 @@ impl Permission {
             }
         });
         if found.is_empty() { Err("the processor has no avx512_bf16") } else { Ok(found) }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self.0 {
-            Kind::Tiles => "AMX",
-            Kind::Vectors => "AVX-512",
-        }
     }
 }
 
