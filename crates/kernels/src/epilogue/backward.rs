@@ -109,9 +109,9 @@ pub fn backward(path: Path, mut images: Vec<f32>, saved: &Saved, gradient: &[f32
         path.run(Replace { saved, gradient, slope: &slope, constant: &constant, tasks, task, images, of_other });
     };
     if threads == 1 {
-        chunks.into_iter().for_each(replace)
+        chunks.into_iter().for_each(replace);
     } else {
-        chunks.into_par_iter().for_each(replace)
+        chunks.into_par_iter().for_each(replace);
     }
     Gradients { images, other: of_other, scale, shift: of_shift.iter().map(|sum| *sum as f32).collect() }
 }
