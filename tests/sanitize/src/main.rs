@@ -175,7 +175,7 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
     let total = |numbers: &[f32]| f64::from(numbers.iter().sum::<f32>());
     let mut sum = total(&channels_last(&images, height * width, inputs, threads(1)));
     for threads in [1, threads(1)] {
-        let out = convolve::forward(&PackedWeights::new(path, convolution, &weights, threads), &images, threads);
+        let (out, _) = convolve::forward(&PackedWeights::new(path, convolution, &weights, threads), &images, true, threads);
         assert_eq!(out.len(), batch * outputs * rows * columns);
         sum += total(&convolve::image_gradient(path, convolution, &out, &weights, threads));
         sum += total(&convolve::weight_gradient(path, convolution, &images, &out, threads));
