@@ -22,8 +22,7 @@ const FEW: usize = 16;
 /// Pixels whose moments are computed at once.
 pub(crate) const PIXELS: usize = 512;
 
-/// The tiles and sizes for [`winograd`], where it computes the convolution. Those of the forward pass follow from the convolution alone, so that an output is the same bits in every
-/// batch.
+/// The algorithm's tiles and the sizes for [`winograd`], where it computes the convolution.
 fn tiled(algorithm: Algorithm, convolution: &Convolution, batch: usize) -> Option<(Tile, Sizes)> {
     if rounded(algorithm, convolution).is_some() {
         return None;
@@ -48,11 +47,21 @@ fn rounded(algorithm: Algorithm, convolution: &Convolution) -> Option<Bf16> {
     }
 }
 
-/// The tiles of gradients, which are computed once for a batch: of 2×2, too, where those of 4×4 would hang over so far that they take more products, as in maps of two rows.
+/// The tiles of the forward pass: of 2×2 where those of 4×4 would hang over so far that they take more products, as in maps of two rows. They follow from the convolution alone,
+/// so that an output is the same bits in every batch.
+fn tile_of(tile: Tile, sizes: Sizes) -> Tile {
+    let takes_fewer = tiles(sizes, 2) * Tile::Two.products() < tiles(sizes, 4) * Tile::Four.products();
+    if takes_fewer { Tile::Two } else { tile }
+}
+
+/// The tiles of gradients, which are computed once for a batch.
 fn tile_of_gradients(tile: Tile, sizes: Sizes) -> Tile {
-    let tiles = |side: usize| sizes.sides().map(|length| length.div_ceil(side)).iter().product::<usize>();
-    let takes_fewer = tiles(2) * Tile::Two.products() < tiles(4) * Tile::Four.products();
-    if sizes.batch * tiles(4) < FEW || takes_fewer { Tile::Two } else { tile }
+    if sizes.batch * tiles(sizes, 4) < FEW { Tile::Two } else { tile_of(tile, sizes) }
+}
+
+/// The tiles of an image, of so many outputs on a side.
+fn tiles(sizes: Sizes, side: usize) -> usize {
+    sizes.sides().map(|length| length.div_ceil(side)).iter().product()
 }
 
 /// A convolution with its weights as the kernels read them.
@@ -63,7 +72,11 @@ pub struct Conv2d {
 }
 
 enum Kernel {
-    Winograd(Arc<Kernels>),
+    Winograd {
+        kernels: Arc<Kernels>,
+        /// Those of the convolution, for images whose size takes other tiles; none where they are needed once.
+        weights: Arc<[f32]>,
+    },
     Direct(PackedWeights),
     Bf16(Path, Arc<bf16::Weights>),
 }
@@ -83,22 +96,30 @@ impl Conv2d {
         let kernel = if let Some(bf16) = rounded(algorithm, &convolution) {
             Kernel::Bf16(path, Arc::new(bf16::Weights::new(place, bf16, &convolution, weights, threads)))
         } else if let Some((tile, sizes)) = tiled(algorithm, &convolution, 0) {
-            Kernel::Winograd(Arc::new(Kernels::at(place, path, tile, weights, sizes.outputs, threads)))
+            let kernels = Arc::new(Kernels::at(place, path, tile_of(tile, sizes), weights, sizes.outputs, threads));
+            let weights = if matches!(place, Place::Own) { weights.into() } else { Arc::default() };
+            Kernel::Winograd { kernels, weights }
         } else {
             Kernel::Direct(PackedWeights::new(path, convolution, weights, threads))
         };
         Self { algorithm, convolution, kernel }
     }
 
-    /// The same convolution of images of another size. It shares the weights.
+    /// The same convolution of images of another size. It shares the weights, except where that size takes other tiles.
     #[must_use]
     pub fn resized(&self, height: usize, width: usize) -> Self {
+        let convolution = Convolution { height, width, ..self.convolution };
         let kernel = match &self.kernel {
-            Kernel::Winograd(kernels) => Kernel::Winograd(Arc::clone(kernels)),
+            Kernel::Winograd { weights, kernels } => match tiled(self.algorithm, &convolution, 0) {
+                Some((tile, sizes)) if tile_of(tile, sizes) != kernels.tile => {
+                    return Self::new(kernels.path, self.algorithm, convolution, weights, 1);
+                }
+                _ => Kernel::Winograd { kernels: Arc::clone(kernels), weights: Arc::clone(weights) },
+            },
             Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
             Kernel::Bf16(path, weights) => Kernel::Bf16(*path, Arc::clone(weights)),
         };
-        Self { algorithm: self.algorithm, convolution: Convolution { height, width, ..self.convolution }, kernel }
+        Self { algorithm: self.algorithm, convolution, kernel }
     }
 
     /// The sizes.
@@ -110,7 +131,7 @@ impl Conv2d {
     /// Whether it is computed in tiles, with fewer multiplications.
     #[must_use]
     pub const fn is_tiled(&self) -> bool {
-        matches!(self.kernel, Kernel::Winograd(_))
+        matches!(self.kernel, Kernel::Winograd { .. })
     }
 
     /// Whether its numbers are rounded to bfloat16.
@@ -133,7 +154,7 @@ impl Conv2d {
     pub fn forward(&self, images: &[f32], has_moments: bool, threads: usize) -> (Vec<f32>, Option<Moments>) {
         let Convolution { inputs, height, width, .. } = self.convolution;
         match &self.kernel {
-            Kernel::Winograd(kernels) => {
+            Kernel::Winograd { kernels, .. } => {
                 let batch = images.len() / (inputs * height * width);
                 let tiled = tiled(self.algorithm, &self.convolution, batch);
                 let (_, sizes) = tiled.unwrap_or_else(|| unreachable!("the kernel was chosen by the same sizes and algorithm"));
@@ -154,7 +175,7 @@ impl Conv2d {
         followed.check(&self.convolution, images);
         // Together they write only what is left of the output.
         let together = match &self.kernel {
-            Kernel::Winograd(_) => None,
+            Kernel::Winograd { .. } => None,
             _ if !followed.has_whole_rows(&self.convolution) => None,
             Kernel::Direct(weights) => Some(weights.blocks(images).followed(followed, threads)),
             Kernel::Bf16(path, weights) => Some(bf16::followed(*path, weights, &self.convolution, images, followed, threads)),

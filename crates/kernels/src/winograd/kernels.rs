@@ -36,8 +36,8 @@ impl Tile {
 
 /// G g Gᵀ of each kernel: panels of output channels, in each the products, in each the inputs, in each a number for every channel.
 pub struct Kernels {
-    pub(super) path: Path,
-    pub(super) tile: Tile,
+    pub(crate) path: Path,
+    pub(crate) tile: Tile,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     pub(super) numbers: Prepared,

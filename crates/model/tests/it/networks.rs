@@ -197,13 +197,15 @@ fn a_feature_map_can_be_the_output() {
 
 #[test]
 fn a_denoising_network_gives_images_of_any_size() {
-    let dncnn = DnCnn { depth: 4, width: 6 }.graph(COLOUR).unwrap();
+    let dncnn = DnCnn { depth: 4, width: 16 }.graph(COLOUR).unwrap();
     let weights = weights_of(&dncnn);
     let model = Model::new(&dncnn, &weights).unwrap();
     assert_eq!(model.output(), Features::Map(COLOUR));
-    for [height, width] in [[21, 18], [3, 40], [70, 33], [1, 1]] {
+    // Maps of one and two rows take other tiles.
+    let small = model.with_input(Shape { channels: 3, height: 2, width: 40 }).unwrap();
+    for (from, [height, width]) in [(&model, [21, 18]), (&model, [3, 40]), (&model, [2, 40]), (&model, [1, 1]), (&small, [70, 33])] {
         let shape = Shape { channels: 3, height, width };
-        let resized = model.with_input(shape).unwrap();
+        let resized = from.with_input(shape).unwrap();
         assert_eq!((resized.input(), resized.output()), (shape, Features::Map(shape)));
         let images = numbers(5, 3 * shape.size());
         let found = resized.forward_on(&images, 3, 1);
