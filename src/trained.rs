@@ -51,6 +51,8 @@ pub struct LoadOptions {
     pub checkpoint: Option<CheckpointKind>,
     /// The backend; `None`: the backend of the run, or the default for a file.
     pub backend: Option<BackendKind>,
+    /// The precision; `None`: that of the run. Files have none.
+    pub precision: Option<Precision>,
     /// The new folder of the data of a run, if they were moved.
     pub data_dir: Option<PathBuf>,
 }
@@ -92,6 +94,9 @@ impl Trained {
             if !kind.is_cpu() {
                 config.precision = Precision::F32;
             }
+        }
+        if let Some(precision) = options.precision {
+            config.precision = precision;
         }
         let loaded = folder.load(options.checkpoint)?;
         let state = loaded.snapshot.state.clone();

@@ -146,8 +146,8 @@ def main():
         parser.error("--batch is at most 2500: four of them are trained on, out of the 10,000 images of data_batch_1.bin")
     if options.keras and options.network != "resnet9":
         parser.error("--keras has resnet9 alone")
-    if options.avx2 and (options.onnx or options.bf16):
-        parser.error("--avx2 is not for --onnx, which has no such setting, nor --bf16, which needs AVX-512")
+    if options.avx2 and (options.onnx or options.bf16 or options.compile):
+        parser.error("--avx2 is not for --onnx, which has no such setting, nor --bf16, which needs AVX-512, nor --compile, which fails under these variables (PyTorch 2.15)")
     if options.avx2:
         os.environ.update(AVX2)
     programs, found = programs_of(options), {}

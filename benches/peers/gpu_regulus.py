@@ -4,7 +4,7 @@
     python3 benches/peers/gpu_regulus.py FOLDER_WITH_MNIST FOLDER_WITH_CIFAR_10 PROGRAM:BACKEND:NETWORK:BATCH:EPOCHS ...
 
 NETWORK is cnn or resnet9. The first steps are mostly compilation and autotuning, on one core. So the trainings begin side by side, and each is stopped
-(SIGSTOP) after so many steps (`STEPS`, 200). Then each runs alone for a while, which gives its speed, and at last all run side by side to their ends.
+(SIGSTOP) after so many steps (`STEPS`, 400). Then each runs alone for a while, which gives its speed, and at last all run side by side to their ends.
 One line of JSON for each: seconds until it was stopped, images per second and busy cores (while it was alone), training losses, and the test accuracy.
 `CUBECL_AUTOTUNE_LEVEL` is `minimal` unless it is set. `TUNE` is the limit of the first part in seconds (200), `ALONE` the time of each training alone (15),
 `FINISH` the limit of the last part (300).
@@ -21,7 +21,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TUNE, ALONE, FINISH = (float(os.environ.get(name, seconds)) for name, seconds in (("TUNE", 200), ("ALONE", 15), ("FINISH", 300)))
-STEPS = int(os.environ.get("STEPS", 200))
+# More than an epoch of ResNet-9 at batch 128, whose last batch is smaller and tuned anew.
+STEPS = int(os.environ.get("STEPS", 400))
 CONFIGS = {"cnn": REPOSITORY / "configs/mnist_l2.toml", "resnet9": REPOSITORY / "benches/peers/gpu_resnet9.toml"}
 
 
@@ -102,20 +103,24 @@ with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / str(index)
         folder.mkdir()
         trainings.append(Training(job, {"cnn": mnist, "resnet9": cifar10}, folder))
-    begun, waiting = time.perf_counter(), list(trainings)
-    while waiting and time.perf_counter() - begun < TUNE:
-        for training in [training for training in waiting if training.has_begun()]:
+    try:
+        begun, waiting = time.perf_counter(), list(trainings)
+        while waiting and time.perf_counter() - begun < TUNE:
+            for training in [training for training in waiting if training.has_begun()]:
+                training.stop()
+                waiting.remove(training)
+            time.sleep(0.2)
+        for training in waiting:
             training.stop()
-            waiting.remove(training)
-        time.sleep(0.2)
-    for training in waiting:
-        training.stop()
-    for training in trainings:
-        training.run_alone()
-    for training in trainings:
-        training.send(signal.SIGCONT)
-    begun = time.perf_counter()
-    while any(training.is_running() for training in trainings) and time.perf_counter() - begun < FINISH:
-        time.sleep(0.2)
-    for training in trainings:
-        training.report()
+        for training in trainings:
+            training.run_alone()
+        for training in trainings:
+            training.send(signal.SIGCONT)
+        begun = time.perf_counter()
+        while any(training.is_running() for training in trainings) and time.perf_counter() - begun < FINISH:
+            time.sleep(0.2)
+        for training in trainings:
+            training.report()
+    finally:
+        for training in trainings:
+            training.send(signal.SIGKILL)

@@ -58,7 +58,9 @@ pub enum BackendError {
     #[error(transparent)]
     Simd(#[from] NoSuchPath),
     /// The processor or system lacks the instructions for bfloat16.
-    #[error("`backend.precision` is `bf16`, but {0}; use `f32`")]
+    #[error(
+        "`backend.precision` is `bf16`, but {0}; use `f32`, or the file that `regulus export` writes of a run, which is computed in float32"
+    )]
     Bf16(bf16::Missing),
     /// The number of threads can't be had.
     #[error("cannot start {threads} threads: {problem}")]

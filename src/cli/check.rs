@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regulus_model::graph::{Features, Graph, Op, Parameter, Source};
+use regulus_model::graph::{Graph, Op, Parameter, Source};
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
@@ -139,7 +139,7 @@ impl<'a> Row<'a> {
         for stage in network.stages() {
             for index in &stage.nodes {
                 implementations[*index] = match stage.kind.is_fused() {
-                    false if is_fused && has_kernel(graph, *index) => "kernel".to_owned(),
+                    false if is_fused && has_kernel(&graph.nodes()[*index].op) => "kernel".to_owned(),
                     false => "stock".to_owned(),
                     true if *index == stage.first() => "fused".to_owned(),
                     true => format!("with {}", graph.nodes()[stage.first()].name),
@@ -161,10 +161,6 @@ impl<'a> Row<'a> {
 }
 
 /// Whether a node that is in no run is computed by kernels of this program in training.
-fn has_kernel(graph: &Graph, index: usize) -> bool {
-    match graph.nodes()[index].op {
-        Op::Conv(_) | Op::Gelu(_) => true,
-        Op::BatchNorm(_) => matches!(graph.input_of(index), Features::Map(_)),
-        _ => false,
-    }
+const fn has_kernel(op: &Op) -> bool {
+    matches!(op, Op::Gelu(_) | Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalMaxPool(_) | Op::GlobalAveragePool(_))
 }

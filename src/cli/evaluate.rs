@@ -54,12 +54,17 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), Error> {
 
 /// Opens the model. Prints its warning, if there is one.
 pub(super) fn open(args: &ModelArgs, data_dir: Option<&Path>) -> Result<Trained, Error> {
+    open_with(args, LoadOptions { data_dir: data_dir.map(Path::to_owned), ..LoadOptions::default() })
+}
+
+/// The same with more options.
+pub(super) fn open_with(args: &ModelArgs, options: LoadOptions) -> Result<Trained, Error> {
     let checkpoint = args.checkpoint.map(|checkpoint| match checkpoint {
         CheckpointArg::Last => CheckpointKind::Last,
         CheckpointArg::Best => CheckpointKind::Best,
     });
     let backend = args.backend.map(|BackendArg(kind)| kind);
-    let trained = Trained::open(&args.model, &LoadOptions { checkpoint, backend, data_dir: data_dir.map(Path::to_owned) })?;
+    let trained = Trained::open(&args.model, &LoadOptions { checkpoint, backend, ..options })?;
     if let Some(warning) = trained.run().and_then(|run| run.warning.as_ref()) {
         print::warning(warning);
     }

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::evaluate::open;
+use super::evaluate::open_with;
 use super::export_args::{ExportArgs, FormatArg};
 use super::export_run::export_run;
 use super::print;
 use crate::atomic;
+use crate::config::Precision;
 use crate::error::{Error, WriteError};
 use crate::export::{Format, export as write};
-use crate::trained::Trained;
+use crate::trained::{LoadOptions, Trained};
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     if let Some(to) = args.to {
@@ -19,7 +20,8 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Error> {
     }
     print::reserve("--output", args.output.as_deref(), args.json)?;
     let format = format(args)?;
-    let trained = open(&args.model, None)?;
+    // A file has no precision, and this processor may not have that of the run.
+    let trained = open_with(&args.model, LoadOptions { precision: Some(Precision::F32), ..LoadOptions::default() })?;
     let source = &args.model.model;
     let path = match (&args.output, trained.run()) {
         (Some(path), _) => path.clone(),

@@ -31,7 +31,11 @@ impl Experiment {
         }
         let last = if samples.is_multiple_of(batch) { batch } else { samples % batch };
         if last * graph.input_of(smallest).area() == 1 {
-            let problem = format!("leaves a batch of 1 sample, but node `{name}` (batch_norm) needs a variance; use another batch size");
+            let other = (batch + 1..=samples).find(|batch| samples % batch != 1);
+            let advice = other.map_or_else(|| "use more images".to_owned(), |other| format!("use another, such as {other}"));
+            let problem = format!(
+                "is {batch}, which leaves a batch of 1 of {samples} training samples, but node `{name}` (batch_norm) needs a variance; {advice}"
+            );
             return Err(ConfigError::value("train.batch_size", problem));
         }
         Ok(())
@@ -68,7 +72,8 @@ mod tests {
         );
         assert_eq!(
             refused(&[], 65),
-            "`train.batch_size` leaves a batch of 1 sample, but node `batch_norm1` (batch_norm) needs a variance; use another batch size"
+            "`train.batch_size` is 32, which leaves a batch of 1 of 65 training samples, but node `batch_norm1` (batch_norm) needs a variance; use another, such as 33"
         );
+        assert!(refused(&["train.batch_size=8", "train.micro_batch=8"], 73).ends_with("use another, such as 10"));
     }
 }

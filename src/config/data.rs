@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::keys::keys;
-use super::number::Count;
+use super::number::{Count, Sides};
 use super::validation::{FOLDER, JOINED, Validation};
 use super::{ByteSize, ConfigError};
 use crate::seed::Seed;
@@ -94,7 +94,7 @@ keys! {
         /// Swaps rows and columns of each image, which EMNIST's files need.
         transpose: bool = false, for Idx;
         /// The height and width that images are resized to, in pixels. With task `denoise` pictures keep their size.
-        image_size: [Count; 2] = [Count::literal(28); 2], schema { "items": { "maximum": LARGEST_SIDE } }, for Folder | Shards;
+        image_size: Sides = Sides([Count::literal(28); 2]), schema { "items": { "maximum": LARGEST_SIDE } }, for Folder | Shards;
         /// The number of channels: 1 is grey, 3 is colour.
         image_channels: Count = Count::literal(1), schema { "enum": CHANNELS }, for Folder | Shards;
         /// The treatment of images with other proportions.
@@ -224,7 +224,7 @@ impl Data {
     pub(super) fn fill_resizing(&mut self) {
         if self.source.has_image_files() {
             let defaults = Keys::default();
-            self.image_size.get_or_insert_with(|| defaults.image_size());
+            self.image_size.get_or_insert_with(|| defaults.image_size().0);
             self.resize.get_or_insert_with(|| defaults.resize());
             self.filter.get_or_insert_with(|| defaults.filter());
             self.cache.get_or_insert_with(|| defaults.cache());
@@ -274,7 +274,7 @@ impl TryFrom<Keys> for Data {
         Ok(Self {
             source,
             transpose: (source == Source::Idx).then(|| keys.transpose()),
-            image_size: keys.image_size,
+            image_size: keys.image_size.map(|Sides(sides)| sides),
             image_channels: has_files.then(|| keys.image_channels()),
             resize: keys.resize,
             filter: keys.filter,
@@ -322,7 +322,7 @@ impl Keys {
     }
 
     fn check_folder(&self) -> Result<(), ConfigError> {
-        if let Some(side) = self.image_size().iter().find(|side| side.get() > LARGEST_SIDE) {
+        if let Some(side) = self.image_size().0.iter().find(|side| side.get() > LARGEST_SIDE) {
             return Err(ConfigError::value("data.image_size", format!("has a side of {}; expected at most {LARGEST_SIDE}", side.get())));
         }
         let channels = self.image_channels().get();
@@ -358,7 +358,7 @@ impl From<Data> for Keys {
             test_shards: data.test_shards,
             classes: data.classes,
             transpose: data.transpose,
-            image_size: data.image_size,
+            image_size: data.image_size.map(Sides),
             image_channels: data.image_channels,
             resize: data.resize,
             filter: data.filter,

@@ -130,7 +130,7 @@ pub enum Precision {
     /// float32.
     #[default]
     F32,
-    /// bfloat16 in convolutions with one group, but for those with ReLU and pool in one kernel: images, weights and gradients are rounded to 8 bits before they are multiplied.
+    /// bfloat16 in convolutions with one group, but for those with a bias, ReLU and pool in one kernel: images, weights and gradients are rounded to 8 bits before they are multiplied.
     /// Sums, weights, normalizations and what is between layers stay float32. Needs Linux on an x86-64 processor with AVX-512 for bfloat16; AMX makes it fast.
     Bf16,
 }
@@ -139,7 +139,7 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Implementation {
-    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3), gradients of small maps by F(2×2, 3×3).
+    /// This program's fused operations. 3×3 convolutions with stride 1 over 16 channels or more are computed by Winograd's F(4×4, 3×3), those of maps of two rows or columns, and gradients of few images, by F(2×2, 3×3).
     Fused,
     /// As `fused`, with F(2×2, 3×3): a quarter to a half of the rounding errors, and 1.8 times the multiplications.
     Winograd2,

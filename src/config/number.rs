@@ -168,6 +168,21 @@ impl<'de> Deserialize<'de> for Count {
 
 inline_schema!(Count, |_| schemars::json_schema!({ "type": "integer", "minimum": Count::MIN }));
 
+/// Height and width in pixels. A list of other lengths is refused, of which an array would take the first two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Sides(pub(super) [Count; 2]);
+
+impl<'de> Deserialize<'de> for Sides {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sides = Vec::<Count>::deserialize(deserializer)?;
+        let is_other = |sides: Vec<Count>| de::Error::invalid_length(sides.len(), &"height and width: an array of length 2");
+        sides.try_into().map(Self).map_err(is_other)
+    }
+}
+
+inline_schema!(Sides, |generator| <[Count; 2]>::json_schema(generator));
+
 impl From<Count> for u64 {
     fn from(count: Count) -> u64 {
         count.0 as u64

@@ -66,7 +66,13 @@ fn child<'a>(node: &'a mut toml::Value, part: &str, blank: toml::Value) -> Resul
         toml::Value::Array(array) => {
             let count = array.len();
             let index = part.parse().ok().filter(|index: &usize| *index <= count);
-            let index = index.ok_or_else(|| format!("`{part}` is not an index of a list of {count}; expected a number, counted from 0"))?;
+            let given = match count {
+                0 => String::new(),
+                1 => "0, or ".to_owned(),
+                _ => format!("0 to {}, or ", count - 1),
+            };
+            let index =
+                index.ok_or_else(|| format!("`{part}` is not an index of a list of {count}; expected {given}{count} to add one"))?;
             if index == count {
                 array.push(blank);
             }

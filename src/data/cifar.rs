@@ -12,6 +12,8 @@ use flate2::read::MultiGzDecoder;
 use super::{DataError, Images, Shape};
 
 const SHAPE: Shape = Shape { channels: 3, height: 32, width: 32 };
+/// The number of records in the official file of test images of each.
+const TEST_RECORDS: usize = 10_000;
 /// The limit of the unpacked size of an archive in bytes.
 const LARGEST_ARCHIVE: u64 = 1 << 30;
 
@@ -31,8 +33,8 @@ pub(super) struct Cifar {
     /// The label bytes of a record. The last one is used.
     labels: usize,
     classes: u8,
-    /// The number of records in the largest official file. Larger files are refused.
-    most_records: usize,
+    /// The number of records in each official file of training images. Larger files are refused, smaller ones are warned about.
+    records: usize,
 }
 
 pub(super) const CIFAR10: Cifar = Cifar {
@@ -43,7 +45,7 @@ pub(super) const CIFAR10: Cifar = Cifar {
     test: "test_batch.bin",
     labels: 1,
     classes: 10,
-    most_records: 10_000,
+    records: 10_000,
 };
 
 pub(super) const CIFAR100: Cifar = Cifar {
@@ -54,14 +56,14 @@ pub(super) const CIFAR100: Cifar = Cifar {
     test: "test.bin",
     labels: 2,
     classes: 100,
-    most_records: 50_000,
+    records: 50_000,
 };
 
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
 impl Cifar {
-    /// Training and test images. `path` is the archive, the unpacked folder, or a folder that has one of them.
-    pub(super) fn load(&self, path: &Path) -> Result<(Images, Images), DataError> {
+    /// Training and test images, and warnings. `path` is the archive, the unpacked folder, or a folder that has one of them.
+    pub(super) fn load(&self, path: &Path) -> Result<(Images, Images, Vec<String>), DataError> {
         let Self { name, archive, folder, .. } = self;
         let mut files = match self.unpacked(path) {
             Some(folder) => self.files_of_folder(&folder)?,
@@ -80,7 +82,16 @@ impl Cifar {
         };
         let train = self.train.iter().map(&mut take).collect::<Result<Vec<_>, _>>()?;
         let test = take(&self.test)?;
-        Ok((self.images(&train)?, self.images(&[test])?))
+        let expected = train.iter().map(|file| (file, self.records)).chain([(&test, TEST_RECORDS)]);
+        let warnings = expected.filter_map(|(file, expected)| self.shortage(file, expected)).collect();
+        Ok((self.images(&train)?, self.images(&[test])?, warnings))
+    }
+
+    /// A warning about a file with fewer records than the official one.
+    fn shortage(&self, (path, bytes): &(PathBuf, Vec<u8>), expected: usize) -> Option<String> {
+        let count = bytes.len() / self.record();
+        let problem = || format!("`{}` has {count} images; the official file has {expected}: is it whole?", path.display());
+        (count < expected).then(problem)
     }
 
     /// The folder of the unpacked files: a folder in `path`, or `path` itself.
@@ -136,7 +147,7 @@ impl Cifar {
     }
 
     fn limited(&self, path: &Path, file: impl Read) -> Result<Vec<u8>, DataError> {
-        let most = (self.most_records * self.record()) as u64;
+        let most = (self.records.max(TEST_RECORDS) * self.record()) as u64;
         let mut bytes = Vec::new();
         file.take(most + 1)
             .read_to_end(&mut bytes)

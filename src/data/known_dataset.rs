@@ -271,7 +271,7 @@ impl KnownDataset {
         }
     }
 
-    pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images), DataError> {
+    pub(super) fn load(&self, dir: Option<&Path>) -> Result<(Images, Images, Vec<String>), DataError> {
         let folder = self.folder(dir)?;
         if let Some(cifar) = self.cifar() {
             return cifar.load(&folder);
@@ -289,6 +289,6 @@ impl KnownDataset {
         let train = [path(train_images)?, path(train_labels)?];
         let test = [path(test_images)?, path(test_labels)?];
         let (train, test) = rayon::join(|| idx::read_pair(&train[0], &train[1]), || idx::read_pair(&test[0], &test[1]));
-        Ok((train?, test?))
+        Ok((train?, test?, Vec::new()))
     }
 }

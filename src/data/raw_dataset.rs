@@ -53,8 +53,8 @@ impl RawDataset {
         let Experiment { data: config, train, .. } = experiment;
         let dir = config.dir.as_deref();
         let known = |dataset: &KnownDataset| {
-            let (train, test) = dataset.load(dir)?;
-            Ok(Self::of(train, Some(test), Some(class_names(dataset))))
+            let (train, test, warnings) = dataset.load(dir)?;
+            Ok(Self { warnings, ..Self::of(train, Some(test), Some(class_names(dataset))) })
         };
         match config.source {
             Source::MnistMini => {

@@ -227,6 +227,19 @@ fn check_prints_the_resolved_config() {
 }
 
 #[test]
+fn check_says_what_computes_each_layer() {
+    let sandbox = Sandbox::new();
+    let model = r#"model={kind="layers", layers=["conv 4 3x3", "average_pool 2", "relu", "max_pool 3 stride 2", "gelu", "global_max_pool", "dense classes"]}"#;
+    let implementations = |kernels: &str| -> Vec<String> {
+        let printed = sandbox.ok(&["check", "small.toml", "--set", model, "--set", kernels]).stdout();
+        let rows = printed.lines().skip_while(|line| !line.starts_with("# conv1 ")).take_while(|line| !line.starts_with("# all "));
+        rows.filter_map(|row| row.split_whitespace().last()).map(str::to_owned).collect()
+    };
+    assert_eq!(implementations("backend.kernels=fused"), ["fused", "kernel", "stock", "kernel", "kernel", "kernel", "fused"]);
+    assert_eq!(implementations("backend.kernels=stock"), ["stock"; 7]);
+}
+
+#[test]
 fn backends_data_list_completions_and_man_print_their_output() {
     let sandbox = Sandbox::new();
     let backends = sandbox.ok(&["backends", "--json"]).json();

@@ -225,6 +225,8 @@ fn cifar_10_is_read_from_its_folder_and_its_archive() {
     sandbox.write("cut/cifar-10-binary.tar.gz", &archive[..archive.len() - 20]);
     let inspected = |dir: &str| sandbox.ok(&["data", "inspect", "cifar10", "--dir", dir, "--json"]).json()[0].clone();
     let unpacked = inspected("unpacked");
+    let warnings = sandbox.ok(&["data", "inspect", "cifar10", "--dir", "unpacked"]).stderr();
+    assert!(warnings.contains("data_batch_3.bin` has 20 images; the official file has 10000: is it whole?"), "{warnings}");
     assert_eq!(unpacked["shape"], serde_json::json!({ "channels": 3, "height": 32, "width": 32 }));
     assert_eq!((&unpacked["parts"]["train"]["count"], &unpacked["parts"]["test"]["count"]), (&100.into(), &20.into()));
     assert_eq!(unpacked["classes"][3], "cat");

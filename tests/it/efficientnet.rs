@@ -74,7 +74,7 @@ fn efficientnet_lite0_has_the_logits_of_the_package() {
 #[test]
 fn a_narrow_efficientnet_lands_where_pytorchs_does_after_ten_steps() {
     let Fixture { training, trained, .. } = fixture();
-    assert_lands("efficientnet_lite0", &trained, &training, "dropout = 0");
+    assert_lands("efficientnet_lite0", &trained, &training, "dropout = 0", &[]);
 }
 
 /// The program fine-tunes from a file: frozen blocks with their running statistics, `l2_sp` and `l2` on different kernels, and a learning rate for the head.

@@ -53,6 +53,7 @@ fn configs() {
         vec!["train", "small.toml", "--set", "model.kernel_size=40"],
         vec!["train", "small.toml", "--set", "model.channels=[4, 4, 4, 4]"],
         vec!["train", "small.toml", "--set", "backend.device=7"],
+        vec!["check", "small.toml", "--set", "data={source=\"folder\", dir=\"x\", image_size=[3, 32, 32]}"],
         vec!["check", "small.toml", "--set", "epochs"],
         vec!["train", "small.toml", "--set", "data.train_limit=6000"],
         vec!["train", "small.toml", "--set", "data.train_limit=3"],

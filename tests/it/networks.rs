@@ -39,6 +39,7 @@ struct Fixture {
     training: Training,
     resnet18: ResNet18,
     trained: BTreeMap<String, Case>,
+    wide: Case,
 }
 
 /// How the networks of a fixture were trained.
@@ -60,6 +61,8 @@ struct ResNet18 {
 /// A narrow network that was trained.
 #[derive(Deserialize)]
 pub(crate) struct Case {
+    /// Which numbers are kept of a tensor after training.
+    every: Option<usize>,
     widths: Vec<usize>,
     blocks: Option<Vec<usize>>,
     side: usize,
@@ -202,13 +205,20 @@ fn narrow_networks_land_where_pytorchs_do_after_ten_steps() {
     let Fixture { training, trained, .. } = fixture();
     assert_eq!((trained.len(), training.steps), (3, 10));
     for (kind, case) in &trained {
-        assert_lands(kind, case, &training, "");
+        assert_lands(kind, case, &training, "", &[]);
     }
 }
 
-/// Trains a network of a fixture from its config, with more keys in `[model]`, and compares where it lands.
-pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &str) {
-    for (backend, kernels) in backends_and_kernels() {
+#[test]
+fn a_network_of_tiles_lands_where_pytorchs_does_with_each_algorithm() {
+    let Fixture { training, wide, .. } = fixture();
+    assert_lands("resnet20", &wide, &training, "", &["winograd2", "direct"]);
+}
+
+/// Trains a network of a fixture from its config, with more keys in `[model]`, and compares where it lands: with fused and stock operations, and with others of the CPU.
+pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &str, others: &[&'static str]) {
+    let others = cpu_backends().into_iter().flat_map(|backend| others.iter().map(move |kernels| (backend, *kernels)));
+    for (backend, kernels) in backends_and_kernels().into_iter().chain(others) {
         let what = format!("{backend}, {kernels}, {kind}");
         let sandbox = Sandbox::new();
         let experiment = Experiment::load(&config(&sandbox, [kind, keys], case, training, [backend, kernels]), &[]).unwrap();
@@ -239,7 +249,8 @@ pub(crate) fn assert_lands(kind: &str, case: &Case, training: &Training, keys: &
         assert_eq!(after.iter().count(), case.after.len(), "{what}");
         for (name, expected) in &case.after {
             let largest = expected.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
-            let found: Vec<f64> = after.get(name).unwrap().numbers.iter().copied().map(f64::from).collect();
+            let kept = after.get(name).unwrap().numbers.iter().step_by(case.every.unwrap_or(1));
+            let found: Vec<f64> = kept.copied().map(f64::from).collect();
             assert_near(&found, expected, TOLERANCE * largest, &format!("{what}, {name} after ten steps"));
         }
     }

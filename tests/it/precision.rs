@@ -103,6 +103,21 @@ fn bfloat16_without_its_instructions_is_refused() {
 }
 
 #[test]
+fn a_network_of_bfloat16_is_exported_without_its_instructions() {
+    if !is_available() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok(&with_model(&["train", "small.toml", "--run-dir", "run"], &["backend.precision=bf16"]));
+    let without = [("REGULUS_SIMD", "scalar")];
+    let exported = sandbox.run_with(&without, &["export", "run", "--output", "model.safetensors"]);
+    assert_eq!(exported.code(), 0, "{}", exported.stderr());
+    let evaluated = sandbox.run_with(&without, &["evaluate", "run"]);
+    assert_eq!(evaluated.code(), 2);
+    assert!(evaluated.stderr().contains("or the file that `regulus export` writes of a run"), "{}", evaluated.stderr());
+}
+
+#[test]
 fn a_network_in_which_bfloat16_changes_nothing_is_warned_of() {
     if !is_available() {
         return;

@@ -6,7 +6,7 @@ use crate::winograd::Tile;
 /// The algorithm of convolutions, forward and for both gradients. The first two are for 3×3 kernels with stride 1 and enough channels; all others are direct then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Winograd's F(4×4, 3×3). With ReLU and pool in one kernel, and for gradients of few images or small maps, F(2×2, 3×3).
+    /// Winograd's F(4×4, 3×3). With ReLU and pool in one kernel, for maps of two rows or columns, and for gradients of few images, F(2×2, 3×3).
     #[default]
     Winograd4,
     /// Winograd's F(2×2, 3×3).
@@ -19,7 +19,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The tiles of the forward pass. `None` for a direct convolution.
+    /// The tiles of maps that are not small. `None` for a direct convolution.
     pub(crate) const fn tile(self) -> Option<Tile> {
         match self {
             Self::Winograd4 | Self::Bf16(_) => Some(Tile::Four),

@@ -74,7 +74,7 @@ pub struct Conv2d {
 enum Kernel {
     Winograd {
         kernels: Arc<Kernels>,
-        /// Those of the convolution, for images whose size takes other tiles; none where they are needed once.
+        /// Those of the convolution, for images whose size takes other tiles; empty where there will be none.
         weights: Arc<[f32]>,
     },
     Direct(PackedWeights),
@@ -97,7 +97,9 @@ impl Conv2d {
             Kernel::Bf16(path, Arc::new(bf16::Weights::new(place, bf16, &convolution, weights, threads)))
         } else if let Some((tile, sizes)) = tiled(algorithm, &convolution, 0) {
             let kernels = Arc::new(Kernels::at(place, path, tile_of(tile, sizes), weights, sizes.outputs, threads));
-            let weights = if matches!(place, Place::Own) { weights.into() } else { Arc::default() };
+            // Only tiles of 4×4 may be others at another size.
+            let is_kept = matches!(place, Place::Own) && tile == Tile::Four;
+            let weights = if is_kept { weights.into() } else { Arc::default() };
             Kernel::Winograd { kernels, weights }
         } else {
             Kernel::Direct(PackedWeights::new(path, convolution, weights, threads))
@@ -110,12 +112,12 @@ impl Conv2d {
     pub fn resized(&self, height: usize, width: usize) -> Self {
         let convolution = Convolution { height, width, ..self.convolution };
         let kernel = match &self.kernel {
-            Kernel::Winograd { weights, kernels } => match tiled(self.algorithm, &convolution, 0) {
-                Some((tile, sizes)) if tile_of(tile, sizes) != kernels.tile => {
-                    return Self::new(kernels.path, self.algorithm, convolution, weights, 1);
-                }
-                _ => Kernel::Winograd { kernels: Arc::clone(kernels), weights: Arc::clone(weights) },
-            },
+            Kernel::Winograd { kernels, weights } => {
+                let tile = tiled(self.algorithm, &convolution, 0).map_or(kernels.tile, |(tile, sizes)| tile_of(tile, sizes));
+                let has_others = tile != kernels.tile;
+                let others = || Arc::new(Kernels::new(kernels.path, tile, weights, convolution.outputs, 2));
+                Kernel::Winograd { kernels: if has_others { others() } else { Arc::clone(kernels) }, weights: Arc::clone(weights) }
+            }
             Kernel::Direct(weights) => Kernel::Direct(weights.resized(height, width)),
             Kernel::Bf16(path, weights) => Kernel::Bf16(*path, Arc::clone(weights)),
         };

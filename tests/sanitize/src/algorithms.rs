@@ -31,13 +31,16 @@ pub(super) fn each_algorithm(path: Path, [inputs, outputs, height, width, batch]
             let conv = Conv2d::new(path, algorithm, convolution, &weights, threads);
             let (out, moments) = conv.forward(&images, true, threads);
             let (once, _) = conv2d::forward(path, algorithm, convolution, &images, &weights, false, threads);
-            // The same numbers as an image of other sides.
-            let turned = conv.resized(width, height).forward(&images, false, threads).0;
+            // The same numbers as an image of one row, which takes tiles of 2×2.
+            let in_a_row = conv.resized(1, height * width).forward(&images, false, threads).0;
             let of_images = conv2d::image_gradient(path, algorithm, convolution, &out, &weights, threads);
             let of_weights = conv2d::weight_gradient(path, algorithm, convolution, &images, &out, threads);
-            assert_eq!([turned.len(), once.len(), of_images.len(), of_weights.len()], [out.len(), out.len(), images.len(), weights.len()]);
+            assert_eq!(
+                [in_a_row.len(), once.len(), of_images.len(), of_weights.len()],
+                [out.len(), out.len(), images.len(), weights.len()]
+            );
             sum += moments.map_or(0.0, |moments| f64::from(moments.variance().iter().sum::<f32>()));
-            for numbers in [out, turned, once, of_images, of_weights] {
+            for numbers in [out, in_a_row, once, of_images, of_weights] {
                 sum += f64::from(numbers.iter().sum::<f32>());
                 buffers::recycle(numbers);
             }

@@ -168,7 +168,8 @@ fn general_convolution(path: Path, setting: General, odd: bool, random: &mut Ran
     let sizes = ([kernel; 2], [stride; 2], [padding; 2]);
     // As TensorFlow's SAME pads, where a stride leaves zeros on one side alone.
     let extra_padding = if stride == 2 && padding < kernel { [1, 0] } else { [0; 2] };
-    let convolution = Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, extra_padding, groups };
+    let convolution =
+        Convolution { inputs, outputs, height, width, kernel: sizes.0, stride: sizes.1, padding: sizes.2, extra_padding, groups };
     let images = random.numbers(batch * inputs * height * width, odd);
     let weights = random.numbers(outputs * inputs / groups * kernel * kernel, false);
     let [rows, columns] = convolution.sides();

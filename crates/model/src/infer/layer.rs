@@ -104,7 +104,7 @@ impl Layer {
         let input = graph.input_of(node);
         let values = |role: Role| {
             let parameter = graph.parameters_of(node).iter().find(|parameter| parameter.role == role)?;
-            weights.get(&parameter.name).map(|values| values.numbers.clone())
+            weights.get(&parameter.name).map(|values| &values.numbers)
         };
         let value = |role: Role| values(role).unwrap_or_else(|| unreachable!("the weights fit the graph"));
         let pool = |kind: Kind, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2]| {
@@ -119,15 +119,16 @@ impl Layer {
             Op::Conv(op) => {
                 if let StageKind::ConvReluPool { channels_last } = stage.kind {
                     let geometry = geometry(op, map(input));
-                    let weights = ConvWeights::for_inference(path, algorithm, geometry, value(Role::Kernel), value(Role::Bias));
+                    let weights =
+                        ConvWeights::for_inference(path, algorithm, geometry, value(Role::Kernel).clone(), value(Role::Bias).clone());
                     return Some(Self::ConvReluPool { weights: Arc::new(weights), first: !channels_last });
                 }
-                let conv = Conv2d::new(path, algorithm, convolution(op, map(input)), &value(Role::Kernel), 2);
+                let conv = Conv2d::new(path, algorithm, convolution(op, map(input)), value(Role::Kernel), 2);
                 Self::Conv { conv: Arc::new(conv), epilogue: AffineSteps::of(graph, stage, weights) }
             }
             Op::Dense(op) => Self::Dense {
-                weights: transposed(&value(Role::Kernel), op.outputs).into(),
-                bias: values(Role::Bias).unwrap_or_else(|| vec![0.0; op.outputs]),
+                weights: transposed(value(Role::Kernel), op.outputs).into(),
+                bias: values(Role::Bias).cloned().unwrap_or_else(|| vec![0.0; op.outputs]),
                 relu: stage.kind == StageKind::Dense { relu: true },
             },
             Op::BatchNorm(_) => Self::BatchNorm(AffineSteps::of(graph, stage, weights)?),

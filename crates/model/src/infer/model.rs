@@ -112,7 +112,8 @@ impl Model {
         Ok(Self::assembled(path, graph.clone(), |stage| Layer::of(graph, stage, weights, path, algorithm)))
     }
 
-    /// The same network for images of another size. It shares the weights, except those of convolutions in one kernel with ReLU and pool, which it copies.
+    /// The same network for images of another size. It shares the weights, except those of convolutions in one kernel with ReLU and pool, which it copies, and of 3×3 convolutions
+    /// where maps have two rows or columns at one of the sizes alone, which it transforms anew.
     ///
     /// # Errors
     ///
