@@ -297,7 +297,7 @@ fn losses_penalties_and_steps(path: Path, length: usize, odd: bool, random: &mut
     for nesterov in [true, false] {
         descend_with_momentum(Descent { rate: 0.1, momentum: 0.9, nesterov }, &mut weights, &gradient, &mut first);
     }
-    let divisors = (1..=length).filter(|size| length % size == 0 && (*size < 4 || *size * 3 > length));
+    let divisors = (1..=length).filter(|size| length.is_multiple_of(*size) && (*size < 4 || *size * 3 > length));
     for size in divisors {
         for groups in [Groups::Runs(size), Groups::of(&[size, length / size], 1)] {
             sum += sum_of_norms(&weights, groups).0;
